@@ -1,0 +1,21 @@
+"""Errors that speak to people: the option, file or image at fault, what was expected, the way out.
+
+The command lines print the message of a `UserError` as one line and exit with code 2. Everything else is a bug and
+keeps its traceback.
+"""
+
+
+class UserError(ValueError):
+    """Something a user did, or gave, that cannot work; the message says what and how to mend it."""
+
+
+class ConfigError(UserError):
+    """An option or a config field with a value that cannot work."""
+
+
+class DataError(UserError):
+    """A data set, an image or a label that cannot be used."""
+
+
+class CheckpointError(UserError):
+    """A snapshot or a training state that is damaged, foreign or absent."""

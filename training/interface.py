@@ -1,0 +1,87 @@
+"""The contracts between a generator, a discriminator and everything that trains, draws or measures them.
+
+Letters: N batch, C image channels, H and W image height and width.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import torch
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ImageSpec:
+    """The facts of a data set. Networks are built from a config and these; facts are never options.
+
+    resolution: height and width in pixels, a power of two. channels: 1 (grey) or 3 (RGB).
+    label_dim: width of the label vector, 0 without labels. num_images: images in one epoch, x-flips included.
+    """
+
+    resolution: int
+    channels: int
+    label_dim: int
+    num_images: int
+
+
+@runtime_checkable
+class Generator(Protocol):
+    """Maps latents to images. `forward` is all that drawing, metrics and the main loss need."""
+
+    z_dim: int
+    c_dim: int
+    img_resolution: int
+    img_channels: int
+
+    def __call__(
+        self,
+        z: torch.Tensor,  # [N, z_dim] float32, standard normal
+        c: torch.Tensor,  # [N, c_dim] float32, c_dim may be 0
+        *,
+        truncation_psi: float = 1,
+        noise_mode: str = 'random',  # 'random' | 'const' | 'none'
+    ) -> torch.Tensor: ...  # [N, C, H, W] float32, nominal range [-1, 1], not clipped
+
+
+@runtime_checkable
+class StyleGenerator(Generator, Protocol):
+    """A generator with an intermediate latent space W.
+
+    Path length regularisation, style mixing and projection need it, and say so when it is absent.
+    """
+
+    w_dim: int
+    num_ws: int
+
+    def mapping(
+        self,
+        z: torch.Tensor,  # [N, z_dim]
+        c: torch.Tensor,  # [N, c_dim]
+        *,
+        truncation_psi: float = 1,
+        truncation_cutoff: int | None = None,
+        update_w_avg: bool = False,
+    ) -> torch.Tensor: ...  # [N, num_ws, w_dim]
+
+    def synthesis(
+        self,
+        ws: torch.Tensor,  # [N, num_ws, w_dim]
+        *,
+        noise_mode: str = 'random',
+    ) -> torch.Tensor: ...  # [N, C, H, W]
+
+
+@runtime_checkable
+class Discriminator(Protocol):
+    """Scores images; larger means more real."""
+
+    c_dim: int
+    img_resolution: int
+    img_channels: int
+
+    def __call__(
+        self,
+        img: torch.Tensor,  # [N, C, H, W] float32
+        c: torch.Tensor,  # [N, c_dim]
+    ) -> torch.Tensor: ...  # [N, 1] float32 logits
