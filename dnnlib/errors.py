@@ -4,6 +4,11 @@ The command lines print the message of a `UserError` as one line and exit with c
 keeps its traceback.
 """
 
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
 
 class UserError(ValueError):
     """Something a user did, or gave, that cannot work; the message says what and how to mend it."""
@@ -19,3 +24,12 @@ class DataError(UserError):
 
 class CheckpointError(UserError):
     """A snapshot or a training state that is damaged, foreign or absent."""
+
+
+def run_command(main: Callable[[], object]) -> None:
+    """Runs a command line: a UserError becomes one line on stderr and exit code 2."""
+    try:
+        main()
+    except UserError as error:
+        print(f'Error: {" ".join(str(error).split())}', file=sys.stderr)
+        sys.exit(2)

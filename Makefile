@@ -1,0 +1,47 @@
+# make demo and make test need nothing but Python 3.11+ with venv, make and g++: each sets up .venv by itself.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+
+# The demo: image squeeze connections on the embedded drawings, small enough for two cores and ten minutes.
+DEMO := --cfg=squeeze --resolution=32 --kimg=60 --batch=32 --cbase=2048 --cmax=128 --gamma=0.1 \
+        --tick=2 --snap=5 --metrics=fd_efflite1k --outdir=runs --desc=demo
+
+.PHONY: setup demo test lint format cuda-check bench clean
+
+setup: $(VENV)/.done
+
+$(VENV)/.done: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[metrics,log,dev]'
+	touch $@
+
+demo: setup
+	$(BIN)/python train.py $(DEMO)
+
+test: setup
+	$(BIN)/python -m pytest -q -n 2
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: setup
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: setup
+	$(BIN)/python bench/ops.py
+	$(BIN)/python bench/train_step.py
+
+# Compiles every CUDA source where nvcc is there; this version has none yet.
+cuda-check:
+	@sources=$$(find torch_utils -name '*.cu'); \
+	if [ -z "$$sources" ]; then echo 'cuda-check: no CUDA sources in this version'; \
+	elif ! command -v nvcc > /dev/null; then echo 'cuda-check: no nvcc on the PATH, nothing compiled'; \
+	else for f in $$sources; do nvcc -c -o /dev/null "$$f" || exit 1; done; fi
+
+clean:
+	rm -rf $(VENV) build *.egg-info

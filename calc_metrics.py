@@ -1,0 +1,130 @@
+"""Measure a network snapshot: metrics by name, against the data that it was trained on or others."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dnnlib.errors import run_command
+
+if TYPE_CHECKING:  # the real imports stand in the functions that need them: --help must answer at once
+    import torch
+
+    from training.dataset import ImageDataset
+
+
+class SnapshotEvaluator:
+    """Metrics of generators against one data set; what the detector saw in the reals is kept between calls.
+
+    names: metrics, the first of them decides which snapshot is best. seed: of latents, labels, noise and subsets.
+    check: called between batches; what it raises ends the evaluation.
+    """
+
+    def __init__(
+        self,
+        names: tuple[str, ...],
+        dataset: ImageDataset,
+        device: torch.device,
+        seed: int,
+        *,
+        batch_size: int = 64,
+        check: Callable[[], None] = lambda: None,
+    ) -> None:
+        from metrics.detectors import get_detector
+        from metrics.evaluate import Evaluator
+        from metrics.spec import parse_metric
+
+        self.names = names
+        self._kinds = {name: parse_metric(name).kind for name in names}
+        self._dataset, self._seed, self._batch_size, self._check = dataset, seed, batch_size, check
+        self._evaluator = Evaluator(
+            reals=lambda: dataset.image_batches(batch_size),
+            num_reals=len(dataset),
+            detector_for=lambda name: get_detector(name, device),
+            batch_size=batch_size,
+            progress=lambda *state: check(),
+        )
+
+    def __call__(self, G: torch.nn.Module) -> Iterator[tuple[str, dict[str, Any]]]:
+        """(name, {'results', 'metric', 'total_time', 'seed'}) for every metric; the time is that of all together."""
+        from training.sampling import generated_batches
+
+        def fakes(num_images: int, seed: int) -> Iterator[torch.Tensor]:
+            return generated_batches(G, self._dataset, num_images, seed, self._batch_size, self._check)
+
+        began = time.monotonic()
+        results = self._evaluator.evaluate(self.names, fakes=fakes, seed=self._seed)
+        for name, values in results.items():
+            total_time = time.monotonic() - began
+            yield name, {'results': values, 'metric': name, 'total_time': total_time, 'seed': self._seed}
+
+    def lower_is_better(self, name: str) -> bool:
+        """True for distances, False for scores."""
+        return self._kinds[name] in ('fd', 'kid')
+
+
+@click.command(context_settings={'help_option_names': ['-h', '--help'], 'max_content_width': 110})
+@click.option('--network', help='Snapshot to measure.', required=True, metavar='FILE')
+@click.option('--metrics', help='Comma list, e.g. fd_efflite50k_full,kid_efflite50k_full.', required=True)
+@click.option('--data', help='Images to measure against.  [default: those that it was trained on]', metavar='PATH')
+@click.option('--mirror', help='Count x-flipped images as real.  [default: as in training]', type=bool, metavar='BOOL')
+@click.option('--seed', help='Seed of every random draw.', type=int, default=0, show_default=True)
+@click.option('--batch', help='Images drawn at a time.', type=click.IntRange(1), default=64, show_default=True)
+@click.option('--precision', type=click.Choice(['auto', 'fp32', 'bf16', 'fp16']), default='fp32', show_default=True)
+@click.option('--plugin', help='Python file that registers the --cfg of the snapshot.', multiple=True, metavar='FILE')
+@click.option('--device', help='cpu or cuda.  [default: what is there]')
+def main(network: str, metrics: str, plugin: tuple[str, ...], **options: Any) -> None:
+    """Measure a network snapshot; each metric is printed as a line of JSON.
+
+    \b
+    python calc_metrics.py --network=runs/00000-peeps64-squeeze/network-snapshot-000200.safetensors \\
+        --metrics=fd_efflite10k_full,pr_efflite10k3_full
+    """
+    from dnnlib.registry import load_file
+    from metrics.spec import parse_metric
+    from torch_utils.devices import pick_device
+    from training.build import resolve_precision
+    from training.snapshot import load_generator, load_snapshot
+
+    names = tuple(name for name in metrics.split(',') if name)
+    for name in names:
+        parse_metric(name)
+    for path in plugin:
+        load_file(path)
+    device = pick_device(options['device'])
+    snapshot = load_snapshot(Path(network))
+    dataset = reference_images(snapshot, options['data'], options['mirror'])
+    G = load_generator(snapshot, device, resolve_precision(options['precision'], device))
+    evaluate = SnapshotEvaluator(names, dataset, device, options['seed'], batch_size=options['batch'])
+    for _, line in evaluate(G):
+        click.echo(json.dumps({**line, 'snapshot': snapshot.path.name, 'nimg': snapshot.nimg, 'data': dataset.name}))
+
+
+def reference_images(snapshot: Any, data: str | None, mirror: bool | None) -> ImageDataset:
+    """The data set of the run that made a snapshot, with what the flags change."""
+    from dataclasses import replace
+
+    from dnnlib.errors import DataError
+    from training.dataset import ImageDataset
+
+    cfg, spec = snapshot.networks()
+    changes: dict[str, Any] = {} if data is None else {'path': data, 'subset': None}
+    if mirror is not None:
+        changes['mirror'] = mirror
+    dataset = ImageDataset(replace(cfg.data, **changes), cfg.seed)
+    there, here = (dataset.spec.resolution, dataset.spec.channels), (spec.resolution, spec.channels)
+    if there != here or dataset.spec.label_dim != spec.label_dim:
+        raise DataError(
+            f'--data={dataset.cfg.source}: its images are {dataset.spec}, the network draws {spec}; '
+            f'metrics compare images of one shape'
+        )
+    return dataset
+
+
+if __name__ == '__main__':
+    run_command(main)

@@ -1,0 +1,151 @@
+"""Typed configs: frozen dataclasses that nest, are changed by dotted paths, and go to JSON and back.
+
+The annotations are the types: `set_fields(cfg, {'r1.gamma': '2'})` parses '2' as what `gamma` is declared to be.
+Supported: int, float, bool, str, Literal, X | None, tuple[X, ...] and nested dataclasses.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any, Literal, TypeVar, Union
+
+from dnnlib.errors import ConfigError
+from dnnlib.registry import suggest
+
+C = TypeVar('C')
+
+_TRUE = {'1', 'true', 'yes', 'on'}
+_FALSE = {'0', 'false', 'no', 'off'}
+
+
+def set_fields(cfg: C, changes: Mapping[str, Any], prefix: str = '') -> C:
+    """A copy of `cfg` with several fields changed at once, so that only the result must be consistent.
+
+    changes: value by path, which is field names joined by dots. A str is parsed by the field's type, anything else is
+    checked against it. prefix: the path of `cfg` itself, for messages. Raises ConfigError that names the field, the
+    value, and the nearest field if there is none of that name.
+    """
+    by_head: dict[str, dict[str, Any]] = {}
+    for path, value in changes.items():
+        head, _, rest = path.partition('.')
+        by_head.setdefault(head, {})[rest] = value
+    return dataclasses.replace(cfg, **{head: _changed(cfg, prefix, head, inner) for head, inner in by_head.items()})
+
+
+def _changed(cfg: Any, prefix: str, head: str, inner: dict[str, Any]) -> Any:
+    """The new value of the field `head`. inner: what to put there ('') or, by their paths, into its fields."""
+    hints = typing.get_type_hints(type(cfg))
+    if head not in hints:
+        raise ConfigError(f"'{prefix}{head}' is no config field; {suggest(head, hints)}")
+    old = getattr(cfg, head)
+    if dataclasses.is_dataclass(old):
+        if '' in inner:
+            raise ConfigError(f"'{prefix}{head}' has fields, change one of them: {', '.join(fields_of(old))}")
+        return set_fields(old, inner, f'{prefix}{head}.')
+    if set(inner) != {''}:
+        raise ConfigError(f"'{prefix}{head}' is a single value, it has no field '{next(filter(None, inner))}'")
+    return parse(hints[head], inner[''], prefix + head)
+
+
+def fields_of(cfg: Any) -> list[str]:
+    """The names of a dataclass's fields."""
+    return [field.name for field in dataclasses.fields(cfg)]
+
+
+def parse(kind: Any, value: Any, where: str) -> Any:
+    """`value` (text from a command line, or JSON) as the annotated type `kind`; ConfigError names `where`."""
+    origin = typing.get_origin(kind)
+    if origin in (Union, types.UnionType):
+        return _parse_union(typing.get_args(kind), value, where)
+    if origin is Literal:
+        return _parse_choice(typing.get_args(kind), value, where)
+    if origin is tuple:
+        items = [item for item in value.split(',') if item] if isinstance(value, str) else list(value)
+        return tuple(parse(typing.get_args(kind)[0], item, where) for item in items)
+    if dataclasses.is_dataclass(kind):
+        return from_dict(kind, value, where)
+    if kind is Any:
+        return value
+    return _parse_scalar(kind, value, where)
+
+
+def _parse_union(kinds: tuple, value: Any, where: str) -> Any:
+    if value is None or (isinstance(value, str) and value.lower() == 'none' and type(None) in kinds):
+        if type(None) not in kinds:
+            raise ConfigError(f'{where}: a value is needed')
+        return None
+    return parse(next(kind for kind in kinds if kind is not type(None)), value, where)
+
+
+def _parse_choice(choices: tuple, value: Any, where: str) -> Any:
+    for choice in choices:
+        if value == choice or str(value) == str(choice):
+            return choice
+    raise ConfigError(f'{where}={value}: choose one of {", ".join(map(str, choices))}')
+
+
+def _parse_scalar(kind: type, value: Any, where: str) -> Any:
+    names = {int: 'a whole number', float: 'a number', bool: 'true or false', str: 'text'}
+    try:
+        if kind is bool:
+            text = str(value).lower()
+            if text not in _TRUE | _FALSE:
+                raise ValueError
+            return text in _TRUE
+        if kind is str and not isinstance(value, str):
+            raise ValueError
+        if kind in (int, float) and isinstance(value, bool):
+            raise ValueError
+        if kind is int and isinstance(value, float):
+            raise ValueError
+        parsed = kind(value)
+    except (ValueError, TypeError):
+        raise ConfigError(f'{where}={value}: expected {names[kind]}') from None
+    if kind is float and not math.isfinite(parsed):
+        raise ConfigError(f'{where}={value}: expected a finite number')
+    return parsed
+
+
+def to_dict(cfg: Any) -> Any:
+    """Dataclasses to nested dicts, tuples to lists: what `json.dumps` takes."""
+    if dataclasses.is_dataclass(cfg) and not isinstance(cfg, type):
+        return {name: to_dict(getattr(cfg, name)) for name in fields_of(cfg)}
+    if isinstance(cfg, (tuple, list)):
+        return [to_dict(item) for item in cfg]
+    return cfg
+
+
+def from_dict(cls: type[C], data: dict[str, Any], where: str = 'config') -> C:
+    """The inverse of `to_dict`. Unknown fields and wrong types raise ConfigError; absent fields take defaults."""
+    if not isinstance(data, dict):
+        raise ConfigError(f'{where}: expected fields of {cls.__name__}, got {data!r}')
+    hints = typing.get_type_hints(cls)
+    for name in data:
+        if name not in hints:
+            raise ConfigError(f"{where}: {cls.__name__} has no field '{name}'; {suggest(name, hints)}")
+    try:
+        return cls(**{name: parse(hints[name], value, f'{where}.{name}') for name, value in data.items()})
+    except TypeError as error:
+        raise ConfigError(f'{where}: {error}') from None
+
+
+def flatten(cfg: Any, prefix: str = '') -> dict[str, Any]:
+    """Every leaf of a config by its dotted path."""
+    leaves: dict[str, Any] = {}
+    for name in fields_of(cfg):
+        value = getattr(cfg, name)
+        if dataclasses.is_dataclass(value):
+            leaves |= flatten(value, f'{prefix}{name}.')
+        else:
+            leaves[prefix + name] = value
+    return leaves
+
+
+def choices_of(cls: type, name: str) -> tuple:
+    """The values that a Literal field may take; empty for other types."""
+    kind = typing.get_type_hints(cls)[name]
+    return typing.get_args(kind) if typing.get_origin(kind) is Literal else ()

@@ -1,0 +1,124 @@
+"""Files that are whole or not there: atomic writes, unique folders, a lock that says who holds it."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import re
+import shutil
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from dnnlib.errors import ConfigError
+
+TMP_MARK = '.tmp-'
+
+
+def fsync_path(path: Path) -> None:
+    """Flushes a file, or a folder's list of names, to the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Yields a temporary path beside `path`; on success it is flushed and renamed to `path`, else removed.
+
+    A reader sees the old file or the new one, never a part, whatever kills the writer.
+    """
+    tmp = path.with_name(f'{path.name}{TMP_MARK}{os.getpid()}')
+    try:
+        yield tmp
+        fsync_path(tmp)
+        os.replace(tmp, path)
+        fsync_path(path.parent)
+    finally:
+        remove(tmp)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Writes a file atomically."""
+    with atomic_path(path) as tmp:
+        tmp.write_bytes(data)
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Writes JSON atomically, indented, keys in the order given."""
+    write_bytes(path, (json.dumps(data, indent=2) + '\n').encode())
+
+
+def append_line(path: Path, line: str) -> None:
+    """Appends one line in a single write, so that a kill leaves at most one partial line at the end."""
+    with path.open('ab') as file:
+        file.write(line.encode() + b'\n')
+
+
+def read_jsonl(path: Path) -> list[dict[str, Any]]:
+    """Every whole JSON line of a file; a last line cut by a kill is dropped. An absent file has none."""
+    records = []
+    for line in path.read_text(encoding='utf-8', errors='replace').splitlines() if path.exists() else []:
+        with contextlib.suppress(json.JSONDecodeError):
+            records.append(json.loads(line))
+    return records
+
+
+def write_jsonl(path: Path, records: list[dict[str, Any]]) -> None:
+    """Replaces a file by JSON lines, atomically."""
+    write_bytes(path, ''.join(json.dumps(record) + '\n' for record in records).encode())
+
+
+def sha256_of(path: Path) -> str:
+    """The sha256 of a file's bytes, in hex."""
+    with path.open('rb') as file:
+        return hashlib.file_digest(file, 'sha256').hexdigest()
+
+
+def remove(path: Path) -> None:
+    """Removes a file or a folder if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def sweep(folder: Path) -> None:
+    """Removes the temporary leftovers of writers that were killed."""
+    for path in folder.glob(f'*{TMP_MARK}*'):
+        remove(path)
+
+
+def make_run_dir(parent: Path, desc: str) -> Path:
+    """Makes `parent/NNNNN-desc` with the next free number; launches at the same moment take turns."""
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        with (parent / '.lock').open('a') as turn:
+            fcntl.flock(turn, fcntl.LOCK_EX)
+            taken = [int(m.group()) for p in parent.iterdir() if (m := re.match(r'\d+', p.name))]
+            run_dir = parent / f'{max(taken, default=-1) + 1:05d}-{desc}'
+            run_dir.mkdir()
+            return run_dir
+    except OSError as error:
+        raise ConfigError(f'--outdir={parent}: cannot make a run folder there: {error.strerror}') from None
+
+
+@contextlib.contextmanager
+def exclusive(path: Path) -> Iterator[None]:
+    """Holds a lock file; ConfigError names the process that has it already. The kernel frees it at any death."""
+    with path.open('a+') as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            file.seek(0)
+            raise ConfigError(f'{path.parent}: another process trains in this folder: {file.read().strip()}') from None
+        file.truncate(0)
+        file.write(f'pid {os.getpid()} on {socket.gethostname()}')
+        file.flush()
+        yield

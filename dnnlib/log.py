@@ -1,0 +1,76 @@
+"""What a run says: to the terminal, and to log.txt as plain lines."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from pathlib import Path
+from typing import TextIO
+
+
+class Log:
+    """Writes lines to stdout and to a file, and a progress bar to stderr where that is a terminal.
+
+    A failing write (a full disk, a closed pipe) never stops the run: losing a log line is not losing a model.
+    """
+
+    def __init__(self, path: Path | None = None, *, stream: TextIO | None = None) -> None:
+        self._file = path.open('a', encoding='utf-8') if path else None
+        self._stream = stream or sys.stdout
+        self._bar_shown = False
+
+    def line(self, text: str = '') -> None:
+        """One line, or several if the text has line breaks."""
+        self.clear_bar()
+        for target in (self._stream, self._file):
+            if target is not None:
+                with contextlib.suppress(OSError, ValueError):
+                    target.write(text + '\n')
+                    target.flush()
+
+    def warn(self, text: str) -> None:
+        """A line that begins with WARNING."""
+        self.line(f'WARNING: {text}')
+
+    def bar(self, text: str) -> None:
+        """Redraws the progress bar; nothing where stderr is not a terminal."""
+        if sys.stderr.isatty():
+            with contextlib.suppress(OSError, ValueError):
+                sys.stderr.write(f'\r\x1b[K{text}')
+                sys.stderr.flush()
+            self._bar_shown = True
+
+    def clear_bar(self) -> None:
+        """Wipes the bar so that a line can take its place."""
+        if self._bar_shown:
+            sys.stderr.write('\r\x1b[K')
+            sys.stderr.flush()
+            self._bar_shown = False
+
+    def close(self) -> None:
+        """Closes the file; the terminal stays."""
+        self.clear_bar()
+        if self._file is not None:
+            with contextlib.suppress(OSError):
+                self._file.close()
+
+
+def format_time(seconds: float) -> str:
+    """Seconds as people say them: '42s', '3m 07s', '5h 02m', '2d 04h'."""
+    s = max(int(round(seconds)), 0)
+    if s < 60:
+        return f'{s}s'
+    if s < 3600:
+        return f'{s // 60}m {s % 60:02d}s'
+    if s < 86400:
+        return f'{s // 3600}h {s // 60 % 60:02d}m'
+    return f'{s // 86400}d {s // 3600 % 24:02d}h'
+
+
+def format_bytes(num_bytes: float) -> str:
+    """Bytes in the unit that reads best, decimal: '18.8 MB'."""
+    for unit in ('B', 'kB', 'MB', 'GB'):
+        if num_bytes < 1000:
+            return f'{num_bytes:.0f} {unit}' if unit == 'B' else f'{num_bytes:.1f} {unit}'
+        num_bytes /= 1000
+    return f'{num_bytes:.1f} TB'

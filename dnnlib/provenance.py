@@ -1,0 +1,34 @@
+"""What a result depends on besides its config: the code's commit, library versions, machine, command line."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+
+def environment(libraries: tuple[str, ...]) -> dict[str, Any]:
+    """For a run's record. Libraries that are not installed are left out."""
+    versions = {'python': platform.python_version()}
+    for name in libraries:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return {'versions': versions, 'commit': git_commit(), 'machine': platform.platform(), 'argv': sys.argv}
+
+
+def git_commit() -> str | None:
+    """The checkout's commit, with '+' where tracked files are changed; None outside a checkout or without git."""
+    root = Path(__file__).resolve().parent.parent
+
+    def git(*args: str) -> str:
+        return subprocess.run(['git', '-C', str(root), *args], capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        return git('rev-parse', 'HEAD') + ('+' if git('status', '--porcelain', '--untracked-files=no') else '')
+    except (OSError, subprocess.CalledProcessError):
+        return None

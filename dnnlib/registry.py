@@ -1,0 +1,127 @@
+"""Names for things that plug in: one registry class, three doors.
+
+A name is found (1) among what has been registered already, (2) in a module of the same name inside one of the
+registry's packages (`extensions/NAME.py`), imported only when it is asked for, (3) behind an installed distribution's
+entry point. A `--plugin` file registers itself when `load_file` imports it, which is door 1.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import importlib
+import importlib.metadata
+import importlib.util
+import pkgutil
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from types import ModuleType
+from typing import Generic, TypeVar
+
+from dnnlib.errors import ConfigError
+
+T = TypeVar('T')
+
+
+def suggest(name: str, known: Iterable[str]) -> str:
+    """The sentence that ends an unknown-name error: the nearest name if there is one, and all that are known."""
+    known = sorted(known)
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    hint = f"did you mean '{near[0]}'? " if near else ''
+    return f'{hint}known: {", ".join(known) or "none"}'
+
+
+class Registry(Generic[T]):
+    """Maps names to values of one kind.
+
+    kind: what a value is, for messages ('recipe'). packages: where `get` looks for a module named like the value.
+    entry_points: the entry-point group of installed distributions, or None.
+    """
+
+    def __init__(self, kind: str, *, packages: tuple[str, ...] = (), entry_points: str | None = None) -> None:
+        self.kind = kind
+        self._packages = packages
+        self._entry_points = entry_points
+        self._values: dict[str, T] = {}
+        self._modules: dict[str, str] = {}
+
+    def register(self, name: str, value: T, *, module: str) -> T:
+        """Adds a value. Raises ConfigError when another module has taken the name."""
+        if name in self._values and self._modules[name] != module:
+            raise ConfigError(
+                f"the {self.kind} '{name}' is registered twice: by {self._modules[name]} and by {module}; rename one"
+            )
+        self._values[name] = value
+        self._modules[name] = module
+        return value
+
+    def get(self, name: str) -> T:
+        """The value of that name, importing its plug-in if need be. An import error inside a plug-in surfaces."""
+        if name not in self._values:
+            self._open_door(name)
+        if name not in self._values:
+            self.load_all()
+        if name not in self._values:
+            raise ConfigError(f"unknown {self.kind} '{name}': {suggest(name, self._values)}")
+        return self._values[name]
+
+    def names(self) -> list[str]:
+        """Every registered name, in order of registration. Call `load_all` first to see every plug-in."""
+        return list(self._values)
+
+    def module_of(self, name: str) -> str:
+        """The module that registered a name."""
+        return self._modules[name]
+
+    def load_all(self) -> None:
+        """Imports every plug-in behind doors 2 and 3."""
+        for package in self._packages:
+            for info in pkgutil.iter_modules(importlib.import_module(package).__path__):
+                importlib.import_module(f'{package}.{info.name}')
+        for point in self._points():
+            point.load()
+
+    def _open_door(self, name: str) -> None:
+        for package in self._packages:
+            if name.isidentifier() and importlib.util.find_spec(f'{package}.{name}') is not None:
+                importlib.import_module(f'{package}.{name}')
+        for point in self._points():
+            if point.name == name:
+                point.load()
+
+    def _points(self) -> list[importlib.metadata.EntryPoint]:
+        if self._entry_points is None:
+            return []
+        return list(importlib.metadata.entry_points(group=self._entry_points))
+
+
+def load_file(path: str | Path) -> ModuleType:
+    """Imports a plug-in from a file outside the packages (`--plugin=FILE`), once a path.
+
+    Raises ConfigError when there is no such file; an error inside the file surfaces as it is.
+    """
+    path = Path(path).resolve()
+    if not path.is_file():
+        raise ConfigError(f'--plugin: no such file: {path}')
+    name = f'plugin_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}'
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ConfigError(f'--plugin: not a Python file: {path}')
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def source_of(module: str) -> dict[str, str]:
+    """Where a module's code is and what it was: {'module', 'file', 'sha256'}, for a run's record."""
+    path = Path(sys.modules[module].__file__ or '')
+    return {'module': module, 'file': str(path), 'sha256': hashlib.sha256(path.read_bytes()).hexdigest()}
+

@@ -1,0 +1,155 @@
+"""Draw images with a network snapshot: one PNG a seed, or one grid."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dnnlib.errors import ConfigError, run_command
+
+if TYPE_CHECKING:  # the real imports stand in the functions that need them: --help must answer at once
+    import torch
+
+MAX_SEED = 2**32 - 1  # of NumPy's RandomState
+
+
+@click.command(context_settings={'help_option_names': ['-h', '--help'], 'max_content_width': 110})
+@click.option('--network', help='Snapshot to draw with.', required=True, metavar='FILE')
+@click.option('--seeds', help='Seeds, e.g. 0,3,8-15.  [default: as many as the grid holds, from 0]')
+@click.option('--trunc', 'truncation_psi', help='Truncation psi.', type=float, default=1, show_default=True)
+@click.option('--class', 'class_idx', help='Class label; needed by conditional networks.', type=int)
+@click.option('--noise-mode', type=click.Choice(['const', 'random', 'none']), default='const', show_default=True)
+@click.option('--grid', help='One PNG of COLUMNSxROWS images instead of one PNG a seed.', metavar='CxR')
+@click.option('--outdir', help='Where the PNGs go.', default='out', show_default=True, metavar='DIR')
+@click.option('--batch', help='Images drawn at a time.', type=click.IntRange(1), default=8, show_default=True)
+@click.option('--precision', type=click.Choice(['auto', 'fp32', 'bf16', 'fp16']), default='fp32', show_default=True)
+@click.option('--plugin', help='Python file that registers the --cfg of the snapshot.', multiple=True, metavar='FILE')
+@click.option('--device', help='cpu, cuda or mps.  [default: what is there]')
+def main(**options: Any) -> None:
+    """Draw images with a network snapshot.
+
+    \b
+    python generate.py --network=runs/00000-peeps64-squeeze/network-snapshot-000200.safetensors --seeds=0-15
+    python generate.py --network=... --grid=8x8 --trunc=0.7
+    """
+    from dnnlib.files import sha256_of
+    from dnnlib.registry import load_file
+    from torch_utils.devices import pick_device
+    from torch_utils.images import save_png, tile
+    from training.build import resolve_precision
+    from training.snapshot import load_generator, load_snapshot
+
+    grid = parse_grid(options['grid']) if options['grid'] else None
+    seeds = chosen_seeds(options['seeds'], grid)
+    for path in options['plugin']:
+        load_file(path)
+    device = pick_device(options['device'], kinds=('cpu', 'cuda', 'mps'))
+    path = Path(options['network'])
+    snapshot = load_snapshot(path)
+    G = load_generator(snapshot, device, resolve_precision(options['precision'], device))
+    label = class_label(G.c_dim, options['class_idx'])  # [1, c_dim]
+    images = draw(G, seeds, label, options)  # [N, C, H, W]
+
+    outdir = make_outdir(options['outdir'])
+    info = {'network': path.name, 'network_sha256': sha256_of(path), 'nimg': snapshot.nimg}
+    info |= {key: options[key] for key in ('truncation_psi', 'class_idx', 'noise_mode', 'precision')}
+    if grid is not None:
+        target = outdir / 'grid.png'
+        save_png(tile(images.numpy(), grid[0]), target, {**info, 'seeds': seeds})
+        click.echo(f'{target}: {len(seeds)} images')
+        return
+    for seed, image in zip(seeds, images, strict=True):
+        save_png(image, outdir / f'seed{seed:04d}.png', {**info, 'seed': seed})
+    click.echo(f'{outdir}: {len(seeds)} images')
+
+
+def parse_seeds(text: str) -> list[int]:
+    """'0,3,8-11' -> [0, 3, 8, 9, 10, 11]."""
+    seeds: list[int] = []
+    for part in text.split(','):
+        match = re.fullmatch(r'\s*(\d+)(?:\s*-\s*(\d+))?\s*', part)
+        if match is None:
+            raise ConfigError(f'--seeds={text}: expected numbers and ranges such as 0,3,8-15')
+        first, last = int(match[1]), int(match[2] or match[1])
+        if last < first or last > MAX_SEED:
+            raise ConfigError(f'--seeds={text}: a range goes up, and a seed lies in 0 to {MAX_SEED}')
+        seeds += range(first, last + 1)
+    return seeds
+
+
+def parse_grid(text: str) -> tuple[int, int]:
+    """'8x4' -> (8, 4), columns and rows."""
+    match = re.fullmatch(r'([1-9]\d{0,3})x([1-9]\d{0,3})', text)
+    if match is None:
+        raise ConfigError(f'--grid={text}: expected COLUMNSxROWS, such as 8x8')
+    return int(match[1]), int(match[2])
+
+
+def chosen_seeds(text: str | None, grid: tuple[int, int] | None) -> list[int]:
+    """--seeds; a grid without them takes 0, 1, 2, ..., a grid with them must have a place for each."""
+    if text is None:
+        if grid is None:
+            raise ConfigError('--seeds is needed, for instance --seeds=0-15; or ask for a sheet with --grid=8x8')
+        return list(range(grid[0] * grid[1]))
+    seeds = parse_seeds(text)
+    if grid is not None and len(seeds) > grid[0] * grid[1]:
+        raise ConfigError(f'--grid={grid[0]}x{grid[1]} has fewer places than the {len(seeds)} --seeds; enlarge it')
+    return seeds
+
+
+def class_label(c_dim: int, class_idx: int | None) -> torch.Tensor:
+    """One-hot label [1, c_dim]."""
+    import torch
+
+    if c_dim > 0 and class_idx is None:
+        raise ConfigError(f'--class is needed: this network is conditional, on classes 0 to {c_dim - 1}')
+    if c_dim == 0 and class_idx is not None:
+        click.echo(f'note: --class={class_idx} is ignored, this network is unconditional', err=True)
+        return torch.zeros([1, 0])
+    if class_idx is not None and not 0 <= class_idx < c_dim:
+        raise ConfigError(f'--class={class_idx}: this network knows classes 0 to {c_dim - 1}')
+    label = torch.zeros([1, c_dim])
+    if class_idx is not None:
+        label[0, class_idx] = 1
+    return label
+
+
+def draw(G: torch.nn.Module, seeds: list[int], label: torch.Tensor, options: dict[str, Any]) -> torch.Tensor:
+    """uint8 [N, C, H, W] on the CPU. A seed means StyleGAN2-ADA's z: RandomState(seed).randn(1, z_dim)."""
+    import numpy as np
+    import torch
+
+    from torch_utils.images import to_uint8
+    from torch_utils.seeding import seed_torch
+
+    device = next(G.parameters()).device
+    images = []
+    # Random noise is drawn for a whole batch: one image at a time keeps each a function of its own seed.
+    batch = 1 if options['noise_mode'] == 'random' else options['batch']
+    for start in range(0, len(seeds), batch):
+        part = seeds[start : start + batch]
+        latents = np.concatenate([np.random.RandomState(seed).randn(1, G.z_dim) for seed in part])
+        z = torch.from_numpy(latents.astype(np.float32)).to(device)  # [N, z_dim]
+        c = label.to(device).expand(len(part), -1)  # [N, c_dim]
+        seed_torch(part[0], 'generate')
+        with torch.no_grad():
+            img = G(z, c, truncation_psi=options['truncation_psi'], noise_mode=options['noise_mode'])  # [N, C, H, W]
+        images.append(to_uint8(img).cpu())
+    return torch.cat(images)
+
+
+def make_outdir(name: str) -> Path:
+    """The folder, made if need be."""
+    path = Path(name)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f'--outdir={name}: cannot be made: {error.strerror}') from None
+    return path
+
+
+if __name__ == '__main__':
+    run_command(main)

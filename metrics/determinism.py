@@ -1,0 +1,26 @@
+"""One arithmetic for feature networks: what a training run chose for speed must not move a metric."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import torch
+
+
+@contextlib.contextmanager
+def deterministic_float32() -> Iterator[None]:
+    """Inside, float32 convolutions and products are IEEE float32 (no TF32, no bfloat16) and repeat bit for bit."""
+    backends = torch.backends
+    products = (backends.cudnn.conv, backends.cuda.matmul, backends.mkldnn.conv, backends.mkldnn.matmul)
+    precisions = [product.fp32_precision for product in products]
+    benchmark, deterministic = backends.cudnn.benchmark, backends.cudnn.deterministic
+    try:
+        for product in products:
+            product.fp32_precision = 'ieee'
+        backends.cudnn.benchmark, backends.cudnn.deterministic = False, True
+        yield
+    finally:
+        for product, precision in zip(products, precisions, strict=True):
+            product.fp32_precision = precision
+        backends.cudnn.benchmark, backends.cudnn.deterministic = benchmark, deterministic

@@ -1,0 +1,54 @@
+"""Streams of uint8 images: checked, cut to length, in batches of one size.
+
+Letters: N batch, C image channels, H and W image height and width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import torch
+
+from dnnlib.errors import DataError
+
+
+def as_images(batch: torch.Tensor | np.ndarray) -> torch.Tensor:
+    """Checks that a batch is uint8 [N, C, H, W], grey or RGB, and returns it as a tensor; DataError otherwise."""
+    images = torch.tensor(batch) if isinstance(batch, np.ndarray) else batch
+    if images.dtype != torch.uint8:
+        raise DataError(
+            f'metrics read uint8 images in [0, 255], this batch is {str(images.dtype).removeprefix("torch.")}'
+        )
+    if images.ndim != 4 or images.shape[1] not in (1, 3):
+        raise DataError(f'metrics read grey or RGB images [N, C, H, W], this batch has the shape {list(images.shape)}')
+    return images
+
+
+def to_rgb(images: torch.Tensor) -> torch.Tensor:
+    """[N, 1 or 3, H, W] -> [N, 3, H, W]; grey is tiled."""
+    return images.expand(-1, 3, -1, -1)
+
+
+def rebatch(
+    batches: Iterable[torch.Tensor | np.ndarray], *, batch_size: int, num_images: int, source: str
+) -> Iterator[torch.Tensor]:
+    """The first `num_images` of a stream in batches of `batch_size`, the last one shorter.
+
+    So a metric does not depend on how its images happened to arrive. DataError, naming the `source`, where the stream
+    ends early or its images differ in shape.
+    """
+    pool, left = None, num_images
+    for batch in batches:
+        images = as_images(batch)[:left]  # [N, C, H, W] uint8
+        if pool is not None and images.shape[1:] != pool.shape[1:]:
+            raise DataError(f'{source}: images of {list(images.shape[1:])} follow images of {list(pool.shape[1:])}')
+        pool = images if pool is None else torch.cat([pool, images.to(pool.device)])
+        left -= len(images)
+        ready = len(pool) - len(pool) % batch_size if left else len(pool)
+        for start in range(0, ready, batch_size):
+            yield pool[start : min(start + batch_size, ready)]
+        if not left:
+            return
+        pool = pool[ready:]
+    raise DataError(f'{source} ended after {num_images - left} of {num_images} images')

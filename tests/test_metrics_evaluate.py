@@ -1,0 +1,202 @@
+"""From streams of images to named numbers, with a detector that costs nothing."""
+
+import numpy as np
+import pytest
+import torch
+
+from dnnlib.errors import ConfigError, DataError
+from metrics.detectors import Features
+from metrics.evaluate import Evaluator, evaluate
+from metrics.features import FeatureStats
+from metrics.frechet import frechet_distance
+from metrics.images import rebatch
+from metrics.inception_score import inception_score
+from metrics.kid import kernel_distance
+from metrics.precision_recall import precision_recall
+
+ALL = ['fd_efflite40', 'fd_efflite60_full', 'kid_efflite60_full', 'pr_efflite60_full', 'pr_efflite40', 'is_efflite60']
+
+
+class ToyDetector:
+    """A fixed random projection of the pixels."""
+
+    name = 'efflite'
+    digest = preprocessing = 'toy'
+    feature_dim, num_classes = 6, 4
+
+    def __init__(self):
+        self.num_seen = 0
+        self.batch_sizes = []
+        self.projection = torch.randn(3 * 4 * 4, 10, generator=torch.Generator().manual_seed(7)) / 100
+
+    def __call__(self, images):
+        self.num_seen += len(images)
+        self.batch_sizes.append(len(images))
+        # One row at a time: a product's rounding may depend on its size, a promise here compares bits.
+        outputs = torch.stack([row @ self.projection for row in images.flatten(1).float()])
+        return Features(outputs[:, :6], outputs[:, 6:].softmax(dim=1))
+
+
+def pixels(num_images, seed):
+    return np.random.default_rng(seed).integers(0, 256, (num_images, 3, 4, 4), dtype=np.uint8)
+
+
+REALS = pixels(100, seed=1000)
+
+
+def reals(batch_size=16):
+    return lambda: iter(np.split(REALS, range(batch_size, len(REALS), batch_size)))
+
+
+def fakes(num_images, seed):
+    return (torch.from_numpy(pixels(num_images, seed)[start : start + 9]) for start in range(0, num_images, 9))
+
+
+def run(names, **options):
+    options = {'reals': reals(), 'fakes': fakes, 'num_reals': 100, 'detector_for': lambda name: ToyDetector()} | options
+    return evaluate(names, **options)
+
+
+def test_every_metric_is_its_estimator_over_the_features_of_its_images():
+    detector = ToyDetector()
+    real, fake = detector(torch.from_numpy(REALS)), detector(torch.from_numpy(pixels(60, seed=5)))
+
+    def distance(real_count, fake_count):
+        moments = []
+        for features in (real.pooled[:real_count], fake.pooled[:fake_count]):
+            stats = FeatureStats(6)
+            stats.append(features)
+            moments += stats.mean_cov()
+        return frechet_distance(*moments)
+
+    results = run(ALL, seed=5)
+    assert list(results) == ALL
+    assert results['fd_efflite40'] == {'fd_efflite40': pytest.approx(distance(40, 40), rel=1e-9)}
+    assert results['fd_efflite60_full'] == {'fd_efflite60_full': pytest.approx(distance(100, 60), rel=1e-9)}
+    kernel = kernel_distance(real.pooled, fake.pooled, np.random.default_rng(5))
+    assert results['kid_efflite60_full'] == {'kid_efflite60_full': kernel}
+    for name, real_count, fake_count in (('pr_efflite60_full', 100, 60), ('pr_efflite40', 40, 40)):
+        precision, recall = precision_recall(real.pooled[:real_count], fake.pooled[:fake_count])
+        assert results[name] == {f'{name}_precision': precision, f'{name}_recall': recall}
+    mean, std = inception_score(fake.probabilities)
+    assert results['is_efflite60'] == {'is_efflite60_mean': mean, 'is_efflite60_std': std}
+
+
+def test_one_pass_over_reals_and_one_over_fakes_serve_all_metrics():
+    detector = ToyDetector()
+    run(ALL, detector_for=lambda name: detector)
+    assert detector.num_seen == 100 + 60
+
+
+def test_a_run_reads_its_reals_once_and_reads_them_again_only_for_more():
+    detector = ToyDetector()
+    evaluator = Evaluator(reals=reals(), num_reals=100, detector_for=lambda name: detector)
+    first = evaluator.evaluate(ALL, fakes=fakes)
+    assert evaluator.evaluate(ALL, fakes=fakes) == first
+    assert evaluator.evaluate(['kid_efflite60_full'], fakes=fakes) == {
+        'kid_efflite60_full': first['kid_efflite60_full']
+    }
+    assert detector.num_seen == 100 + 3 * 60
+    evaluator.evaluate(['fd_efflite50'], fakes=fakes)
+    assert detector.num_seen == 100 + 3 * 60 + 100 + 50
+
+
+def test_results_depend_on_the_seed_and_on_nothing_else():
+    first = run(ALL, seed=3)
+    assert run(ALL, seed=3, reals=reals(batch_size=37)) == first
+    assert run(ALL, seed=4)['fd_efflite40'] != first['fd_efflite40']
+
+
+def test_the_detector_sees_batches_of_one_size():
+    detector = ToyDetector()
+    run(['fd_efflite60_full'], detector_for=lambda name: detector, batch_size=32)
+    assert detector.batch_sizes == [32, 32, 32, 4, 32, 28]
+
+
+def test_the_inception_score_reads_no_real_image():
+    def unread():
+        raise AssertionError('real images were read')
+
+    assert run(['is_efflite60'], reals=unread, num_reals=0)['is_efflite60']['is_efflite60_mean'] > 1
+
+
+def test_progress_counts_images_of_each_source():
+    calls = []
+    run(['fd_efflite40_full'], progress=lambda *call: calls.append(call), batch_size=64)
+    assert calls == [
+        ('real images for efflite', 64, 100),
+        ('real images for efflite', 100, 100),
+        ('generated images for efflite', 40, 40),
+    ]
+
+
+def test_repeated_names_are_measured_once():
+    assert list(run(['fd_efflite40', 'fd_efflite40'])) == ['fd_efflite40']
+
+
+@pytest.mark.parametrize(
+    ('names', 'num_reals', 'error', 'message'),
+    [
+        (['fd_efflite40'], 0, DataError, 'at least 2 real images, the data set has 0'),
+        (['pr_efflite40'], 3, DataError, 'at least 4 real images, the data set has 3'),
+        (['kid_efflite40'], 1, DataError, 'at least 2 real images, the data set has 1'),
+        (['fd_efflite1'], 100, ConfigError, 'asks for 1 generated images, it needs at least 2'),
+        (['is_efflite5'], 100, ConfigError, 'asks for 5 generated images, it needs at least 10'),
+        (['fd_efflite40', 'fid50k_full'], 100, ConfigError, 'fd_efflite50k_full works offline'),
+    ],
+)
+def test_what_cannot_be_measured_is_refused_before_an_image_is_read(names, num_reals, error, message):
+    def unread(*arguments):
+        raise AssertionError('images were read')
+
+    with pytest.raises(error, match=message):
+        run(names, num_reals=num_reals, reals=unread, fakes=unread)
+
+
+def test_a_detector_without_classes_gives_no_inception_score():
+    detector = ToyDetector()
+    detector.num_classes = 0
+    with pytest.raises(ConfigError, match='no classes'):
+        run(['is_efflite60'], detector_for=lambda name: detector)
+
+
+def test_a_stream_that_ends_early_is_named():
+    with pytest.raises(DataError, match='real images for efflite ended after 100 of 120 images'):
+        run(['fd_efflite40_full'], num_reals=120)
+    with pytest.raises(DataError, match='generated images for efflite ended after 0 of 40 images'):
+        run(['fd_efflite40'], fakes=lambda num_images, seed: iter(()))
+
+
+@pytest.mark.parametrize(
+    ('batch', 'message'),
+    [
+        (np.zeros((2, 3, 4, 4), np.float32), 'uint8 images in .*float32'),
+        (torch.zeros(2, 3, 4, 4), 'uint8 images in .*float32'),
+        (np.zeros((2, 4, 4, 3), np.uint8), r'\[N, C, H, W\].*\[2, 4, 4, 3\]'),
+        (np.zeros((3, 4, 4), np.uint8), r'\[3, 4, 4\]'),
+    ],
+)
+def test_anything_but_uint8_images_is_refused(batch, message):
+    with pytest.raises(DataError, match=message):
+        run(['fd_efflite40'], reals=lambda: iter([batch]))
+
+
+@pytest.mark.parametrize('sizes', [[1] * 30, [30], [7, 0, 23], [16, 16]])
+def test_rebatching_keeps_the_order_and_stops_at_the_count(sizes):
+    images = torch.arange(32, dtype=torch.uint8).view(32, 1, 1, 1).expand(-1, 3, 2, 2)
+    batches = list(rebatch(iter(images[: sum(sizes)].split(sizes)), batch_size=8, num_images=30, source='test'))
+    assert [len(batch) for batch in batches] == [8, 8, 8, 6]
+    assert torch.equal(torch.cat(batches), images[:30])
+
+
+def test_images_of_two_shapes_are_refused():
+    batches = [np.zeros((2, 3, 4, 4), np.uint8), np.zeros((2, 1, 4, 4), np.uint8)]
+    with pytest.raises(DataError, match=r'\[1, 4, 4\] follow images of \[3, 4, 4\]'):
+        list(rebatch(batches, batch_size=8, num_images=4, source='test'))
+
+
+def test_read_only_arrays_are_read():
+    frozen = REALS[:4].copy()
+    frozen.flags.writeable = False
+    (batch,) = rebatch([frozen], batch_size=8, num_images=4, source='test')
+    assert torch.equal(batch, torch.from_numpy(REALS[:4]))

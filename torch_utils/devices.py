@@ -1,0 +1,19 @@
+"""Which device computes."""
+
+from __future__ import annotations
+
+import torch
+
+from dnnlib.errors import ConfigError
+
+
+def pick_device(name: str | None, *, kinds: tuple[str, ...] = ('cpu', 'cuda')) -> torch.device:
+    """The named device, or the best of `kinds` that is there. ConfigError where it is not."""
+    there = {'cpu': True, 'cuda': torch.cuda.is_available(), 'mps': torch.backends.mps.is_available()}
+    if name is None:
+        return torch.device(next(kind for kind in ('cuda', 'mps', 'cpu') if kind in kinds and there[kind]))
+    if name not in kinds:
+        raise ConfigError(f'--device={name}: choose {" or ".join(kinds)}')
+    if not there[name]:
+        raise ConfigError(f'--device={name}: PyTorch sees no such device here; use --device=cpu')
+    return torch.device(name)

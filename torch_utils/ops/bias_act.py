@@ -1,0 +1,83 @@
+"""Bias, activation, gain and clamp of one feature map: the specification, in plain PyTorch.
+
+Differentiable any number of times. Letters: N batch, C channels, H and W height and width.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+
+
+@dataclass(frozen=True, slots=True)
+class Activation:
+    """A point-wise non-linearity `func(x, alpha)` with its default slope and its variance-preserving gain."""
+
+    func: Callable[[torch.Tensor, float], torch.Tensor]
+    gain: float = 1.0
+    alpha: float = 0.0
+
+
+ACTIVATIONS: dict[str, Activation] = {
+    'linear': Activation(lambda x, alpha: x),
+    'relu': Activation(lambda x, alpha: F.relu(x), gain=math.sqrt(2)),
+    'lrelu': Activation(lambda x, alpha: F.leaky_relu(x, alpha), gain=math.sqrt(2), alpha=0.2),
+    'tanh': Activation(lambda x, alpha: torch.tanh(x)),
+    'sigmoid': Activation(lambda x, alpha: torch.sigmoid(x)),
+    'elu': Activation(lambda x, alpha: F.elu(x)),
+    'selu': Activation(lambda x, alpha: F.selu(x)),
+    'softplus': Activation(lambda x, alpha: F.softplus(x)),
+    'swish': Activation(lambda x, alpha: F.silu(x), gain=math.sqrt(2)),
+}
+
+
+def bias_act(
+    x: torch.Tensor,
+    b: torch.Tensor | None = None,
+    dim: int = 1,
+    act: str = 'linear',
+    alpha: float | None = None,
+    gain: float | None = None,
+    clamp: float | None = None,
+) -> torch.Tensor:
+    """clip(gain * act(x + b), -clamp, clamp), in the dtype and the memory format of `x`.
+
+    Args:
+        x: any floating tensor, typically [N, C, H, W] or [N, C].
+        b: bias [x.shape[dim]], or None.
+        dim: the axis of `x` that `b` runs along.
+        act: a name in `ACTIVATIONS`.
+        alpha: slope below zero of 'lrelu' (None: 0.2); the other activations ignore it.
+        gain: factor on the activation (None: the activation's own, sqrt(2) for relu, lrelu and swish).
+        clamp: largest magnitude of the result, at least 0; None: unbounded.
+
+    Raises:
+        ValueError: an unknown activation, a negative clamp, or a bias of another length.
+    """
+    if act not in ACTIVATIONS:
+        raise ValueError(f"bias_act: unknown activation '{act}'; known are {', '.join(ACTIVATIONS)}")
+    if clamp is not None and clamp < 0:
+        raise ValueError(f'bias_act: clamp must be at least 0 or None, got {clamp}')
+    spec = ACTIVATIONS[act]
+    alpha = spec.alpha if alpha is None else alpha
+    gain = spec.gain if gain is None else gain
+    if b is not None:
+        x = _add_bias(x, b, dim)
+    # x + b is nobody else's: a positive slope may work in place, which spares an allocation as large as x.
+    in_place = act == 'lrelu' and b is not None and alpha > 0
+    x = F.leaky_relu_(x, alpha) if in_place else spec.func(x, alpha)
+    if gain != 1:
+        x = x * gain
+    return x if clamp is None else x.clamp(-clamp, clamp)
+
+
+def _add_bias(x: torch.Tensor, b: torch.Tensor, dim: int) -> torch.Tensor:
+    if b.ndim != 1 or b.shape[0] != x.shape[dim]:
+        raise ValueError(f'bias_act: b must have shape [{x.shape[dim]}] for dim={dim}, got {list(b.shape)}')
+    shape = [1] * x.ndim
+    shape[dim] = -1
+    return x + b.to(x.dtype).reshape(shape)

@@ -1,0 +1,200 @@
+"""The complete description of a run: nested frozen dataclasses, no blanks left to fill.
+
+A recipe makes one from the facts of the data set; flags and `--set` change fields; `config.json` records it.
+Units stand in names: kimg is thousands of real images shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from dnnlib import config as typed
+from dnnlib.errors import ConfigError
+from training import registry
+from training.dataset import DataConfig
+from training.interface import ImageSpec
+
+
+def require(ok: bool, name: str, value: object, expected: str) -> None:
+    """Raises ConfigError: the field, its value, and what it should be."""
+    if not ok:
+        raise ConfigError(f'{name}={value}: {expected}')
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LossConfig:
+    """The adversarial loss. kind: 'logistic' is the non-saturating loss of Goodfellow et al. (2014)."""
+
+    kind: Literal['logistic'] = 'logistic'
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class R1Config:
+    """Gradient penalty on real images (Mescheder et al. 2018, Eq. 9), computed lazily.
+
+    gamma: weight; 0 turns it off. interval: every so many iterations, its gradient times the interval and Adam
+    corrected (StyleGAN2, appendix B); None computes it in every step, within the main loss.
+    """
+
+    gamma: float = 10.0
+    interval: int | None = 16
+
+    def __post_init__(self) -> None:
+        require(self.gamma >= 0, 'r1.gamma', self.gamma, '--gamma must be non-negative')
+        require(self.interval is None or self.interval >= 1, 'r1.interval', self.interval, 'at least 1, or none')
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PathLengthConfig:
+    """Path length regularisation (StyleGAN2, Eq. 4), computed lazily. It needs a generator with a W space.
+
+    weight: 0 turns it off. decay: of the running mean length. batch_shrink: on 1/batch_shrink of the batch.
+    interval: as R1Config's. It corrects G's Adam even where the weight is 0, as StyleGAN2-ADA's `cifar` does.
+    """
+
+    weight: float = 2.0
+    decay: float = 0.01
+    batch_shrink: int = 2
+    interval: int | None = 4
+
+    def __post_init__(self) -> None:
+        require(self.weight >= 0, 'pl.weight', self.weight, 'must be non-negative')
+        require(0 < self.decay <= 1, 'pl.decay', self.decay, 'must lie in (0, 1]')
+        require(self.batch_shrink >= 1, 'pl.batch_shrink', self.batch_shrink, 'must be at least 1')
+        require(self.interval is None or self.interval >= 1, 'pl.interval', self.interval, 'at least 1, or none')
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AdamConfig:
+    """Adam (Kingma and Ba 2015) before the correction for lazy regularisation."""
+
+    lr: float = 0.002
+    beta1: float = 0.0
+    beta2: float = 0.99
+    eps: float = 1e-8
+
+    def __post_init__(self) -> None:
+        require(self.lr > 0, 'lr', self.lr, 'must be positive')
+        require(0 <= self.beta1 < 1, 'beta1', self.beta1, 'must lie in [0, 1)')
+        require(0 <= self.beta2 < 1, 'beta2', self.beta2, 'must lie in [0, 1)')
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EmaConfig:
+    """The moving average of G's weights that is sampled and measured.
+
+    kimg: half-life. rampup: the half-life is at most this fraction of the images shown so far; None switches that off.
+    """
+
+    kimg: float = 10.0
+    rampup: float | None = None
+
+    def __post_init__(self) -> None:
+        require(self.kimg >= 0, 'ema.kimg', self.kimg, 'must be non-negative')
+        require(self.rampup is None or self.rampup > 0, 'ema.rampup', self.rampup, 'must be positive, or none')
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunConfig:
+    """Everything that decides what a run computes and writes."""
+
+    cfg: str  # the recipe's name
+    generator: Any  # the config dataclass of a registered generator
+    discriminator: Any  # the config dataclass of a registered discriminator
+    data: DataConfig = field(default_factory=DataConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    r1: R1Config = field(default_factory=R1Config)
+    pl: PathLengthConfig = field(default_factory=PathLengthConfig)
+    style_mixing_prob: float = 0.9  # of a batch taking its later ws from a second latent; needs a W space
+    g_opt: AdamConfig = field(default_factory=AdamConfig)
+    d_opt: AdamConfig = field(default_factory=AdamConfig)
+    ema: EmaConfig = field(default_factory=EmaConfig)
+    gpus: int = 1  # processes
+    batch: int = 32  # images in one step, over all processes and micro-batches
+    batch_gpu: int = 32  # images in one micro-batch: gradients of batch / (gpus * batch_gpu) rounds are averaged
+    kimg: int = 25000  # length of the run
+    tick: float = 4.0  # kimg between status lines
+    snap: int = 50  # ticks between snapshots, sample sheets and metrics
+    keep: int = 2  # training states kept besides the best one
+    save_every_s: float = 600.0  # longest time between two training states, seconds, checked once a tick
+    grid_images: int | None = None  # most images on a sample sheet; none fills an 8K screen
+    metrics: tuple[str, ...] = ()
+    precision: Literal['fp32', 'bf16', 'fp16'] = 'fp32'  # of the blocks that the networks' configs lower
+    seed: int = 0
+    workers: int = 3  # processes that decode images
+
+    def __post_init__(self) -> None:
+        for name in ('gpus', 'batch', 'batch_gpu', 'kimg', 'snap', 'keep'):
+            require(getattr(self, name) >= 1, name, getattr(self, name), f'--{name.replace("_", "-")} must be at least 1')
+        require(self.tick > 0, 'tick', self.tick, '--tick must be positive')
+        require(self.seed >= 0, 'seed', self.seed, '--seed must be non-negative')
+        require(self.workers >= 0, 'workers', self.workers, '--workers must be non-negative')
+        require(self.save_every_s >= 0, 'save_every_s', self.save_every_s, 'must be non-negative')
+        require(0 <= self.style_mixing_prob <= 1, 'style_mixing_prob', self.style_mixing_prob, 'must lie in [0, 1]')
+        require(
+            self.batch % (self.gpus * self.batch_gpu) == 0,
+            'batch',
+            self.batch,
+            f'--batch must be a multiple of --gpus times --batch-gpu = {self.gpus} x {self.batch_gpu}',
+        )
+        group = getattr(self.discriminator, 'mbstd_group', 1)
+        group = min(group, self.batch_gpu)
+        require(
+            self.batch_gpu % group == 0,
+            'batch_gpu',
+            self.batch_gpu,
+            f'must be a multiple of the minibatch-std group, {group} (--mbstd-group)',
+        )
+
+    @property
+    def num_micro(self) -> int:
+        """Micro-batches a process computes in one step."""
+        return self.batch // (self.gpus * self.batch_gpu)
+
+
+def apply_overrides(cfg: RunConfig, changes: Mapping[str, Any]) -> RunConfig:
+    """`cfg` with values by dotted path. A new `batch` without a `batch_gpu` means one micro-batch a process."""
+    changes = dict(changes)
+    if 'batch' in changes and 'batch_gpu' not in changes:
+        gpus = typed.parse(int, changes.get('gpus', cfg.gpus), '--gpus')
+        batch = typed.parse(int, changes['batch'], '--batch')
+        require(batch >= 1 and batch % gpus == 0, 'batch', batch, '--batch must be at least 1 and divisible by --gpus')
+        changes['batch_gpu'] = batch // gpus
+    return typed.set_fields(cfg, changes)
+
+
+def with_precision(cfg: RunConfig, precision: str) -> RunConfig:
+    """`cfg` in another precision, its networks with it.
+
+    float32 lowers no block; only float16 needs activations clamped (its largest number is 65504), so the other two
+    drop `conv_clamp`, as StyleGAN2-ADA does under --fp32.
+    """
+    changes: dict[str, Any] = {} if precision == 'fp16' else {'conv_clamp': None}
+    if precision == 'fp32':
+        changes['num_fp16_res'] = 0
+    for part in ('generator', 'discriminator'):
+        network = getattr(cfg, part)
+        known = {name: value for name, value in changes.items() if name in typed.fields_of(network)}
+        cfg = replace(cfg, **{part: replace(network, **known)})
+    return typed.set_fields(cfg, {'precision': precision})
+
+
+def to_record(cfg: RunConfig, spec: ImageSpec) -> dict[str, Any]:
+    """The config and the facts as JSON holds them; networks carry their `kind`."""
+    record = typed.to_dict(cfg)
+    for part, reg in (('generator', registry.GENERATORS), ('discriminator', registry.DISCRIMINATORS)):
+        network = getattr(cfg, part)
+        record[part] = {'kind': registry.architecture_of(reg, network).name, **typed.to_dict(network)}
+    return {'config': record, 'facts': typed.to_dict(spec)}
+
+
+def from_record(record: dict[str, Any]) -> tuple[RunConfig, ImageSpec]:
+    """The inverse of `to_record`. The plug-ins that it names must be loaded, or loadable by name."""
+    config = dict(record['config'])
+    registry.RECIPES.get(config['cfg'])  # imports the plug-in that registers the networks
+    for part, reg in (('generator', registry.GENERATORS), ('discriminator', registry.DISCRIMINATORS)):
+        fields = dict(config[part])
+        config[part] = typed.from_dict(reg.get(fields.pop('kind')).config, fields, part)
+    return typed.from_dict(RunConfig, config), typed.from_dict(ImageSpec, record['facts'], 'facts')

@@ -1,0 +1,219 @@
+"""The images and labels of a data set in the StyleGAN layout: a folder or a zip, `dataset.json`, square pictures.
+
+Opening one reads the index, the labels and the first image; every other image is checked when it is met.
+
+Letters: N batch, C image channels, H and W image height and width (H = W, a power of two).
+"""
+
+from __future__ import annotations
+
+import os
+import pathlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image
+
+from dnnlib.errors import ConfigError, DataError
+from training.image_decode import EXTENSIONS, load_image, open_image, storage_fault, to_array
+from training.image_source import LABELS_NAME, open_source
+from training.labels import label_width, parse_labels, to_vectors
+
+if TYPE_CHECKING:
+    from training.interface import ImageSpec
+
+EMBEDDED = pathlib.Path(__file__).resolve().parent.parent / 'data' / 'peeps64.zip'
+MIN_RESOLUTION = 4  # where every network starts
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DataConfig:
+    """Which images a run sees."""
+
+    path: str | None = None  # folder or zip; None is the embedded set, 4,096 drawings of 64x64 in 7 classes
+    cond: bool = False  # train on the labels in dataset.json
+    subset: int | None = None  # only so many images, chosen by the run's seed; None is all
+    mirror: bool = False  # every image once more, flipped left to right
+    resolution: int | None = None  # train smaller than the data: box-averaged to this power of two; None is as stored
+
+    def __post_init__(self) -> None:
+        if self.path == '':
+            raise ConfigError('--data is empty; give a folder or a zip, or leave it out for the embedded set')
+        if self.subset is not None and self.subset < 1:
+            raise ConfigError(f'--subset={self.subset}: must be at least 1; leave it out to use all images')
+        if self.resolution is not None and not is_resolution(self.resolution):
+            raise ConfigError(f'data.resolution={self.resolution}: must be a power of two, at least {MIN_RESOLUTION}')
+
+    @property
+    def source(self) -> str:
+        """The folder or zip that is meant."""
+        return str(EMBEDDED) if self.path is None else self.path
+
+    @property
+    def name(self) -> str:
+        """Short name of the data set: that of its folder or zip, without `.zip`."""
+        return pathlib.Path(os.path.abspath(self.source)).name.removesuffix('.zip')
+
+
+class ImageDataset:
+    """Images uint8 [C, H, W] and labels float32 [label_dim], by index. May be sent to worker processes.
+
+    cfg: which images. seed: chooses the images of `--subset`, nothing else.
+    Raises DataError or ConfigError naming the file or the option. Reading an image may raise DataError, naming it.
+    """
+
+    def __init__(self, cfg: DataConfig, seed: int = 0) -> None:
+        self.cfg = cfg
+        self.name = cfg.name
+        self._source = open_source(cfg.source, EXTENSIONS)
+        self._channels, self._stored_resolution = self._inspect_first()
+        self._labels = self._read_labels() if cfg.cond else None
+        self._label_dim = 0 if self._labels is None else label_width(self._labels)
+        self._chosen = self._choose(seed)  # [num_files or subset]: position in the source
+
+    @property
+    def spec(self) -> ImageSpec:
+        """The facts that networks are built from."""
+        from training.interface import ImageSpec  # here, so that reading configs does not import torch
+
+        return ImageSpec(
+            resolution=self.cfg.resolution or self._stored_resolution,
+            channels=self._channels,
+            label_dim=self._label_dim,
+            num_images=len(self),
+        )
+
+    def __len__(self) -> int:
+        return len(self._chosen) * (2 if self.cfg.mirror else 1)
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        return self.image(index), self.label(index)
+
+    def filename(self, index: int) -> str:
+        """Path of the image inside the folder or zip; an x-flip has the name of its original."""
+        return self._source.name(self._position(index))
+
+    def image(self, index: int) -> np.ndarray:
+        """uint8 [C, H, W]. The second half of a mirrored set holds the x-flips of the first."""
+        pixels = self._decode(self._position(index))  # [C, H, W]
+        return pixels if index < len(self._chosen) else np.ascontiguousarray(pixels[:, :, ::-1])
+
+    def label(self, index: int) -> np.ndarray:
+        """float32 [label_dim]: one-hot for classes, the vector itself for vectors, empty without `cond`."""
+        return self.labels([index])[0]
+
+    def labels(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
+        """float32 [n, label_dim], see `label`."""
+        if self._labels is None:
+            return np.zeros([len(indices), 0], dtype=np.float32)
+        positions = [self._position(index) for index in indices]
+        return to_vectors(self._labels[positions], self._label_dim)
+
+    def image_batches(self, batch_size: int, max_images: int | None = None) -> Iterator[np.ndarray]:
+        """All images (or the first max_images) in order, uint8 [N, C, H, W]; the last batch may be smaller."""
+        count = len(self) if max_images is None else min(max_images, len(self))
+        for start in range(0, count, batch_size):
+            yield np.stack([self.image(index) for index in range(start, min(start + batch_size, count))])
+
+    def close(self) -> None:
+        """Lets go of the zip's file handle; the next read opens it again."""
+        self._source.close()
+
+    def _position(self, index: int) -> int:
+        """Position in the source of image `index`."""
+        if not 0 <= index < len(self):
+            raise IndexError(f'image {index} of a data set of {len(self)}')
+        return int(self._chosen[index % len(self._chosen)])
+
+    def _choose(self, seed: int) -> np.ndarray:
+        """Positions of the images in use, ascending, int64 [n]: all, or StyleGAN2-ADA's choice for this seed."""
+        order = np.arange(len(self._source))
+        subset = self.cfg.subset
+        if subset is None:
+            return order
+        if subset > len(order):
+            raise ConfigError(f'--subset={subset}: must be between 1 and {len(order)}, the images in {self.cfg.source}')
+        np.random.RandomState(seed).shuffle(order)
+        return np.sort(order[:subset])
+
+    def _read_labels(self) -> np.ndarray:
+        """int64 [num_files] classes or float32 [num_files, label_dim] vectors, of all images in the source."""
+        path = self.cfg.source
+        text = self._source.read_labels()
+        labels = None
+        if text is not None:
+            names = [self._source.name(i) for i in range(len(self._source))]
+            labels = parse_labels(text, names, f'{path}: {LABELS_NAME}')
+        if labels is None:
+            fault = 'there is no dataset.json at its root' if text is None else 'its dataset.json says "labels": null'
+            raise ConfigError(f'--cond=True requires labels specified in dataset.json; {path}: {fault}')
+        if labels.ndim == 1 and not labels.any():
+            raise ConfigError(f'--cond=True needs two classes or more; all images in {path} are class 0')
+        return labels
+
+    def _inspect_first(self) -> tuple[int, int]:
+        """Channels and resolution, as the first image has them; raises with the way out where they cannot be used."""
+        image, data = self._open(0)
+        width, height = image.size
+        if width != height or not is_resolution(width):
+            side = max(MIN_RESOLUTION, 2 ** (min(width, height).bit_length() - 1))
+            way_out = self._tool_command(f'-{side}', f' --resolution={side}x{side} --transform=center-crop')
+            needs = f'training needs squares whose side is a power of two, at least {MIN_RESOLUTION}'
+            raise DataError(f'{self._source.where(0)}: is {width}x{height}; {needs}. Try: {way_out}')
+        wanted = self.cfg.resolution
+        if wanted is not None and wanted > width:
+            limit = f'the images in {self.cfg.source} are {width}x{width}, and are never enlarged'
+            raise ConfigError(f'data.resolution={wanted}: {limit}; choose {width} or less')
+        load_image(image, data, self._source.where(0))
+        return len(image.getbands()), width
+
+    def _decode(self, position: int) -> np.ndarray:
+        """Pixels of file `position` at the resolution in use, uint8 [C, H, W]."""
+        image, data = self._open(position)
+        where = self._source.where(position)
+        width, height = image.size
+        size = self._stored_resolution
+        if (width, height) != (size, size):
+            first = f'the first image ({self._source.name(0)}) is {size}x{size}'
+            way_out = self._tool_command(f'-{size}', f' --resolution={size}x{size} --transform=center-crop')
+            raise DataError(f'{where}: is {width}x{height}, but {first}; all must be equal. Try: {way_out}')
+        if len(image.getbands()) != self._channels:
+            kinds = {1: 'grey', 3: 'RGB'}
+            this, first = kinds[len(image.getbands())], kinds[self._channels]
+            fault = f'is {this}, but the first image ({self._source.name(0)}) is {first}; all must be equal'
+            raise DataError(f'{where}: {fault}. Try: {self._tool_command("-rgb")}')
+        load_image(image, data, where)
+        if self.cfg.resolution not in (None, size):
+            image = image.reduce(size // self.cfg.resolution)  # the mean of each block, rounded
+        return to_array(image)
+
+    def _open(self, position: int) -> tuple[Image.Image, bytes]:
+        """Header and bytes of file `position`, known to be 8-bit RGB or grey."""
+        where = self._source.where(position)
+        data = self._source.read(position)
+        image = open_image(data, where)
+        fault = storage_fault(image, data)
+        if fault:
+            way_out = self._tool_command('-rgb')
+            raise DataError(f'{where}: has {fault}; training needs 8-bit RGB or grey. Try: {way_out}')
+        return image, data
+
+    def _tool_command(self, suffix: str, options: str = '') -> str:
+        """The command that makes a usable data set of this one."""
+        path = self.cfg.source
+        dest = f'{path.rstrip("/").removesuffix(".zip")}{suffix}.zip'
+        return f'python dataset_tool.py --source={path} --dest={dest}{options}'
+
+
+def read_spec(cfg: DataConfig) -> ImageSpec:
+    """The facts of a data set, from its index, its labels and its first image."""
+    dataset = ImageDataset(cfg)
+    dataset.close()
+    return dataset.spec
+
+
+def is_resolution(size: int) -> bool:
+    """Whether pictures of this side can be trained on."""
+    return size >= MIN_RESOLUTION and size & (size - 1) == 0

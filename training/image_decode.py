@@ -1,0 +1,98 @@
+"""Image files to pixels: PNG, JPEG and WebP, looked at before they are believed.
+
+Pillow is kept from guessing (a list of formats, never all seventy), from allocating what a header merely claims, and
+from passing over damage in silence. No setting of Pillow is changed: they are global.
+"""
+
+from __future__ import annotations
+
+import io
+import zlib
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from dnnlib.errors import DataError
+
+EXTENSIONS = ('.png', '.jpg', '.jpeg', '.webp')
+FORMATS = ('PNG', 'JPEG', 'WEBP')
+MAX_PIXELS = 2**26  # 8192 x 8192
+
+_PNG_SIGNATURE = b'\x89PNG\r\n\x1a\n'
+_PNG_BIT_DEPTH_AT = 24  # signature 8, chunk header 8, width 4, height 4
+
+
+def open_image(data: bytes, where: str, formats: tuple[str, ...] = FORMATS) -> Image.Image:
+    """Reads the header only: `.size` (width, height), `.mode`, `.format` are known, no pixel is decoded.
+
+    where: the file as messages name it. formats: what Pillow may take it for, whatever its name says.
+    Raises DataError for what is no image, is animated, or claims more than MAX_PIXELS.
+    """
+    try:
+        image = Image.open(io.BytesIO(data), formats=formats)
+    except UnidentifiedImageError as error:
+        expected = ', '.join(formats[:-1]) + ' or ' + formats[-1]
+        state = 'is empty' if not data else f'is not a {expected} image, or its header is damaged'
+        raise DataError(f'{where}: {state}') from error
+    except Exception as error:  # a broken file can make a decoder raise anything
+        raise DataError(f'{where}: cannot be read as an image ({error})') from error
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        raise DataError(f'{where}: is {width}x{height}; images of more than {MAX_PIXELS} pixels are refused')
+    # A phone's JPEG holds its preview as a second frame; that is no animation.
+    if image.format in ('PNG', 'WEBP') and getattr(image, 'is_animated', False):
+        raise DataError(f'{where}: is an animation of {getattr(image, "n_frames", 0)} frames; expected one picture')
+    return image
+
+
+def load_image(image: Image.Image, data: bytes, where: str) -> None:
+    """Decodes the pixels of `open_image(data)` in place; raises DataError for damage that the format can show."""
+    if data.startswith(_PNG_SIGNATURE):
+        _check_png_chunks(data, where)
+    try:
+        image.load()
+    except Exception as error:  # a broken file can make a decoder raise anything
+        raise DataError(f'{where}: is cut short or damaged ({error})') from error
+
+
+def storage_fault(image: Image.Image, data: bytes) -> str | None:
+    """What keeps an image from being 8-bit RGB or grey, in words; None for one that is."""
+    if is_16_bit(image, data):
+        return '16 bits a channel'
+    if image.mode in ('P', 'PA'):
+        return f'a colour palette (mode {image.mode})'
+    if image.mode in ('RGBA', 'LA', 'RGBa', 'La') or 'transparency' in image.info:
+        return f'transparency (mode {image.mode})'
+    if image.mode not in ('RGB', 'L'):
+        return f'colour mode {image.mode}'
+    return None
+
+
+def is_16_bit(image: Image.Image, data: bytes) -> bool:
+    """Whether channels have 16 bits. Pillow opens a 16-bit RGB PNG as plain RGB, so the header itself is asked."""
+    return image.mode.startswith('I;16') or (data.startswith(_PNG_SIGNATURE) and data[_PNG_BIT_DEPTH_AT] == 16)
+
+
+def to_array(image: Image.Image) -> np.ndarray:
+    """A loaded RGB or grey image as uint8 [C, H, W], contiguous."""
+    pixels = np.asarray(image)  # [H, W, 3] or [H, W]
+    if pixels.ndim == 2:
+        return pixels[np.newaxis].copy()
+    return np.ascontiguousarray(pixels.transpose(2, 0, 1))
+
+
+def _check_png_chunks(data: bytes, where: str) -> None:
+    """Holds every critical chunk against its CRC, up to IEND. Pillow leaves the CRC of the pixels unread."""
+    view, at = memoryview(data), len(_PNG_SIGNATURE)
+    while at + 12 <= len(data):  # length 4, type 4, data, CRC 4
+        end = at + 8 + int.from_bytes(view[at : at + 4], 'big')
+        kind = bytes(view[at + 4 : at + 8])
+        if end + 4 > len(data):
+            break
+        critical = kind[:1].isupper()
+        if critical and zlib.crc32(view[at + 4 : end]) != int.from_bytes(view[end : end + 4], 'big'):
+            raise DataError(f'{where}: is damaged (PNG chunk {kind.decode("ascii", "replace")}: CRC does not match)')
+        if kind == b'IEND':
+            return
+        at = end + 4
+    raise DataError(f'{where}: is cut short (PNG without its end)')

@@ -1,0 +1,274 @@
+"""Where the images of a data set lie: a folder or a zip, seen as a sorted list of names and their bytes.
+
+The index is read once and kept as NumPy columns, so that worker processes share its pages instead of copying a Python
+object per image. A zip is read through a handle that belongs to one process, every read is held against the CRC of the
+archive, and nothing is ever extracted.
+"""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import re
+import stat
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterable
+from typing import IO, Any
+
+import numpy as np
+
+from dnnlib.errors import DataError
+
+LABELS_NAME = 'dataset.json'
+MAX_FILE_BYTES = 256 * 2**20  # one image, or one dataset.json
+MAX_RATIO = 200  # uncompressed to compressed size; honest images stay far below
+
+_ENTRY = np.dtype([('offset', 'i8'), ('compressed', 'i8'), ('size', 'i8'), ('crc', 'u4'), ('method', 'u2')])
+_LOCAL_HEADER_BYTES = 30  # APPNOTE.TXT 4.3.7: fixed part, then the name and the extra field
+
+
+class ImageSource:
+    """A folder or a zip of images. Use `open_source`.
+
+    path: as the user gave it. names: [num_files] UTF-8 bytes, paths inside the source with `/`, sorted.
+    """
+
+    path: str
+    names: np.ndarray  # [num_files] S
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def name(self, index: int) -> str:
+        """Path of file `index` inside the source."""
+        return decode_name(self.names[index])
+
+    def where(self, index: int) -> str:
+        """The file as messages name it: enough to find it on disk."""
+        raise NotImplementedError
+
+    def read(self, index: int) -> bytes:
+        """The bytes of file `index`; raises DataError naming it when it is gone or damaged."""
+        raise NotImplementedError
+
+    def read_labels(self) -> bytes | None:
+        """The bytes of dataset.json, None where there is none."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Lets go of the file handle; the next read opens another."""
+
+
+class FolderSource(ImageSource):
+    """All images below a folder. Hidden files are passed over; links to folders are not followed."""
+
+    def __init__(self, path: str, extensions: tuple[str, ...]) -> None:
+        self.path = path
+        root = pathlib.Path(path)
+        found = (
+            (pathlib.Path(folder) / file).relative_to(root).as_posix()
+            for folder, _, files in os.walk(root, onerror=_raise_unreadable)
+            for file in files
+        )
+        self.names = encode_names(sorted(name for name in found if is_image(name, extensions)))
+
+    def where(self, index: int) -> str:
+        return os.path.join(self.path, self.name(index))
+
+    def read(self, index: int) -> bytes:
+        return self._read_file(self.where(index))
+
+    def read_labels(self) -> bytes | None:
+        path = os.path.join(self.path, LABELS_NAME)
+        return self._read_file(path) if os.path.lexists(path) else None
+
+    @staticmethod
+    def _read_file(path: str) -> bytes:
+        try:
+            size = os.stat(path).st_size
+            if size > MAX_FILE_BYTES:
+                raise DataError(f'{path}: is {_mb(size)}, more than the {_mb(MAX_FILE_BYTES)} that one file may have')
+            with open(path, 'rb') as file:
+                return file.read()
+        except FileNotFoundError as error:
+            raise DataError(f'{path}: is gone; was it moved or deleted while in use?') from error
+        except OSError as error:
+            raise DataError(f'{path}: cannot be read ({error.strerror or error})') from error
+
+
+class ZipSource(ImageSource):
+    """All images in a zip, stored or deflated.
+
+    Reads seek in a handle of this process alone: a handle that crosses a fork shares its position with the parent, and
+    two readers then see each other's bytes. Not for several threads at once.
+    """
+
+    def __init__(self, path: str, extensions: tuple[str, ...]) -> None:
+        self.path = path
+        self._file: IO[bytes] | None = None
+        self._pid = 0
+        images = {}
+        self._labels: zipfile.ZipInfo | None = None
+        for info in _read_index(path):
+            name = info.filename.replace('\\', '/')
+            if name != LABELS_NAME and not is_image(name, extensions):
+                continue
+            _check_entry(path, name, info)
+            if name in images or (name == LABELS_NAME and self._labels):
+                raise DataError(f'{path}: {name}: is in the zip more than once; make the zip again')
+            if name == LABELS_NAME:
+                self._labels = info
+            else:
+                images[name] = info
+        names = sorted(images)
+        self.names = encode_names(names)
+        self._entries = np.array([_columns(images[name]) for name in names], dtype=_ENTRY)  # [num_files]
+
+    def where(self, index: int) -> str:
+        return f'{self.path}: {self.name(index)}'
+
+    def read(self, index: int) -> bytes:
+        return self._read_entry(self._entries[index], self.where(index))
+
+    def read_labels(self) -> bytes | None:
+        if self._labels is None:
+            return None
+        entry = np.array(_columns(self._labels), dtype=_ENTRY)
+        return self._read_entry(entry[()], f'{self.path}: {LABELS_NAME}')
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def __del__(self) -> None:
+        # getattr: __init__ may have raised before there was a handle.
+        if getattr(self, '_file', None) is not None:
+            self.close()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, '_file': None}
+
+    def _handle(self) -> IO[bytes]:
+        """The zip, opened by this very process."""
+        if self._pid != os.getpid():
+            self.close()
+            self._pid = os.getpid()
+        if self._file is None:
+            try:
+                self._file = open(self.path, 'rb')  # noqa: SIM115 - kept, closed by close()
+            except OSError as error:
+                raise DataError(f'{self.path}: cannot be opened any more ({error.strerror or error})') from error
+        return self._file
+
+    def _read_entry(self, entry: np.void, where: str) -> bytes:
+        """The bytes of one entry, decompressed and held against their CRC."""
+        file = self._handle()
+        try:
+            file.seek(int(entry['offset']))
+            header = file.read(_LOCAL_HEADER_BYTES)
+            if len(header) < _LOCAL_HEADER_BYTES or not header.startswith(b'PK\x03\x04'):
+                raise DataError(f'{where}: is not where the index of the zip says; was the zip changed or cut short?')
+            name_bytes, extra_bytes = struct.unpack('<HH', header[26:30])
+            file.seek(name_bytes + extra_bytes, os.SEEK_CUR)
+            data = file.read(int(entry['compressed']))
+            if entry['method'] == zipfile.ZIP_DEFLATED:
+                # One byte more than promised is enough to see that an entry lies about its size.
+                data = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, int(entry['size']) + 1)
+        except OSError as error:
+            raise DataError(f'{where}: cannot be read ({error.strerror or error})') from error
+        except zlib.error as error:
+            raise DataError(f'{where}: is damaged ({error}); copy or make the zip again') from error
+        if len(data) != entry['size'] or zlib.crc32(data) != entry['crc']:
+            raise DataError(f'{where}: is damaged (its CRC does not match); copy or make the zip again')
+        return data
+
+
+def open_source(path: str, extensions: tuple[str, ...]) -> ImageSource:
+    """Opens a folder or a zip of images and reads its index.
+
+    extensions: lower-case, with the dot; files with others are passed over.
+    Raises DataError when the path is absent, is no zip, is unsafe, or holds no image.
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except OSError as error:
+        raise DataError(f'{path}: no such file or folder (looked for {os.path.abspath(path)})') from error
+    source = FolderSource(path, extensions) if stat.S_ISDIR(mode) else ZipSource(path, extensions)
+    if len(source) == 0:
+        raise DataError(f'{path}: holds no images; expected files ending in {" ".join(extensions)}')
+    return source
+
+
+def is_image(name: str, extensions: tuple[str, ...]) -> bool:
+    """Whether a path inside a source is an image. Hidden parts (macOS writes ._a.png, __MACOSX/) are not."""
+    if not name.lower().endswith(extensions):
+        return False
+    hidden = (part == '__MACOSX' or (part.startswith('.') and part not in ('.', '..')) for part in name.split('/'))
+    return not any(hidden)
+
+
+def encode_names(names: list[str]) -> np.ndarray:
+    """Names as one array of UTF-8 bytes [n]: no Python object per name, so forked workers share the memory."""
+    return np.array([name.encode('utf-8', 'surrogateescape') for name in names], dtype=np.bytes_)
+
+
+def decode_name(name: bytes) -> str:
+    """Inverse of `encode_names` for one name; bytes that are no UTF-8 come back as the file system wants them."""
+    return bytes(name).decode('utf-8', 'surrogateescape')
+
+
+def some(names: Iterable[str]) -> str:
+    """The first three names and the count, for messages: `a, b, c and 4 more`."""
+    names = list(names)
+    rest = f' and {len(names) - 3} more' if len(names) > 3 else ''
+    return ', '.join(names[:3]) + rest
+
+
+def _read_index(path: str) -> list[zipfile.ZipInfo]:
+    """The central directory of a zip, folders left out."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return [info for info in archive.infolist() if not info.is_dir()]
+    except OSError as error:
+        raise DataError(f'{path}: cannot be read ({error.strerror or error})') from error
+    # zipfile lets the errors of its parts through when the index is garbage.
+    except (zipfile.BadZipFile, NotImplementedError, ValueError, struct.error) as error:
+        message = (
+            f'{path}: is neither a folder nor a zip file, or the zip is cut short ({error}); copy or make it again'
+        )
+        raise DataError(message) from error
+
+
+def _columns(info: zipfile.ZipInfo) -> tuple[int, int, int, int, int]:
+    """One row of `_ENTRY`."""
+    return info.header_offset, info.compress_size, info.file_size, info.CRC, info.compress_type
+
+
+def _check_entry(path: str, name: str, info: zipfile.ZipInfo) -> None:
+    """Refuses what a zip may say but an image data set never needs: foreign paths, bombs, links, encryption."""
+    fault = None
+    if '..' in name.split('/') or name.startswith('/') or re.match('[A-Za-z]:', name):
+        fault = 'has a path that leads out of the zip'
+    elif stat.S_ISLNK(info.external_attr >> 16):
+        fault = 'is a symbolic link'
+    elif info.flag_bits & 1:
+        fault = 'is encrypted'
+    elif info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        fault = f'has compression method {info.compress_type}; expected stored or deflated'
+    elif info.file_size > MAX_FILE_BYTES:
+        fault = f'has {_mb(info.file_size)}, more than the {_mb(MAX_FILE_BYTES)} that one file may have'
+    elif info.file_size > MAX_RATIO * info.compress_size:
+        fault = f'grows more than {MAX_RATIO} times when unpacked, as zip bombs do'
+    if fault:
+        raise DataError(f'{path}: {name}: {fault}; make the zip again with dataset_tool.py')
+
+
+def _mb(num_bytes: int) -> str:
+    return f'{num_bytes / 2**20:.0f} MB'
+
+
+def _raise_unreadable(error: OSError) -> None:
+    raise DataError(f'{error.filename}: cannot be listed ({error.strerror})') from error

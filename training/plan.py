@@ -1,0 +1,107 @@
+"""What a run would do, in text: the plan of `--dry-run` and the table of `--cfg=list`."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import textwrap
+
+import torch
+
+from dnnlib.config import choices_of
+from dnnlib.errors import ConfigError
+from dnnlib.log import format_bytes
+from torch_utils.images import grid_shape
+from torch_utils.summary import count, module_table
+from training.build import build_networks
+from training.config import RunConfig, to_record
+from training.interface import ImageSpec
+from training.registry import RECIPES
+
+
+def describe_run(cfg: RunConfig, spec: ImageSpec, run_name: str) -> str:
+    """Config, networks module by module, data, schedule and disk, without building anything but shapes."""
+    with torch.device('meta'):
+        G, D = build_networks(cfg, spec)
+    return '\n\n'.join(
+        [
+            'Config\n' + json.dumps(to_record(cfg, spec)['config'], indent=2),
+            module_table(G, 'Generator'),
+            module_table(D, 'Discriminator'),
+            _describe_data(cfg, spec),
+            _describe_schedule(cfg),
+            _describe_disk(cfg, spec, G, D),
+            f'Run folder: {run_name}\nDry run: nothing was written.',
+        ]
+    )
+
+
+def _describe_data(cfg: RunConfig, spec: ImageSpec) -> str:
+    labels = f'labels of width {spec.label_dim}' if spec.label_dim else 'no labels'
+    flips = ', x-flips included' if cfg.data.mirror else ''
+    return (
+        f'Images: {spec.num_images:,} of {spec.resolution}x{spec.resolution}, {spec.channels} channels, {labels}{flips}\n'
+        f'  from {cfg.data.path or "the embedded set, data/peeps64.zip"}; '
+        f'{cfg.kimg * 1000 / spec.num_images:.1f} epochs in all'
+    )
+
+
+def _describe_schedule(cfg: RunConfig) -> str:
+    steps = -(-cfg.kimg * 1000 // cfg.batch)
+    snapshots = int(cfg.kimg / cfg.tick / cfg.snap) + 1
+    return (
+        f'Schedule: {cfg.kimg} kimg = {steps:,} steps of {cfg.batch} images '
+        f'({cfg.gpus} process(es) x {cfg.num_micro} micro-batch(es) x {cfg.batch_gpu})\n'
+        f'  a tick every {cfg.tick:g} kimg, a snapshot every {cfg.tick * cfg.snap:g} kimg ({snapshots} in all), '
+        f'metrics {", ".join(cfg.metrics) or "none"}\n'
+        f'  R1 every {cfg.r1.interval} steps (gamma {cfg.r1.gamma:g}), path length every {cfg.pl.interval} steps '
+        f'(weight {cfg.pl.weight:g}), precision {cfg.precision}'
+    )
+
+
+def _describe_disk(cfg: RunConfig, spec: ImageSpec, G: torch.nn.Module, D: torch.nn.Module) -> str:
+    (g_params, g_buffers), (d_params, d_buffers) = count(G), count(D)
+    snapshot = 4 * (g_params + g_buffers + d_params + d_buffers)
+    state = snapshot + 4 * (g_params + g_buffers) + 4 * 2 * (g_params + d_params)
+    snapshots = int(cfg.kimg / cfg.tick / cfg.snap) + 1
+    columns, rows = grid_shape(spec.resolution, cfg.grid_images)
+    sheet = columns * rows * spec.resolution**2 * spec.channels
+    total = snapshots * (snapshot + sheet) + (cfg.keep + 2) * state
+    return (
+        f'Disk: about {format_bytes(total)} = {snapshots} snapshots of {format_bytes(snapshot)}, {cfg.keep} + 1 training '
+        f'states of {format_bytes(state)} (and one while it is written), sheets of at most {format_bytes(sheet)}'
+    )
+
+
+def list_recipes(spec: ImageSpec) -> str:
+    """Every `--cfg`, with its paper, parameters at this data set's resolution, and the options of its generator."""
+    RECIPES.load_all()
+    entries = []
+    for name in RECIPES.names():
+        recipe = RECIPES.get(name)
+        lines = [name, f'  {recipe.paper}', f'  {_parameters(name, spec)}']
+        cfg = recipe.make(spec, 1) if spec.resolution >= recipe.min_resolution else None
+        if cfg is not None:
+            options = ', '.join(_options(cfg.generator))
+            lines += textwrap.wrap(f'--set generator.{{{options}}}', 116, initial_indent='  ', subsequent_indent='    ')
+        entries.append('\n'.join(lines))
+    return '\n\n'.join(entries)
+
+
+def _parameters(name: str, spec: ImageSpec) -> str:
+    try:
+        with torch.device('meta'):
+            G, D = build_networks(RECIPES.get(name).make(spec, 1), spec)
+    except ConfigError as error:
+        return str(error)
+    return f'at {spec.resolution}x{spec.resolution}: G {count(G)[0]:,} parameters, D {count(D)[0]:,}'
+
+
+def _options(generator: object) -> list[str]:
+    """'name=default' of every field, with its choices where they are few."""
+    options = []
+    for field in dataclasses.fields(generator):
+        choices = choices_of(type(generator), field.name)
+        shown = '|'.join(map(str, choices)) if choices else getattr(generator, field.name)
+        options.append(f'{field.name}={shown}')
+    return options

@@ -1,0 +1,48 @@
+"""Regularisers: pure functions of tensors that carry a graph. Nothing is logged here.
+
+Letters: N batch, C channels, H and W image size, L number of ws, D their width.
+"""
+
+from __future__ import annotations
+
+import torch
+
+
+def r1_penalty(
+    img: torch.Tensor,  # [N, C, H, W], requires grad
+    logits: torch.Tensor,  # [N, 1] = D(img)
+) -> torch.Tensor:
+    """Squared norm of D's gradient at each real image, [N] (Mescheder et al. 2018, Eq. 9, without gamma / 2).
+
+    The result carries a graph: D's second derivatives.
+    """
+    (gradient,) = torch.autograd.grad(logits.sum(), img, create_graph=True)  # [N, C, H, W]
+    return gradient.float().square().sum(dim=(1, 2, 3))  # [N]
+
+
+def path_lengths(
+    img: torch.Tensor,  # [N, C, H, W] = synthesis(ws)
+    ws: torch.Tensor,  # [N, L, D], requires grad
+    direction: torch.Tensor,  # [N, C, H, W], standard normal
+) -> torch.Tensor:
+    """How far an image moves for a unit step of its ws, [N]: |J_w^T y| of StyleGAN2, Eq. 4.
+
+    The step is counted as the root mean square over the L copies of w; y is scaled by 1 / sqrt(H W) to make the
+    length independent of the resolution. The result carries a graph.
+    """
+    y = direction / (img.shape[2] * img.shape[3]) ** 0.5
+    (jacobian,) = torch.autograd.grad((img * y).sum(), ws, create_graph=True)  # [N, L, D]
+    return jacobian.square().sum(dim=2).mean(dim=1).sqrt()  # [N]
+
+
+def path_length_penalty(
+    lengths: torch.Tensor,  # [N], carries a graph
+    mean: torch.Tensor,  # [], the running mean a
+    decay: float,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """StyleGAN2, Eq. 4: (|J_w^T y| - a)^2, [N], and the new running mean, detached.
+
+    The mean moves first and the gradient flows through that step, as in the official implementation.
+    """
+    moved = mean.lerp(lengths.mean(), decay)
+    return (lengths - moved).square(), moved.detach()

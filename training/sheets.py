@@ -1,0 +1,63 @@
+"""Sample sheets: the same latents drawn again and again, beside real images of the same classes.
+
+Letters: N images on the sheet, C channels, H and W image size.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from torch_utils.images import grid_shape, save_png, tile, to_uint8
+from torch_utils.seeding import numpy_generator
+from training.dataset import ImageDataset
+
+
+class SampleSheet:
+    """Latents, labels and real images of a run's sheets; a function of the data and the seed alone.
+
+    Without labels, places are filled with random images; with labels, each row shows one class (rows cycle through
+    the classes that occur, vector labels keep random order).
+    """
+
+    def __init__(self, dataset: ImageDataset, z_dim: int, seed: int, limit: int | None = None) -> None:
+        self.columns, rows = grid_shape(dataset.spec.resolution, limit)
+        draw = numpy_generator(seed, 'sheet')
+        self._indices = _pick_images(dataset, self.columns, rows, draw)
+        self._dataset = dataset
+        self.z = torch.from_numpy(draw.standard_normal([len(self._indices), z_dim]).astype(np.float32))  # [N, z_dim]
+        self.c = torch.from_numpy(dataset.labels(self._indices))  # [N, label_dim]
+
+    def save_reals(self, path: Path) -> None:
+        """The real images of the sheet."""
+        images = np.stack([self._dataset.image(int(i)) for i in self._indices])  # [N, C, H, W]
+        save_png(tile(images, self.columns), path)
+
+    @torch.no_grad()
+    def save_fakes(self, G_ema: torch.nn.Module, path: Path, batch_size: int, info: dict[str, object]) -> None:
+        """What the generator draws for the sheet's latents, with constant noise."""
+        device = next(G_ema.parameters()).device
+        batches = zip(self.z.split(batch_size), self.c.split(batch_size), strict=True)
+        images = [to_uint8(G_ema(z.to(device), c.to(device), noise_mode='const')).cpu() for z, c in batches]
+        save_png(tile(torch.cat(images).numpy(), self.columns), path, info)
+
+
+def _pick_images(dataset: ImageDataset, columns: int, rows: int, draw: np.random.Generator) -> np.ndarray:
+    """Indices of real images, row by row."""
+    shuffled = draw.permutation(len(dataset))
+    if dataset.spec.label_dim == 0:
+        return np.resize(shuffled, columns * rows)
+    labels = dataset.labels(shuffled)  # [num_images, label_dim]
+    if not np.isin(labels, (0, 1)).all() or not (labels.sum(axis=1) == 1).all():
+        return np.resize(shuffled, columns * rows)
+    classes = labels.argmax(axis=1)
+    members = [shuffled[classes == k] for k in np.unique(classes)]
+    used = dict.fromkeys(range(len(members)), 0)
+    picked = []
+    for row in range(rows):
+        k = row % len(members)
+        picked.append(np.take(members[k], range(used[k], used[k] + columns), mode='wrap'))
+        used[k] += columns
+    return np.concatenate(picked)

@@ -1,0 +1,73 @@
+"""Network snapshots: one safetensors file with G_ema, D and, in its header, the config that rebuilds them.
+
+G_ema is all that drawing and measuring need; D is there so that another run can start from the pair.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dnnlib.errors import CheckpointError, ConfigError
+from torch_utils.checkpoint import Tensors, load_tensors, save_tensors
+from training.build import build_networks, DTYPES
+from training.config import RunConfig, from_record
+from training.interface import ImageSpec
+from training.networks.layers import set_precision
+
+FORMAT = 'ganfoundry-snapshot-1'
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Snapshot:
+    """A snapshot in memory. record: the run's config, facts and provenance. nimg: real images shown until then."""
+
+    path: Path
+    tensors: Tensors
+    record: dict[str, Any]
+    nimg: int
+
+    def networks(self) -> tuple[RunConfig, ImageSpec]:
+        """The config and facts of the run that made it; the plug-in of its --cfg must be known."""
+        try:
+            return from_record(self.record)
+        except ConfigError as error:
+            source = self.record.get('plugin', {})
+            raise CheckpointError(
+                f'{self.path}: made with --cfg={self.record["config"]["cfg"]} of {source.get("file", "an unknown file")}'
+                f' (sha256 {source.get("sha256", "?")[:16]}): {error}; a plug-in outside the project is loaded by '
+                f'--plugin=FILE'
+            ) from None
+
+
+def save_snapshot(path: Path, G_ema: torch.nn.Module, D: torch.nn.Module, record: dict[str, Any], nimg: int) -> None:
+    """Writes a snapshot atomically."""
+    tensors = {f'G_ema.{name}': value for name, value in G_ema.state_dict().items()}
+    tensors |= {f'D.{name}': value for name, value in D.state_dict().items()}
+    save_tensors(path, tensors, {'format': FORMAT, 'record': json.dumps(record), 'nimg': str(nimg)})
+
+
+def load_snapshot(path: Path) -> Snapshot:
+    """Reads a snapshot. CheckpointError names the file and what it is not."""
+    tensors, metadata = load_tensors(path)
+    if metadata.get('format') != FORMAT:
+        raise CheckpointError(f'{path}: not a network snapshot of this project (no {FORMAT} in its header)')
+    return Snapshot(path=path, tensors=tensors, record=json.loads(metadata['record']), nimg=int(metadata['nimg']))
+
+
+def load_generator(snapshot: Snapshot, device: torch.device, precision: str) -> torch.nn.Module:
+    """G_ema of a snapshot on a device, in evaluation mode. precision: 'fp32', 'bf16' or 'fp16', of lowered blocks."""
+    cfg, spec = snapshot.networks()
+    with torch.device('meta'):
+        G, _ = build_networks(cfg, spec)
+    weights = {k.removeprefix('G_ema.'): v for k, v in snapshot.tensors.items() if k.startswith('G_ema.')}
+    try:
+        G.load_state_dict(weights, assign=True)
+    except RuntimeError as error:
+        raise CheckpointError(f'{snapshot.path}: does not fit --cfg={cfg.cfg}: {error}') from None
+    set_precision(G, DTYPES[precision])
+    return G.to(device).eval().requires_grad_(False)

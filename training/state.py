@@ -1,0 +1,111 @@
+"""What a run holds: everything that resuming needs, and nothing else.
+
+Randomness, the data order and every schedule are functions of `nimg`, so no generator state is among it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from dnnlib.errors import CheckpointError
+from torch_utils.stats import Collector
+
+NETWORKS = ('G', 'D', 'G_ema')
+OPTIMIZERS = {'opt_G': 'G', 'opt_D': 'D'}
+
+Tensors = dict[str, torch.Tensor]
+
+
+@dataclass(kw_only=True)
+class TrainState:
+    """Networks, optimisers and counters. `G_ema` is the moving average of `G`, the network that is kept."""
+
+    G: torch.nn.Module
+    D: torch.nn.Module
+    G_ema: torch.nn.Module
+    opt_G: torch.optim.Adam
+    opt_D: torch.optim.Adam
+    pl_mean: torch.Tensor  # [], running mean of the path lengths
+    nimg: int = 0  # real images shown
+    step: int = 0  # iterations done; the lazy intervals count these
+    tick: int = 0  # status lines printed
+    tick_start_nimg: int = 0  # where the present tick began
+    stats: Collector = field(default_factory=Collector)  # of the present tick
+
+    def tensors(self) -> Tensors:
+        """Every tensor of the state by name: 'G.mapping.fc0.weight', 'opt_G.exp_avg.mapping.fc0.weight', 'pl_mean'."""
+        tensors: Tensors = {'pl_mean': self.pl_mean}
+        for name in NETWORKS:
+            tensors |= {f'{name}.{key}': value for key, value in getattr(self, name).state_dict().items()}
+        for name, network in OPTIMIZERS.items():
+            tensors |= _optimizer_tensors(name, getattr(self, name), getattr(self, network))
+        return tensors
+
+    def scalars(self) -> dict[str, Any]:
+        """Every number of the state that is no tensor."""
+        return {
+            'nimg': self.nimg,
+            'step': self.step,
+            'tick': self.tick,
+            'tick_start_nimg': self.tick_start_nimg,
+            'stats': self.stats.state_dict(),
+        }
+
+    def load(self, tensors: Tensors, scalars: dict[str, Any], where: str) -> None:
+        """Takes over a saved state. Strict: CheckpointError names `where` and the first tensors that do not fit."""
+        _check_names(expected=self._expected_shapes(), tensors=tensors, where=where)
+        for name in NETWORKS:
+            getattr(self, name).load_state_dict(_strip(tensors, f'{name}.'))
+        for name, network in OPTIMIZERS.items():
+            _load_optimizer(getattr(self, name), getattr(self, network), _strip(tensors, f'{name}.'))
+        self.pl_mean = tensors['pl_mean'].to(self.pl_mean.device)
+        self.nimg, self.step, self.tick = scalars['nimg'], scalars['step'], scalars['tick']
+        self.tick_start_nimg = scalars['tick_start_nimg']
+        self.stats.load_state_dict(scalars['stats'])
+
+    def _expected_shapes(self) -> dict[str, tuple[int, ...]]:
+        shapes = {'pl_mean': ()}
+        for name in NETWORKS:
+            shapes |= {f'{name}.{key}': tuple(value.shape) for key, value in getattr(self, name).state_dict().items()}
+        return shapes
+
+
+def _optimizer_tensors(name: str, optimizer: torch.optim.Optimizer, net: torch.nn.Module) -> Tensors:
+    """Adam's moments by parameter name. A parameter that has had no gradient yet has none."""
+    names = {id(p): key for key, p in net.named_parameters()}
+    return {
+        f'{name}.{slot}.{names[id(p)]}': value
+        for p, slots in optimizer.state.items()
+        for slot, value in slots.items()
+    }
+
+
+def _load_optimizer(optimizer: torch.optim.Optimizer, net: torch.nn.Module, tensors: Tensors) -> None:
+    params = dict(net.named_parameters())
+    optimizer.state.clear()
+    for key, value in tensors.items():
+        slot, _, name = key.partition('.')
+        param = params[name]
+        optimizer.state[param][slot] = value.to(param.device)  # Adam is fused: its step counts live there too
+
+
+def _strip(tensors: Tensors, prefix: str) -> Tensors:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def _check_names(expected: dict[str, tuple[int, ...]], tensors: Tensors, where: str) -> None:
+    networks = {name: t for name, t in tensors.items() if name.partition('.')[0] not in OPTIMIZERS}
+    missing = [name for name in expected if name not in networks]
+    extra = [name for name in networks if name not in expected]
+    shapes = [
+        f'{name} is {list(networks[name].shape)} there and {list(expected[name])} here'
+        for name in expected
+        if name in networks and tuple(networks[name].shape) != expected[name]
+    ]
+    problems = [f'lacks {name}' for name in missing] + [f'has {name}, unknown here' for name in extra] + shapes
+    if problems:
+        more = f' and {len(problems) - 3} more' if len(problems) > 3 else ''
+        raise CheckpointError(f'{where}: a state of another architecture: {"; ".join(problems[:3])}{more}')
