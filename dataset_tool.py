@@ -11,7 +11,7 @@ import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -70,7 +70,7 @@ class _Resolution(click.ParamType):
 )
 @click.option('--max-images', type=click.IntRange(min=1), help='Stop after so many pictures.')
 @click.option('--strict', is_flag=True, help='Stop at the first bad picture and write nothing.')
-def main(**options: object) -> None:
+def main(**options: Any) -> None:
     """Convert pictures to the StyleGAN data-set layout.
 
     Reads PNG, JPEG, WebP, BMP and TIFF. Writes 8-bit PNG: grey if all pictures are grey, RGB otherwise. 16-bit
@@ -126,7 +126,7 @@ def run(options: Options) -> None:
             raise DataError(f'{options.source}: none of its {count} pictures can be read: {some(bad)}')
         write('dataset.json', _to_json(labels, class_names, kept))
     source.close()
-    click.echo(f'{options.dest}: {len(kept)} pictures, {side}x{side} {"grey" if mode == "L" else "RGB"}')
+    click.echo(f'{options.dest}: pictures: {len(kept)}, {side}x{side} {"grey" if mode == "L" else "RGB"}')
     _report(labels, class_names, kept, enlarged, bad)
 
 
@@ -138,7 +138,7 @@ def _read_labels(source: ImageSource, kind: str) -> tuple[list | None, list[str]
     if kind == 'folders':
         loose = [name for name in names if '/' not in name]
         if loose:
-            fault = f'{source.path}/{loose[0]} lies in no folder; {len(loose)} pictures do not'
+            fault = f'{source.path}/{loose[0]} lies in no folder (one of {len(loose)})'
             raise ConfigError(f'--labels=folders: {fault}. Every picture must be in the folder of its class')
         tops = [name.split('/')[0] for name in names]
         class_names = sorted(set(tops))
@@ -224,16 +224,16 @@ def _folder_writer(path: str) -> Iterator[Callable[[str, bytes], None]]:
 
 def _report(labels: list | None, class_names: list[str] | None, kept: list[int], enlarged: int, bad: list[str]) -> None:
     """What to know about the data set beyond its size: classes, enlarged pictures, pictures left out."""
-    if class_names:
+    if labels and class_names:
         counts = Counter(labels[index] for index in kept)
         for number, name in enumerate(class_names):
-            click.echo(f'  class {number}: {name}, {counts[number]} pictures')
+            click.echo(f'  class {number}: {name} ({counts[number]})')
     elif labels:
         click.echo('  labels: carried over from dataset.json')
     if enlarged:
-        click.echo(f'  {enlarged} pictures were smaller and have been enlarged; the network will learn their blur')
+        click.echo(f'  smaller than that, and enlarged: {enlarged}; the network will learn their blur')
     if bad:
-        click.echo(f'  {len(bad)} bad pictures left out:')
+        click.echo(f'  bad pictures left out: {len(bad)}')
         for line in bad:
             click.echo(f'    {line}')
 

@@ -37,11 +37,18 @@ def atomic_path(path: Path) -> Iterator[Path]:
     tmp = path.with_name(f'{path.name}{TMP_MARK}{os.getpid()}')
     try:
         yield tmp
+        os.chmod(tmp, 0o666 & ~_umask())  # safetensors makes files that only their owner may read
         fsync_path(tmp)
         os.replace(tmp, path)
         fsync_path(path.parent)
     finally:
         remove(tmp)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 def write_bytes(path: Path, data: bytes) -> None:

@@ -1,8 +1,8 @@
 """Names for things that plug in: one registry class, three doors.
 
-A name is found (1) among what has been registered already, (2) in a module of the same name inside one of the
-registry's packages (`extensions/NAME.py`), imported only when it is asked for, (3) behind an installed distribution's
-entry point. A `--plugin` file registers itself when `load_file` imports it, which is door 1.
+A name is found (1) among what has been registered already, the project's own modules first of all, (2) in a module of
+the same name inside one of the registry's packages (`extensions/NAME.py`), imported only when it is asked for, (3) behind
+an installed distribution's entry point. A `--plugin` file registers itself when `load_file` imports it: door 1.
 """
 
 from __future__ import annotations
@@ -35,12 +35,21 @@ def suggest(name: str, known: Iterable[str]) -> str:
 class Registry(Generic[T]):
     """Maps names to values of one kind.
 
-    kind: what a value is, for messages ('recipe'). packages: where `get` looks for a module named like the value.
-    entry_points: the entry-point group of installed distributions, or None.
+    kind: what a value is, for messages ('recipe'). builtin: modules that register values, imported at the first look-up.
+    packages: where `get` looks for a module named like the value. entry_points: the entry-point group of installed
+    distributions, or None.
     """
 
-    def __init__(self, kind: str, *, packages: tuple[str, ...] = (), entry_points: str | None = None) -> None:
+    def __init__(
+        self,
+        kind: str,
+        *,
+        builtin: tuple[str, ...] = (),
+        packages: tuple[str, ...] = (),
+        entry_points: str | None = None,
+    ) -> None:
         self.kind = kind
+        self._builtin = builtin
         self._packages = packages
         self._entry_points = entry_points
         self._values: dict[str, T] = {}
@@ -58,10 +67,9 @@ class Registry(Generic[T]):
 
     def get(self, name: str) -> T:
         """The value of that name, importing its plug-in if need be. An import error inside a plug-in surfaces."""
-        if name not in self._values:
-            self._open_door(name)
-        if name not in self._values:
-            self.load_all()
+        for open_door in (self._load_builtin, lambda: self._open_door(name), self.load_all):
+            if name not in self._values:
+                open_door()
         if name not in self._values:
             raise ConfigError(f"unknown {self.kind} '{name}': {suggest(name, self._values)}")
         return self._values[name]
@@ -75,12 +83,17 @@ class Registry(Generic[T]):
         return self._modules[name]
 
     def load_all(self) -> None:
-        """Imports every plug-in behind doors 2 and 3."""
+        """Imports every plug-in behind the three doors."""
+        self._load_builtin()
         for package in self._packages:
             for info in pkgutil.iter_modules(importlib.import_module(package).__path__):
                 importlib.import_module(f'{package}.{info.name}')
         for point in self._points():
             point.load()
+
+    def _load_builtin(self) -> None:
+        for module in self._builtin:
+            importlib.import_module(module)
 
     def _open_door(self, name: str) -> None:
         for package in self._packages:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 
@@ -11,7 +12,7 @@ import torch
 @contextlib.contextmanager
 def deterministic_float32() -> Iterator[None]:
     """Inside, float32 convolutions and products are IEEE float32 (no TF32, no bfloat16) and repeat bit for bit."""
-    backends = torch.backends
+    backends: Any = torch.backends  # torch's annotations lack the precision of each operation
     products = (backends.cudnn.conv, backends.cuda.matmul, backends.mkldnn.conv, backends.mkldnn.matmul)
     precisions = [product.fp32_precision for product in products]
     benchmark, deterministic = backends.cudnn.benchmark, backends.cudnn.deterministic

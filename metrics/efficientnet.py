@@ -62,10 +62,9 @@ class EffLite:
     def __init__(self, device: torch.device | str = 'cpu') -> None:
         self.device = torch.device(device)
         self.chunk_size = CPU_CHUNK if self.device.type == 'cpu' else GPU_CHUNK
-        network = EfficientNetLite0()
+        network = EfficientNetLite0().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         network.load_state_dict(fold_batch_norms(read_weights()), strict=True)
-        network.eval().requires_grad_(False)
-        self.network = network.to(self.device, memory_format=torch.channels_last)
+        self.network = network.to(self.device).eval().requires_grad_(False)
 
     @torch.inference_mode()
     def __call__(self, images: torch.Tensor) -> Features:

@@ -25,7 +25,7 @@ class FeatureStats:
 
     def append(self, features: torch.Tensor) -> None:
         """Takes in features [N, D], of any float dtype and on any device."""
-        assert features.ndim == 2 and features.shape[1] == self.dim
+        assert features.shape[1:] == (self.dim,)
         if not len(features):
             return
         features = features.detach().cpu()
@@ -38,7 +38,8 @@ class FeatureStats:
 
     def merge(self, other: FeatureStats) -> None:
         """Takes in everything that `other` has seen, after what was seen here."""
-        assert other.dim == self.dim and other.keep_features >= self.keep_features
+        assert other.dim == self.dim
+        assert other.keep_features >= self.keep_features
         if not other.num_items:
             return
         self._merge_moments(other.num_items, other._mean, other._scatter)
@@ -52,7 +53,8 @@ class FeatureStats:
 
     def features(self) -> torch.Tensor:
         """The features in the order of arrival, [num_items, D] float32."""
-        assert self.keep_features and self.num_items > 0
+        assert self.keep_features
+        assert self.num_items > 0
         self._features = [torch.cat(self._features)]
         return self._features[0]
 

@@ -10,36 +10,39 @@ from collections.abc import Iterator
 import torch
 
 from dnnlib.errors import DataError
+from metrics.determinism import deterministic_float32
 
-BLOCK_ELEMENTS = 2**24  # distances held at a time: 128 MiB
+BLOCK_ELEMENTS = 2**24  # distances held at a time: 64 MiB
 
 
 def precision_recall(real: torch.Tensor, fake: torch.Tensor, *, neighbours: int = 3) -> tuple[float, float]:
     """Share of fakes within the manifold of the reals, and of reals within that of the fakes; both in [0, 1].
 
-    Takes features [N, D] and [M, D]; distances are float64. DataError unless both sets exceed `neighbours`.
+    Takes features [N, D] and [M, D]; distances are float32. DataError unless both sets exceed `neighbours`.
     """
     if min(len(real), len(fake)) <= neighbours:
         counts = f'{len(real)} real and {len(fake)} generated'
         raise DataError(f'precision and recall with {neighbours} neighbours need more images than that, got {counts}')
-    real, fake = real.double(), fake.double()
-    return manifold_coverage(fake, real, neighbours), manifold_coverage(real, fake, neighbours)
-
-
-def manifold_coverage(queries: torch.Tensor, members: torch.Tensor, neighbours: int) -> float:
-    """The share of queries [N, D] in the manifold that members [M, D] span with their neighbourhoods."""
-    radii = squared_radii(members, neighbours)  # [M]
-    # Eq. (1): f(φ, Φ) = 1 where ‖φ − φ'‖ ≤ ‖φ' − NN_k(φ', Φ)‖ for at least one φ' in Φ
-    inside = [(block <= radii).any(dim=1) for _, block in distance_blocks(queries, members)]
-    return float(torch.cat(inside).double().mean())
+    # About their mean the squared norms are smallest, and with them the rounding errors of the distances.
+    centre = real.double().mean(dim=0)
+    real, fake = ((features - centre).float() for features in (real, fake))
+    with deterministic_float32():
+        real_radii, fake_radii = squared_radii(real, neighbours), squared_radii(fake, neighbours)
+        fake_inside, real_inside = [], []
+        for start, block in distance_blocks(real, fake):  # [B, M]
+            # Eq. (1): f(φ, Φ) = 1 where ‖φ − φ'‖ ≤ ‖φ' − NN_k(φ', Φ)‖ for at least one φ' in Φ
+            fake_inside.append((block <= real_radii[start : start + len(block), None]).any(dim=0))
+            real_inside.append((block <= fake_radii).any(dim=1))
+    precision, recall = torch.stack(fake_inside).any(dim=0), torch.cat(real_inside)
+    return float(precision.double().mean()), float(recall.double().mean())
 
 
 def squared_radii(members: torch.Tensor, neighbours: int) -> torch.Tensor:
-    """Squared distance of each member [M, D] to its k-th nearest other member, [M]."""
+    """Squared distance of each member [N, D] to its k-th nearest other member, [N]."""
     radii = []
-    for start, block in distance_blocks(members, members):  # [B, M]
+    for start, block in distance_blocks(members, members):  # [B, N]
         block.diagonal(offset=start).fill_(torch.inf)  # a member is not its own neighbour
-        radii.append(block.kthvalue(neighbours, dim=1).values)
+        radii.append(block.topk(neighbours, dim=1, largest=False).values[:, -1])
     return torch.cat(radii)
 
 
@@ -49,5 +52,5 @@ def distance_blocks(x: torch.Tensor, y: torch.Tensor) -> Iterator[tuple[int, tor
     rows = max(1, BLOCK_ELEMENTS // len(y))
     for start in range(0, len(x), rows):
         block = x[start : start + rows]  # [B, D]
-        squares = block.square().sum(dim=1, keepdim=True) + y_norms - 2 * block @ y.T
+        squares = torch.addmm(y_norms, block, y.T, alpha=-2) + block.square().sum(dim=1, keepdim=True)
         yield start, squares.clamp_(min=0)

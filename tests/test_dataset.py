@@ -59,7 +59,12 @@ def test_embedded_set_is_what_its_page_says():
     assert dataset.filename(4095) == '00004/img00004095.png'
     assert np.bincount(dataset.labels(np.arange(4096)).argmax(axis=1)).min() > 300
     image, label = dataset[0]
-    assert (image.dtype, image.shape, label.dtype, label.tolist()) == ('uint8', (3, 64, 64), 'float32', [0, 0, 1] + [0] * 4)
+    assert (image.dtype, image.shape, label.dtype, label.tolist()) == (
+        'uint8',
+        (3, 64, 64),
+        'float32',
+        [0, 0, 1] + [0] * 4,
+    )
 
 
 @pytest.mark.parametrize('method', [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
@@ -165,11 +170,17 @@ def test_other_and_hidden_files_are_passed_over(tmp_path):
     clutter = {'readme.txt': b'', 'a.gif': b'GIF89a', '._a.png': b'x', '__MACOSX/._a.png': b'x', '.thumbs/a.png': b'x'}
     path = write_folder(tmp_path / 'set', {'a.png': encode(pixels(0)), **clutter})
     assert len(ImageDataset(DataConfig(path=path))) == 1
-    assert len(ImageDataset(DataConfig(path=write_zip(tmp_path / 'set.zip', {'a.png': encode(pixels(0)), **clutter})))) == 1
+    assert (
+        len(ImageDataset(DataConfig(path=write_zip(tmp_path / 'set.zip', {'a.png': encode(pixels(0)), **clutter}))))
+        == 1
+    )
 
 
 def test_names_need_not_be_ascii(tmp_path):
-    files = {'größe/写真.png': encode(pixels(1)), 'dataset.json': json.dumps({'labels': [['größe/写真.png', 1]]}).encode()}
+    files = {
+        'größe/写真.png': encode(pixels(1)),
+        'dataset.json': json.dumps({'labels': [['größe/写真.png', 1]]}).encode(),
+    }
     for path in (write_zip(tmp_path / 'set.zip', files), write_folder(tmp_path / 'set', files)):
         dataset = ImageDataset(DataConfig(path=path, cond=True))
         assert dataset.filename(0) == 'größe/写真.png'

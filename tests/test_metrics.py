@@ -84,7 +84,8 @@ def test_merging_is_appending():
     left.merge(right)
     left.merge(FeatureStats(8, keep_features=True))
     assert left.num_items == 90
-    assert torch.equal(left.features(), features) and left.features().dtype == torch.float32
+    assert torch.equal(left.features(), features)
+    assert left.features().dtype == torch.float32
     for merged, reference in zip(left.mean_cov(), whole.mean_cov(), strict=True):
         assert (merged - reference).abs().max() <= 1e-12
 
@@ -206,9 +207,11 @@ def test_precision_and_recall_tell_collapse_from_spread():
     collapsed = real[:5].repeat(20, 1) + 1e-3 * randn(100, 4, seed=1)
     spread = randn(100, 4, seed=2) * 4
     precision, recall = pr.precision_recall(real, collapsed)
-    assert precision == 1 and recall < 0.1
+    assert precision == 1
+    assert recall < 0.1
     precision, recall = pr.precision_recall(real, spread)
-    assert precision < 0.4 and recall > 0.9
+    assert precision < 0.4
+    assert recall > 0.9
 
 
 def test_precision_and_recall_need_more_items_than_neighbours():

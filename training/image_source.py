@@ -89,7 +89,7 @@ class FolderSource(ImageSource):
         try:
             size = os.stat(path).st_size
             if size > MAX_FILE_BYTES:
-                raise DataError(f'{path}: is {_mb(size)}, more than the {_mb(MAX_FILE_BYTES)} that one file may have')
+                raise DataError(f'{path}: is larger than {MAX_FILE_BYTES >> 20} MB, the most that one file may have')
             with open(path, 'rb') as file:
                 return file.read()
         except FileNotFoundError as error:
@@ -135,8 +135,8 @@ class ZipSource(ImageSource):
     def read_labels(self) -> bytes | None:
         if self._labels is None:
             return None
-        entry = np.array(_columns(self._labels), dtype=_ENTRY)
-        return self._read_entry(entry[()], f'{self.path}: {LABELS_NAME}')
+        entry = np.array([_columns(self._labels)], dtype=_ENTRY)[0]
+        return self._read_entry(entry, f'{self.path}: {LABELS_NAME}')
 
     def close(self) -> None:
         if self._file is not None:
@@ -259,15 +259,11 @@ def _check_entry(path: str, name: str, info: zipfile.ZipInfo) -> None:
     elif info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         fault = f'has compression method {info.compress_type}; expected stored or deflated'
     elif info.file_size > MAX_FILE_BYTES:
-        fault = f'has {_mb(info.file_size)}, more than the {_mb(MAX_FILE_BYTES)} that one file may have'
+        fault = f'is larger than {MAX_FILE_BYTES >> 20} MB, the most that one file may have'
     elif info.file_size > MAX_RATIO * info.compress_size:
         fault = f'grows more than {MAX_RATIO} times when unpacked, as zip bombs do'
     if fault:
         raise DataError(f'{path}: {name}: {fault}; make the zip again with dataset_tool.py')
-
-
-def _mb(num_bytes: int) -> str:
-    return f'{num_bytes / 2**20:.0f} MB'
 
 
 def _raise_unreadable(error: OSError) -> None:

@@ -31,10 +31,10 @@ def parse_labels(text: bytes, names: list[str], where: str) -> np.ndarray | None
     by_name = _by_name(pairs, where)
     missing = [name for name in names if name not in by_name]
     if missing:
-        raise DataError(f'{where}: {len(missing)} of {len(names)} images have no label: {some(missing)}')
+        raise DataError(f'{where}: images without a label ({len(missing)} of {len(names)}): {some(missing)}')
     if len(by_name) > len(names):
         extra = sorted(set(by_name) - set(names))
-        raise DataError(f'{where}: {len(extra)} labels are for images that are not there: {some(extra)}')
+        raise DataError(f'{where}: labels for images that are not there ({len(extra)}): {some(extra)}')
     labels = [by_name[name] for name in names]
     if all(_is_int(label) for label in labels):
         return _classes(labels, names, where)
@@ -84,7 +84,7 @@ def _by_name(pairs: list[Any], where: str) -> dict[str, Any]:
             twice.append(name)
         by_name[name] = pair[1]
     if twice:
-        raise DataError(f'{where}: {len(twice)} images have more than one label: {some(twice)}')
+        raise DataError(f'{where}: images with more than one label ({len(twice)}): {some(twice)}')
     return by_name
 
 
@@ -92,9 +92,7 @@ def _classes(labels: list[int], names: list[str], where: str) -> np.ndarray:
     """Class numbers as int64 [n]."""
     wrong = [f'{name} ({label})' for name, label in zip(names, labels, strict=True) if not 0 <= label < MAX_CLASSES]
     if wrong:
-        raise DataError(
-            f'{where}: classes are numbered from 0 to {MAX_CLASSES - 1}; {len(wrong)} are not: {some(wrong)}'
-        )
+        raise DataError(f'{where}: class numbers outside 0 to {MAX_CLASSES - 1} ({len(wrong)}): {some(wrong)}')
     return np.array(labels, dtype=np.int64)
 
 
@@ -103,7 +101,7 @@ def _vectors(labels: list[list[Any]], names: list[str], where: str) -> np.ndarra
     width = len(labels[0])
     wrong = [f'{name} ({len(label)})' for name, label in zip(names, labels, strict=True) if len(label) != width]
     if wrong:
-        message = f'{where}: label vectors differ in length: {names[0]} has {width} numbers, {len(wrong)} have others'
+        message = f'{where}: label vectors differ in length: {names[0]} has {width} numbers, not so ({len(wrong)})'
         raise DataError(f'{message}: {some(wrong)}')
     if width == 0:
         raise DataError(f'{where}: label vectors are empty lists; expected at least one number each')
@@ -111,7 +109,7 @@ def _vectors(labels: list[list[Any]], names: list[str], where: str) -> np.ndarra
         f'{name} {_short(label)}' for name, label in zip(names, labels, strict=True) if not all(map(_is_num, label))
     ]
     if wrong:
-        raise DataError(f'{where}: {len(wrong)} label vectors hold something other than numbers: {some(wrong)}')
+        raise DataError(f'{where}: label vectors that hold something other than numbers ({len(wrong)}): {some(wrong)}')
     try:
         with np.errstate(over='ignore'):
             vectors = np.array(labels, dtype=np.float64).astype(np.float32)
@@ -119,7 +117,7 @@ def _vectors(labels: list[list[Any]], names: list[str], where: str) -> np.ndarra
         raise DataError(f'{where}: a label vector holds a number too large for float32') from error
     wrong = [f'{names[i]} {_short(labels[i])}' for i in np.flatnonzero(~np.isfinite(vectors).all(axis=1))]
     if wrong:
-        raise DataError(f'{where}: {len(wrong)} label vectors are not finite (NaN, infinity): {some(wrong)}')
+        raise DataError(f'{where}: label vectors with NaN or infinity ({len(wrong)}): {some(wrong)}')
     return vectors
 
 
@@ -131,10 +129,10 @@ def _mixed(labels: list[Any], names: list[str]) -> str:
         if not _is_int(label) and not isinstance(label, list)
     ]
     if wrong:
-        return f'a label is a class number (0, 1, ...) or a list of numbers; {len(wrong)} are neither: {some(wrong)}'
+        return f'a label is a class number (0, 1, ...) or a list of numbers; neither ({len(wrong)}): {some(wrong)}'
     vectors = [name for name, label in zip(names, labels, strict=True) if isinstance(label, list)]
-    counts = f'{len(labels) - len(vectors)} images have class numbers and {len(vectors)} have vectors'
-    return f'labels are of two kinds, {counts}: {some(vectors)}'
+    count = f'{len(vectors)} of {len(labels)}'
+    return f'labels are of two kinds, class numbers and vectors; with vectors ({count}): {some(vectors)}'
 
 
 def _is_int(value: Any) -> bool:

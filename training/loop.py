@@ -82,7 +82,9 @@ class Loop:
             done = state.nimg >= self.end_nimg
             if done or state.step == 1 or state.nimg >= state.tick_start_nimg + self.cfg.tick * 1000:
                 self._end_tick(done)
-            if self.stop() and not done:
+            if done:
+                break
+            if self.stop():
                 self._save_state()
                 break
         self.reporter.close()

@@ -6,7 +6,9 @@ from dataclasses import replace
 
 from training.config import AdamConfig, EmaConfig, PathLengthConfig, R1Config, RunConfig
 from training.interface import ImageSpec
-from training.networks.stylegan2 import StyleGAN2DiscriminatorConfig, StyleGAN2GeneratorConfig
+from training.networks.config import StyleGAN2DiscriminatorConfig, StyleGAN2GeneratorConfig
+from training.networks.discriminator import StyleGAN2Discriminator  # noqa: F401 (registers itself)
+from training.networks.stylegan2 import StyleGAN2Generator  # noqa: F401 (registers itself)
 from training.registry import register_recipe
 
 STYLEGAN2 = 'Karras et al., Analyzing and Improving the Image Quality of StyleGAN, CVPR 2020'

@@ -43,7 +43,9 @@ class Recipe:
 
 GENERATORS: Registry[Architecture] = Registry('generator')
 DISCRIMINATORS: Registry[Architecture] = Registry('discriminator')
-RECIPES: Registry[Recipe] = Registry('--cfg', packages=('extensions',), entry_points='ganfoundry.recipes')
+RECIPES: Registry[Recipe] = Registry(
+    '--cfg', builtin=('training.recipes',), packages=('extensions',), entry_points='ganfoundry.recipes'
+)
 
 
 def register_generator(name: str, *, config: type) -> Callable:

@@ -11,8 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from dnnlib.errors import ConfigError
-
-_PURPOSE = int.from_bytes(b'data order', 'big')  # keeps this stream apart from others with the same seed
+from torch_utils.seeding import derive
 
 
 class EpochSampler:
@@ -70,7 +69,7 @@ class EpochSampler:
         algorithm of Generator.permutation.
         """
         if epoch not in self._recent:
-            bits = np.random.Philox(np.random.SeedSequence([self.seed, _PURPOSE, epoch]))
+            bits = np.random.Philox(derive(self.seed, 'data order', epoch))
             while len(self._recent) >= 2:
                 self._recent.pop(next(iter(self._recent)))
             self._recent[epoch] = np.argsort(bits.random_raw(self.num_items), kind='stable')

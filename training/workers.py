@@ -10,15 +10,17 @@ Letters: B batch of one rank, C image channels, H and W image height and width.
 from __future__ import annotations
 
 import collections
+import multiprocessing
 import signal
 import sys
 from collections.abc import Iterator
 from multiprocessing import util
 from multiprocessing.connection import Connection
+from multiprocessing.context import ForkContext, SpawnContext
 
 import numpy as np
 import torch
-import torch.multiprocessing
+import torch.multiprocessing  # teaches multiprocessing to send tensors by sharing them
 
 from dnnlib.errors import DataError
 from training.dataset import ImageDataset
@@ -64,7 +66,7 @@ class DecoderPool:
 
     def pids(self) -> list[int]:
         """Process ids of the workers, in the order of their turns."""
-        return [worker.process.pid for worker in self._workers]
+        return [worker.pid for worker in self._workers]
 
     def close(self) -> None:
         """Ends the workers, at once: they have nothing to lose."""
@@ -83,8 +85,10 @@ class _Worker:
         context = _context()
         self.slots = slots
         self._pipe, end = context.Pipe()
-        self.process = context.Process(target=_work, args=(dataset, end, slots), name='decoder', daemon=True)
+        self.process = context.Process(target=_work, args=(dataset, self._pipe, end, slots), daemon=True)
         self.process.start()
+        assert self.process.pid is not None
+        self.pid: int = self.process.pid
         end.close()  # the worker's copy is now the only one: its death closes the pipe
 
     def ask(self, slot: int, indices: np.ndarray) -> None:
@@ -114,7 +118,7 @@ class _Worker:
             hint = 'SIGKILL mostly means that memory ran out (see dmesg): lower --workers, or leave it more memory'
         else:
             cause, hint = f'ended with exit code {code}', 'its traceback stands above'
-        return WorkerDiedError(f'data worker {self.process.pid} {cause}; {hint}')
+        return WorkerDiedError(f'data worker {self.pid} {cause}; {hint}')
 
 
 def read_images(dataset: ImageDataset, indices: np.ndarray) -> torch.Tensor:
@@ -122,8 +126,9 @@ def read_images(dataset: ImageDataset, indices: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(np.stack([dataset.image(int(index)) for index in indices]))
 
 
-def _work(dataset: ImageDataset, pipe: Connection, slots: torch.Tensor) -> None:
-    """What a worker does until its parent is gone."""
+def _work(dataset: ImageDataset, parents_end: Connection, pipe: Connection, slots: torch.Tensor) -> None:
+    """What a worker does until its parent is gone, which closes the pipe."""
+    parents_end.close()  # a fork copies that as well, and a pipe stays open as long as any copy does
     # Ctrl-C and SIGTERM reach the whole process group, or control group; the parent saves first, then ends us.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -145,7 +150,7 @@ def _work(dataset: ImageDataset, pipe: Connection, slots: torch.Tensor) -> None:
             return
 
 
-def _context() -> torch.multiprocessing.SpawnContext:
+def _context() -> ForkContext | SpawnContext:
     """How workers are started: fork on Linux before CUDA is up, spawn otherwise.
 
     A fork shares the data set's index and takes milliseconds. Its danger is a lock, or a pool of threads, that the
@@ -154,7 +159,7 @@ def _context() -> torch.multiprocessing.SpawnContext:
     forkserver: a SIGTERM to the process group would end the server, and its children are not ours to wait for.
     """
     fork = sys.platform == 'linux' and not torch.cuda.is_initialized()
-    return torch.multiprocessing.get_context('fork' if fork else 'spawn')
+    return multiprocessing.get_context('fork') if fork else multiprocessing.get_context('spawn')
 
 
 def _shared(shape: list[int]) -> torch.Tensor:

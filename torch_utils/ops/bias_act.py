@@ -72,7 +72,8 @@ def bias_act(
     x = F.leaky_relu_(x, alpha) if in_place else spec.func(x, alpha)
     if gain != 1:
         x = x * gain
-    return x if clamp is None else x.clamp(-clamp, clamp)
+    # torch.clamp's gradient takes four passes over the features, hardtanh's one.
+    return x if clamp is None else F.hardtanh(x, -clamp, clamp)
 
 
 def _add_bias(x: torch.Tensor, b: torch.Tensor, dim: int) -> torch.Tensor:

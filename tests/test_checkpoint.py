@@ -1,0 +1,130 @@
+"""States on disk: whole or recognised as broken, and a full disk loses nothing."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from dnnlib.errors import CheckpointError
+from dnnlib.files import TMP_MARK, sweep
+from torch_utils import checkpoint
+
+TENSORS = {'a': torch.arange(1000.0), 'b': torch.ones(3, 4).t(), 'half': torch.ones(5, dtype=torch.bfloat16)}
+
+
+@pytest.fixture
+def root(tmp_path):
+    """Three states, at 100, 200 and 300 images."""
+    for n in (100, 200, 300):
+        checkpoint.save_state(tmp_path, f'{n:09d}', {**TENSORS, 'n': torch.tensor(n)}, {'nimg': n})
+    return tmp_path
+
+
+def damage(path, how):
+    """Breaks a file in one of several ways."""
+    data = bytearray(path.read_bytes())
+    if how == 'missing':
+        return path.unlink()
+    if how == 'empty':
+        data = bytearray()
+    elif how == 'truncated':
+        data = data[: len(data) // 2]
+    elif how == 'header bit':
+        data[12] ^= 1
+    elif how == 'last bit':
+        data[-1] ^= 128
+    path.write_bytes(bytes(data))
+
+
+def test_what_is_saved_is_what_is_loaded(root):
+    tensors, scalars = checkpoint.load_state(root / '000000200')
+    assert scalars == {'nimg': 200}
+    assert tensors.keys() == TENSORS.keys() | {'n'}
+    for name, value in TENSORS.items():
+        assert torch.equal(tensors[name], value)
+        assert tensors[name].dtype == value.dtype
+
+
+def test_the_same_state_is_the_same_bytes(root, tmp_path):
+    again = checkpoint.save_state(tmp_path / 'again', '000000200', {**TENSORS, 'n': torch.tensor(200)}, {'nimg': 200})
+    for name in (checkpoint.TENSORS, checkpoint.SCALARS, checkpoint.MANIFEST):
+        assert (again / name).read_bytes() == (root / '000000200' / name).read_bytes()
+
+
+@pytest.mark.parametrize('file', [checkpoint.TENSORS, checkpoint.SCALARS, checkpoint.MANIFEST])
+@pytest.mark.parametrize('how', ['missing', 'empty', 'truncated', 'header bit', 'last bit'])
+def test_a_damaged_state_is_named_and_the_one_before_it_is_taken(root, file, how):
+    damage(root / '000000300' / file, how)
+    warnings = []
+    assert checkpoint.newest_state(root, warnings.append).name == '000000200'
+    assert len(warnings) == 1
+    assert '000000300' in warnings[0]
+    assert 'falling back' in warnings[0]
+
+
+def test_every_single_bit_of_a_state_is_guarded(root):
+    path = root / '000000300' / checkpoint.TENSORS
+    whole = path.read_bytes()
+    for position in range(0, len(whole), 37):
+        for bit in (1, 128):
+            path.write_bytes(whole[:position] + bytes([whole[position] ^ bit]) + whole[position + 1 :])
+            with pytest.raises(CheckpointError, match='damaged'):
+                checkpoint.verify_state(root / '000000300')
+
+
+def test_no_whole_state_is_an_error_with_a_way_out(root, tmp_path):
+    for folder in checkpoint.list_states(root):
+        damage(folder / checkpoint.TENSORS, 'truncated')
+    with pytest.raises(CheckpointError, match=r'3 damaged state\(s\) and no whole one; start afresh'):
+        checkpoint.newest_state(root, lambda text: None)
+    with pytest.raises(CheckpointError, match='no saved state'):
+        checkpoint.newest_state(tmp_path / 'nowhere', lambda text: None)
+
+
+def test_a_stale_temporary_folder_is_no_state_and_is_swept(root):
+    (root / f'000000400{TMP_MARK}123').mkdir()
+    assert [p.name for p in checkpoint.list_states(root)] == ['000000100', '000000200', '000000300']
+    sweep(root)
+    assert not list(root.glob(f'*{TMP_MARK}*'))
+
+
+def test_pruning_keeps_the_last_and_the_protected(root):
+    checkpoint.prune_states(root, keep=1, protected={'000000100'}, warn=lambda text: None)
+    assert [p.name for p in checkpoint.list_states(root)] == ['000000100', '000000300']
+
+
+def test_a_damaged_state_of_the_same_name_is_replaced(root):
+    damage(root / '000000300' / checkpoint.TENSORS, 'truncated')
+    checkpoint.save_state(root, '000000300', TENSORS, {'nimg': 300})
+    checkpoint.verify_state(root / '000000300')
+
+
+FULL_DISK = """
+import resource, sys, torch
+from pathlib import Path
+from torch_utils import checkpoint
+root = Path(sys.argv[1])
+resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+try:
+    checkpoint.save_state(root, '000000400', {'big': torch.zeros(100_000)}, {})
+except checkpoint.WriteErrors as error:
+    print('refused', type(error).__name__)
+"""
+
+
+def test_a_full_disk_leaves_what_was_there(root):
+    done = subprocess.run([sys.executable, '-c', FULL_DISK, str(root)], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith('refused')
+    assert sorted(p.name for p in root.iterdir()) == ['000000100', '000000200', '000000300']
+    assert checkpoint.newest_state(root, lambda text: None).name == '000000300'
+
+
+def test_a_single_file_that_is_no_safetensors_is_named(tmp_path):
+    path = tmp_path / 'x.safetensors'
+    path.write_bytes(json.dumps({'not': 'one'}).encode())
+    with pytest.raises(CheckpointError, match=r'x\.safetensors: not a whole safetensors file'):
+        checkpoint.load_tensors(path)
+    with pytest.raises(CheckpointError, match='no such file'):
+        checkpoint.load_tensors(tmp_path / 'absent.safetensors')

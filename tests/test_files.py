@@ -1,0 +1,133 @@
+"""Run folders, locks, JSON lines, seeds, statistics: the small things that everything stands on."""
+
+import json
+import multiprocessing
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from dnnlib import files
+from dnnlib.errors import ConfigError
+from dnnlib.log import format_bytes, format_time
+from torch_utils.images import from_uint8, grid_shape, save_png, tile, to_uint8
+from torch_utils.seeding import derive, numpy_generator, seed_torch
+from torch_utils.stats import Collector
+
+
+def test_eight_launches_at_once_make_eight_folders(tmp_path):
+    with multiprocessing.get_context('fork').Pool(8) as pool:
+        made = pool.starmap(files.make_run_dir, [(tmp_path / 'runs', f'run{i % 2}') for i in range(24)])
+    assert sorted(int(path.name[:5]) for path in made) == list(range(24))
+
+
+def test_an_output_folder_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / 'file').write_text('')
+    with pytest.raises(ConfigError, match='--outdir=.*cannot make a run folder there'):
+        files.make_run_dir(tmp_path / 'file' / 'runs', 'x')
+
+
+def test_a_second_process_is_told_who_holds_the_lock(tmp_path):
+    code = 'import sys, pathlib\nfrom dnnlib.files import exclusive\nwith exclusive(pathlib.Path(sys.argv[1])): pass'
+    with files.exclusive(tmp_path / '.lock'):
+        done = subprocess.run([sys.executable, '-c', code, str(tmp_path / '.lock')], capture_output=True, text=True)
+    assert 'another process trains in this folder: pid' in done.stderr
+    subprocess.run([sys.executable, '-c', code, str(tmp_path / '.lock')], check=True)
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path):
+    path = tmp_path / 'x'
+    files.write_bytes(path, b'old')
+    with pytest.raises(RuntimeError), files.atomic_path(path) as tmp:
+        tmp.write_bytes(b'half')
+        raise RuntimeError
+    assert path.read_bytes() == b'old'
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_line_cut_by_a_kill_is_dropped(tmp_path):
+    path = tmp_path / 'x.jsonl'
+    files.append_line(path, '{"a": 1}')
+    with path.open('ab') as file:
+        file.write(b'{"a": 2')
+    assert files.read_jsonl(path) == [{'a': 1}]
+    assert files.read_jsonl(tmp_path / 'absent.jsonl') == []
+
+
+def test_a_draw_is_a_function_of_seed_purpose_and_position():
+    draws = {(s, p, n): numpy_generator(s, p, n).random() for s in (0, 1) for p in ('a', 'b') for n in (0, 1)}
+    assert len(set(draws.values())) == 8
+    seed_torch(3, 'x', 5)
+    first = torch.randn(4)
+    torch.randn(100)
+    seed_torch(3, 'x', 5)
+    assert torch.equal(torch.randn(4), first)
+
+
+def test_seeds_are_the_same_in_every_process():
+    code = 'from torch_utils.seeding import derive; print(derive(1, "noise", 7).generate_state(2).tolist())'
+    seen = {
+        subprocess.run([sys.executable, '-c', code], env={'PYTHONHASHSEED': h}, capture_output=True, text=True).stdout
+        for h in ('0', '1')
+    }
+    assert seen == {f'{derive(1, "noise", 7).generate_state(2).tolist()}\n'}
+
+
+def test_statistics_are_those_of_all_values():
+    collector, values = Collector(), np.random.RandomState(0).randn(7, 10)
+    for row in values:
+        collector.report('x', torch.from_numpy(row))
+    restored = Collector()
+    restored.load_state_dict(json.loads(json.dumps(collector.state_dict())))
+    for stats in (collector.summary()['x'], restored.summary()['x']):
+        assert stats['num'] == 70
+        assert stats['mean'] == pytest.approx(values.mean(), rel=1e-12)
+        assert stats['std'] == pytest.approx(values.std(), rel=1e-12)
+
+
+def test_pixels_survive_the_network_range():
+    pixels = torch.arange(256, dtype=torch.uint8)
+    assert torch.equal(to_uint8(from_uint8(pixels) + 1e-6), pixels)
+    assert to_uint8(torch.tensor([-9.0, 9.0])).tolist() == [0, 255]
+
+
+@pytest.mark.parametrize('channels', [1, 3])
+def test_a_sheet_is_filled_row_by_row(tmp_path, channels):
+    import PIL.Image
+
+    images = np.stack([np.full([channels, 2, 3], i, np.uint8) for i in range(5)])
+    save_png(tile(images, 3), tmp_path / 'x.png', {'seed': 7, 'note': 'hello'})
+    with PIL.Image.open(tmp_path / 'x.png') as picture:
+        assert picture.mode == {1: 'L', 3: 'RGB'}[channels]
+        assert picture.size == (9, 4)
+        assert picture.text == {'seed': '7', 'note': 'hello'}
+        pixels = np.asarray(picture).reshape(4, 9, channels)[..., 0]
+    assert pixels[::2, ::3].tolist() == [[0, 1, 2], [3, 4, 0]]
+
+
+@pytest.mark.parametrize(
+    ('resolution', 'shape'), [(32, (32, 32)), (128, (32, 32)), (256, (30, 16)), (512, (15, 8)), (1024, (7, 4))]
+)
+def test_sheets_have_the_sizes_that_users_know(resolution, shape):
+    assert grid_shape(resolution) == shape
+    assert np.prod(grid_shape(resolution, limit=100)) <= 100
+
+
+def test_numbers_read_well():
+    assert [format_time(s) for s in (3, 187, 18120, 187200)] == ['3s', '3m 07s', '5h 02m', '2d 04h']
+    assert [format_bytes(b) for b in (12, 18_800_000, 2.5e12)] == ['12 B', '18.8 MB', '2.5 TB']
+
+
+def test_the_first_signal_asks_and_the_second_leaves():
+    code = (
+        'import os, signal, time\nfrom dnnlib.signals import StopSignal\n'
+        'with StopSignal() as stop:\n'
+        '    os.kill(os.getpid(), signal.SIGTERM)\n'
+        '    assert stop.requested() and stop.exit_code == 143\n'
+        '    os.kill(os.getpid(), signal.SIGINT)\n'
+        '    time.sleep(5)\n'
+    )
+    assert subprocess.run([sys.executable, '-c', code], capture_output=True).returncode == 128 + signal.SIGINT

@@ -1,0 +1,91 @@
+"""What can be chosen about StyleGAN2's networks. Facts of the data (resolution, channels, labels) are never options."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from dnnlib.errors import ConfigError
+from training.config import require
+from training.interface import ImageSpec
+
+ARCHITECTURES = ('skip', 'resnet', 'orig')
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StyleGAN2GeneratorConfig:
+    """Mapping and synthesis network (Karras et al. 2020, arXiv 1912.04958)."""
+
+    z_dim: int = 512  # width of the latent z
+    w_dim: int = 512  # width of the intermediate latent w
+    map_depth: int = 8  # layers of the mapping network
+    map_lr_multiplier: float = 0.01  # learning rate of the mapping network, relative to the rest
+    channel_base: int = 32768  # a block at resolution R has channel_base / R channels ...
+    channel_max: int = 512  # ... but no more than this
+    architecture: Literal['skip', 'resnet', 'orig'] = 'skip'  # the paper's Fig. 7: how blocks lead to the image
+    num_fp16_res: int = 4  # this many of the highest resolutions compute in the run's lower precision
+    conv_clamp: float | None = 256  # largest magnitude of an activation; None: unbounded
+    w_avg_beta: float = 0.995  # decay of the running mean of w, per update
+
+    def __post_init__(self) -> None:
+        for name in ('z_dim', 'w_dim', 'map_depth', 'channel_base', 'channel_max'):
+            require(getattr(self, name) >= 1, name, getattr(self, name), 'must be at least 1')
+        require(self.map_lr_multiplier > 0, 'map_lr_multiplier', self.map_lr_multiplier, 'must be positive')
+        require(0 <= self.w_avg_beta < 1, 'w_avg_beta', self.w_avg_beta, 'must lie in [0, 1)')
+        check_blocks(self)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StyleGAN2DiscriminatorConfig:
+    """Discriminator with minibatch standard deviation and projection conditioning."""
+
+    channel_base: int = 32768  # a block at resolution R has channel_base / R channels ...
+    channel_max: int = 512  # ... but no more than this
+    architecture: Literal['skip', 'resnet', 'orig'] = 'resnet'  # the paper's Fig. 7: how the image reaches the blocks
+    num_fp16_res: int = 4  # this many of the highest resolutions compute in the run's lower precision
+    conv_clamp: float | None = 256  # largest magnitude of an activation; None: unbounded
+    cmap_dim: int | None = None  # width that labels are mapped to; None: the channels at 4x4
+    map_depth: int = 8  # layers of the label mapping; 0: its embedding alone
+    mbstd_group: int = 4  # samples that share a standard deviation; the micro-batch must be a multiple
+    mbstd_channels: int = 1  # features that it makes; 0: none
+    freezed: int = 0  # first layers that do not train (Mo et al. 2020, Freeze-D)
+
+    def __post_init__(self) -> None:
+        for name in ('channel_base', 'channel_max', 'mbstd_group'):
+            require(getattr(self, name) >= 1, name, getattr(self, name), 'must be at least 1')
+        for name in ('map_depth', 'mbstd_channels', 'freezed'):
+            require(getattr(self, name) >= 0, name, getattr(self, name), 'must be non-negative')
+        require(self.cmap_dim is None or self.cmap_dim >= 1, 'cmap_dim', self.cmap_dim, 'must be at least 1, or none')
+        check_blocks(self)
+
+
+BlocksConfig = StyleGAN2GeneratorConfig | StyleGAN2DiscriminatorConfig
+
+
+def check_blocks(cfg: BlocksConfig) -> None:
+    """Raises ConfigError unless the fields that G and D share can work."""
+    require(cfg.architecture in ARCHITECTURES, 'architecture', cfg.architecture, f'one of {", ".join(ARCHITECTURES)}')
+    require(cfg.num_fp16_res >= 0, 'num_fp16_res', cfg.num_fp16_res, 'must be non-negative')
+    require(cfg.conv_clamp is None or cfg.conv_clamp > 0, 'conv_clamp', cfg.conv_clamp, 'must be positive, or none')
+
+
+def channels_at(cfg: BlocksConfig, resolution: int) -> int:
+    """Width of the block at `resolution`; ConfigError where channel_base leaves it none."""
+    channels = min(cfg.channel_base // resolution, cfg.channel_max)
+    require(channels >= 1, 'channel_base', cfg.channel_base, f'at {resolution}x{resolution} at least {resolution}')
+    return channels
+
+
+def resolutions(spec: ImageSpec) -> list[int]:
+    """4, 8, ... up to the images' resolution; ConfigError unless that is a power of two from 8 up."""
+    res = spec.resolution
+    if res < 8 or res & (res - 1):
+        raise ConfigError(
+            f'resolution={res}: StyleGAN2 takes powers of two from 8 up; convert the data with dataset_tool.py'
+        )
+    return [2**i for i in range(2, res.bit_length())]
+
+
+def is_lowered(cfg: BlocksConfig, spec: ImageSpec, resolution: int) -> bool:
+    """Whether the block at `resolution` is one of the `num_fp16_res` highest; those at 4x4 never are."""
+    return resolution >= 8 and resolution << cfg.num_fp16_res > spec.resolution

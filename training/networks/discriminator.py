@@ -1,0 +1,172 @@
+"""StyleGAN2's discriminator: image to logit, one block a resolution.
+
+Letters: N batch, C channels, H and W height and width, G size of a minibatch-std group, F its features.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import torch
+
+from dnnlib.errors import ConfigError
+from torch_utils.ops.upfirdn2d import downsample2d, setup_filter
+from training.interface import ImageSpec
+from training.networks.config import StyleGAN2DiscriminatorConfig, channels_at, is_lowered, resolutions
+from training.networks.layers import FIR_TAPS, RESNET_GAIN, Conv2d, FullyConnected, LowerableBlock
+from training.networks.mapping import MappingNetwork
+from training.registry import register_discriminator
+
+
+class DiscriminatorBlock(LowerableBlock):
+    """One resolution: features [N, I, H, W] and image [N, C, H, W] -> both of half the size.
+
+    in_channels: 0 in the first block, which reads the image alone. trainable: one flag a layer, consumed in the order
+    of construction.
+    """
+
+    def __init__(
+        self,
+        cfg: StyleGAN2DiscriminatorConfig,
+        *,
+        in_channels: int,
+        mid_channels: int,
+        out_channels: int,
+        img_channels: int,
+        lowered: bool,
+        trainable: Iterator[bool],
+    ) -> None:
+        super().__init__(lowered)
+        self.architecture = cfg.architecture
+        self.register_buffer('resample_filter', setup_filter(FIR_TAPS))
+        clamp = {'conv_clamp': cfg.conv_clamp}
+        self.has_fromrgb = in_channels == 0 or cfg.architecture == 'skip'
+        if self.has_fromrgb:
+            self.fromrgb = Conv2d(img_channels, mid_channels, 1, trainable=next(trainable), **clamp)
+        self.conv0 = Conv2d(mid_channels, mid_channels, 3, trainable=next(trainable), **clamp)
+        self.conv1 = Conv2d(mid_channels, out_channels, 3, down=2, trainable=next(trainable), **clamp)
+        if cfg.architecture == 'resnet':
+            self.skip = Conv2d(
+                mid_channels, out_channels, 1, act='linear', bias=False, down=2, trainable=next(trainable)
+            )
+
+    def forward(self, x: torch.Tensor | None, img: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        if self.has_fromrgb:
+            y = self.fromrgb(self.lower(img))
+            x = y if x is None else self.lower(x) + y
+        else:
+            x = self.lower(x)  # [N, I, H, W]
+        if self.architecture == 'skip':
+            img = downsample2d(img, self.resample_filter)
+        if self.architecture != 'resnet':
+            return self.conv1(self.conv0(x)), img
+        skip = self.skip(x, gain=RESNET_GAIN)
+        return skip + self.conv1(self.conv0(x), gain=RESNET_GAIN), img
+
+
+def minibatch_std(x: torch.Tensor, group: int, num_features: int) -> torch.Tensor:
+    """The features' standard deviation over a group of samples, as features (Karras et al. 2018, section 3).
+
+    Args:
+        x: [N, C, H, W] float32.
+        group: samples in a group, at most N are taken; sample i is in group i mod N / group.
+        num_features: F; the channels are averaged in so many parts.
+
+    Returns:
+        [N, F, H, W].
+
+    Raises:
+        ConfigError: N is no multiple of the group.
+    """
+    n, c, h, w = x.shape
+    g = min(group, n)
+    if n % g:
+        raise ConfigError(f'mbstd_group={group}: a micro-batch of {n} images cannot be divided into groups of {group}')
+    y = x.reshape(g, n // g, num_features, c // num_features, h, w)  # [G, N/G, F, C/F, H, W]
+    y = ((y - y.mean(dim=0)).square().mean(dim=0) + 1e-8).sqrt()  # [N/G, F, C/F, H, W]
+    y = y.mean(dim=[2, 3, 4])  # [N/G, F]
+    return y.repeat(g, 1)[:, :, None, None].expand(-1, -1, h, w)  # [N, F, H, W]
+
+
+class DiscriminatorEpilogue(torch.nn.Module):
+    """4x4 features (and image, in 'skip') -> [N, out_features]; always float32."""
+
+    def __init__(
+        self, cfg: StyleGAN2DiscriminatorConfig, *, in_channels: int, img_channels: int, out_features: int
+    ) -> None:
+        super().__init__()
+        if in_channels % max(cfg.mbstd_channels, 1):
+            raise ConfigError(f'mbstd_channels={cfg.mbstd_channels}: must divide the {in_channels} channels at 4x4')
+        self.mbstd_group, self.mbstd_channels = cfg.mbstd_group, cfg.mbstd_channels
+        self.has_fromrgb = cfg.architecture == 'skip'
+        if self.has_fromrgb:
+            self.fromrgb = Conv2d(img_channels, in_channels, 1)
+        self.conv = Conv2d(in_channels + cfg.mbstd_channels, in_channels, 3, conv_clamp=cfg.conv_clamp)
+        self.fc = FullyConnected(in_channels * 4 * 4, in_channels, act='lrelu')
+        self.out = FullyConnected(in_channels, out_features)
+
+    def forward(self, x: torch.Tensor, img: torch.Tensor) -> torch.Tensor:
+        x = x.float()  # [N, C, 4, 4]
+        if self.has_fromrgb:
+            x = x + self.fromrgb(img)
+        if self.mbstd_channels > 0:
+            x = torch.cat([x, minibatch_std(x, self.mbstd_group, self.mbstd_channels)], dim=1)
+        x = self.conv(x)
+        return self.out(self.fc(x.flatten(1)))  # [N, out_features]
+
+
+@register_discriminator('stylegan2', config=StyleGAN2DiscriminatorConfig)
+class StyleGAN2Discriminator(torch.nn.Module):
+    """Image [N, C, H, W] and label [N, c_dim] -> logits [N, 1] float32; larger means more real.
+
+    With labels: the projection of features on mapped labels (Miyato and Koyama 2018, with a mapping network).
+    """
+
+    def __init__(self, config: StyleGAN2DiscriminatorConfig, spec: ImageSpec) -> None:
+        super().__init__()
+        self.c_dim, self.img_resolution, self.img_channels = spec.label_dim, spec.resolution, spec.channels
+        self.resolutions = resolutions(spec)[:0:-1]  # all but 4, the highest first
+        trainable = self._trainable(config)
+        in_channels = 0
+        for res in self.resolutions:
+            mid_channels, out_channels = channels_at(config, res), channels_at(config, res // 2)
+            block = DiscriminatorBlock(
+                config,
+                in_channels=in_channels,
+                mid_channels=mid_channels,
+                out_channels=out_channels,
+                img_channels=spec.channels,
+                lowered=is_lowered(config, spec, res),
+                trainable=trainable,
+            )
+            setattr(self, f'b{res}', block)
+            in_channels = out_channels
+        self.cmap_dim = (config.cmap_dim or in_channels) if self.c_dim > 0 else 0
+        if self.c_dim > 0:
+            self.mapping = MappingNetwork(
+                z_dim=0, c_dim=self.c_dim, w_dim=self.cmap_dim, num_ws=None, num_layers=config.map_depth
+            )
+        self.b4 = DiscriminatorEpilogue(
+            config, in_channels=in_channels, img_channels=spec.channels, out_features=self.cmap_dim or 1
+        )
+
+    def _trainable(self, config: StyleGAN2DiscriminatorConfig) -> Iterator[bool]:
+        """For each layer of the blocks, in the order of construction, whether it trains."""
+        blocks = len(self.resolutions)
+        total = {'orig': 2 * blocks + 1, 'skip': 3 * blocks, 'resnet': 3 * blocks + 1}[config.architecture]
+        if config.freezed > total:
+            raise ConfigError(f'freezed={config.freezed}: the blocks of this discriminator have {total} layers')
+        return (i >= config.freezed for i in range(total))
+
+    def forward(self, img: torch.Tensor, c: torch.Tensor | None) -> torch.Tensor:
+        """img: float32, any memory format. c: None, or anything, where c_dim is 0."""
+        img = img.to(dtype=torch.float32, memory_format=torch.channels_last)
+        x = None
+        for res in self.resolutions:
+            x, img = getattr(self, f'b{res}')(x, img)
+        x = self.b4(x, img)  # [N, 1], or [N, cmap_dim] with labels
+        if self.c_dim == 0:
+            return x
+        cmap = self.mapping(None, c)  # [N, cmap_dim]
+        return (x * cmap).sum(dim=1, keepdim=True) / math.sqrt(self.cmap_dim)  # [N, 1]

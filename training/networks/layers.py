@@ -1,0 +1,129 @@
+"""Layers with an equalised learning rate, and the precision that blocks compute in.
+
+Letters: N batch, I and O input and output features, H and W height and width, k kernel size.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+
+from torch_utils.ops.bias_act import bias_act
+from torch_utils.ops.conv2d_resample import conv2d_resample
+from torch_utils.ops.upfirdn2d import setup_filter
+
+LRELU_GAIN = math.sqrt(2)  # keeps the variance of leaky ReLU's output
+RESNET_GAIN = math.sqrt(0.5)  # keeps the variance of a sum of two branches
+FIR_TAPS = (1, 3, 3, 1)  # the low-pass filter around every change of resolution
+
+Act = Literal['linear', 'lrelu']
+
+
+class LowerableBlock(torch.nn.Module):
+    """A block of layers that computes in one precision; its parameters are float32 always.
+
+    lowered: whether it follows `set_precision`; otherwise it computes in float32.
+    """
+
+    def __init__(self, lowered: bool) -> None:
+        super().__init__()
+        self.lowered = lowered
+        self.lowp_dtype = torch.float32
+
+    def lower(self, x: torch.Tensor) -> torch.Tensor:
+        """`x` [N, C, H, W] in this block's dtype, channels last."""
+        return x.to(dtype=self.lowp_dtype if self.lowered else torch.float32, memory_format=torch.channels_last)
+
+
+def set_precision(net: torch.nn.Module, dtype: torch.dtype) -> None:
+    """Lets the lowered blocks of `net` compute in float32, bfloat16 or float16."""
+    if dtype not in (torch.float32, torch.bfloat16, torch.float16):
+        raise ValueError(f'set_precision: float32, bfloat16 or float16, got {dtype}')
+    for module in net.modules():
+        if isinstance(module, LowerableBlock):
+            module.lowp_dtype = dtype
+
+
+def normalize_2nd_moment(x: torch.Tensor, eps: float = 1e-8) -> torch.Tensor:
+    """Scales every row of `x` [N, I] to a mean square of 1 (PixelNorm of Karras et al. 2018)."""
+    return x * (x.square().mean(dim=1, keepdim=True) + eps).rsqrt()
+
+
+class FullyConnected(torch.nn.Module):
+    """act(x W^T + b), [N, I] -> [N, O], with an equalised learning rate (Karras et al. 2018, section 4.1).
+
+    Weights are stored as N(0, 1) / lr_multiplier; the constant that makes them He-initialised is applied at run time.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        *,
+        act: Act = 'linear',
+        lr_multiplier: float = 1,
+        bias_init: float = 0,
+    ) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.randn([out_features, in_features]) / lr_multiplier)
+        self.bias = torch.nn.Parameter(torch.full([out_features], float(bias_init)))
+        self.act = act
+        gain = LRELU_GAIN if act == 'lrelu' else 1
+        self.weight_gain = gain * lr_multiplier / math.sqrt(in_features)
+        self.bias_gain = gain * lr_multiplier
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        b = self.bias if self.bias_gain == 1 else self.bias * self.bias_gain
+        # The batch is smaller than the weight: scaling it is the cheaper way to scale the product.
+        x = F.linear(x * self.weight_gain, self.weight, b)  # [N, O]
+        return F.leaky_relu(x, 0.2) if self.act == 'lrelu' else x
+
+
+class Conv2d(torch.nn.Module):
+    """clamp(gain act(conv(x) + b)), [N, I, H, W] -> [N, O, H', W'], with an equalised learning rate.
+
+    up, down: factors of the resolution. trainable: False keeps weight and bias as buffers (Freeze-D).
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        *,
+        act: Act = 'lrelu',
+        bias: bool = True,
+        up: int = 1,
+        down: int = 1,
+        conv_clamp: float | None = None,
+        trainable: bool = True,
+    ) -> None:
+        super().__init__()
+        self.act = act
+        self.up = up
+        self.down = down
+        self.conv_clamp = conv_clamp
+        self.weight_gain = 1 / math.sqrt(in_channels * kernel_size**2)
+        self.act_gain = LRELU_GAIN if act == 'lrelu' else 1
+        self.register_buffer('resample_filter', setup_filter(FIR_TAPS))
+        self._add('weight', torch.randn([out_channels, in_channels, kernel_size, kernel_size]), trainable)
+        self._add('bias', torch.zeros([out_channels]) if bias else None, trainable)
+
+    def _add(self, name: str, value: torch.Tensor | None, trainable: bool) -> None:
+        if trainable and value is not None:
+            self.register_parameter(name, torch.nn.Parameter(value))
+        else:
+            self.register_buffer(name, value)
+
+    def forward(self, x: torch.Tensor, gain: float = 1) -> torch.Tensor:
+        # lrelu(g x) = g lrelu(x): gains ride on the weights, which are fewer than the features.
+        g = self.act_gain * gain
+        w = (self.weight * (self.weight_gain * g)).to(x.dtype)  # [O, I, k, k]
+        b = None if self.bias is None else self.bias * g  # [O]
+        clamp = None if self.conv_clamp is None else self.conv_clamp * gain
+        k = w.shape[-1]
+        x = conv2d_resample(x, w, self.resample_filter, self.up, self.down, k // 2, flip_weight=self.up == 1)
+        return bias_act(x, b, act=self.act, gain=1, clamp=clamp)

@@ -1,0 +1,81 @@
+"""The mapping network, z and label to w: of a generator, and of a conditional discriminator (without z).
+
+Letters: N batch, L number of ws.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from training.networks.layers import FullyConnected, normalize_2nd_moment
+
+
+class MappingNetwork(torch.nn.Module):
+    """Normalised z and embedded, normalised label -> `num_layers` fully connected layers -> w.
+
+    z_dim: 0 without z. c_dim: 0 without labels. num_ws: copies of w to return; None: w itself, and no running mean.
+    """
+
+    def __init__(
+        self,
+        *,
+        z_dim: int,
+        c_dim: int,
+        w_dim: int,
+        num_ws: int | None,
+        num_layers: int,
+        lr_multiplier: float = 0.01,
+        w_avg_beta: float = 0.995,
+    ) -> None:
+        super().__init__()
+        self.z_dim, self.c_dim, self.num_ws, self.num_layers = z_dim, c_dim, num_ws, num_layers
+        self.w_avg_beta = w_avg_beta
+        if c_dim > 0:
+            self.embed = FullyConnected(c_dim, w_dim)
+        in_features = z_dim + (w_dim if c_dim > 0 else 0)
+        for i in range(num_layers):
+            layer = FullyConnected(in_features if i == 0 else w_dim, w_dim, act='lrelu', lr_multiplier=lr_multiplier)
+            setattr(self, f'fc{i}', layer)
+        if num_ws is not None:
+            self.register_buffer('w_avg', torch.zeros([w_dim]))
+
+    def forward(
+        self,
+        z: torch.Tensor | None,
+        c: torch.Tensor | None,
+        *,
+        truncation_psi: float = 1,
+        truncation_cutoff: int | None = None,
+        update_w_avg: bool = False,
+    ) -> torch.Tensor:
+        """The ws [N, L, w_dim] of latents, or w [N, w_dim] where num_ws is None.
+
+        Args:
+            z: [N, z_dim], standard normal; None where z_dim is 0.
+            c: [N, c_dim]; None, or anything, where c_dim is 0.
+            truncation_psi: how far ws may lie from their mean: w' = w_avg + psi (w - w_avg).
+            truncation_cutoff: that many leading ws are truncated; None: all.
+            update_w_avg: move the running mean towards the mean of this batch.
+        """
+        w = self._inputs(z, c)
+        for i in range(self.num_layers):
+            w = getattr(self, f'fc{i}')(w)
+        if self.num_ws is None:
+            return w
+        if update_w_avg:
+            self.w_avg.copy_(w.detach().mean(dim=0).lerp(self.w_avg, self.w_avg_beta))
+        ws = w.unsqueeze(1).repeat(1, self.num_ws, 1)  # [N, L, w_dim]
+        if truncation_psi == 1:
+            return ws
+        truncated = self.w_avg.lerp(ws[:, :truncation_cutoff], truncation_psi)
+        return torch.cat([truncated, ws[:, truncated.shape[1] :]], dim=1)
+
+    def _inputs(self, z: torch.Tensor | None, c: torch.Tensor | None) -> torch.Tensor:
+        inputs = []
+        if self.z_dim > 0:
+            assert z is not None and z.shape[1:] == (self.z_dim,), f'z must be [N, {self.z_dim}]'
+            inputs.append(normalize_2nd_moment(z.float()))
+        if self.c_dim > 0:
+            assert c is not None and c.shape[1:] == (self.c_dim,), f'c must be [N, {self.c_dim}]'
+            inputs.append(normalize_2nd_moment(self.embed(c.float())))
+        return torch.cat(inputs, dim=1)

@@ -1,0 +1,63 @@
+"""StyleGAN2 (Karras et al. 2020, arXiv 1912.04958), under the parameter names and shapes of StyleGAN2-ADA for PyTorch.
+
+Letters: N batch, C image channels, H and W image height and width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from training.interface import ImageSpec
+from training.networks.config import StyleGAN2DiscriminatorConfig, StyleGAN2GeneratorConfig
+from training.networks.discriminator import StyleGAN2Discriminator
+from training.networks.mapping import MappingNetwork
+from training.networks.synthesis import BlockSpec, NoiseMode, SynthesisBlock, SynthesisBlockBase, SynthesisNetwork
+from training.registry import register_generator
+
+__all__ = [
+    'StyleGAN2Discriminator',
+    'StyleGAN2DiscriminatorConfig',
+    'StyleGAN2Generator',
+    'StyleGAN2GeneratorConfig',
+]
+
+
+@register_generator('stylegan2', config=StyleGAN2GeneratorConfig)
+class StyleGAN2Generator(torch.nn.Module):
+    """z [N, z_dim] and label [N, c_dim] -> image [N, C, H, W] float32, unbounded, nominally in [-1, 1].
+
+    A generator of the family is a subclass that names its block.
+    """
+
+    make_block: Callable[[StyleGAN2GeneratorConfig, BlockSpec], SynthesisBlockBase] = SynthesisBlock
+
+    def __init__(self, config: StyleGAN2GeneratorConfig, spec: ImageSpec) -> None:
+        super().__init__()
+        self.z_dim, self.c_dim, self.w_dim = config.z_dim, spec.label_dim, config.w_dim
+        self.img_resolution, self.img_channels = spec.resolution, spec.channels
+        self.synthesis = SynthesisNetwork(config, spec, type(self).make_block)
+        self.num_ws = self.synthesis.num_ws
+        self.mapping = MappingNetwork(
+            z_dim=self.z_dim,
+            c_dim=self.c_dim,
+            w_dim=self.w_dim,
+            num_ws=self.num_ws,
+            num_layers=config.map_depth,
+            lr_multiplier=config.map_lr_multiplier,
+            w_avg_beta=config.w_avg_beta,
+        )
+
+    def forward(
+        self,
+        z: torch.Tensor,
+        c: torch.Tensor | None,
+        *,
+        truncation_psi: float = 1,
+        truncation_cutoff: int | None = None,
+        noise_mode: NoiseMode = 'random',
+    ) -> torch.Tensor:
+        """Arguments as in `MappingNetwork.forward` and `SynthesisNetwork.forward`."""
+        ws = self.mapping(z, c, truncation_psi=truncation_psi, truncation_cutoff=truncation_cutoff)
+        return self.synthesis(ws, noise_mode=noise_mode)

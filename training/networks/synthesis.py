@@ -1,0 +1,210 @@
+"""The synthesis network: ws to image, one block a resolution.
+
+A generator of the family is another block: a subclass of `SynthesisBlockBase`, handed to `SynthesisNetwork` by its
+maker. Letters: N batch, C and I channels, H and W height and width, L number of ws.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+
+from torch_utils.ops.bias_act import bias_act
+from torch_utils.ops.modulated_conv2d import modulated_conv2d
+from torch_utils.ops.upfirdn2d import setup_filter, upsample2d
+from training.interface import ImageSpec
+from training.networks.config import StyleGAN2GeneratorConfig, channels_at, is_lowered, resolutions
+from training.networks.layers import FIR_TAPS, LRELU_GAIN, RESNET_GAIN, Conv2d, FullyConnected, LowerableBlock
+
+NoiseMode = Literal['random', 'const', 'none']
+
+
+class SynthesisLayer(torch.nn.Module):
+    """Modulated convolution, noise, bias, leaky ReLU: [N, I, H, W] -> [N, C, H up, W up]."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        w_dim: int,
+        resolution: int,
+        kernel_size: int = 3,
+        up: int = 1,
+        conv_clamp: float | None = None,
+    ) -> None:
+        super().__init__()
+        self.up = up
+        self.conv_clamp = conv_clamp
+        self.affine = FullyConnected(w_dim, in_channels, bias_init=1)
+        self.weight = torch.nn.Parameter(torch.randn([out_channels, in_channels, kernel_size, kernel_size]))
+        self.noise_strength = torch.nn.Parameter(torch.zeros([]))
+        self.bias = torch.nn.Parameter(torch.zeros([out_channels]))
+        self.register_buffer('resample_filter', setup_filter(FIR_TAPS))
+        self.register_buffer('noise_const', torch.randn([resolution, resolution]))
+
+    def forward(self, x: torch.Tensor, w: torch.Tensor, noise_mode: NoiseMode, gain: float = 1) -> torch.Tensor:
+        g = LRELU_GAIN * gain  # lrelu(g x) = g lrelu(x): the gain is applied before, where it costs no pass
+        x = modulated_conv2d(
+            x,
+            self.weight,
+            self.affine(w),
+            noise=self._noise(x.shape[0], noise_mode),
+            up=self.up,
+            padding=self.weight.shape[-1] // 2,
+            resample_filter=self.resample_filter,
+            flip_weight=self.up == 1,
+            gain=g,
+        )
+        clamp = None if self.conv_clamp is None else self.conv_clamp * gain
+        return bias_act(x, self.bias * g, act='lrelu', gain=1, clamp=clamp)
+
+    def _noise(self, batch: int, mode: NoiseMode) -> torch.Tensor | None:
+        """Noise for every pixel, [N, 1, H, W] or [H, W], float32."""
+        if mode == 'random':
+            shape = [batch, 1, *self.noise_const.shape]
+            return torch.randn(shape, device=self.noise_const.device) * self.noise_strength
+        return self.noise_const * self.noise_strength if mode == 'const' else None
+
+
+class ToRGB(torch.nn.Module):
+    """Modulated 1x1 convolution to the image's channels, without demodulation, noise or activation."""
+
+    def __init__(self, in_channels: int, img_channels: int, *, w_dim: int, conv_clamp: float | None) -> None:
+        super().__init__()
+        self.conv_clamp = conv_clamp
+        self.weight_gain = 1 / math.sqrt(in_channels)
+        self.affine = FullyConnected(w_dim, in_channels, bias_init=1)
+        self.weight = torch.nn.Parameter(torch.randn([img_channels, in_channels, 1, 1]))
+        self.bias = torch.nn.Parameter(torch.zeros([img_channels]))
+
+    def forward(self, x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
+        x = modulated_conv2d(x, self.weight, self.affine(w) * self.weight_gain, demodulate=False)  # [N, C, H, W]
+        return bias_act(x, self.bias, clamp=self.conv_clamp)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BlockSpec:
+    """What a block must fit: its place in the network. in_channels: 0 in the first block, which starts from nothing."""
+
+    resolution: int
+    in_channels: int
+    out_channels: int
+    img_channels: int
+    is_last: bool
+    lowered: bool
+
+
+class SynthesisBlockBase(LowerableBlock):
+    """One resolution: features and image so far -> features and image of twice the size.
+
+    A subclass sets `num_conv` and `num_torgb`, the ws that it takes, and defines `forward(x, img, ws, noise_mode)`:
+    x is None in the first block, img until the first ToRGB; ws is a list of [N, w_dim], convolutions' first.
+    """
+
+    num_conv: int
+    num_torgb: int
+
+    def __init__(self, spec: BlockSpec) -> None:
+        super().__init__(spec.lowered)
+        self.register_buffer('resample_filter', setup_filter(FIR_TAPS))
+        if spec.in_channels == 0:
+            self.const = torch.nn.Parameter(torch.randn([spec.out_channels, spec.resolution, spec.resolution]))
+
+    def start(self, x: torch.Tensor | None, batch: int) -> torch.Tensor:
+        """The features that enter the block, [N, I, H, W]: the learned constant in the first one."""
+        return self.lower(self.const.expand(batch, -1, -1, -1) if x is None else x)
+
+    def draw(self, img: torch.Tensor | None, rgb: torch.Tensor) -> torch.Tensor:
+        """The image so far, [N, C, H/2, W/2], up-sampled, plus this block's share [N, C, H, W]; in float32."""
+        rgb = rgb.float()
+        return rgb if img is None else upsample2d(img, self.resample_filter) + rgb
+
+
+class SynthesisBlock(SynthesisBlockBase):
+    """StyleGAN2's block: up-sampling convolution, convolution, and ToRGB by the architecture."""
+
+    def __init__(self, cfg: StyleGAN2GeneratorConfig, spec: BlockSpec) -> None:
+        super().__init__(spec)
+        layer = {'w_dim': cfg.w_dim, 'resolution': spec.resolution, 'conv_clamp': cfg.conv_clamp}
+        self.has_conv0 = spec.in_channels > 0
+        self.has_skip = self.has_conv0 and cfg.architecture == 'resnet'
+        if self.has_conv0:
+            self.conv0 = SynthesisLayer(spec.in_channels, spec.out_channels, up=2, **layer)
+        self.conv1 = SynthesisLayer(spec.out_channels, spec.out_channels, **layer)
+        self.num_conv = 1 + self.has_conv0
+        self.num_torgb = int(spec.is_last or cfg.architecture == 'skip')
+        if self.num_torgb:
+            self.torgb = ToRGB(spec.out_channels, spec.img_channels, w_dim=cfg.w_dim, conv_clamp=cfg.conv_clamp)
+        if self.has_skip:
+            self.skip = Conv2d(spec.in_channels, spec.out_channels, 1, act='linear', bias=False, up=2)
+
+    def forward(
+        self, x: torch.Tensor | None, img: torch.Tensor | None, ws: list[torch.Tensor], noise_mode: NoiseMode
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        w = iter(ws)
+        x = self.start(x, ws[0].shape[0])  # [N, I, H, W]
+        skip = self.skip(x, gain=RESNET_GAIN) if self.has_skip else None
+        if self.has_conv0:
+            x = self.conv0(x, next(w), noise_mode)  # [N, C, 2 H, 2 W]
+        x = self.conv1(x, next(w), noise_mode, gain=RESNET_GAIN if self.has_skip else 1)
+        if skip is not None:
+            x = skip + x
+        return x, self.draw(img, self.torgb(x, next(w))) if self.num_torgb else img
+
+
+class SynthesisNetwork(torch.nn.Module):
+    """ws [N, L, w_dim] -> image [N, C, H, W] float32, unbounded, nominally in [-1, 1].
+
+    make_block: (config, place) -> block.
+    """
+
+    def __init__(
+        self,
+        cfg: StyleGAN2GeneratorConfig,
+        spec: ImageSpec,
+        make_block: Callable[[StyleGAN2GeneratorConfig, BlockSpec], SynthesisBlockBase] = SynthesisBlock,
+    ) -> None:
+        super().__init__()
+        self.w_dim = cfg.w_dim
+        self.resolutions = resolutions(spec)
+        in_channels = 0
+        for res in self.resolutions:
+            place = BlockSpec(
+                resolution=res,
+                in_channels=in_channels,
+                out_channels=channels_at(cfg, res),
+                img_channels=spec.channels,
+                is_last=res == spec.resolution,
+                lowered=is_lowered(cfg, spec, res),
+            )
+            setattr(self, f'b{res}', make_block(cfg, place))
+            in_channels = place.out_channels
+        last = getattr(self, f'b{spec.resolution}')
+        self.num_ws = sum(block.num_conv for block in self.blocks()) + last.num_torgb
+
+    def blocks(self) -> Iterator[SynthesisBlockBase]:
+        """The blocks, lowest resolution first."""
+        return (getattr(self, f'b{res}') for res in self.resolutions)
+
+    def forward(self, ws: torch.Tensor, *, noise_mode: NoiseMode = 'random') -> torch.Tensor:
+        """noise_mode: 'random' draws from torch's global generator, 'const' takes the stored noise, 'none' adds none.
+
+        Raises ValueError for any other noise_mode.
+        """
+        if noise_mode not in ('random', 'const', 'none'):
+            raise ValueError(f"noise_mode '{noise_mode}': must be random, const or none")
+        assert ws.shape[1:] == (self.num_ws, self.w_dim), f'ws must be [N, {self.num_ws}, {self.w_dim}]'
+        ws = ws.float().unbind(dim=1)
+        x = img = None
+        first = 0
+        for block in self.blocks():
+            # ToRGB takes the w of the next block's first convolution: the index advances by the convolutions alone.
+            last = first + block.num_conv + block.num_torgb
+            x, img = block(x, img, ws[first:last], noise_mode)
+            first += block.num_conv
+        return img
