@@ -1,18 +1,23 @@
 """Image squeeze connection: each block's second convolution becomes a bottleneck whose narrow side feeds the image.
 
-arXiv 2407.05527, figures 5 and 6. Letters: N batch, C channels of a block, F = max(C / r, 1) squeezed channels, H and W
-height and width. The paper prints 21.80 M parameters at r = 8 and 256x256; this reading has 21,809,908. Its rows for r = 4
-and 16 lie within 1 % of this reading, its 21.75 M without blending cannot be the same network minus the blend.
+arXiv 2407.05527, section III-B, Fig. 2 and 6. At r = 8 and 256x256 the paper prints 21.80 M parameters, this reading
+has 21,809,908; the rows for r = 4 and 16 agree within 1 %; the 21.75 M printed for r = 8 without blending cannot be
+the same network minus the blend, which has 18,101,359.
+
+Letters: N batch, C channels of a block, F = max(C / r, 1) squeezed channels, H and W height and width.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from functools import partial
 from typing import Literal
 
 import torch
 
-from training.config import require
+from training.config import R1Config, RunConfig, require
+from training.interface import ImageSpec
 from training.networks.config import StyleGAN2GeneratorConfig
 from training.networks.stylegan2 import StyleGAN2Generator
 from training.networks.synthesis import (
@@ -23,18 +28,22 @@ from training.networks.synthesis import (
     SynthesisLayer,
     ToRGB,
 )
+from training.recipes import cifar, paper256
+from training.registry import register_generator, register_recipe
+
+PAPER = 'Park and Shin, Rethinking Image Skip Connections in StyleGAN2, arXiv 2407.05527'
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SqueezeConfig(StyleGAN2GeneratorConfig):
-    """StyleGAN2's fields, and those of the squeeze block. The image is the sum of all blocks' ('skip'), as Eq. 7 needs."""
+    """StyleGAN2's fields and those of the squeeze block. Eq. 7 needs the image to be a sum over blocks: 'skip'."""
 
     ratio: int = 8  # r: how many times narrower the squeezed features are (Table V: 4, 8, 16)
     blend: bool = True  # feature blending with f_i (Fig. 6(a)); False: f_o = f_e (Table VI)
     rgb: Literal['squeeze', 'pre', 'excite'] = 'squeeze'  # what ToRGB reads: f_s, f_i (Fig. 6(b)), f_e (Fig. 6(c))
-    # The paper replaces "the two 3x3 convolution layers" of a block; the one at 4x4 has a single one. 'plain', StyleGAN2's
-    # own block, is the reading that gives the printed count; 'const' takes f_i = const (20.89 M), 'conv' adds a
-    # convolution for f_i (23.51 M).
+    # The paper replaces "the two 3x3 convolution layers" of a block, but the block at 4x4 has only one. 'plain' is
+    # StyleGAN2's own block, the reading that gives the printed count; 'const' takes f_i = const (20.89 M), 'conv' adds
+    # a convolution for f_i (23.51 M).
     b4: Literal['plain', 'const', 'conv'] = 'plain'
 
     def __post_init__(self) -> None:
@@ -59,31 +68,30 @@ class SqueezeBlock(SynthesisBlockBase):
         has_squeeze = not spec.is_last or cfg.rgb != 'pre'
         has_excite = not spec.is_last or cfg.rgb == 'excite'
         has_blend = not spec.is_last and cfg.blend
-        layer = {'w_dim': cfg.w_dim, 'resolution': spec.resolution, 'conv_clamp': cfg.conv_clamp}
+        layer = partial(SynthesisLayer, w_dim=cfg.w_dim, resolution=spec.resolution, conv_clamp=cfg.conv_clamp)
 
         self.conv0 = None
         if spec.in_channels > 0:
-            self.conv0 = SynthesisLayer(spec.in_channels, c, up=2, **layer)
+            self.conv0 = layer(spec.in_channels, c, up=2)
         elif cfg.b4 == 'conv':
-            self.conv0 = SynthesisLayer(c, c, **layer)
-        self.squeeze = SynthesisLayer(c, f, **layer) if has_squeeze else None
-        self.excite = SynthesisLayer(f, c, **layer) if has_excite else None
-        self.blend = SynthesisLayer(2 * c, c, kernel_size=1, **layer) if has_blend else None
+            self.conv0 = layer(c, c)
+        self.squeeze = layer(c, f) if has_squeeze else None
+        self.excite = layer(f, c) if has_excite else None
+        self.blend = layer(2 * c, c, kernel_size=1) if has_blend else None
         rgb_channels = f if cfg.rgb == 'squeeze' else c
         self.torgb = ToRGB(rgb_channels, spec.img_channels, w_dim=cfg.w_dim, conv_clamp=cfg.conv_clamp)
-        self.num_conv = sum(layer is not None for layer in (self.conv0, self.squeeze, self.excite, self.blend))
+        self.num_conv = sum(conv is not None for conv in (self.conv0, self.squeeze, self.excite, self.blend))
         self.num_torgb = 1
 
     def forward(
-        self, x: torch.Tensor | None, img: torch.Tensor | None, ws: list[torch.Tensor], noise_mode: NoiseMode
-    ) -> tuple[torch.Tensor | None, torch.Tensor]:
+        self, x: torch.Tensor | None, img: torch.Tensor | None, ws: Sequence[torch.Tensor], noise_mode: NoiseMode
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         w = iter(ws)
 
-        def apply(layer: SynthesisLayer | None, features: torch.Tensor | None) -> torch.Tensor | None:
-            return None if layer is None else layer(features, next(w), noise_mode)
+        def apply(layer: SynthesisLayer | None, features: torch.Tensor) -> torch.Tensor:
+            return features if layer is None else layer(features, next(w), noise_mode)
 
-        x = self.start(x, ws[0].shape[0])
-        f_i = x if self.conv0 is None else apply(self.conv0, x)  # [N, C, H, W]
+        f_i = apply(self.conv0, self.start(x, ws[0].shape[0]))  # [N, C, H, W]
         f_s = apply(self.squeeze, f_i)  # [N, F, H, W]
         f_e = apply(self.excite, f_s)  # [N, C, H, W]
         f_o = f_e if self.blend is None else apply(self.blend, torch.cat([f_i, f_e], dim=1))  # [N, C, H, W]
@@ -91,14 +99,36 @@ class SqueezeBlock(SynthesisBlockBase):
         return f_o, self.draw(img, self.torgb(f_rgb, next(w)))
 
 
-def make_block(cfg: SqueezeConfig, spec: BlockSpec) -> SynthesisBlockBase:
-    """StyleGAN2's own block at 4x4 where the config says so, else the squeeze block."""
-    if spec.in_channels == 0 and cfg.b4 == 'plain':
-        return SynthesisBlock(cfg, spec)
-    return SqueezeBlock(cfg, spec)
-
-
+@register_generator('squeeze', config=SqueezeConfig)
 class SqueezeGenerator(StyleGAN2Generator):
     """StyleGAN2's generator with squeeze blocks; mapping, truncation and style mixing are StyleGAN2's."""
 
-    make_block = make_block
+    @staticmethod
+    def make_block(cfg: SqueezeConfig, spec: BlockSpec) -> SynthesisBlockBase:
+        """The squeeze block, or StyleGAN2's own at 4x4 where the config says so."""
+        if spec.in_channels == 0 and cfg.b4 == 'plain':
+            return SynthesisBlock(cfg, spec)
+        return SqueezeBlock(cfg, spec)
+
+
+@register_recipe('squeeze', paper=PAPER, min_resolution=16)
+def squeeze(facts: ImageSpec, num_gpus: int) -> RunConfig:
+    """Table I: the column of CIFAR-10 at 32x32, that of FFHQ, LSUN and AFHQ (256x256) at every other size.
+
+    Away from 256x256 the paper gives nothing: R1's gamma then scales with the number of pixels, as StyleGAN2-ADA's
+    own rule does, and a process takes as many images at a time as have the pixels of the preset's eight.
+    """
+    res = facts.resolution
+    cfg = cifar(facts, num_gpus) if res == 32 else paper256(facts, num_gpus)
+    generator = SqueezeConfig(**{field.name: getattr(cfg.generator, field.name) for field in fields(cfg.generator)})
+    cfg = replace(cfg, cfg='squeeze', generator=generator)
+    if res in (32, 256):
+        return cfg
+    batch_gpu = min(max(8 * 256**2 // res**2, 1), cfg.batch // num_gpus)
+    group = min(cfg.discriminator.mbstd_group, batch_gpu)
+    return replace(
+        cfg,
+        r1=R1Config(gamma=cfg.r1.gamma * (res / 256) ** 2),
+        batch_gpu=batch_gpu,
+        discriminator=replace(cfg.discriminator, mbstd_group=group),
+    )

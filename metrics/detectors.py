@@ -6,14 +6,15 @@ Letters: N batch, C image channels, H and W image height and width, D feature wi
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from dnnlib.errors import ConfigError
 
 if TYPE_CHECKING:
     import torch
 
-# name: 'module:class', imported and built only when asked for. The class takes the device as its one argument.
+# name: 'module:class', imported and built only when asked for. The class takes the device as its one
+# argument; its `available()` says whether the weights are on this machine.
 DETECTORS = {
     'efflite': 'metrics.efficientnet:EffLite',
 }
@@ -46,9 +47,18 @@ class Detector(Protocol):
     ) -> Features: ...
 
 
+def available(name: str) -> bool:
+    """Whether a detector's weights are on this machine, so that a metric with it can be a default."""
+    return _detector_class(name).available()
+
+
 def get_detector(name: str, device: torch.device | str = 'cpu') -> Detector:
     """Builds a detector on a device. ConfigError for an unknown name, UserError where its weights are absent."""
+    return _detector_class(name)(device)
+
+
+def _detector_class(name: str) -> Any:
     if name not in DETECTORS:
         raise ConfigError(f'unknown detector {name!r}; there are {", ".join(DETECTORS)}')
     module, _, attribute = DETECTORS[name].partition(':')
-    return getattr(importlib.import_module(module), attribute)(device)
+    return getattr(importlib.import_module(module), attribute)

@@ -66,6 +66,11 @@ class EffLite:
         network.load_state_dict(fold_batch_norms(read_weights()), strict=True)
         self.network = network.to(self.device).eval().requires_grad_(False)
 
+    @staticmethod
+    def available() -> bool:
+        """Whether the package with the weights is installed."""
+        return importlib.util.find_spec(MODULE) is not None
+
     @torch.inference_mode()
     def __call__(self, images: torch.Tensor) -> Features:
         """Grey or RGB images uint8 [N, C, H, W] -> Features on the detector's device; bitwise repeatable."""

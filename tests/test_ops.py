@@ -140,7 +140,10 @@ def test_separable_filter_equals_its_outer_product() -> None:
     assert two.shape == (8, 8)
     for up, down in ((1, 1), (2, 1), (1, 2)):
         torch.testing.assert_close(
-            upfirdn2d(x, one.double(), up, down, 4, gain=2), upfirdn2d(x, two.double(), up, down, 4, gain=2), rtol=1e-6, atol=1e-6
+            upfirdn2d(x, one.double(), up, down, 4, gain=2),
+            upfirdn2d(x, two.double(), up, down, 4, gain=2),
+            rtol=1e-6,
+            atol=1e-6,
         )
 
 
@@ -235,7 +238,12 @@ def test_modulated_conv2d_is_a_convolution_by_each_samples_kernel(k: int, size: 
 def test_modulated_conv2d_is_twice_differentiable(k: int, up: int, demodulate: bool) -> None:
     f = setup_filter([1, 3, 3, 1])
     size = 2 if k == 3 else 4
-    x, w, s, noise = rand(2, 2, size, size), rand(2, 2, k, k, seed=1), rand(2, 2, seed=2), rand(2, 1, size * up, size * up, seed=3)
+    x, w, s, noise = (
+        rand(2, 2, size, size),
+        rand(2, 2, k, k, seed=1),
+        rand(2, 2, seed=2),
+        rand(2, 1, size * up, size * up, seed=3),
+    )
 
     def op(x: torch.Tensor, w: torch.Tensor, s: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
         return modulated_conv2d(x, w, s, noise if demodulate else None, up, 1, k // 2, f, demodulate, gain=1.4)
@@ -263,7 +271,10 @@ def test_modulated_conv2d_in_bfloat16_is_as_close_as_its_digits_allow() -> None:
     x, w, s = torch.randn(2, 16, 8, 8), torch.randn(16, 16, 3, 3), torch.randn(2, 16) + 1
     f = setup_filter([1, 3, 3, 1])
     for up in (1, 2):
-        y, expected = (modulated_conv2d(x.to(t), w, s, up=up, padding=1, resample_filter=f) for t in (torch.bfloat16, torch.float32))
+        y, expected = (
+            modulated_conv2d(x.to(t), w, s, up=up, padding=1, resample_filter=f)
+            for t in (torch.bfloat16, torch.float32)
+        )
         assert y.dtype == torch.bfloat16
         assert float((y.float() - expected).norm() / expected.norm()) < 0.02
 

@@ -34,7 +34,7 @@ class Reporter:
 
     def metric(self, name: str, record: dict[str, Any]) -> None:
         """Appends a metric's results."""
-        self._log.line(f'metric {name}  ' + '  '.join(f'{k} {v:.4f}' for k, v in record['results'].items()))
+        self._log.line('metric ' + '  '.join(f'{key} {value:.4f}' for key, value in record['results'].items()))
         self.append(self._folder.metric(name), record)
         self._to_board({f'Metrics/{k}': v for k, v in record['results'].items()}, record['nimg'])
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from functools import partial
 
 import torch
 
@@ -26,6 +27,8 @@ class DiscriminatorBlock(LowerableBlock):
     of construction.
     """
 
+    resample_filter: torch.Tensor
+
     def __init__(
         self,
         cfg: StyleGAN2DiscriminatorConfig,
@@ -40,23 +43,22 @@ class DiscriminatorBlock(LowerableBlock):
         super().__init__(lowered)
         self.architecture = cfg.architecture
         self.register_buffer('resample_filter', setup_filter(FIR_TAPS))
-        clamp = {'conv_clamp': cfg.conv_clamp}
+        layer = partial(Conv2d, conv_clamp=cfg.conv_clamp)
         self.has_fromrgb = in_channels == 0 or cfg.architecture == 'skip'
         if self.has_fromrgb:
-            self.fromrgb = Conv2d(img_channels, mid_channels, 1, trainable=next(trainable), **clamp)
-        self.conv0 = Conv2d(mid_channels, mid_channels, 3, trainable=next(trainable), **clamp)
-        self.conv1 = Conv2d(mid_channels, out_channels, 3, down=2, trainable=next(trainable), **clamp)
+            self.fromrgb = layer(img_channels, mid_channels, 1, trainable=next(trainable))
+        self.conv0 = layer(mid_channels, mid_channels, 3, trainable=next(trainable))
+        self.conv1 = layer(mid_channels, out_channels, 3, down=2, trainable=next(trainable))
         if cfg.architecture == 'resnet':
             self.skip = Conv2d(
                 mid_channels, out_channels, 1, act='linear', bias=False, down=2, trainable=next(trainable)
             )
 
     def forward(self, x: torch.Tensor | None, img: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        parts = [] if x is None else [self.lower(x)]
         if self.has_fromrgb:
-            y = self.fromrgb(self.lower(img))
-            x = y if x is None else self.lower(x) + y
-        else:
-            x = self.lower(x)  # [N, I, H, W]
+            parts.append(self.fromrgb(self.lower(img)))
+        x = sum(parts[1:], start=parts[0])  # [N, I, H, W]
         if self.architecture == 'skip':
             img = downsample2d(img, self.resample_filter)
         if self.architecture != 'resnet':

@@ -88,6 +88,10 @@ class Conv2d(torch.nn.Module):
     up, down: factors of the resolution. trainable: False keeps weight and bias as buffers (Freeze-D).
     """
 
+    weight: torch.Tensor
+    bias: torch.Tensor | None
+    resample_filter: torch.Tensor
+
     def __init__(
         self,
         in_channels: int,

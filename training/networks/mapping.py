@@ -16,6 +16,8 @@ class MappingNetwork(torch.nn.Module):
     z_dim: 0 without z. c_dim: 0 without labels. num_ws: copies of w to return; None: w itself, and no running mean.
     """
 
+    w_avg: torch.Tensor  # [w_dim], running mean of w
+
     def __init__(
         self,
         *,
@@ -73,9 +75,13 @@ class MappingNetwork(torch.nn.Module):
     def _inputs(self, z: torch.Tensor | None, c: torch.Tensor | None) -> torch.Tensor:
         inputs = []
         if self.z_dim > 0:
-            assert z is not None and z.shape[1:] == (self.z_dim,), f'z must be [N, {self.z_dim}]'
-            inputs.append(normalize_2nd_moment(z.float()))
+            inputs.append(normalize_2nd_moment(_of_width(z, self.z_dim)))
         if self.c_dim > 0:
-            assert c is not None and c.shape[1:] == (self.c_dim,), f'c must be [N, {self.c_dim}]'
-            inputs.append(normalize_2nd_moment(self.embed(c.float())))
+            inputs.append(normalize_2nd_moment(self.embed(_of_width(c, self.c_dim))))
         return torch.cat(inputs, dim=1)
+
+
+def _of_width(x: torch.Tensor | None, width: int) -> torch.Tensor:
+    assert x is not None, f'an input [N, {width}] is needed, got None'
+    assert x.shape[1:] == (width,), f'an input [N, {width}] is needed, got {list(x.shape)}'
+    return x.float()

@@ -5,8 +5,6 @@ Letters: N batch, C image channels, H and W image height and width.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 
 from training.interface import ImageSpec
@@ -28,16 +26,19 @@ __all__ = [
 class StyleGAN2Generator(torch.nn.Module):
     """z [N, z_dim] and label [N, c_dim] -> image [N, C, H, W] float32, unbounded, nominally in [-1, 1].
 
-    A generator of the family is a subclass that names its block.
+    A generator of the family is a subclass that makes other blocks.
     """
 
-    make_block: Callable[[StyleGAN2GeneratorConfig, BlockSpec], SynthesisBlockBase] = SynthesisBlock
+    @staticmethod
+    def make_block(cfg: StyleGAN2GeneratorConfig, spec: BlockSpec) -> SynthesisBlockBase:
+        """The block for a place in the synthesis network."""
+        return SynthesisBlock(cfg, spec)
 
     def __init__(self, config: StyleGAN2GeneratorConfig, spec: ImageSpec) -> None:
         super().__init__()
         self.z_dim, self.c_dim, self.w_dim = config.z_dim, spec.label_dim, config.w_dim
         self.img_resolution, self.img_channels = spec.resolution, spec.channels
-        self.synthesis = SynthesisNetwork(config, spec, type(self).make_block)
+        self.synthesis = SynthesisNetwork(config, spec, self.make_block)
         self.num_ws = self.synthesis.num_ws
         self.mapping = MappingNetwork(
             z_dim=self.z_dim,

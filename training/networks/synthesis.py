@@ -7,8 +7,9 @@ maker. Letters: N batch, C and I channels, H and W height and width, L number of
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import torch
@@ -25,6 +26,9 @@ NoiseMode = Literal['random', 'const', 'none']
 
 class SynthesisLayer(torch.nn.Module):
     """Modulated convolution, noise, bias, leaky ReLU: [N, I, H, W] -> [N, C, H up, W up]."""
+
+    resample_filter: torch.Tensor
+    noise_const: torch.Tensor
 
     def __init__(
         self,
@@ -103,11 +107,12 @@ class SynthesisBlockBase(LowerableBlock):
     """One resolution: features and image so far -> features and image of twice the size.
 
     A subclass sets `num_conv` and `num_torgb`, the ws that it takes, and defines `forward(x, img, ws, noise_mode)`:
-    x is None in the first block, img until the first ToRGB; ws is a list of [N, w_dim], convolutions' first.
+    x is None in the first block, img until the first ToRGB; ws is a sequence of [N, w_dim], convolutions' first.
     """
 
     num_conv: int
     num_torgb: int
+    resample_filter: torch.Tensor
 
     def __init__(self, spec: BlockSpec) -> None:
         super().__init__(spec.lowered)
@@ -130,12 +135,12 @@ class SynthesisBlock(SynthesisBlockBase):
 
     def __init__(self, cfg: StyleGAN2GeneratorConfig, spec: BlockSpec) -> None:
         super().__init__(spec)
-        layer = {'w_dim': cfg.w_dim, 'resolution': spec.resolution, 'conv_clamp': cfg.conv_clamp}
+        layer = partial(SynthesisLayer, w_dim=cfg.w_dim, resolution=spec.resolution, conv_clamp=cfg.conv_clamp)
         self.has_conv0 = spec.in_channels > 0
         self.has_skip = self.has_conv0 and cfg.architecture == 'resnet'
         if self.has_conv0:
-            self.conv0 = SynthesisLayer(spec.in_channels, spec.out_channels, up=2, **layer)
-        self.conv1 = SynthesisLayer(spec.out_channels, spec.out_channels, **layer)
+            self.conv0 = layer(spec.in_channels, spec.out_channels, up=2)
+        self.conv1 = layer(spec.out_channels, spec.out_channels)
         self.num_conv = 1 + self.has_conv0
         self.num_torgb = int(spec.is_last or cfg.architecture == 'skip')
         if self.num_torgb:
@@ -144,7 +149,7 @@ class SynthesisBlock(SynthesisBlockBase):
             self.skip = Conv2d(spec.in_channels, spec.out_channels, 1, act='linear', bias=False, up=2)
 
     def forward(
-        self, x: torch.Tensor | None, img: torch.Tensor | None, ws: list[torch.Tensor], noise_mode: NoiseMode
+        self, x: torch.Tensor | None, img: torch.Tensor | None, ws: Sequence[torch.Tensor], noise_mode: NoiseMode
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         w = iter(ws)
         x = self.start(x, ws[0].shape[0])  # [N, I, H, W]
@@ -199,12 +204,13 @@ class SynthesisNetwork(torch.nn.Module):
         if noise_mode not in ('random', 'const', 'none'):
             raise ValueError(f"noise_mode '{noise_mode}': must be random, const or none")
         assert ws.shape[1:] == (self.num_ws, self.w_dim), f'ws must be [N, {self.num_ws}, {self.w_dim}]'
-        ws = ws.float().unbind(dim=1)
+        w = ws.float().unbind(dim=1)  # L times [N, w_dim]
         x = img = None
         first = 0
         for block in self.blocks():
             # ToRGB takes the w of the next block's first convolution: the index advances by the convolutions alone.
             last = first + block.num_conv + block.num_torgb
-            x, img = block(x, img, ws[first:last], noise_mode)
+            x, img = block(x, img, w[first:last], noise_mode)
             first += block.num_conv
+        assert img is not None  # the last block draws in every architecture
         return img
