@@ -1,0 +1,77 @@
+"""Small training runs for tests: a tiny data set, tiny networks, train.py in a process of its own."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL.Image
+
+from tests.conftest import ROOT
+
+# 16x16, 8 images a step, 12 to 16 channels: a step takes a few hundredths of a second on one thread.
+TINY = (
+    '--batch=8', '--batch-gpu=4', '--mbstd-group=4', '--cbase=192', '--cmax=16', '--map-depth=2', '--metrics=none',
+    '--workers=0', '--tick=0.064', '--snap=2', '--device=cpu', '--set', 'generator.z_dim=16', '--set',
+    'generator.w_dim=16', '--set', 'grid_images=16', '--set', 'save_every_s=0',
+)  # fmt: skip
+
+
+def make_zip(path: Path, num_images: int = 40, resolution: int = 16, channels: int = 3, classes: int = 3) -> Path:
+    """A labelled data set of coloured squares on noise."""
+    draw = np.random.RandomState(0)
+    labels = []
+    with zipfile.ZipFile(path, 'w') as archive:
+        for i in range(num_images):
+            pixels = draw.randint(0, 80, [resolution, resolution, channels], dtype=np.uint8)
+            pixels[4:12, 4:12, i % channels] = 200 + i % 50
+            data = io.BytesIO()
+            PIL.Image.fromarray(pixels[..., 0] if channels == 1 else pixels).save(data, 'PNG')
+            archive.writestr(f'00000/img{i:08d}.png', data.getvalue())
+            labels.append([f'00000/img{i:08d}.png', i % classes])
+        archive.writestr('dataset.json', json.dumps({'labels': labels}))
+    return path
+
+
+def command(outdir: Path, *flags: str, script: str = 'train.py') -> list[str]:
+    """The command line of a run."""
+    return [sys.executable, str(ROOT / script), *([f'--outdir={outdir}'] if script == 'train.py' else []), *flags]
+
+
+def environment() -> dict[str, str]:
+    """One thread: bits are compared."""
+    return {**os.environ, 'OMP_NUM_THREADS': '1', 'MKL_NUM_THREADS': '1', 'PYTHONPATH': str(ROOT)}
+
+
+def call(*args: Any, check: bool = True, **kwargs: Any) -> subprocess.CompletedProcess:
+    """Runs a command line to its end; its output is in the error when it fails."""
+    done = subprocess.run(command(*args, **kwargs), capture_output=True, text=True, env=environment(), timeout=300)
+    assert not check or done.returncode == 0, done.stdout + done.stderr
+    return done
+
+
+def only_run(outdir: Path) -> Path:
+    """The one run folder in `outdir`."""
+    (folder,) = [path for path in outdir.iterdir() if path.is_dir()]
+    return folder
+
+
+def last_state(folder: Path) -> tuple[str, dict[str, Any]]:
+    """sha256 of the newest state's tensors, and its scalars."""
+    state = max((folder / 'state').iterdir())
+    manifest = json.loads((state / 'manifest.json').read_text())
+    return manifest['tensors.safetensors']['sha256'], json.loads((state / 'scalars.json').read_text())
+
+
+def losses(folder: Path) -> list[dict[str, Any]]:
+    """Every tick of stats.jsonl without what a clock or a memory gauge says."""
+    lines = [json.loads(line) for line in (folder / 'stats.jsonl').read_text().splitlines()]
+    keep = ('Loss/', 'Progress/', 'Health/', 'nimg')
+    return [{key: value for key, value in line.items() if key.startswith(keep)} for line in lines]
