@@ -112,7 +112,7 @@ def reference_images(snapshot: Any, data: str | None, mirror: bool | None) -> Im
     from dnnlib.errors import DataError
     from training.dataset import ImageDataset
 
-    cfg, spec = snapshot.networks()
+    cfg, spec = snapshot.config()
     changes: dict[str, Any] = {} if data is None else {'path': data, 'subset': None}
     if mirror is not None:
         changes['mirror'] = mirror

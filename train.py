@@ -14,9 +14,12 @@ from dnnlib.errors import ConfigError, run_command
 if TYPE_CHECKING:  # the real imports stand in the functions that need them: --help must answer at once
     import torch
 
+    from dnnlib.log import Log
+    from dnnlib.signals import StopSignal
     from training.config import RunConfig
     from training.dataset import DataConfig, ImageDataset
     from training.run_folder import RunFolder
+    from training.state import TrainState
 
 # Flags that set config fields. Every other field is reached by --set.
 FLAGS = {
@@ -39,7 +42,7 @@ FLAGS = {
 }
 DATA_FLAGS = ('data', 'cond', 'subset', 'mirror', 'resolution')
 NAMED_FLAGS = ('gamma', 'kimg', 'batch')  # stand in the run folder's name when they are given
-NO_FILE = ('noresume', 'auto', 'latest')  # values of --resume that are no path
+NO_FILE = ('noresume', 'auto', 'latest')  # values of --resume that name no file
 
 
 @click.command(context_settings={'help_option_names': ['-h', '--help'], 'max_content_width': 110})
@@ -103,7 +106,7 @@ def main(**options: Any) -> None:
         return print_plan(run, folder, given)
     folder = folder or make_folder(run, given)
     with exclusive(folder.lock):
-        sys.exit(train(run, folder, given))
+        sys.exit(train(run, folder))
 
 
 # ---- from flags to a config
@@ -117,7 +120,8 @@ class Run:
     dataset: ImageDataset
     device: torch.device
     record: dict[str, Any]  # config.json
-    notes: tuple[str, ...] = ()  # what to say once there is a log
+    notes: tuple[str, ...]  # what to say once there is a log
+    source: dict[str, torch.Tensor] | None = None  # tensors of another run to start from
 
 
 def new_run(given: dict[str, Any]) -> Run:
@@ -127,6 +131,7 @@ def new_run(given: dict[str, Any]) -> Run:
     from training.config import apply_overrides, to_record, with_precision
     from training.dataset import ImageDataset
     from training.registry import RECIPES
+    from training.transfer import load_source
 
     device, num_gpus = pick_device(given.get('device')), check_gpus(given)
     dataset = ImageDataset(data_config(given), given.get('seed', 0))
@@ -136,8 +141,11 @@ def new_run(given: dict[str, Any]) -> Run:
     cfg = with_precision(cfg, resolve_precision(wanted, device))
     settings, notes = machine_settings(device, given)
     cfg = apply_overrides(cfg, settings | config_changes(given))
+    check(cfg, dataset)
+    resume = given.get('resume', 'noresume')
+    source = None if resume in NO_FILE else load_source(Path(resume))
     record = to_record(cfg, dataset.spec) | provenance(cfg)
-    return Run(cfg=cfg, dataset=dataset, device=device, record=record, notes=notes)
+    return Run(cfg=cfg, dataset=dataset, device=device, record=record, notes=notes, source=source)
 
 
 def continued_run(folder: RunFolder, given: dict[str, Any]) -> Run:
@@ -155,11 +163,27 @@ def continued_run(folder: RunFolder, given: dict[str, Any]) -> Run:
     cfg = apply_overrides(old, changes)
     dataset = ImageDataset(cfg.data, cfg.seed)
     if dataset.spec != spec:
-        raise ConfigError(f'{cfg.data.source}: the data have changed since the run began: {spec} then, {dataset.spec} now')
+        raise ConfigError(
+            f'{cfg.data.source}: the data have changed since the run began: {spec} then, {dataset.spec} now'
+        )
+    check(cfg, dataset)
     before, after = flatten(old), flatten(cfg)
     notes = tuple(f'changed for this sitting: {k} {before[k]} -> {v}' for k, v in after.items() if before[k] != v)
     record = to_record(cfg, spec) | provenance(cfg)
     return Run(cfg=cfg, dataset=dataset, device=pick_device(given.get('device')), record=record, notes=notes)
+
+
+def check(cfg: RunConfig, dataset: ImageDataset) -> None:
+    """Refuses, before a folder is made, what building or measuring would refuse later."""
+    import torch
+
+    from metrics.spec import parse_metric
+    from training.build import build_networks
+
+    for name in cfg.metrics:
+        parse_metric(name)
+    with torch.device('meta'):
+        build_networks(cfg, dataset.spec)
 
 
 def config_changes(given: dict[str, Any]) -> dict[str, Any]:
@@ -278,55 +302,73 @@ def print_plan(run: Run, folder: RunFolder | None, given: dict[str, Any]) -> Non
     click.echo(describe_run(run.cfg, run.dataset.spec, str(where)))
 
 
-def train(run: Run, folder: RunFolder, given: dict[str, Any]) -> int:
-    """Builds or restores the state, trains, and returns the exit code."""
-    from calc_metrics import SnapshotEvaluator
+def train(run: Run, folder: RunFolder) -> int:
+    """Trains until the end or a signal, and returns the exit code."""
     from dnnlib.log import Log
     from dnnlib.signals import StopSignal
     from torch_utils.allocator import keep_freed_memory
     from training.build import build
+
+    keep_freed_memory()
+    with Log(folder.path / 'log.txt') as log, StopSignal() as stop:
+        log.line(f'run folder {folder.path}, {run.device}, {run.cfg.precision}')
+        for note in run.notes:
+            log.line(note)
+        state = build(run.cfg, run.dataset.spec, run.device)
+        restore(state, folder, run.source, log)
+        if run_loop(run, folder, state, log, stop):
+            log.line(f'done: {folder.snapshot(state.nimg)}')
+            return 0
+        log.line(f'stopped and saved at {state.nimg / 1000:.2f} kimg; continue: python train.py --resume={folder.path}')
+        return stop.exit_code
+
+
+def restore(state: TrainState, folder: RunFolder, source: dict[str, torch.Tensor] | None, log: Log) -> None:
+    """Takes up the newest whole state of the folder; in a new one, the networks of another run if there are any."""
+    from torch_utils.checkpoint import list_states, load_state
+    from training.transfer import transfer
+
+    if list_states(folder.states):
+        path = folder.newest_state(log.warn)
+        state.load(*load_state(path), where=str(path))
+        log.line(f'continuing from {path}')
+    elif source is not None:
+        transfer(state, source, log.line)
+    folder.rewind(state.nimg)
+
+
+def run_loop(run: Run, folder: RunFolder, state: TrainState, log: Log, stop: StopSignal) -> bool:
+    """Puts the parts of the loop together and runs it. Returns whether the run is complete."""
+    from calc_metrics import SnapshotEvaluator
     from training.loader import data_loader
     from training.loop import Loop
     from training.sheets import SampleSheet
     from training.step import TrainStep
 
     cfg, dataset, device = run.cfg, run.dataset, run.device
-    keep_freed_memory()
-    log, stop = Log(folder.path / 'log.txt'), StopSignal()
-    log.line(f'run folder {folder.path}, {device}, {cfg.precision}')
-    for note in run.notes:
-        log.line(note)
-    state = build(cfg, dataset.spec, device)
-    restore(state, folder, given, log)
     sheet = SampleSheet(dataset, state.G.z_dim, cfg.seed, cfg.grid_images)
     if state.nimg == 0:
         sheet.save_reals(folder.path / 'reals.png')
-    evaluate = SnapshotEvaluator(cfg.metrics, dataset, device, cfg.seed, check=stop.check) if cfg.metrics else None
-    loop = Loop(cfg=cfg, record=run.record, state=state, step=TrainStep(cfg, state, dataset, device), sheet=sheet,
-                folder=folder, log=log, evaluate=evaluate, stop=stop.requested)  # fmt: skip
-    with stop, data_loader(dataset, start_nimg=state.nimg, batch_size=cfg.batch, seed=cfg.seed,
-                           num_workers=cfg.workers, device=device) as batches:  # fmt: skip
-        done = loop.run(batches)
-    if done:
-        log.line(f'done: {folder.snapshot(state.nimg)}')
-        return 0
-    log.line(f'stopped and saved at {state.nimg / 1000:.2f} kimg; continue: python train.py --resume={folder.path}')
-    return stop.exit_code
-
-
-def restore(state: Any, folder: RunFolder, given: dict[str, Any], log: Any) -> None:
-    """Takes up the newest whole state of the folder, or the networks of the file that --resume names."""
-    from torch_utils.checkpoint import list_states, load_state
-    from training.transfer import load_source, transfer
-
-    resume = given.get('resume', 'noresume')
-    if resume not in NO_FILE and not is_run_folder(resume):
-        return transfer(state, load_source(Path(resume)), log.line)
-    if list_states(folder.states):
-        path = folder.newest_state(log.warn)
-        state.load(*load_state(path), where=str(path))
-        log.line(f'continuing from {path}')
-    folder.rewind(state.nimg)
+    loop = Loop(
+        cfg=cfg,
+        record=run.record,
+        state=state,
+        step=TrainStep(cfg, state, dataset, device),
+        sheet=sheet,
+        folder=folder,
+        log=log,
+        evaluate=SnapshotEvaluator(cfg.metrics, dataset, device, cfg.seed, check=stop.check) if cfg.metrics else None,
+        stop=stop.requested,
+    )
+    with data_loader(
+        dataset,
+        start_nimg=state.nimg,
+        batch_size=cfg.batch,
+        seed=cfg.seed,
+        num_workers=cfg.workers,
+        device=device,
+    ) as batches:
+        return loop.run(batches)
 
 
 if __name__ == '__main__':

@@ -33,7 +33,8 @@ def set_fields(cfg: C, changes: Mapping[str, Any], prefix: str = '') -> C:
     for path, value in changes.items():
         head, _, rest = path.partition('.')
         by_head.setdefault(head, {})[rest] = value
-    return dataclasses.replace(cfg, **{head: _changed(cfg, prefix, head, inner) for head, inner in by_head.items()})
+    changed = {head: _changed(cfg, prefix, head, inner) for head, inner in by_head.items()}
+    return dataclasses.replace(cfg, **changed)  # type: ignore[type-var]
 
 
 def _changed(cfg: Any, prefix: str, head: str, inner: dict[str, Any]) -> Any:
@@ -66,7 +67,7 @@ def parse(kind: Any, value: Any, where: str) -> Any:
     if origin is tuple:
         items = [item for item in value.split(',') if item] if isinstance(value, str) else list(value)
         return tuple(parse(typing.get_args(kind)[0], item, where) for item in items)
-    if dataclasses.is_dataclass(kind):
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
         return from_dict(kind, value, where)
     if kind is Any:
         return value

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import sys
 from pathlib import Path
-from typing import TextIO
+from types import TracebackType
+from typing import Self, TextIO
 
 
 class Log:
@@ -47,6 +48,12 @@ class Log:
             sys.stderr.flush()
             self._bar_shown = False
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
     def close(self) -> None:
         """Closes the file; the terminal stays."""
         self.clear_bar()
@@ -57,7 +64,7 @@ class Log:
 
 def format_time(seconds: float) -> str:
     """Seconds as people say them: '42s', '3m 07s', '5h 02m', '2d 04h'."""
-    s = max(int(round(seconds)), 0)
+    s = max(round(seconds), 0)
     if s < 60:
         return f'{s}s'
     if s < 3600:

@@ -26,7 +26,9 @@ def git_commit() -> str | None:
     root = Path(__file__).resolve().parent.parent
 
     def git(*args: str) -> str:
-        return subprocess.run(['git', '-C', str(root), *args], capture_output=True, text=True, check=True).stdout.strip()
+        return subprocess.run(
+            ['git', '-C', str(root), *args], capture_output=True, text=True, check=True
+        ).stdout.strip()
 
     try:
         return git('rev-parse', 'HEAD') + ('+' if git('status', '--porcelain', '--untracked-files=no') else '')

@@ -1,8 +1,8 @@
 """Names for things that plug in: one registry class, three doors.
 
 A name is found (1) among what has been registered already, the project's own modules first of all, (2) in a module of
-the same name inside one of the registry's packages (`extensions/NAME.py`), imported only when it is asked for, (3) behind
-an installed distribution's entry point. A `--plugin` file registers itself when `load_file` imports it: door 1.
+the same name inside one of the registry's packages (`extensions/NAME.py`), imported only when it is asked for, (3)
+behind an installed distribution's entry point. A `--plugin` file registers itself when `load_file` imports it: door 1.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ def suggest(name: str, known: Iterable[str]) -> str:
 class Registry(Generic[T]):
     """Maps names to values of one kind.
 
-    kind: what a value is, for messages ('recipe'). builtin: modules that register values, imported at the first look-up.
-    packages: where `get` looks for a module named like the value. entry_points: the entry-point group of installed
-    distributions, or None.
+    kind: what a value is, for messages ('recipe'). builtin: modules that register values, imported at the first
+    look-up. packages: where `get` looks for a module named like the value. entry_points: the entry-point group of
+    installed distributions, or None.
     """
 
     def __init__(
@@ -137,4 +137,3 @@ def source_of(module: str) -> dict[str, str]:
     """Where a module's code is and what it was: {'module', 'file', 'sha256'}, for a run's record."""
     path = Path(sys.modules[module].__file__ or '')
     return {'module': module, 'file': str(path), 'sha256': hashlib.sha256(path.read_bytes()).hexdigest()}
-

@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 from types import FrameType, TracebackType
-from typing import Self
+from typing import Any, Self
 
 
 class StopRequested(Exception):
@@ -20,7 +20,7 @@ class StopSignal:
 
     def __init__(self) -> None:
         self._received: int | None = None
-        self._previous: dict[int, object] = {}
+        self._previous: dict[int, Any] = {}
 
     def requested(self) -> bool:
         """Whether a signal has come."""

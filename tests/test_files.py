@@ -26,7 +26,7 @@ def test_eight_launches_at_once_make_eight_folders(tmp_path):
 
 def test_an_output_folder_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / 'file').write_text('')
-    with pytest.raises(ConfigError, match='--outdir=.*cannot make a run folder there'):
+    with pytest.raises(ConfigError, match=r'--outdir=.*cannot make a run folder there'):
         files.make_run_dir(tmp_path / 'file' / 'runs', 'x')
 
 
@@ -41,9 +41,14 @@ def test_a_second_process_is_told_who_holds_the_lock(tmp_path):
 def test_a_failed_write_leaves_the_old_file(tmp_path):
     path = tmp_path / 'x'
     files.write_bytes(path, b'old')
-    with pytest.raises(RuntimeError), files.atomic_path(path) as tmp:
-        tmp.write_bytes(b'half')
-        raise RuntimeError
+
+    def write_half():
+        with files.atomic_path(path) as tmp:
+            tmp.write_bytes(b'half')
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        write_half()
     assert path.read_bytes() == b'old'
     assert list(tmp_path.iterdir()) == [path]
 

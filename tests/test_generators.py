@@ -149,7 +149,12 @@ def test_bfloat16_stays_close_to_float32(name):
     for dtype in (torch.float32, torch.bfloat16):
         set_precision(G, dtype)
         set_precision(D, dtype)
-        results.append((G(z, c, noise_mode='const'), D(torch.sin(z.sum() + torch.arange(8 * 3 * 32 * 32)).reshape(8, 3, 32, 32), c)))
+        results.append(
+            (
+                G(z, c, noise_mode='const'),
+                D(torch.sin(z.sum() + torch.arange(8 * 3 * 32 * 32)).reshape(8, 3, 32, 32), c),
+            )
+        )
     for low, full in zip(results[1], results[0], strict=True):
         assert not torch.equal(low, full)
         assert (low - full).square().mean() < 1e-3 * full.square().mean() + 1e-5

@@ -31,8 +31,8 @@ def undisturbed(tmp_path_factory, data):
 
 def start(outdir, *flags):
     """A run in a session of its own, so that its whole process group can be killed."""
-    return subprocess.Popen(command(outdir, *flags), env=environment(), stdout=subprocess.DEVNULL,
-                            stderr=subprocess.PIPE, start_new_session=True)  # fmt: skip
+    return subprocess.Popen(command(outdir, *flags), env=environment(), stdout=subprocess.PIPE,
+                            stderr=subprocess.PIPE, text=True, start_new_session=True)  # fmt: skip
 
 
 def lines_in(folder):
@@ -67,7 +67,7 @@ def test_killed_at_random_moments_a_run_ends_with_the_same_bits(tmp_path, data, 
         _, errors = process.communicate(timeout=200)
         if process.returncode == 0:
             break
-        assert process.returncode == -signal.SIGKILL, errors.decode()
+        assert process.returncode == -signal.SIGKILL, errors
     assert kills == NUM_KILLS
     folder = only_run(tmp_path)
     assert last_state(folder) == last_state(undisturbed)
@@ -75,8 +75,7 @@ def test_killed_at_random_moments_a_run_ends_with_the_same_bits(tmp_path, data, 
 
 
 def test_ctrl_c_saves_says_how_to_go_on_and_loses_no_bit(tmp_path, data, undisturbed):
-    process = subprocess.Popen(command(tmp_path, f'--data={data}', *TINY, *FLAGS, '--workers=1'), env=environment(),
-                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)  # fmt: skip
+    process = start(tmp_path, f'--data={data}', *TINY, *FLAGS, '--workers=1')
     wait_for_progress(process, tmp_path)
     os.killpg(process.pid, signal.SIGINT)  # the whole group, as a terminal does
     output, _ = process.communicate(timeout=60)

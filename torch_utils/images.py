@@ -40,7 +40,8 @@ def tile(images: np.ndarray, columns: int) -> np.ndarray:
 def save_png(image: np.ndarray | torch.Tensor, path: Path, info: dict[str, Any] | None = None) -> None:
     """Writes uint8 [C, H, W] as a grey or RGB PNG, atomically; each item of `info` becomes a text chunk."""
     pixels = np.asarray(image)  # [C, H, W]
-    assert pixels.dtype == np.uint8 and pixels.ndim == 3
+    assert pixels.dtype == np.uint8
+    assert pixels.ndim == 3
     if pixels.shape[0] not in (1, 3):
         raise ValueError(f'{path}: a PNG holds 1 or 3 channels here, not {pixels.shape[0]}')
     text = PIL.PngImagePlugin.PngInfo()

@@ -127,7 +127,9 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         for name in ('gpus', 'batch', 'batch_gpu', 'kimg', 'snap', 'keep'):
-            require(getattr(self, name) >= 1, name, getattr(self, name), f'--{name.replace("_", "-")} must be at least 1')
+            require(
+                getattr(self, name) >= 1, name, getattr(self, name), f'--{name.replace("_", "-")} must be at least 1'
+            )
         require(self.tick > 0, 'tick', self.tick, '--tick must be positive')
         require(self.seed >= 0, 'seed', self.seed, '--seed must be non-negative')
         require(self.workers >= 0, 'workers', self.workers, '--workers must be non-negative')

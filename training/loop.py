@@ -122,9 +122,8 @@ class Loop:
         skipped = losses['Health/skipped_steps']
         if skipped['mean'] == 1.0:
             raise UserError(
-                f'training has diverged: every gradient of the last tick was not finite. The states in '
-                f'{self.folder.states} are from before; resume one with a smaller --glr and --dlr, a larger --gamma, or '
-                f'--precision=fp32'
+                f'training has diverged: no gradient of the last tick was finite. The states in {self.folder.states} '
+                f'are from before; resume one with a smaller --glr and --dlr, a larger --gamma, or --precision=fp32'
             )
         if skipped['mean'] > 0:
             count = round(skipped['mean'] * skipped['num'])
@@ -214,4 +213,6 @@ class Loop:
         except StopRequested:
             self.log.line('metrics interrupted; they are measured when the run continues')
         except Exception as error:  # whatever it is, it is no reason to stop training
-            self.log.warn(f'metrics failed at {nimg / 1000:.1f} kimg: {type(error).__name__}: {error}; training goes on')
+            self.log.warn(
+                f'metrics failed at {nimg / 1000:.1f} kimg: {type(error).__name__}: {error}; training goes on'
+            )

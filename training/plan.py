@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import textwrap
+from typing import Any
 
 import torch
 
@@ -40,8 +41,8 @@ def _describe_data(cfg: RunConfig, spec: ImageSpec) -> str:
     labels = f'labels of width {spec.label_dim}' if spec.label_dim else 'no labels'
     flips = ', x-flips included' if cfg.data.mirror else ''
     return (
-        f'Images: {spec.num_images:,} of {spec.resolution}x{spec.resolution}, {spec.channels} channels, {labels}{flips}\n'
-        f'  from {cfg.data.path or "the embedded set, data/peeps64.zip"}; '
+        f'Images: {spec.num_images:,} of {spec.resolution}x{spec.resolution}, {spec.channels} channels, '
+        f'{labels}{flips}\n  from {cfg.data.path or "the embedded set, data/peeps64.zip"}; '
         f'{cfg.kimg * 1000 / spec.num_images:.1f} epochs in all'
     )
 
@@ -68,8 +69,8 @@ def _describe_disk(cfg: RunConfig, spec: ImageSpec, G: torch.nn.Module, D: torch
     sheet = columns * rows * spec.resolution**2 * spec.channels
     total = snapshots * (snapshot + sheet) + (cfg.keep + 2) * state
     return (
-        f'Disk: about {format_bytes(total)} = {snapshots} snapshots of {format_bytes(snapshot)}, {cfg.keep} + 1 training '
-        f'states of {format_bytes(state)} (and one while it is written), sheets of at most {format_bytes(sheet)}'
+        f'Disk: about {format_bytes(total)} = {snapshots} snapshots of {format_bytes(snapshot)}, '
+        f'{cfg.keep} + 1 training states of {format_bytes(state)} (and one while it is written), sheets of at most {format_bytes(sheet)}'
     )
 
 
@@ -97,7 +98,7 @@ def _parameters(name: str, spec: ImageSpec) -> str:
     return f'at {spec.resolution}x{spec.resolution}: G {count(G)[0]:,} parameters, D {count(D)[0]:,}'
 
 
-def _options(generator: object) -> list[str]:
+def _options(generator: Any) -> list[str]:
     """'name=default' of every field, with its choices where they are few."""
     options = []
     for field in dataclasses.fields(generator):

@@ -6,6 +6,7 @@ Letters: N images in a batch, C channels, H and W image size.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ from training.dataset import ImageDataset
 
 @torch.no_grad()
 def generated_batches(
-    G: torch.nn.Module,
+    G: Any,  # torch.nn.Module with the contract of interface.Generator
     dataset: ImageDataset,
     num_images: int,
     seed: int,

@@ -14,7 +14,7 @@ import torch
 
 from dnnlib.errors import CheckpointError, ConfigError
 from torch_utils.checkpoint import Tensors, load_tensors, save_tensors
-from training.build import build_networks, DTYPES
+from training.build import DTYPES, build_networks
 from training.config import RunConfig, from_record
 from training.interface import ImageSpec
 from training.networks.layers import set_precision
@@ -31,16 +31,15 @@ class Snapshot:
     record: dict[str, Any]
     nimg: int
 
-    def networks(self) -> tuple[RunConfig, ImageSpec]:
-        """The config and facts of the run that made it; the plug-in of its --cfg must be known."""
+    def config(self) -> tuple[RunConfig, ImageSpec]:
+        """The config and facts of the run that made it. CheckpointError when its plug-in is not loaded."""
         try:
             return from_record(self.record)
         except ConfigError as error:
-            source = self.record.get('plugin', {})
+            name, plugin = self.record['config']['cfg'], self.record['plugin']
             raise CheckpointError(
-                f'{self.path}: made with --cfg={self.record["config"]["cfg"]} of {source.get("file", "an unknown file")}'
-                f' (sha256 {source.get("sha256", "?")[:16]}): {error}; a plug-in outside the project is loaded by '
-                f'--plugin=FILE'
+                f'{self.path}: made with --cfg={name} of {plugin["file"]} (sha256 {plugin["sha256"][:16]}...), which '
+                f'does not load here: {error}. A plug-in outside the project needs --plugin=FILE'
             ) from None
 
 
@@ -61,7 +60,7 @@ def load_snapshot(path: Path) -> Snapshot:
 
 def load_generator(snapshot: Snapshot, device: torch.device, precision: str) -> torch.nn.Module:
     """G_ema of a snapshot on a device, in evaluation mode. precision: 'fp32', 'bf16' or 'fp16', of lowered blocks."""
-    cfg, spec = snapshot.networks()
+    cfg, spec = snapshot.config()
     with torch.device('meta'):
         G, _ = build_networks(cfg, spec)
     weights = {k.removeprefix('G_ema.'): v for k, v in snapshot.tensors.items() if k.startswith('G_ema.')}

@@ -23,9 +23,9 @@ Tensors = dict[str, torch.Tensor]
 class TrainState:
     """Networks, optimisers and counters. `G_ema` is the moving average of `G`, the network that is kept."""
 
-    G: torch.nn.Module
-    D: torch.nn.Module
-    G_ema: torch.nn.Module
+    G: Any  # torch.nn.Module with the contract of interface.Generator
+    D: Any  # torch.nn.Module with the contract of interface.Discriminator
+    G_ema: Any  # as G
     opt_G: torch.optim.Adam
     opt_D: torch.optim.Adam
     pl_mean: torch.Tensor  # [], running mean of the path lengths
@@ -67,7 +67,7 @@ class TrainState:
         self.stats.load_state_dict(scalars['stats'])
 
     def _expected_shapes(self) -> dict[str, tuple[int, ...]]:
-        shapes = {'pl_mean': ()}
+        shapes: dict[str, tuple[int, ...]] = {'pl_mean': ()}
         for name in NETWORKS:
             shapes |= {f'{name}.{key}': tuple(value.shape) for key, value in getattr(self, name).state_dict().items()}
         return shapes
@@ -77,9 +77,7 @@ def _optimizer_tensors(name: str, optimizer: torch.optim.Optimizer, net: torch.n
     """Adam's moments by parameter name. A parameter that has had no gradient yet has none."""
     names = {id(p): key for key, p in net.named_parameters()}
     return {
-        f'{name}.{slot}.{names[id(p)]}': value
-        for p, slots in optimizer.state.items()
-        for slot, value in slots.items()
+        f'{name}.{slot}.{names[id(p)]}': value for p, slots in optimizer.state.items() for slot, value in slots.items()
     }
 
 

@@ -68,11 +68,11 @@ class TrainStep:
     ) -> None:
         """One step on one batch of real images."""
         state, cfg = self.state, self.cfg
-        micros = self._split(img, c)
+        micros = self.split(img, c)
         for phase in self.phases:
             if state.step % phase.interval == 0:
                 with self.timer(phase.name):
-                    self._run(phase, micros)
+                    self.run_phase(phase, micros)
         with self.timer('ema'):
             beta = ema_beta(cfg.batch, cfg.ema.kimg, cfg.ema.rampup, state.nimg)
             update_ema(state.G_ema, state.G, beta)
@@ -87,13 +87,14 @@ class TrainStep:
             *_phases_of('D', self._d_main, self._d_r1, cfg.r1.gamma > 0, cfg.r1.interval),
         ]
 
-    def _split(self, img: torch.Tensor, c: torch.Tensor) -> list[Micro]:
+    def split(self, img: torch.Tensor, c: torch.Tensor) -> list[Micro]:
+        """A batch of the loader as micro-batches on the device."""
         img = from_uint8(img.to(self.device, non_blocking=True))  # [B, C, H, W]
         c = c.to(self.device, non_blocking=True)  # [B, label_dim]
         size = self.cfg.batch_gpu
         return [Micro(img=i, c=j, index=k) for k, (i, j) in enumerate(zip(img.split(size), c.split(size), strict=True))]
 
-    def _run(self, phase: Phase, micros: list[Micro]) -> None:
+    def run_phase(self, phase: Phase, micros: list[Micro]) -> None:
         """Gradients of a phase averaged over its micro-batches, then one optimiser step."""
         net, optimizer = getattr(self.state, phase.net), getattr(self.state, f'opt_{phase.net}')
         optimizer.zero_grad(set_to_none=True)

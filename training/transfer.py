@@ -28,11 +28,12 @@ def transfer(state: TrainState, source: Tensors, say: Callable[[str], None]) -> 
 
     A snapshot holds no G: G then starts from G_ema. Raises CheckpointError when nothing at all fits.
     """
-    if not any(name.startswith('G.') for name in source):
-        source = source | {'G.' + name.removeprefix('G_ema.'): t for name, t in source.items() if name.startswith('G_ema.')}
+    has_raw_G = any(name.startswith('G.') for name in source)
     total = 0
     for prefix in ('G', 'D', 'G_ema'):
-        taken, problems = _copy_matching(getattr(state, prefix), source, prefix)
+        origin = 'G_ema' if prefix == 'G' and not has_raw_G else prefix
+        there = {name.removeprefix(f'{origin}.'): t for name, t in source.items() if name.startswith(f'{origin}.')}
+        taken, problems = _copy_matching(getattr(state, prefix), there, prefix)
         total += taken
         say(f'transfer: {prefix} took {taken} tensors' + (f', not {len(problems)}:' if problems else ''))
         for problem in problems:
@@ -42,10 +43,9 @@ def transfer(state: TrainState, source: Tensors, say: Callable[[str], None]) -> 
 
 
 @torch.no_grad()
-def _copy_matching(net: torch.nn.Module, source: Tensors, prefix: str) -> tuple[int, list[str]]:
+def _copy_matching(net: torch.nn.Module, there: Tensors, prefix: str) -> tuple[int, list[str]]:
     """Number of tensors copied, and a line for each that was not."""
     own = net.state_dict()
-    there = {name.removeprefix(f'{prefix}.'): t for name, t in source.items() if name.startswith(f'{prefix}.')}
     taken, problems = 0, [f'{prefix}.{name}: not in this network' for name in there if name not in own]
     for name, tensor in own.items():
         if name not in there:

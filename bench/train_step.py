@@ -1,0 +1,112 @@
+"""Seconds per kimg of a whole training step, and where they go: forward, backward and optimiser of each phase.
+
+python bench/train_step.py --cfg=auto --resolution=64 --batch=16 --precision=bf16,fp32
+
+Phases are timed one by one, then weighted by their intervals, as training runs them. "busy" is the share of the
+machine's own peak that the networks' multiplications reach: the peak is a 3x3 convolution, channels last, measured in
+the same run.
+"""
+
+from __future__ import annotations
+
+import pathlib
+import statistics
+import sys
+import time
+
+import click
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+
+from torch_utils.allocator import keep_freed_memory
+from torch_utils.devices import pick_device
+from training.build import DTYPES, build
+from training.config import apply_overrides, with_precision
+from training.dataset import DataConfig, ImageDataset
+from training.registry import RECIPES
+from training.step import Phase, TrainStep
+
+
+def make_step(
+    cfg_name: str, resolution: int, batch: int, precision: str, sets: dict[str, str], device: torch.device
+) -> TrainStep:
+    """A training step on the embedded set."""
+    dataset = ImageDataset(DataConfig(resolution=resolution))
+    cfg = with_precision(RECIPES.get(cfg_name).make(dataset.spec, 1), precision)
+    cfg = apply_overrides(cfg, {'batch': batch, **sets})
+    return TrainStep(cfg, build(cfg, dataset.spec, device), dataset, device)
+
+
+def conv_peak(dtype: torch.dtype, device: torch.device) -> float:
+    """FLOP/s of a 3x3 convolution of 128 channels, channels last."""
+    x = torch.randn(16, 128, 32, 32, device=device).to(dtype).to(memory_format=torch.channels_last)
+    w = torch.randn(128, 128, 3, 3, device=device).to(dtype).to(memory_format=torch.channels_last)
+    seconds = median_seconds(lambda: torch.nn.functional.conv2d(x, w, padding=1), 20, device)
+    return 2 * x.numel() * 128 * 9 / seconds
+
+
+def median_seconds(run, repeats: int, device: torch.device) -> float:
+    """Median time of `run`, after one call to warm up."""
+    times = []
+    for _ in range(repeats + 1):
+        began = time.perf_counter()
+        run()
+        if device.type == 'cuda':
+            torch.cuda.synchronize()
+        times.append(time.perf_counter() - began)
+    return statistics.median(times[1:])
+
+
+def phase_flops(step: TrainStep, phase: Phase, micros: list) -> int:
+    """Floating-point operations of one execution of a phase, first and second order."""
+    with FlopCounterMode(display=False) as counter:
+        step.run_phase(phase, micros)
+    return counter.get_total_flops()
+
+
+def measure(step: TrainStep, repeats: int) -> list[tuple[str, int, float, int]]:
+    """(phase, interval, seconds, FLOPs) of each phase."""
+    cfg, spec = step.cfg, step.dataset.spec
+    img = torch.randint(0, 256, [cfg.batch, spec.channels, spec.resolution, spec.resolution], dtype=torch.uint8)
+    micros = step.split(img, torch.zeros([cfg.batch, 0]))
+    rows = []
+    for phase in step.phases:
+        seconds = median_seconds(lambda phase=phase: step.run_phase(phase, micros), repeats, step.device)
+        rows.append((phase.name, phase.interval, seconds, phase_flops(step, phase, micros)))
+    return rows
+
+
+@click.command()
+@click.option('--cfg', default='auto', show_default=True)
+@click.option('--resolution', default=64, show_default=True)
+@click.option('--batch', default=16, show_default=True)
+@click.option('--precision', default='bf16,fp32', show_default=True)
+@click.option('--set', 'sets', multiple=True, metavar='A.B=C')
+@click.option('--repeats', default=3, show_default=True)
+@click.option('--device')
+def main(
+    cfg: str, resolution: int, batch: int, precision: str, sets: tuple[str, ...], repeats: int, device: str
+) -> None:
+    """Times a training step by phases."""
+    keep_freed_memory()
+    where = pick_device(device)
+    print(f'--cfg={cfg} at {resolution}x{resolution}, batch {batch}, {where}, {torch.get_num_threads()} threads')
+    for name in precision.split(','):
+        step = make_step(cfg, resolution, batch, name, dict(item.split('=', 1) for item in sets), where)
+        peak = conv_peak(DTYPES[name], where)
+        rows = measure(step, repeats)
+        total = sum(seconds / interval for _, interval, seconds, _ in rows)
+        flops = sum(count / interval for _, interval, _, count in rows)
+        print(f'\n{name}: {total / batch * 1000:.2f} s/kimg, {flops / total / peak:.0%} of {peak / 1e9:.0f} GFLOP/s')
+        print(f'{"phase":8s} {"every":>5s} {"seconds":>8s} {"GFLOP":>8s} {"busy":>5s} {"share":>6s}')
+        for phase, interval, seconds, count in rows:
+            share = seconds / interval / total
+            print(
+                f'{phase:8s} {interval:5d} {seconds:8.3f} {count / 1e9:8.1f} {count / seconds / peak:5.0%} {share:6.1%}'
+            )
+
+
+if __name__ == '__main__':
+    main()
