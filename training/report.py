@@ -13,6 +13,7 @@ import torch
 
 from dnnlib import files
 from dnnlib.log import Log, format_time
+from training.curve import draw_curve
 from training.run_folder import RunFolder
 
 
@@ -36,7 +37,17 @@ class Reporter:
         """Appends a metric's results."""
         self._log.line('metric ' + '  '.join(f'{key} {value:.4f}' for key, value in record['results'].items()))
         self.append(self._folder.metric(name), record)
+        self._draw_curve(name)
         self._to_board({f'Metrics/{k}': v for k, v in record['results'].items()}, record['nimg'])
+
+    def _draw_curve(self, name: str) -> None:
+        lines = self._folder.results(name)
+        title = next(iter(lines[-1]['results']))  # of several numbers, such as precision and recall, the first
+        path = self._folder.metric(name).with_suffix('.png')
+        try:
+            draw_curve([(line['nimg'] / 1000, line['results'][title]) for line in lines], title, path)
+        except OSError as error:
+            self._log.warn(f'{path}: the curve cannot be drawn ({error}); training goes on')
 
     def append(self, path: Any, record: dict[str, Any]) -> None:
         """One JSON line."""
