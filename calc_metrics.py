@@ -75,7 +75,7 @@ class SnapshotEvaluator:
 @click.option('--mirror', help='Count x-flipped images as real.  [default: as in training]', type=bool, metavar='BOOL')
 @click.option('--seed', help='Seed of every random draw.', type=int, default=0, show_default=True)
 @click.option('--batch', help='Images drawn at a time.', type=click.IntRange(1), default=64, show_default=True)
-@click.option('--precision', type=click.Choice(['auto', 'fp32', 'bf16', 'fp16']), default='fp32', show_default=True)
+@click.option('--precision', type=click.Choice(['auto', 'fp32', 'bf16', 'fp16']), help='[default: as in training]')
 @click.option('--plugin', help='Python file that registers the --cfg of the snapshot.', multiple=True, metavar='FILE')
 @click.option('--device', help='cpu or cuda.  [default: what is there]')
 def main(network: str, metrics: str, plugin: tuple[str, ...], **options: Any) -> None:
@@ -99,7 +99,8 @@ def main(network: str, metrics: str, plugin: tuple[str, ...], **options: Any) ->
     device = pick_device(options['device'])
     snapshot = load_snapshot(Path(network))
     dataset = reference_images(snapshot, options['data'], options['mirror'])
-    G = load_generator(snapshot, device, resolve_precision(options['precision'], device))
+    precision = options['precision'] or snapshot.record['config']['precision']
+    G = load_generator(snapshot, device, resolve_precision(precision, device))
     evaluate = SnapshotEvaluator(names, dataset, device, options['seed'], batch_size=options['batch'])
     for _, line in evaluate(G):
         click.echo(json.dumps({**line, 'snapshot': snapshot.path.name, 'nimg': snapshot.nimg, 'data': dataset.name}))

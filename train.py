@@ -307,9 +307,11 @@ def train(run: Run, folder: RunFolder) -> int:
     from dnnlib.log import Log
     from dnnlib.signals import StopSignal
     from torch_utils.allocator import keep_freed_memory
+    from torch_utils.devices import prepare
     from training.build import build
 
     keep_freed_memory()
+    prepare(run.device)
     with Log(folder.path / 'log.txt') as log, StopSignal() as stop:
         log.line(f'run folder {folder.path}, {run.device}, {run.cfg.precision}')
         for note in run.notes:

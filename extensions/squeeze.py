@@ -116,7 +116,7 @@ def squeeze(facts: ImageSpec, num_gpus: int) -> RunConfig:
     """Table I: the column of CIFAR-10 at 32x32, that of FFHQ, LSUN and AFHQ (256x256) at every other size.
 
     Away from 256x256 the paper gives nothing: R1's gamma then scales with the number of pixels, as StyleGAN2-ADA's
-    own rule does, and a process takes as many images at a time as have the pixels of the preset's eight.
+    own rule does, and a process takes as many images at a time as have the pixels of the preset's eight, at least 4.
     """
     res = facts.resolution
     cfg = cifar(facts, num_gpus) if res == 32 else paper256(facts, num_gpus)
@@ -124,7 +124,7 @@ def squeeze(facts: ImageSpec, num_gpus: int) -> RunConfig:
     cfg = replace(cfg, cfg='squeeze', generator=generator)
     if res in (32, 256):
         return cfg
-    batch_gpu = min(max(8 * 256**2 // res**2, 1), cfg.batch // num_gpus)
+    batch_gpu = min(max(8 * 256**2 // res**2, 4), cfg.batch // num_gpus)
     group = min(cfg.discriminator.mbstd_group, batch_gpu)
     return replace(
         cfg,

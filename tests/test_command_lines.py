@@ -277,6 +277,15 @@ def test_a_file_that_is_no_snapshot_is_named(tmp_path, run):
 # ---- calc_metrics.py
 
 
+def test_a_metric_of_training_is_found_again(tmp_path, data):
+    flags = [flag for flag in TINY if not flag.startswith('--metrics')]
+    call(tmp_path, f'--data={data}', '--kimg=1', *flags, '--snap=1000', '--metrics=fd_efflite32')
+    (line,) = [json.loads(text) for text in (only_run(tmp_path) / 'metric-fd_efflite32.jsonl').read_text().splitlines()]
+    snapshot = only_run(tmp_path) / line['snapshot']
+    done = call(tmp_path, f'--network={snapshot}', '--metrics=fd_efflite32', '--device=cpu', script='calc_metrics.py')
+    assert json.loads(done.stdout)['results'] == line['results']
+
+
 def test_metrics_of_a_snapshot_are_printed_and_repeat(snapshot):
     def lines():
         done = subprocess.run([sys.executable, str(ROOT / 'calc_metrics.py'), f'--network={snapshot}', '--device=cpu',

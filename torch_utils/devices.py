@@ -7,6 +7,14 @@ import torch
 from dnnlib.errors import ConfigError
 
 
+def prepare(device: torch.device) -> None:
+    """Settings of a process that trains: cuDNN tries its algorithms out, and float32 is IEEE, not TF32."""
+    if device.type == 'cuda':
+        torch.backends.cudnn.benchmark = True
+        torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cuda.matmul.allow_tf32 = False
+
+
 def pick_device(name: str | None, *, kinds: tuple[str, ...] = ('cpu', 'cuda')) -> torch.device:
     """The named device, or the best of `kinds` that is there. ConfigError where it is not."""
     there = {'cpu': True, 'cuda': torch.cuda.is_available(), 'mps': torch.backends.mps.is_available()}

@@ -7,6 +7,7 @@ archive, and nothing is ever extracted.
 
 from __future__ import annotations
 
+import abc
 import os
 import pathlib
 import re
@@ -29,7 +30,7 @@ _ENTRY = np.dtype([('offset', 'i8'), ('compressed', 'i8'), ('size', 'i8'), ('crc
 _LOCAL_HEADER_BYTES = 30  # APPNOTE.TXT 4.3.7: fixed part, then the name and the extra field
 
 
-class ImageSource:
+class ImageSource(abc.ABC):
     """A folder or a zip of images. Use `open_source`.
 
     path: as the user gave it. names: [num_files] UTF-8 bytes, paths inside the source with `/`, sorted.
@@ -45,17 +46,17 @@ class ImageSource:
         """Path of file `index` inside the source."""
         return decode_name(self.names[index])
 
+    @abc.abstractmethod
     def where(self, index: int) -> str:
         """The file as messages name it: enough to find it on disk."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def read(self, index: int) -> bytes:
         """The bytes of file `index`; raises DataError naming it when it is gone or damaged."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def read_labels(self) -> bytes | None:
         """The bytes of dataset.json, None where there is none."""
-        raise NotImplementedError
 
     def close(self) -> None:
         """Lets go of the file handle; the next read opens another."""

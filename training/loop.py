@@ -7,13 +7,13 @@ samples, training state, metrics. Training states are also saved when the last o
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 
-from dnnlib.errors import UserError
+from dnnlib.errors import DataError, UserError
 from dnnlib.log import Log, format_bytes, format_time
 from dnnlib.signals import StopRequested
 from torch_utils import checkpoint
@@ -25,6 +25,7 @@ from training.sheets import SampleSheet
 from training.snapshot import save_snapshot
 from training.state import TrainState
 from training.step import TrainStep
+from training.workers import WorkerDiedError
 
 
 class Evaluator(Protocol):
@@ -76,19 +77,28 @@ class Loop:
         else:
             self._measure_if_missed()
         self.tick_began = time.monotonic()
-        for img, c in batches if state.nimg < self.end_nimg else ():
-            self.step(img, c)
+        try:
+            self._train(iter(batches))
+        except (DataError, WorkerDiedError):
+            # The batch that failed has changed nothing yet: what was learnt until it is whole.
+            self._save_state()
+            self.log.line(f'saved at {state.nimg / 1000:.2f} kimg: once that is mended, --resume={self.folder.path}')
+            raise
+        finally:
+            self.reporter.close()
+        return state.nimg >= self.end_nimg
+
+    def _train(self, batches: Iterator[tuple[torch.Tensor, torch.Tensor]]) -> None:
+        """Steps until the end of the run or a request to stop, which is granted with a saved state."""
+        state = self.state
+        while state.nimg < self.end_nimg:
+            self.step(*next(batches))
             self._show_progress()
             done = state.nimg >= self.end_nimg
             if done or state.step == 1 or state.nimg >= state.tick_start_nimg + self.cfg.tick * 1000:
                 self._end_tick(done)
-            if done:
-                break
-            if self.stop():
-                self._save_state()
-                break
-        self.reporter.close()
-        return state.nimg >= self.end_nimg
+            if self.stop() and not done:
+                return self._save_state()
 
     # ---- ticks
 

@@ -69,8 +69,8 @@ def _describe_disk(cfg: RunConfig, spec: ImageSpec, G: torch.nn.Module, D: torch
     sheet = columns * rows * spec.resolution**2 * spec.channels
     total = snapshots * (snapshot + sheet) + (cfg.keep + 2) * state
     return (
-        f'Disk: about {format_bytes(total)} = {snapshots} snapshots of {format_bytes(snapshot)}, {cfg.keep} + 1 states of '
-        f'{format_bytes(state)} (and one while it is written), sheets of at most {format_bytes(sheet)}'
+        f'Disk: about {format_bytes(total)} = {snapshots} snapshots of {format_bytes(snapshot)}, {cfg.keep} + 1 states '
+        f'of {format_bytes(state)} (and one while it is written), sheets of at most {format_bytes(sheet)}'
     )
 
 
