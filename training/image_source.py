@@ -58,6 +58,7 @@ class ImageSource(abc.ABC):
     def read_labels(self) -> bytes | None:
         """The bytes of dataset.json, None where there is none."""
 
+    @abc.abstractmethod
     def close(self) -> None:
         """Lets go of the file handle; the next read opens another."""
 
@@ -84,6 +85,9 @@ class FolderSource(ImageSource):
     def read_labels(self) -> bytes | None:
         path = os.path.join(self.path, LABELS_NAME)
         return self._read_file(path) if os.path.lexists(path) else None
+
+    def close(self) -> None:
+        """A folder keeps no handle."""
 
     @staticmethod
     def _read_file(path: str) -> bytes:
