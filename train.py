@@ -40,7 +40,14 @@ FLAGS = {
     'keep': ('keep',),
     'workers': ('workers',),
 }
-DATA_FLAGS = ('data', 'cond', 'subset', 'mirror', 'resolution')
+DATA_FLAGS = {'data': 'path', 'cond': 'cond', 'subset': 'subset', 'mirror': 'mirror', 'resolution': 'resolution'}
+SET_REFUSES = {
+    'cfg': '--cfg',
+    'data': '--data and its neighbours',
+    'precision': '--precision',
+    'gpus': '--gpus',
+    'seed': '--seed',
+}
 NAMED_FLAGS = ('gamma', 'kimg', 'batch')  # stand in the run folder's name when they are given
 NO_FILE = ('noresume', 'auto', 'latest')  # values of --resume that name no file
 
@@ -133,14 +140,13 @@ def new_run(given: dict[str, Any]) -> Run:
     from training.registry import RECIPES
     from training.transfer import load_source
 
-    device, num_gpus = pick_device(given.get('device')), check_gpus(given)
+    device, num_gpus, changes = pick_device(given.get('device')), check_gpus(given), config_changes(given)
     dataset = ImageDataset(data_config(given), given.get('seed', 0))
     cfg = RECIPES.get(given.get('cfg', 'auto')).make(dataset.spec, num_gpus)
     cfg = replace(cfg, data=dataset.cfg)
-    wanted = 'fp32' if given.get('fp32') else given.get('precision', 'auto')
-    cfg = with_precision(cfg, resolve_precision(wanted, device))
+    cfg = with_precision(cfg, resolve_precision(wanted_precision(given), device))
     settings, notes = machine_settings(device, given)
-    cfg = apply_overrides(cfg, settings | config_changes(given))
+    cfg = apply_overrides(cfg, settings | changes)
     check(cfg, dataset)
     resume = given.get('resume', 'noresume')
     source = None if resume in NO_FILE else load_source(Path(resume))
@@ -152,15 +158,15 @@ def continued_run(folder: RunFolder, given: dict[str, Any]) -> Run:
     """The recorded config, with the flags that are given now on top; each change is told."""
     from dnnlib.config import flatten
     from torch_utils.devices import pick_device
-    from training.config import apply_overrides, from_record, to_record
+    from training.config import apply_overrides, from_record, to_record, with_precision
     from training.dataset import ImageDataset
 
+    check_gpus(given)
     old, spec = from_record(folder.record())
-    changes = config_changes(given)
-    fixed = [f'--{name}' for name in ('cfg', *DATA_FLAGS) if name in given and given.get('resume') != 'auto']
-    if fixed:
-        raise ConfigError(f'{fixed[0]}: a run goes on with the data and the --cfg it began with, drop the flag')
-    cfg = apply_overrides(old, changes)
+    check_same(old, given)
+    precision = wanted_precision(given)
+    cfg = old if precision in ('auto', old.precision) else with_precision(old, precision)
+    cfg = apply_overrides(cfg, config_changes(given))
     dataset = ImageDataset(cfg.data, cfg.seed)
     if dataset.spec != spec:
         raise ConfigError(
@@ -171,6 +177,16 @@ def continued_run(folder: RunFolder, given: dict[str, Any]) -> Run:
     notes = tuple(f'changed for this sitting: {k} {before[k]} -> {v}' for k, v in after.items() if before[k] != v)
     record = to_record(cfg, spec) | provenance(cfg)
     return Run(cfg=cfg, dataset=dataset, device=pick_device(given.get('device')), record=record, notes=notes)
+
+
+def check_same(old: RunConfig, given: dict[str, Any]) -> None:
+    """What a run may not change on its way: its architecture, its data, its seed."""
+    began = {'cfg': old.cfg, 'seed': old.seed} | {flag: getattr(old.data, field) for flag, field in DATA_FLAGS.items()}
+    for flag, before in began.items():
+        now = given.get(flag, before)
+        now = str(Path(now).absolute()) if flag == 'data' and now is not None else now
+        if now != before:
+            raise ConfigError(f'--{flag}={now}: this run began with {before} and goes on with it; drop the flag')
 
 
 def check(cfg: RunConfig, dataset: ImageDataset) -> None:
@@ -195,6 +211,8 @@ def config_changes(given: dict[str, Any]) -> dict[str, Any]:
         path, equals, value = item.partition('=')
         if not equals:
             raise ConfigError(f'--set {item}: expected FIELD=VALUE, for instance --set r1.gamma=2')
+        if (flag := SET_REFUSES.get(path.partition('.')[0])) is not None:
+            raise ConfigError(f'--set {item}: other fields follow from this one; set it by {flag}')
         changes[path] = value
     return changes
 
@@ -203,10 +221,15 @@ def data_config(given: dict[str, Any]) -> DataConfig:
     """The data flags; paths are made absolute, so that a run resumes from any folder."""
     from training.dataset import DataConfig
 
-    fields = {name: given[name] for name in DATA_FLAGS if name in given}
-    if path := fields.pop('data', None):
-        fields['path'] = str(Path(path).absolute())
+    fields = {field: given[flag] for flag, field in DATA_FLAGS.items() if flag in given}
+    if fields.get('path'):
+        fields['path'] = str(Path(fields['path']).absolute())
     return DataConfig(**fields)
+
+
+def wanted_precision(given: dict[str, Any]) -> str:
+    """--precision, or --fp32."""
+    return 'fp32' if given.get('fp32') else given.get('precision', 'auto')
 
 
 def check_gpus(given: dict[str, Any]) -> int:
@@ -251,8 +274,10 @@ def find_run(given: dict[str, Any]) -> RunFolder | None:
 
     resume = given.get('resume', 'noresume')
     if resume in ('auto', 'latest'):
-        ending = '-' + run_name(new_run(given), given) if resume == 'auto' else ''
-        runs = [p.parent for p in Path(given['outdir']).glob('[0-9]*/config.json') if p.parent.name.endswith(ending)]
+        runs = [path.parent for path in Path(given['outdir']).glob('[0-9]*-*/config.json')]
+        if resume == 'auto':
+            name = run_name(new_run(given), given)
+            runs = [path for path in runs if path.name.partition('-')[2] == name]
         if not runs and resume == 'latest':
             raise ConfigError(f'--resume=latest: no run in {given["outdir"]}; name another --outdir')
         return RunFolder(max(runs)) if runs else None

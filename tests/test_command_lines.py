@@ -57,6 +57,8 @@ def refusal(command, *args):
         (['--cfg=squeeze', '--set', 'generator.rgb=top'], 'generator.rgb=top: choose one of squeeze, pre, excite'),
         (['--cfg=squeeze', '--set', 'generator.ratio=0'], 'ratio=0: must be at least 1'),
         (['--set', 'generator.ratio=4'], "'generator.ratio' is no config field"),
+        (['--set', 'data.mirror=1'], '--set data.mirror=1: other fields follow from this one; set it by --data'),
+        (['--set', 'precision=fp32'], 'set it by --precision'),
         (['--gamma=-1'], '--gamma must be non-negative'),
         (['--kimg=0'], '--kimg must be at least 1'),
         (['--batch=0'], '--batch must be at least 1'),
@@ -149,8 +151,11 @@ def test_the_list_shows_every_architecture_with_paper_size_and_options(data, cap
 
 
 def test_a_run_goes_on_only_with_its_own_data_and_architecture(run, data):
-    assert '--cfg: a run goes on with' in refusal(train.main, f'--resume={run}', '--cfg=auto')
-    assert '--data: a run goes on with' in refusal(train.main, f'--resume={run}', f'--data={data}')
+    assert '--cfg=auto: this run began with squeeze' in refusal(train.main, f'--resume={run}', '--cfg=auto')
+    assert '--data=/else.zip: this run began with' in refusal(train.main, f'--resume={run}', '--data=/else.zip')
+    assert '--mirror=True: this run began with False' in refusal(train.main, f'--resume={run}', '--mirror=1')
+    assert '--seed=3: this run began with 0' in refusal(train.main, f'--resume={run}', '--seed=3')
+    assert 'done' in call(run.parent, f'--resume={run}', f'--data={data}', '--cfg=squeeze', '--cond=1').stdout
 
 
 def test_changed_data_are_noticed_on_resume(tmp_path, run, data):
