@@ -50,12 +50,12 @@ class SnapshotEvaluator:
             progress=lambda *state: check(),
         )
 
-    def __call__(self, G: torch.nn.Module) -> Iterator[tuple[str, dict[str, Any]]]:
+    def __call__(self, G_ema: torch.nn.Module) -> Iterator[tuple[str, dict[str, Any]]]:
         """(name, {'results', 'metric', 'total_time', 'seed'}) for every metric; the time is that of all together."""
         from training.sampling import generated_batches
 
         def fakes(num_images: int, seed: int) -> Iterator[torch.Tensor]:
-            return generated_batches(G, self._dataset, num_images, seed, self._batch_size, self._check)
+            return generated_batches(G_ema, self._dataset, num_images, seed, self._batch_size, self._check)
 
         began = time.monotonic()
         results = self._evaluator.evaluate(self.names, fakes=fakes, seed=self._seed)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
@@ -21,6 +20,8 @@ TMP_MARK = '.tmp-'
 
 def fsync_path(path: Path) -> None:
     """Flushes a file, or a folder's list of names, to the disk."""
+    if os.name == 'nt' and path.is_dir():
+        return  # Windows has no handle for that
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -104,6 +105,8 @@ def sweep(folder: Path) -> None:
 
 def make_run_dir(parent: Path, desc: str) -> Path:
     """Makes `parent/NNNNN-desc` with the next free number; launches at the same moment take turns."""
+    import fcntl  # here: only training needs it, and Windows, where one can still draw and measure, has none
+
     try:
         parent.mkdir(parents=True, exist_ok=True)
         with (parent / '.lock').open('a') as turn:
@@ -119,6 +122,8 @@ def make_run_dir(parent: Path, desc: str) -> Path:
 @contextlib.contextmanager
 def exclusive(path: Path) -> Iterator[None]:
     """Holds a lock file; ConfigError names the process that has it already. The kernel frees it at any death."""
+    import fcntl
+
     with path.open('a+') as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

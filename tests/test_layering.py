@@ -27,6 +27,7 @@ FLOORS = {
     'training.loop': 2.2,
     'extensions': 3,
     'train': 4,
+    'compose': 4,
     'generate': 4,
     'calc_metrics': 4,
     'dataset_tool': 4,

@@ -2,9 +2,7 @@
 
 import dataclasses
 import json
-import os
 import resource
-import signal
 import subprocess
 import time
 import zipfile
@@ -167,16 +165,41 @@ def test_every_tick_reports_time_memory_and_losses(make_loop):
     assert 'eta' in text
 
 
-def test_a_full_disk_loses_nothing_and_training_goes_on(tmp_path):
+@pytest.fixture
+def start():
+    """Starts train.py beside the test; whatever happens, nothing is left running."""
+    started = []
+
+    def run(outdir, *flags):
+        args = {'stdout': subprocess.PIPE, 'stderr': subprocess.DEVNULL, 'text': True, 'env': environment()}
+        started.append(subprocess.Popen(command(outdir, *flags), **args))
+        return started[-1]
+
+    yield run
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def first_state(outdir):
+    """The run's folder, once it holds a whole state."""
+    deadline = time.monotonic() + 100
+    while time.monotonic() < deadline:
+        for folder in outdir.glob('0*'):
+            if checkpoint.list_states(folder / 'state'):
+                return folder
+        time.sleep(0.02)
+    raise TimeoutError(f'no state in {outdir}')
+
+
+def test_a_full_disk_loses_nothing_and_training_goes_on(tmp_path, start):
     """The disk fills while the run saves, and has room again later: the run ends with the bits of any other."""
     data = make_zip(tmp_path / 'tiny.zip')
     flags = (f'--data={data}', '--cfg=auto', '--kimg=1', *TINY)
     call(tmp_path / 'whole', *flags)
-    process = subprocess.Popen(command(tmp_path / 'full', *flags), env=environment(), stdout=subprocess.PIPE, text=True)
+    process = start(tmp_path / 'full', *flags)
+    folder = first_state(tmp_path / 'full')
     deadline = time.monotonic() + 100
-    while not list((tmp_path / 'full').glob('0*/state/0*')) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    folder = only_run(tmp_path / 'full')
     resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))
     while 'not saved' not in (folder / 'log.txt').read_text() and time.monotonic() < deadline:
         time.sleep(0.02)
@@ -208,18 +231,10 @@ def test_a_bad_image_met_later_is_named_and_costs_nothing(tmp_path):
     assert last_state(folder) == last_state(only_run(tmp_path / 'whole'))
 
 
-def test_two_processes_never_train_in_one_folder(tmp_path):
+def test_two_processes_never_train_in_one_folder(tmp_path, start):
     data = make_zip(tmp_path / 'tiny.zip')
-    process = subprocess.Popen(command(tmp_path / 'runs', f'--data={data}', '--kimg=100', *TINY), env=environment(),
-                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
-    try:
-        deadline = time.monotonic() + 100
-        while not list((tmp_path / 'runs').glob('0*/state/0*')) and time.monotonic() < deadline:
-            time.sleep(0.05)
-        folder = only_run(tmp_path / 'runs')
-        second = call(tmp_path / 'runs', f'--resume={folder}', check=False)
-        assert second.returncode == 2
-        assert f'another process trains in this folder: pid {process.pid}' in second.stderr
-    finally:
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
+    process = start(tmp_path / 'runs', f'--data={data}', '--kimg=100', *TINY)
+    folder = first_state(tmp_path / 'runs')
+    second = call(tmp_path / 'runs', f'--resume={folder}', check=False)
+    assert second.returncode == 2
+    assert f'another process trains in this folder: pid {process.pid}' in second.stderr
