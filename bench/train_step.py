@@ -16,7 +16,8 @@ import time
 
 import click
 import torch
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
@@ -59,11 +60,25 @@ def median_seconds(run, repeats: int, device: torch.device) -> float:
     return statistics.median(times[1:])
 
 
+class FlopCounter(TorchDispatchMode):
+    """Adds up the operations of every convolution and matrix product. (FlopCounterMode cannot see autograd.grad.)"""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.total = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        if (formula := flop_registry.get(func.overloadpacket)) is not None:
+            self.total += formula(*args, **(kwargs or {}), out_val=out)
+        return out
+
+
 def phase_flops(step: TrainStep, phase: Phase, micros: list) -> int:
     """Floating-point operations of one execution of a phase, first and second order."""
-    with FlopCounterMode(display=False) as counter:
+    with FlopCounter() as counter:
         step.run_phase(phase, micros)
-    return counter.get_total_flops()
+    return counter.total
 
 
 def measure(step: TrainStep, repeats: int) -> list[tuple[str, int, float, int]]:
