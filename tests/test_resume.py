@@ -74,13 +74,14 @@ def test_killed_at_random_moments_a_run_ends_with_the_same_bits(tmp_path, data, 
     assert losses(folder) == losses(undisturbed)
 
 
-def test_ctrl_c_saves_says_how_to_go_on_and_loses_no_bit(tmp_path, data, undisturbed):
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_a_request_to_stop_saves_says_how_to_go_on_and_loses_no_bit(tmp_path, data, undisturbed, number):
     process = start(tmp_path, f'--data={data}', *TINY, *FLAGS, '--workers=1')
     wait_for_progress(process, tmp_path)
-    os.killpg(process.pid, signal.SIGINT)  # the whole group, as a terminal does
+    os.killpg(process.pid, number)  # the whole group, as a terminal and a batch system do
     output, _ = process.communicate(timeout=60)
     folder = only_run(tmp_path)
-    assert process.returncode == 128 + signal.SIGINT
+    assert process.returncode == 128 + number
     assert f'continue: python train.py --resume={folder}' in output
     call(tmp_path, f'--resume={folder}')
     assert last_state(folder) == last_state(undisturbed)

@@ -6,6 +6,7 @@ import json
 import resource
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -49,7 +50,7 @@ class Reporter:
         except OSError as error:
             self._log.warn(f'{path}: the curve cannot be drawn ({error}); training goes on')
 
-    def append(self, path: Any, record: dict[str, Any]) -> None:
+    def append(self, path: Path, record: dict[str, Any]) -> None:
         """One JSON line."""
         try:
             files.append_line(path, json.dumps(record))
