@@ -32,7 +32,7 @@ from torch_utils.ops.toolchain import BuildError, Toolchain, explain, find_toolc
 
 CSRC = Path(__file__).resolve().parent / 'csrc'
 SOURCE_SUFFIXES = ('.cpp', '.h')
-BUILD_TIMEOUT_S = 600  # a build takes about half a minute
+BUILD_TIMEOUT_S = 600  # a build takes half a minute of one core
 WAIT_TIMEOUT_S = 600  # for another process to build; after that it is taken for stuck
 POLL_S = 0.1
 SET_CACHE = 'set GANFOUNDRY_CACHE'
@@ -192,7 +192,7 @@ def _owner(path: Path) -> str:
 
 
 def _compile(tools: Toolchain, source_dir: Path, library: Path) -> None:
-    _say(f'building them in {library.parent}, once for this machine; takes about half a minute')
+    _say(f'building them in {library.parent}, once for this machine; takes half a minute to a minute')
     with tempfile.TemporaryDirectory(prefix=f'{library.stem}{files.TMP_MARK}', dir=library.parent) as tmp:
         made = Path(tmp) / library.name
         (Path(tmp) / 'build.ninja').write_text(ninja_file(tools, sorted(source_dir.glob('*.cpp')), made))

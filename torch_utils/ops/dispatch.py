@@ -13,9 +13,9 @@ from dnnlib.errors import ConfigError
 from torch_utils.ops import build
 
 IMPLS = ('auto', 'ref', 'cpu', 'cuda')
-# What the native implementations compute in. float64 is for checks of gradients, and the reference's.
+# What the native implementations take; the reference takes what PyTorch does. float64 is for checks of gradients.
 DTYPES = {
-    'cpu': (torch.float32, torch.bfloat16),
+    'cpu': (torch.float32, torch.bfloat16, torch.float64),
     'cuda': (torch.float32, torch.float16, torch.bfloat16),
 }
 
