@@ -87,7 +87,8 @@ def test_with_no_compiler_operations_work_and_say_once_what_they_run_on(tmp_path
     script = (
         'import sys, torch; from torch_utils.ops.bias_act import bias_act; from torch_utils.ops.upfirdn2d import *\n'
         'print("imported", file=sys.stderr, flush=True)\n'
-        'for _ in range(2): y = bias_act(upfirdn2d(torch.ones(1, 2, 4, 4), setup_filter([1, 1])), act="lrelu", gain=1)\n'
+        'x, f = torch.ones(1, 2, 4, 4), setup_filter([1, 1])\n'
+        'for _ in range(2): y = bias_act(upfirdn2d(x, f), act="lrelu", gain=1)\n'
         'print(y.sum().item())'
     )
     environment = {**os.environ, 'PATH': str(tmp_path), 'GANFOUNDRY_CACHE': str(tmp_path / 'cache')}
