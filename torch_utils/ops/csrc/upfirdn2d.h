@@ -30,6 +30,17 @@ struct Axis {
     int64_t num_taps(int64_t first) const { return first < taps ? (taps - first + up - 1) / up : 0; }
 };
 
+// Where a pixel of the result finds its taps along an axis: the first that meets a pixel, and that pixel.
+struct Place {
+    int64_t tap, pixel;
+};
+
+inline std::vector<Place> places(const Axis& axis) {
+    std::vector<Place> result;
+    for (int64_t o = 0; o < axis.out; ++o) result.push_back({axis.first_tap(o), axis.first_pixel(o)});
+    return result;
+}
+
 struct Upfirdn2d {
     int64_t planes, pixel;  // number of planes; numbers a pixel
     Axis y, x;
@@ -108,7 +119,23 @@ void weighted_sum(T* out, int64_t n, const S* x, const int64_t* offset, const A*
     }
 }
 
-// All that depends on sizes and filter alone, computed once a call.
+// Numbers, zero at first, that begin at a cache line.
+template <class A>
+class Buffer {
+   public:
+    explicit Buffer(int64_t size) : storage_(size_t(size) + kLine / sizeof(A)) {}
+
+    A* data() {
+        const auto address = reinterpret_cast<uintptr_t>(storage_.data());
+        return reinterpret_cast<A*>((address + kLine - 1) / kLine * kLine);
+    }
+
+   private:
+    static constexpr uintptr_t kLine = 64;
+    std::vector<A> storage_;
+};
+
+// All that depends on sizes and filter alone, computed once a call: divisions cost more than the sums.
 template <class A>
 struct Plan {
     Upfirdn2d g;
@@ -116,6 +143,7 @@ struct Plan {
     bool split;              // P = 1 and down > 1: a row is held as `down` rows of every down-th pixel
     int64_t left, width;     // zero pixels before a row of the workspace, and its width with those behind
     int64_t num_rows;        // rows of the workspace that the second sum takes
+    std::vector<Place> place_y, place_x;  // by row and by pixel of the result
     std::vector<Taps<A>> y;  // by first tap along y; offsets in pixels' rows
     std::vector<Taps<A>> x;  // by first tap along x, and along y unless separable; offsets in the workspace
 
@@ -124,6 +152,8 @@ struct Plan {
         separable = separate(f, g.y.taps, g.x.taps, tolerance, fy, fx);
         split = g.pixel == 1 && g.x.up == 1 && g.x.down > 1;
         num_rows = separable ? 1 : g.y.num_taps(0);
+        place_y = places(g.y);
+        place_x = places(g.x);
         measure_width();
         for (int64_t first = 0; first < g.y.up; ++first) y.push_back(taps_y(first, fy));
         for (int64_t first_y = 0; first_y < (separable ? 1 : g.y.up); ++first_y) {
@@ -142,9 +172,9 @@ struct Plan {
    private:
     void measure_width() {
         int64_t begin = 0, end = g.x.in;
-        for (int64_t o = 0; o < g.x.out; ++o) {
-            begin = std::min(begin, g.x.first_pixel(o));
-            end = std::max(end, g.x.first_pixel(o) + g.x.num_taps(g.x.first_tap(o)));
+        for (const auto& [tap, pixel] : place_x) {
+            begin = std::min(begin, pixel);
+            end = std::max(end, pixel + g.x.num_taps(tap));
         }
         left = -begin;
         // The pixel that the first tap of output 0 meets begins a group of `down`.
@@ -182,13 +212,13 @@ class RowMaker {
     explicit RowMaker(const Plan<A>& plan)
         : plan_(plan),
           g_(plan.g),
-          rows_(size_t(plan.num_rows * plan.row_size())),
-          whole_(plan.split ? size_t(plan.width) : 0),
-          phases_(size_t(g_.x.out + g_.x.up)) {}
+          rows_(plan.num_rows * plan.row_size()),
+          whole_(plan.split ? plan.width : 0),
+          phases_(g_.x.out + g_.x.up) {}
 
     // out [out, P] is row `oy` of the plane that x [H, W, P] makes.
     void make(const T* x, T* out, int64_t oy) {
-        const int64_t first = g_.y.first_tap(oy), top = g_.y.first_pixel(oy);
+        const auto [first, top] = plan_.place_y[oy];
         if (plan_.separable) {
             blend(x, top, plan_.y[first], 0, plan_.y[first].size(), rows_.data());
         } else {
@@ -212,7 +242,7 @@ class RowMaker {
     }
 
     // Pixels 0, down, 2 down …, then 1, down + 1, …: neighbours in the result read neighbours in memory.
-    void split(A* row) const {
+    void split(A* row) {
         const int64_t down = g_.x.down, length = plan_.width / down;
         const A* whole = whole_.data();
         if (down == 2) {
@@ -240,9 +270,10 @@ class RowMaker {
 
     // n numbers of the result from pixel `ox` on, which all lie the same way to their taps.
     template <class To>
-    void sum_pixels(To* out, int64_t n, int64_t ox, int64_t first_y) const {
-        const Taps<A>& taps = plan_.horizontal(first_y, g_.x.first_tap(ox));
-        const int64_t at = plan_.left + g_.x.first_pixel(ox);
+    void sum_pixels(To* out, int64_t n, int64_t ox, int64_t first_y) {
+        const auto [first_x, pixel] = plan_.place_x[ox];
+        const Taps<A>& taps = plan_.horizontal(first_y, first_x);
+        const int64_t at = plan_.left + pixel;
         const A* row = rows_.data() + (plan_.split ? at / g_.x.down : at * g_.pixel);
         weighted_sum(out, n, row, taps.offset.data(), taps.weight.data(), taps.size());
     }
@@ -261,12 +292,14 @@ class RowMaker {
                 store(&out[2 * j + 1], phases[length + j]);
             }
         }
-        for (int64_t ox = up == 2 ? 2 * whole : 0; ox < g_.x.out; ++ox) store(&out[ox], phases[ox % up * length + ox / up]);
+        for (int64_t ox = up == 2 ? 2 * whole : 0; ox < g_.x.out; ++ox) {
+            store(&out[ox], phases[ox % up * length + ox / up]);
+        }
     }
 
     const Plan<A>& plan_;
     const Upfirdn2d& g_;
-    std::vector<A> rows_, whole_, phases_;
+    Buffer<A> rows_, whole_, phases_;
 };
 
 // Rows [begin, end) of all planes' rows.
@@ -275,7 +308,7 @@ void upfirdn2d_rows(const T* x, T* out, const Plan<compute_t<T>>& plan, int64_t 
     const Upfirdn2d& g = plan.g;
     RowMaker<T> maker(plan);
     for (int64_t row = begin; row < end; ++row) {
-        const T* plane = x + row / g.y.out * g.y.in * g.x.in * g.pixel;
+        const T* plane = x + row / g.y.out * (g.y.in * g.x.in * g.pixel);
         maker.make(plane, out + row * g.x.out * g.pixel, row % g.y.out);
     }
 }
