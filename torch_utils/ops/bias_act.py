@@ -1,4 +1,4 @@
-"""Bias, activation, gain and clamp of one feature map: the specification, in plain PyTorch.
+"""Bias, activation, gain and clamp of one feature map: the specification in plain PyTorch, and the way to the kernels.
 
 Differentiable any number of times. Letters: N batch, C channels, H and W height and width.
 """
@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
+
+from torch_utils.ops import dispatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,7 @@ def bias_act(
     alpha: float | None = None,
     gain: float | None = None,
     clamp: float | None = None,
+    impl: str = 'auto',
 ) -> torch.Tensor:
     """clip(gain * act(x + b), -clamp, clamp), in the dtype and the memory format of `x`.
 
@@ -54,9 +57,13 @@ def bias_act(
         alpha: slope below zero of 'lrelu' (None: 0.2); the other activations ignore it.
         gain: factor on the activation (None: the activation's own, sqrt(2) for relu, lrelu and swish).
         clamp: largest magnitude of the result, at least 0; None: unbounded.
+        impl: 'ref', 'cpu', 'cuda', or 'auto' for the fastest that is there. The kernels know
+            'linear' and 'lrelu'; other activations are the reference under every name. Kernels round once, where the
+            reference rounds at every step.
 
     Raises:
         ValueError: an unknown activation, a negative clamp, or a bias of another length.
+        ConfigError: an implementation that is not there.
     """
     if act not in ACTIVATIONS:
         raise ValueError(f"bias_act: unknown activation '{act}'; known are {', '.join(ACTIVATIONS)}")
@@ -65,20 +72,29 @@ def bias_act(
     spec = ACTIVATIONS[act]
     alpha = spec.alpha if alpha is None else alpha
     gain = spec.gain if gain is None else gain
+    if b is not None and (b.ndim != 1 or b.shape[0] != x.shape[dim]):
+        raise ValueError(f'bias_act: b must have shape [{x.shape[dim]}] for dim={dim}, got {list(b.shape)}')
+    # The kernels' gradient takes the sign of x + b from the sign of the result.
+    keeps_sign = act == 'linear' or (act == 'lrelu' and gain > 0 and alpha >= 0)
+    does_nothing = act == 'linear' and b is None and clamp is None and gain == 1
+    if dispatch.pick(impl, x) == 'ref' or not keeps_sign or does_nothing:
+        return _reference(x, b, dim, act, alpha, gain, clamp)
+    b = x.new_zeros(x.shape[dim]) if b is None else b
+    slope = 1.0 if act == 'linear' else alpha
+    return torch.ops.ganfoundry.bias_act(x, b, dim % x.ndim, slope, gain, clamp)
+
+
+def _reference(
+    x: torch.Tensor, b: torch.Tensor | None, dim: int, act: str, alpha: float, gain: float, clamp: float | None
+) -> torch.Tensor:
     if b is not None:
-        x = _add_bias(x, b, dim)
+        shape = [1] * x.ndim
+        shape[dim] = -1
+        x = x + b.to(x.dtype).reshape(shape)
     # x + b is nobody else's: a positive slope may work in place, which spares an allocation as large as x.
     in_place = act == 'lrelu' and b is not None and alpha > 0
-    x = F.leaky_relu_(x, alpha) if in_place else spec.func(x, alpha)
+    x = F.leaky_relu_(x, alpha) if in_place else ACTIVATIONS[act].func(x, alpha)
     if gain != 1:
         x = x * gain
     # torch.clamp's gradient takes four passes over the features, hardtanh's one.
     return x if clamp is None else F.hardtanh(x, -clamp, clamp)
-
-
-def _add_bias(x: torch.Tensor, b: torch.Tensor, dim: int) -> torch.Tensor:
-    if b.ndim != 1 or b.shape[0] != x.shape[dim]:
-        raise ValueError(f'bias_act: b must have shape [{x.shape[dim]}] for dim={dim}, got {list(b.shape)}')
-    shape = [1] * x.ndim
-    shape[dim] = -1
-    return x + b.to(x.dtype).reshape(shape)

@@ -1,4 +1,4 @@
-"""Pad, up-sample, filter and down-sample images: the specification, in plain PyTorch.
+"""Pad, up-sample, filter and down-sample images: the specification in plain PyTorch, and the way to the kernels.
 
 Differentiable any number of times in the image; the filter is a constant. Letters: N batch, C channels, H and W height
 and width; fh and fw height and width of the filter. Pairs are (x, y), paddings (x0, x1, y0, y1): left, right, top,
@@ -12,6 +12,8 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+
+from torch_utils.ops import dispatch
 
 Pair = tuple[int, int]
 Padding = tuple[int, int, int, int]
@@ -61,6 +63,7 @@ def upfirdn2d(
     padding: int | Sequence[int] = 0,
     flip_filter: bool = False,
     gain: float = 1,
+    impl: str = 'auto',
 ) -> torch.Tensor:
     """Insert up-1 zeros after every pixel, pad, convolve with `gain * f`, keep every down-th pixel.
 
@@ -71,22 +74,29 @@ def upfirdn2d(
         padding: one number, (x, y) or (x0, x1, y0, y1).
         flip_filter: True correlates, False convolves.
         gain: factor on the result.
+        impl: 'ref', 'cpu', 'cuda', or 'auto' for the fastest that is there.
 
     Returns:
         [N, C, (H * up + y0 + y1 - fh) // down + 1, (W * up + x0 + x1 - fw) // down + 1], dtype of `x`.
 
     Raises:
         ValueError: arguments of a wrong shape, or an empty result.
+        ConfigError: an implementation that is not there.
     """
     (upx, upy), (downx, downy), (x0, x1, y0, y1) = _pair(up, 'up'), _pair(down, 'down'), _padding(padding)
     f = x.new_ones([1, 1], dtype=torch.float32) if f is None else f
     if x.ndim != 4 or f.ndim not in (1, 2):
         raise ValueError(f'upfirdn2d: x [N, C, H, W] and f [fw] or [fh, fw], got {list(x.shape)} and {list(f.shape)}')
     f = f if flip_filter else f.flip(list(range(f.ndim)))
+    _check_size(x, filter_size(f), (upx, upy), (x0, x1, y0, y1))
+    if dispatch.pick(impl, x) != 'ref':
+        # Float64 holds the product of two float32 taps exactly: the kernel sees that the filter is separable.
+        f = f * gain if f.ndim == 2 else f[:, None].double() * (f * gain)
+        return torch.ops.ganfoundry.upfirdn2d(x, f, (upx, upy), (downx, downy), (x0, x1, y0, y1))
     if f.ndim == 2:
-        return _apply(x, f * gain, (upx, upy), (downx, downy), (x0, x1, y0, y1))
-    x = _apply(x, f[None, :] * gain, (upx, 1), (downx, 1), (x0, x1, 0, 0))
-    return _apply(x, f[:, None], (1, upy), (1, downy), (0, 0, y0, y1))
+        return _Upfirdn2d.apply(x, f * gain, (upx, upy), (downx, downy), (x0, x1, y0, y1))
+    x = _Upfirdn2d.apply(x, f[None, :] * gain, (upx, 1), (downx, 1), (x0, x1, 0, 0))
+    return _Upfirdn2d.apply(x, f[:, None], (1, upy), (1, downy), (0, 0, y0, y1))
 
 
 def filter2d(
@@ -95,12 +105,13 @@ def filter2d(
     padding: int | Sequence[int] = 0,
     flip_filter: bool = False,
     gain: float = 1,
+    impl: str = 'auto',
 ) -> torch.Tensor:
     """Filter `x` [N, C, H, W]; the size stays, `padding` comes on top. Arguments as in `upfirdn2d`."""
     fw, fh = filter_size(f)
     x0, x1, y0, y1 = _padding(padding)
     p = [x0 + fw // 2, x1 + (fw - 1) // 2, y0 + fh // 2, y1 + (fh - 1) // 2]
-    return upfirdn2d(x, f, padding=p, flip_filter=flip_filter, gain=gain)
+    return upfirdn2d(x, f, padding=p, flip_filter=flip_filter, gain=gain, impl=impl)
 
 
 def upsample2d(
@@ -110,13 +121,14 @@ def upsample2d(
     padding: int | Sequence[int] = 0,
     flip_filter: bool = False,
     gain: float = 1,
+    impl: str = 'auto',
 ) -> torch.Tensor:
     """Up-sample `x` [N, C, H, W] to [N, C, H * up, W * up]; brightness is kept. Arguments as in `upfirdn2d`."""
     fw, fh = filter_size(f)
     upx, upy = _pair(up, 'up')
     x0, x1, y0, y1 = _padding(padding)
     p = [x0 + (fw + upx - 1) // 2, x1 + (fw - upx) // 2, y0 + (fh + upy - 1) // 2, y1 + (fh - upy) // 2]
-    return upfirdn2d(x, f, up=up, padding=p, flip_filter=flip_filter, gain=gain * upx * upy)
+    return upfirdn2d(x, f, up=up, padding=p, flip_filter=flip_filter, gain=gain * upx * upy, impl=impl)
 
 
 def downsample2d(
@@ -126,13 +138,14 @@ def downsample2d(
     padding: int | Sequence[int] = 0,
     flip_filter: bool = False,
     gain: float = 1,
+    impl: str = 'auto',
 ) -> torch.Tensor:
     """Down-sample `x` [N, C, H, W] to [N, C, H // down, W // down]. Arguments as in `upfirdn2d`."""
     fw, fh = filter_size(f)
     downx, downy = _pair(down, 'down')
     x0, x1, y0, y1 = _padding(padding)
     p = [x0 + (fw - downx + 1) // 2, x1 + (fw - downx) // 2, y0 + (fh - downy + 1) // 2, y1 + (fh - downy) // 2]
-    return upfirdn2d(x, f, down=down, padding=p, flip_filter=flip_filter, gain=gain)
+    return upfirdn2d(x, f, down=down, padding=p, flip_filter=flip_filter, gain=gain, impl=impl)
 
 
 def filter_size(f: torch.Tensor | None) -> Pair:
@@ -158,15 +171,7 @@ class _Upfirdn2d(torch.autograd.Function):
     def backward(ctx: Any, dy: torch.Tensor) -> tuple[torch.Tensor, None, None, None, None]:
         (f,) = ctx.saved_tensors
         up, down = ctx.factors
-        return _apply(dy, f.flip([0, 1]), down, up, ctx.padding), None, None, None, None
-
-
-def _apply(x: torch.Tensor, f: torch.Tensor, up: Pair, down: Pair, padding: Padding) -> torch.Tensor:
-    """Correlate with `f` [fh, fw], unless that is the identity."""
-    size = [x.shape[-1] * up[0] + sum(padding[:2]) - f.shape[1], x.shape[-2] * up[1] + sum(padding[2:]) - f.shape[0]]
-    if min(size) < 0:
-        raise ValueError(f'upfirdn2d: nothing is left of {list(x.shape)} with up={up}, padding={padding}, f {f.shape}')
-    return _Upfirdn2d.apply(x, f, up, down, padding)
+        return _Upfirdn2d.apply(dy, f.flip([0, 1]), down, up, ctx.padding), None, None, None, None
 
 
 def _forward(x: torch.Tensor, f: torch.Tensor, up: Pair, down: Pair, padding: Padding) -> torch.Tensor:
@@ -208,6 +213,13 @@ def _transposed_padding(
         fh - 1 - padding[2],
         x.shape[2] * up[1] - y.shape[2] * down[1] + padding[2] - up[1] + 1,
     )
+
+
+def _check_size(x: torch.Tensor, taps: Pair, up: Pair, padding: Padding) -> None:
+    """Raises where the filter, `taps` (fw, fh) large, does not fit into the padded image once."""
+    width, height = x.shape[3] * up[0] + sum(padding[:2]), x.shape[2] * up[1] + sum(padding[2:])
+    if width < taps[0] or height < taps[1]:
+        raise ValueError(f'upfirdn2d: nothing is left of {list(x.shape)} with {up=}, {padding=}, {taps=}')
 
 
 def _pair(value: int | Sequence[int], name: str) -> Pair:

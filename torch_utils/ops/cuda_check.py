@@ -1,0 +1,106 @@
+"""Compiles every CUDA source for every architecture that is supported, and prints registers and spills per kernel.
+
+Needs nvcc and no GPU; says so and succeeds where there is no nvcc. `make cuda-check` runs it.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+
+CSRC = Path(__file__).resolve().parent / 'csrc'
+ARCHITECTURES = ('75', '80', '86', '89', '90', '100')  # Turing, Ampere (A100, RTX 30), Ada, Hopper, Blackwell
+NVCC_FLAGS = ('-O3', '-std=c++17', '-Werror', 'all-warnings', '-Xptxas', '-v', '--expt-relaxed-constexpr')
+NAME_WIDTH = 72
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a kernel takes of a multiprocessor, a thread."""
+
+    registers: int
+    spill_bytes: int  # stored to and loaded from local memory
+
+    def __str__(self) -> str:
+        return f'{self.registers}' + (f' +{self.spill_bytes}B' if self.spill_bytes else '')
+
+
+Table = dict[str, dict[str, Usage]]  # mangled kernel name -> architecture -> usage
+
+
+def parse_usage(log: str) -> Table:
+    """Reads what `ptxas -v` wrote; lines of anything else are skipped."""
+    table: Table = defaultdict(dict)
+    kernel, arch, spilled = '', '', 0
+    for line in log.splitlines():
+        if found := re.search(r"Compiling entry function '(\S+)' for 'sm_(\d+)\w*'", line):
+            kernel, arch, spilled = found.group(1), found.group(2), 0
+        elif found := re.search(r'(\d+) bytes spill stores, (\d+) bytes spill loads', line):
+            spilled = int(found.group(1)) + int(found.group(2))
+        elif kernel and (found := re.search(r'Used (\d+) registers', line)):
+            table[kernel][arch] = Usage(int(found.group(1)), spilled)
+            kernel = ''
+    return dict(table)
+
+
+def known_architectures(nvcc: str) -> list[str]:
+    """Those of `ARCHITECTURES` that this nvcc has: old ones are dropped from it, new ones not yet in."""
+    known = subprocess.run([nvcc, '--list-gpu-code'], capture_output=True, text=True, check=True).stdout.split()
+    return [arch for arch in ARCHITECTURES if f'sm_{arch}' in known]
+
+
+def compile_source(nvcc: str, source: Path, architectures: list[str]) -> tuple[bool, str]:
+    """(whether it compiles without a warning, what the compiler said)."""
+    targets = [f'-gencode=arch=compute_{arch},code=sm_{arch}' for arch in architectures]
+    with tempfile.TemporaryDirectory() as tmp:
+        command = [nvcc, *NVCC_FLAGS, *targets, '-c', str(source), '-o', f'{tmp}/{source.stem}.o']
+        done = subprocess.run(command, capture_output=True, text=True)
+    return done.returncode == 0, done.stdout + done.stderr
+
+
+def demangle(names: list[str]) -> list[str]:
+    """C++ names as people write them, without their arguments; as they are where there is no c++filt."""
+    if not names or shutil.which('c++filt') is None:
+        return names
+    plain = subprocess.run(['c++filt'], input='\n'.join(names), capture_output=True, text=True, check=True).stdout
+    return [re.sub(r'^void |\(anonymous namespace\)::|ganfoundry::', '', name) for name in plain.splitlines()]
+
+
+def format_table(table: Table, architectures: list[str]) -> str:
+    """A row a kernel, a column an architecture: registers a thread, and bytes spilled where there are any."""
+    lines = [f'{"registers (+ bytes spilled)":{NAME_WIDTH}}' + ''.join(f'{"sm_" + arch:>12}' for arch in architectures)]
+    for name, usage in zip(demangle(list(table)), table.values(), strict=True):
+        short = name if len(name) < NAME_WIDTH else f'{name[: NAME_WIDTH - 2]}…'
+        lines.append(f'{short:{NAME_WIDTH}}' + ''.join(f'{usage.get(arch, "-")!s:>12}' for arch in architectures))
+    return '\n'.join(lines)
+
+
+def check(source_dir: Path = CSRC) -> int:
+    """Compiles a folder's `*.cu`; the number of those that do not compile. Prints tables and errors."""
+    nvcc, sources = shutil.which('nvcc'), sorted(source_dir.glob('*.cu'))
+    if nvcc is None:
+        print('cuda-check: no nvcc on the PATH, nothing compiled; install the CUDA toolkit to check the kernels')
+        return 0
+    if not sources:
+        print(f'cuda-check: no CUDA sources in {source_dir}')
+        return 0
+    architectures = known_architectures(nvcc)
+    if left_out := [f'sm_{arch}' for arch in ARCHITECTURES if arch not in architectures]:
+        print(f'cuda-check: {nvcc} does not know {", ".join(left_out)}; left out')
+    failures = 0
+    for source in sources:
+        fine, log = compile_source(nvcc, source, architectures)
+        print(f'\n{source.name}: {"compiles" if fine else "does not compile"}')
+        print(format_table(parse_usage(log), architectures) if fine else log)
+        failures += not fine
+    return failures
+
+
+if __name__ == '__main__':
+    sys.exit(min(check(), 1))
