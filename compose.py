@@ -21,6 +21,7 @@ from metrics.detectors import available
 from metrics.spec import parse_metric
 from torch_utils.checkpoint import Tensors
 from torch_utils.devices import pick_device
+from torch_utils.ops import dispatch
 from training.build import build_networks, resolve_precision
 from training.config import RunConfig, apply_overrides, from_record, to_record, with_precision
 from training.dataset import DataConfig, ImageDataset
@@ -69,7 +70,6 @@ class Run:
     cfg: RunConfig
     dataset: ImageDataset
     device: torch.device
-    record: dict[str, Any]  # config.json
     notes: tuple[str, ...]  # what to say once there is a log
     source: Tensors | None = None  # tensors of another run to start from
 
@@ -86,8 +86,7 @@ def new_run(given: dict[str, Any]) -> Run:
     check(cfg, dataset)
     resume = given.get('resume', 'noresume')
     source = None if resume in NO_FILE else load_source(Path(resume))
-    record = to_record(cfg, dataset.spec) | provenance(cfg)
-    return Run(cfg=cfg, dataset=dataset, device=device, record=record, notes=notes, source=source)
+    return Run(cfg=cfg, dataset=dataset, device=device, notes=notes, source=source)
 
 
 def continued_run(folder: RunFolder, given: dict[str, Any]) -> Run:
@@ -106,8 +105,7 @@ def continued_run(folder: RunFolder, given: dict[str, Any]) -> Run:
     check(cfg, dataset)
     before, after = flatten(old), flatten(cfg)
     notes = tuple(f'changed for this sitting: {k} {before[k]} -> {v}' for k, v in after.items() if before[k] != v)
-    record = to_record(cfg, spec) | provenance(cfg)
-    return Run(cfg=cfg, dataset=dataset, device=pick_device(given.get('device')), record=record, notes=notes)
+    return Run(cfg=cfg, dataset=dataset, device=pick_device(given.get('device')), notes=notes)
 
 
 def check_same(old: RunConfig, given: dict[str, Any]) -> None:
@@ -176,9 +174,23 @@ def machine_settings(device: torch.device, given: dict[str, Any]) -> tuple[dict[
     return fields, notes
 
 
-def provenance(cfg: RunConfig) -> dict[str, Any]:
-    """What else a number depends on: code, libraries, command line."""
-    return {'plugin': source_of(RECIPES.module_of(cfg.cfg)), **environment(('torch', 'numpy', 'pillow', 'scipy'))}
+def record_of(run: Run) -> dict[str, Any]:
+    """What config.json and every snapshot hold: config, facts, and what else a number depends on."""
+    return to_record(run.cfg, run.dataset.spec) | {
+        'plugin': source_of(RECIPES.module_of(run.cfg.cfg)),
+        'operations': dispatch.pick('auto', torch.empty(0, device=run.device)),
+        'threads': torch.get_num_threads(),
+        **environment(('torch', 'numpy', 'pillow', 'scipy')),
+    }
+
+
+def drift(before: dict[str, Any], now: dict[str, Any]) -> tuple[str, ...]:
+    """What has changed around a run since it began, so that its last bits may; a line each."""
+    return tuple(
+        f'{name} {before[name]} when the run began, {now[name]} now: it goes on, its last bits may differ'
+        for name in ('versions', 'threads', 'operations', 'plugin')
+        if name in before and before[name] != now[name]
+    )
 
 
 # ---- run folders
@@ -212,8 +224,8 @@ def run_name(run: Run, given: dict[str, Any]) -> str:
     return '-'.join([*parts, given['desc']] if 'desc' in given else parts)
 
 
-def make_folder(run: Run, given: dict[str, Any]) -> RunFolder:
+def make_folder(run: Run, given: dict[str, Any], record: dict[str, Any]) -> RunFolder:
     """A new run folder with its config.json."""
     folder = RunFolder(make_run_dir(Path(given['outdir']), run_name(run, given)))
-    write_json(folder.path / 'config.json', run.record)
+    write_json(folder.path / 'config.json', record)
     return folder

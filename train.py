@@ -80,9 +80,11 @@ def main(**options: Any) -> None:
     if given['dry_run']:
         name = f'NNNNN-{compose.run_name(run, given)}'
         return print_plan(run, folder.path if folder else Path(given['outdir'], name))
-    folder = folder or compose.make_folder(run, given)
+    record = compose.record_of(run)
+    warnings = compose.drift(folder.record(), record) if folder else ()
+    folder = folder or compose.make_folder(run, given, record)
     with exclusive(folder.lock):
-        sys.exit(train(run, folder))
+        sys.exit(train(run, folder, record, warnings))
 
 
 def list_recipes(given: dict[str, Any]) -> None:
@@ -101,7 +103,7 @@ def print_plan(run: Run, where: Path) -> None:
     click.echo(describe_run(run.cfg, run.dataset.spec, str(where)))
 
 
-def train(run: Run, folder: RunFolder) -> int:
+def train(run: Run, folder: RunFolder, record: dict[str, Any], warnings: tuple[str, ...]) -> int:
     """Trains until the end or a signal, and returns the exit code."""
     from dnnlib.log import Log
     from dnnlib.signals import StopSignal
@@ -115,9 +117,11 @@ def train(run: Run, folder: RunFolder) -> int:
         log.line(f'run folder {folder.path}, {run.device}, {run.cfg.precision}')
         for note in run.notes:
             log.line(note)
+        for warning in warnings:
+            log.warn(warning)
         state = build(run.cfg, run.dataset.spec, run.device)
         restore(state, folder, run.source, log)
-        if run_loop(run, folder, state, log, stop):
+        if run_loop(run, folder, record, state, log, stop):
             log.line(f'done: {folder.snapshot(state.nimg)}')
             return 0
         log.line(f'stopped and saved at {state.nimg / 1000:.2f} kimg; continue: python train.py --resume={folder.path}')
@@ -138,7 +142,9 @@ def restore(state: TrainState, folder: RunFolder, source: Tensors | None, log: L
     folder.rewind(state.nimg)
 
 
-def run_loop(run: Run, folder: RunFolder, state: TrainState, log: Log, stop: StopSignal) -> bool:
+def run_loop(
+    run: Run, folder: RunFolder, record: dict[str, Any], state: TrainState, log: Log, stop: StopSignal
+) -> bool:
     """Puts the parts of the loop together and runs it. Returns whether the run is complete."""
     from calc_metrics import SnapshotEvaluator
     from training.loader import data_loader
@@ -152,7 +158,7 @@ def run_loop(run: Run, folder: RunFolder, state: TrainState, log: Log, stop: Sto
         sheet.save_reals(folder.path / 'reals.png')
     loop = Loop(
         cfg=cfg,
-        record=run.record,
+        record=record,
         state=state,
         step=TrainStep(cfg, state, dataset, device),
         sheet=sheet,

@@ -177,6 +177,17 @@ def test_a_state_of_another_architecture_is_refused(tmp_path, run):
     assert 'G.synthesis.b8' in message
 
 
+def test_what_changed_around_a_run_is_told_on_resume(tmp_path, run):
+    copy = shutil.copytree(run, tmp_path / '00000-copy')
+    record = json.loads((copy / 'config.json').read_text())
+    record['versions']['torch'] = '2.9.0'
+    record['threads'] = 64
+    (copy / 'config.json').write_text(json.dumps(record))
+    done = call(tmp_path, f'--resume={copy}')
+    assert 'WARNING: versions' in done.stdout
+    assert 'WARNING: threads 64 when the run began, 1 now' in done.stdout
+
+
 def test_a_longer_run_continues_and_says_what_changed(tmp_path, run):
     copy = shutil.copytree(run, tmp_path / '00000-copy')
     done = call(tmp_path, f'--resume={copy}', '--kimg=2', '--snap=100')
