@@ -23,6 +23,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 from torch_utils.allocator import keep_freed_memory
 from torch_utils.devices import pick_device
+from torch_utils.ops import dispatch
 from training.build import DTYPES, build
 from training.config import apply_overrides, with_precision
 from training.dataset import DataConfig, ImageDataset
@@ -100,15 +101,19 @@ def measure(step: TrainStep, repeats: int) -> list[tuple[str, int, float, int]]:
 @click.option('--batch', default=16, show_default=True)
 @click.option('--precision', default='bf16,fp32', show_default=True)
 @click.option('--set', 'sets', multiple=True, metavar='A.B=C')
+@click.option('--impl', default='auto', show_default=True, help='auto or ref: which operations run.')
 @click.option('--repeats', default=3, show_default=True)
 @click.option('--device')
 def main(
-    cfg: str, resolution: int, batch: int, precision: str, sets: tuple[str, ...], repeats: int, device: str
+    cfg: str, resolution: int, batch: int, precision: str, sets: tuple[str, ...], impl: str, repeats: int, device: str
 ) -> None:
     """Times a training step by phases."""
     keep_freed_memory()
+    dispatch.set_default(impl)
     where = pick_device(device)
-    print(f'--cfg={cfg} at {resolution}x{resolution}, batch {batch}, {where}, {torch.get_num_threads()} threads')
+    print(
+        f'--cfg={cfg} at {resolution}x{resolution}, batch {batch}, {where}, {torch.get_num_threads()} threads, operations {impl}'
+    )
     for name in precision.split(','):
         step = make_step(cfg, resolution, batch, name, dict(item.split('=', 1) for item in sets), where)
         peak = conv_peak(DTYPES[name], where)
