@@ -111,9 +111,8 @@ def main(
     keep_freed_memory()
     dispatch.set_default(impl)
     where = pick_device(device)
-    print(
-        f'--cfg={cfg} at {resolution}x{resolution}, batch {batch}, {where}, {torch.get_num_threads()} threads, operations {impl}'
-    )
+    machine = f'{where}, {torch.get_num_threads()} threads, operations {impl}'
+    print(f'--cfg={cfg} at {resolution}x{resolution}, batch {batch}, {machine}')
     for name in precision.split(','):
         step = make_step(cfg, resolution, batch, name, dict(item.split('=', 1) for item in sets), where)
         peak = conv_peak(DTYPES[name], where)
