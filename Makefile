@@ -35,6 +35,8 @@ format: setup
 bench: setup
 	$(BIN)/python bench/ops.py
 	$(BIN)/python bench/train_step.py
+	$(BIN)/python bench/native_step.py
+	$(BIN)/python bench/detector.py
 
 # Compiles every CUDA source for every architecture where nvcc is there; no GPU needed.
 cuda-check:
