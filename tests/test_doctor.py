@@ -81,7 +81,7 @@ def test_native_operations_are_measured_against_the_reference(monkeypatch: pytes
     text = doctor._speed('cpu', run, torch.device('cpu'))
     assert text.startswith('native (cpu), ')
     assert text.endswith('times as fast as the reference')
-    calls = doctor.REPEATS + 2
+    calls = doctor.WARM_UP + doctor.REPEATS
     assert chosen == ['cpu'] * calls + ['ref'] * calls
 
 
