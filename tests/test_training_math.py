@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from training.build import make_adam, resolve_precision
-from training.config import AdamConfig, with_precision
+from training.config import OptimizerConfig, with_precision
 from training.ema import ema_beta, update_ema
 from training.interface import ImageSpec
 from training.recipes import auto
@@ -73,7 +73,7 @@ def test_squeeze_follows_table_1_of_its_paper():
 def test_lazy_regularisation_corrects_adam():
     net = torch.nn.Linear(2, 2)
     for interval, factor, beta2 in ((4, 0.8, 0.99199197), (16, 0.941176, 0.99058546), (None, 1, 0.99)):
-        group = make_adam(net, AdamConfig(lr=0.002), interval).param_groups[0]
+        group = make_adam(net, OptimizerConfig(lr=0.002), interval).param_groups[0]
         assert group['lr'] == pytest.approx(0.002 * factor, rel=1e-6)
         assert group['betas'] == (0.0, pytest.approx(beta2, abs=1e-8))
         assert all(isinstance(beta, float) for beta in group['betas'])

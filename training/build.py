@@ -10,7 +10,7 @@ import torch
 from dnnlib.errors import ConfigError
 from torch_utils.seeding import seed_torch
 from training import registry
-from training.config import AdamConfig, RunConfig
+from training.config import OptimizerConfig, RunConfig
 from training.interface import ImageSpec, StyleGenerator
 from training.networks.layers import set_precision
 from training.state import TrainState
@@ -47,7 +47,7 @@ def build(cfg: RunConfig, spec: ImageSpec, device: torch.device) -> TrainState:
     )
 
 
-def make_adam(net: torch.nn.Module, cfg: AdamConfig, reg_interval: int | None) -> torch.optim.Adam:
+def make_adam(net: torch.nn.Module, cfg: OptimizerConfig, reg_interval: int | None) -> torch.optim.Adam:
     """Adam with the correction for lazy regularisation (StyleGAN2, appendix B).
 
     With a regulariser every k steps the optimiser takes k + 1 steps where it took k: c = k / (k + 1) makes

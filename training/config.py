@@ -15,6 +15,7 @@ from dnnlib.errors import ConfigError
 from training import registry
 from training.dataset import DataConfig
 from training.interface import ImageSpec
+from training.losses import LOSSES
 
 
 def require(ok: bool, name: str, value: object, expected: str) -> None:
@@ -25,9 +26,15 @@ def require(ok: bool, name: str, value: object, expected: str) -> None:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LossConfig:
-    """The adversarial loss. kind: 'logistic' is the non-saturating loss of Goodfellow et al. (2014)."""
+    """The adversarial loss, by its name in `losses.LOSSES`. Every architecture takes every one.
 
-    kind: Literal['logistic'] = 'logistic'
+    'cross_entropy' is what some papers call 'logistic', the non-saturating loss of Goodfellow et al. (2014).
+    """
+
+    kind: Literal['logistic', 'cross_entropy', 'hinge', 'lsgan', 'wasserstein', 'relativistic'] = 'logistic'
+
+    def __post_init__(self) -> None:
+        require(self.kind in LOSSES, 'loss.kind', self.kind, f'one of {", ".join(LOSSES)}')
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,6 +51,29 @@ class R1Config:
     def __post_init__(self) -> None:
         require(self.gamma >= 0, 'r1.gamma', self.gamma, '--gamma must be non-negative')
         require(self.interval is None or self.interval >= 1, 'r1.interval', self.interval, 'at least 1, or none')
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class R2Config:
+    """R1's penalty on generated images (Mescheder et al. 2018, Eq. 10), in R1's phase. gamma: weight; 0 turns it off."""
+
+    gamma: float = 0.0
+
+    def __post_init__(self) -> None:
+        require(self.gamma >= 0, 'r2.gamma', self.gamma, 'must be non-negative')
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GradientPenaltyConfig:
+    """WGAN-GP's penalty between real and generated images (Gulrajani et al. 2017, Eq. 3), in every step of D.
+
+    weight: lambda; 0 turns it off.
+    """
+
+    weight: float = 0.0
+
+    def __post_init__(self) -> None:
+        require(self.weight >= 0, 'gp.weight', self.weight, 'must be non-negative')
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,15 +97,21 @@ class PathLengthConfig:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class AdamConfig:
-    """Adam (Kingma and Ba 2015) before the correction for lazy regularisation."""
+class OptimizerConfig:
+    """An optimiser before the correction for lazy regularisation.
 
+    kind: 'adam' (Kingma and Ba 2015), 'adagrad' (Duchi et al. 2011) or 'rmsprop' (Tieleman and Hinton 2012; its decay
+    is beta2). beta1 and beta2 are Adam's otherwise.
+    """
+
+    kind: Literal['adam', 'adagrad', 'rmsprop'] = 'adam'
     lr: float = 0.002
     beta1: float = 0.0
     beta2: float = 0.99
     eps: float = 1e-8
 
     def __post_init__(self) -> None:
+        require(self.kind in ('adam', 'adagrad', 'rmsprop'), 'kind', self.kind, 'one of adam, adagrad, rmsprop')
         require(self.lr > 0, 'lr', self.lr, 'must be positive')
         require(0 <= self.beta1 < 1, 'beta1', self.beta1, 'must lie in [0, 1)')
         require(0 <= self.beta2 < 1, 'beta2', self.beta2, 'must lie in [0, 1)')
@@ -106,10 +142,15 @@ class RunConfig:
     data: DataConfig = field(default_factory=DataConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     r1: R1Config = field(default_factory=R1Config)
+    r2: R2Config = field(default_factory=R2Config)
+    gp: GradientPenaltyConfig = field(default_factory=GradientPenaltyConfig)
     pl: PathLengthConfig = field(default_factory=PathLengthConfig)
     style_mixing_prob: float = 0.9  # of a batch taking its later ws from a second latent; needs a W space
-    g_opt: AdamConfig = field(default_factory=AdamConfig)
-    d_opt: AdamConfig = field(default_factory=AdamConfig)
+    g_opt: OptimizerConfig = field(default_factory=OptimizerConfig)
+    d_opt: OptimizerConfig = field(default_factory=OptimizerConfig)
+    lr_decay_kimg: float = 0.0  # both learning rates fall linearly to zero over the last so many kimg
+    n_critic: int = 1  # steps of D, each on its own real images, for one of G
+    g_batch_mult: int = 1  # images in a step of G, as a multiple of the batch
     ema: EmaConfig = field(default_factory=EmaConfig)
     gpus: int = 1  # processes
     batch: int = 32  # images in one step, over all processes and micro-batches
@@ -126,11 +167,12 @@ class RunConfig:
     workers: int = 3  # processes that decode images
 
     def __post_init__(self) -> None:
-        for name in ('gpus', 'batch', 'batch_gpu', 'kimg', 'snap', 'keep'):
+        for name in ('gpus', 'batch', 'batch_gpu', 'kimg', 'snap', 'keep', 'n_critic', 'g_batch_mult'):
             require(
                 getattr(self, name) >= 1, name, getattr(self, name), f'--{name.replace("_", "-")} must be at least 1'
             )
         require(self.tick > 0, 'tick', self.tick, '--tick must be positive')
+        require(self.lr_decay_kimg >= 0, 'lr_decay_kimg', self.lr_decay_kimg, 'must be non-negative')
         require(self.seed >= 0, 'seed', self.seed, '--seed must be non-negative')
         require(self.workers >= 0, 'workers', self.workers, '--workers must be non-negative')
         require(self.save_every_s >= 0, 'save_every_s', self.save_every_s, 'must be non-negative')

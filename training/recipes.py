@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from training.config import AdamConfig, EmaConfig, PathLengthConfig, R1Config, RunConfig
+from training.config import OptimizerConfig, EmaConfig, PathLengthConfig, R1Config, RunConfig
 from training.interface import ImageSpec
 from training.networks.config import StyleGAN2DiscriminatorConfig, StyleGAN2GeneratorConfig
 from training.networks.discriminator import StyleGAN2Discriminator  # noqa: F401 (registers itself)
@@ -43,8 +43,8 @@ def style_run(
         discriminator=StyleGAN2DiscriminatorConfig(channel_base=base, mbstd_group=mbstd),
         r1=R1Config(gamma=gamma),
         pl=PathLengthConfig(),
-        g_opt=AdamConfig(lr=lr),
-        d_opt=AdamConfig(lr=lr),
+        g_opt=OptimizerConfig(lr=lr),
+        d_opt=OptimizerConfig(lr=lr),
         ema=EmaConfig(kimg=ema_kimg, rampup=ema_rampup),
         gpus=num_gpus,
         batch=batch,

@@ -1,0 +1,98 @@
+"""Spectral normalisation (Miyato et al. 2018), and the layers whose weights it may divide.
+
+The weight stays a plain parameter and `u` a plain buffer, so copies, state dicts and moving averages work. Letters: N
+batch, I and O input and output features, H and W height and width, k kernel size.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+
+
+class SpectralNorm(torch.nn.Module):
+    """W / sigma(W), with sigma(W) = |W^T u| and u from one power iteration a training-mode forward.
+
+    v = W^T u stays in the graph: that is sigma's value and first derivative at convergence, as with u^T W v and v held
+    fixed, and exact to every order besides, which a gradient penalty through the layer needs.
+
+    weight: its rows, on dimension `out_dim`, are the output features (1 for transposed convolutions).
+    """
+
+    u: torch.Tensor
+
+    def __init__(self, weight: torch.Tensor, out_dim: int = 0) -> None:
+        super().__init__()
+        self.out_dim = out_dim
+        self.register_buffer('u', F.normalize(torch.randn(weight.shape[out_dim]), dim=0))
+
+    def forward(self, weight: torch.Tensor) -> torch.Tensor:
+        w = weight.transpose(0, self.out_dim).flatten(1)  # [O, I k k]
+        if self.training:
+            with torch.no_grad():
+                v = F.normalize(w.t() @ self.u, dim=0)  # [I k k]
+                self.u.copy_(F.normalize(w @ v, dim=0))
+        # A copy: the buffer moves at the next forward, before this graph may have been used.
+        return weight / torch.linalg.vector_norm(w.t() @ self.u.clone())
+
+
+class Conv2d(torch.nn.Conv2d):
+    """PyTorch's convolution [N, I, H, W] -> [N, O, H', W'], in the dtype of its input, its weight normalised if `sn`."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        *,
+        stride: int = 1,
+        padding: int = 0,
+        dilation: int = 1,
+        bias: bool = True,
+        sn: bool = False,
+    ) -> None:
+        super().__init__(in_channels, out_channels, kernel_size, stride, padding, dilation, bias=bias)
+        self.sn = SpectralNorm(self.weight) if sn else None
+
+    def normalized_weight(self) -> torch.Tensor:
+        """The weight that the convolution uses, float32 [O, I, k, k]."""
+        return self.weight if self.sn is None else self.sn(self.weight)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        b = None if self.bias is None else self.bias.to(x.dtype)
+        return self._conv_forward(x, self.normalized_weight().to(x.dtype), b)
+
+
+class ConvTranspose2d(torch.nn.ConvTranspose2d):
+    """PyTorch's transposed convolution [N, I, H, W] -> [N, O, H', W'], likewise. weight: [I, O, k, k]."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        *,
+        stride: int = 1,
+        padding: int = 0,
+        bias: bool = True,
+        sn: bool = False,
+    ) -> None:
+        super().__init__(in_channels, out_channels, kernel_size, stride, padding, bias=bias)
+        self.sn = SpectralNorm(self.weight, out_dim=1) if sn else None
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        w = self.weight if self.sn is None else self.sn(self.weight)
+        b = None if self.bias is None else self.bias.to(x.dtype)
+        return F.conv_transpose2d(x, w.to(x.dtype), b, self.stride, self.padding)
+
+
+class Linear(torch.nn.Linear):
+    """PyTorch's linear layer [N, I] -> [N, O], likewise."""
+
+    def __init__(self, in_features: int, out_features: int, *, bias: bool = True, sn: bool = False) -> None:
+        super().__init__(in_features, out_features, bias=bias)
+        self.sn = SpectralNorm(self.weight) if sn else None
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        w = self.weight if self.sn is None else self.sn(self.weight)
+        return F.linear(x, w.to(x.dtype), None if self.bias is None else self.bias.to(x.dtype))
