@@ -129,7 +129,8 @@ def gconv() -> Diagram:
         's': Box(300, 150, 'sigmoid(W_s [x_m, v])', 'new', 150),
         'v': Box(475, 150, 'v: z, or z and class', 'io', 140),
     }
-    arrows = [['x', 'k'], ['k', 'mul'], ['mul', 'wl'], ['wl', 'add'], ['add', 'y'], [(240, 60), (240, 16), (510, 16), 'add'],
+    arrows = [['x', 'k'], ['k', 'mul'], ['mul', 'wl'], ['wl', 'add'], ['add', 'y'],
+              [(240, 60), (240, 16), (510, 16), 'add'],
               [(80, 60), (80, 150), 'mean'], ['mean', 's'], ['v', 's'], ['s', 'mul']]  # fmt: skip
     return Diagram('gconv', 630, 185, boxes, arrows, [(244, 9, 'Y0'), (308, 104, 'S')])
 
