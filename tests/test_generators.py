@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import json
+import re
 
 import numpy as np
 import pytest
@@ -22,7 +23,17 @@ from training.step import TrainStep
 RECIPES.load_all()
 NAMES = RECIPES.names()
 CPU = torch.device('cpu')
-NARROW = {'channel_base': 256, 'channel_max': 24, 'z_dim': 16, 'w_dim': 20, 'map_depth': 2}
+NARROW = {
+    'channel_base': 256, 'channel_max': 24, 'channel_min': 8, 'z_dim': 16, 'w_dim': 20, 'map_depth': 2,
+    'group_channels': 4, 'se_ratio': 4, 'start_channels': 24,
+}  # fmt: skip
+# Parameters that cannot get a gradient, by --cfg; they are there because the paper counts them.
+BEFORE_BN = r'conv\.bias|kernel\.reduce\.bias'  # BN subtracts what a bias in front of it adds
+BEFORE_SOFTMAX = r'key\.bias'  # it adds the same to all logits of a row, which softmax ignores
+DEAD = {
+    name: re.compile(rf'G\.b\d+\..*({BEFORE_BN})|D\..*kernel\.reduce\.bias|.*{BEFORE_SOFTMAX}')
+    for name in ('giu', 'giu-norbn', 'giu-nogiu', 'giu-base', 'wgan-gp', 'wgan-gp+2', 'wgan-gp+3', 'sngan', 'sagan')
+} | {'lsgan': re.compile(r'G\.b\d+\.conv\.bias')}
 
 
 def facts(resolution: int, label_dim: int = 0, channels: int = 3) -> ImageSpec:
