@@ -66,7 +66,9 @@ class SelfAttention(torch.nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         # Eq. (1): beta_ij = softmax over j of q_i^T k_j
         q, k, v = (conv(x).flatten(2) for conv in (self.query, self.key, self.value))  # [N, E | E | C, L]
-        beta = torch.softmax((q.transpose(1, 2) @ k).float(), dim=2).to(x.dtype)  # [N, L, L]
+        logits = q.transpose(1, 2) @ k  # [N, L, L]
+        full = torch.promote_types(x.dtype, torch.float32)
+        beta = torch.softmax(logits, dim=2, dtype=full).to(x.dtype)  # [N, L, L]
         # Eq. (2), (3): o_i = sum over j of beta_ij v_j; y = gamma o + x
         o = (v @ beta.transpose(1, 2)).unflatten(2, x.shape[2:])  # [N, C, H, W]
         return x + self.gamma.to(x.dtype) * o

@@ -51,8 +51,9 @@ class KernelGenerator(torch.nn.Module):
         self.groups = groups
         hidden = channels // ratio
         self.reduce = Conv2d(channels, hidden, 1)  # W_2
-        norms = {'bn': torch.nn.BatchNorm2d, 'gn': lambda c: torch.nn.GroupNorm(1, c), 'none': lambda c: None}
-        self.norm = norms[norm](hidden)
+        self.norm: torch.nn.Module | None = None
+        if norm != 'none':
+            self.norm = torch.nn.BatchNorm2d(hidden) if norm == 'bn' else torch.nn.GroupNorm(1, hidden)
         self.span = Conv2d(hidden, k * k * groups, 1)  # W_3
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
