@@ -145,8 +145,8 @@ def giu(facts: ImageSpec, num_gpus: int) -> RunConfig:
     """Algorithm 2, Table 2's V3, Tables 5 and 6; R = 32 and 64 are the paper's, other sizes follow the same rules.
 
     One step of D a step of G: Algorithm 2 has no n_critic, its loop over i is the one over the samples. The paper
-    names no precision; PyTorch 1.7's default is float32, --fp32 here. Table 2's other runs are V1: d_opt.lr 1e-4, g_opt.lr
-    4e-4; V2: 3e-4 both; V4 and V5: the kinds adagrad and rmsprop.
+    names no precision; PyTorch 1.7's default is float32, --fp32 here. Table 2's other runs are V1: d_opt.lr 1e-4,
+    g_opt.lr 4e-4; V2: 3e-4 both; V4 and V5: the kinds adagrad and rmsprop.
     """
     base = 32 * facts.resolution
     return latent_run(
