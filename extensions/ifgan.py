@@ -67,7 +67,7 @@ class IFGANConfig:
         require(self.init in ('shared', 'two_fc', 'const'), 'init', self.init, 'one of shared, two_fc, const')
         for name, default in {'fuse': 'gate', 'feedback': True, 'init': 'shared', 'gate_raw_fm': False}.items():
             value = getattr(self, name)
-            require(self.latent or value == default, name, value, f'must be {default} without a latent branch (latent=False)')
+            require(self.latent or value == default, name, value, f'must be {default} where latent=False')
         require(self.fuse == 'gate' or not self.gate_raw_fm, 'gate_raw_fm', True, 'needs the gating module, fuse=gate')
 
 
