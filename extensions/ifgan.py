@@ -147,7 +147,7 @@ class Fusion(torch.nn.Module):
 
     def _normalized_main(self, f_m: torch.Tensor, copies: int) -> torch.Tensor:
         """bn_m(f_m), its running variance that of `copies` times as many pixels."""
-        if not self.training or copies == 1:
+        if not self.bn_m.training or copies == 1:  # not self.training: recalibration sets the normalisations alone
             return self.bn_m(f_m)
         # PyTorch stores the batch's variance times n / (n - 1), n the number of pixels. Scaling the store before and
         # after mends that share alone, whatever the momentum. Autograd keeps what it was given: give it a copy.

@@ -169,11 +169,13 @@ FUSIONS = [{}, {'gate_raw_fm': True}, {'fuse': 'sum'}, {'fuse': 'concat'}]
 
 
 @pytest.mark.parametrize('momentum', [0.1, None])
-@pytest.mark.parametrize('training', [True, False])
+@pytest.mark.parametrize('mode', ['train', 'recalibrate', 'eval'])
 @pytest.mark.parametrize('factor', [1, 2])
 @pytest.mark.parametrize('options', FUSIONS, ids=['gate', 'raw', 'sum', 'concat'])
-def test_the_fast_form_is_the_plain_one(options: dict, factor: int, training: bool, momentum: float | None) -> None:
-    module = fusion(4, 3, 5, **options).train(training)
+def test_the_fast_form_is_the_plain_one(options: dict, factor: int, mode: str, momentum: float | None) -> None:
+    module = fusion(4, 3, 5, **options).train(mode == 'train')
+    module.bn_m.train(mode != 'eval')
+    module.bn_s.train(mode != 'eval')
     module.bn_m.momentum = module.bn_s.momentum = momentum
     f_m = torch.randn(2, 4, 3, 4).double().requires_grad_()
     f_s = torch.randn(2, 3, 3 * factor, 4 * factor).double().requires_grad_()
@@ -191,8 +193,8 @@ def test_the_fast_form_is_the_plain_one(options: dict, factor: int, training: bo
         assert torch.allclose(fast, plain, rtol=0, atol=1e-12 * max(1, float(plain.abs().max())))
     for bn in ('bn_m', 'bn_s'):
         before, after = getattr(module, bn), getattr(copied, bn)
-        assert torch.equal(before.running_var, after.running_var) is not training
-        assert int(after.num_batches_tracked) == (2 if training else 0)
+        assert torch.equal(before.running_var, after.running_var) is (mode == 'eval')
+        assert int(after.num_batches_tracked) == (0 if mode == 'eval' else 2)
 
 
 def test_the_fast_latent_gate_multiplies_what_depends_on_the_latent_alone_at_its_own_resolution() -> None:
