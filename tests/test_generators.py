@@ -33,7 +33,11 @@ BEFORE_SOFTMAX = r'key\.bias'  # it adds the same to all logits of a row, which 
 DEAD = {
     name: re.compile(rf'G\.b\d+\..*({BEFORE_BN})|D\..*kernel\.reduce\.bias|.*{BEFORE_SOFTMAX}')
     for name in ('giu', 'giu-norbn', 'giu-nogiu', 'giu-base', 'wgan-gp', 'wgan-gp+2', 'wgan-gp+3', 'sngan', 'sagan')
-} | {'lsgan': re.compile(r'G\.b\d+\.conv\.bias')}
+} | {
+    'lsgan': re.compile(r'G\.b\d+\.conv\.bias'),
+    'ifgan': re.compile(r'G\.b\d+\.(conv[01]\.conv|skip|image_gate\.out|latent_gate\.out)\.bias'),
+    'traditional': re.compile(r'G\.b\d+\.(conv[01]\.conv|skip)\.bias'),
+}
 
 
 def facts(resolution: int, label_dim: int = 0, channels: int = 3) -> ImageSpec:

@@ -1,0 +1,296 @@
+"""IF-GAN: a residual generator beside which a latent feature map grows, each refining the other in every block.
+
+Park and Shin 2022, Fig. 1 to 3, Eq. 5-7, Table 1. The text leaves open where the branches start, what the shortcut is,
+where widths change and what has a bias, and prints no number of parameters that could decide; readings stand where they
+apply. This one has 20,560,643 parameters at 128x128 and 20,675,459 at 256x256.
+
+Every convolution has a bias. Where only normalisations read its output (all but the gates' mixing and the image's own)
+the bias cancels against the batch mean in training and acts under running statistics alone; so do the shifts of the
+batch norms in Table 3's sum and concatenation.
+
+Letters: N batch, I and O channels of a block's input and output, M and S of a main and a side feature, H and W height
+and width, V width of the vector v = [z, c] that the modified batch norm follows.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+
+from dnnlib.errors import ConfigError
+from torch_utils.ops.folded_conv import up_conv2d
+from training.config import EmaConfig, OptimizerConfig, PathLengthConfig, R1Config, RunConfig, require
+from training.interface import ImageSpec
+from training.networks.batch_norm import BigBN
+from training.networks.config import StyleGAN2DiscriminatorConfig, channels_at, is_lowered
+from training.networks.discriminator import StyleGAN2Discriminator  # noqa: F401 (registers itself)
+from training.networks.layers import Conv2d, FullyConnected, LowerableBlock
+from training.registry import register_generator, register_recipe
+
+PAPER = 'Park and Shin, IF-GAN: A Novel Generator Architecture with Information Feedback, 2022'
+MIN_RESOLUTION = 32
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class IFGANConfig:
+    """The IF generator, its ablations and the traditional generator.
+
+    Table 1's widths, 512, 512, 256, 128, 64 at 8x8 to 128x128 and 32 at 256x256, are 8192 / R and at most 512. That
+    rule gives the other resolutions; 512x512 and 1024x1024 have 16 and 8 channels.
+    """
+
+    z_dim: int = 32
+    channel_base: int = 8192  # a block with output at resolution R has channel_base / R channels ...
+    channel_max: int = 512  # ... but no more than this
+    latent: bool = True  # False: the traditional generator, without latent branch and gates
+    fuse: Literal['gate', 'sum', 'concat'] = 'gate'  # what blends the branches (Table 3)
+    # False: the latent feature is only up-sampled (Table 4: "removing the gating module in the latent branch"). The
+    # words "in the image branch" in the text on that table are a slip: without that gate the latent reached nothing.
+    feedback: bool = True
+    # Where the branches start. Table 1 lists one fully connected layer, hence 'shared'; 'two_fc' has one for either
+    # branch, 'const' a learned image start, as StyleGAN2.
+    init: Literal['shared', 'two_fc', 'const'] = 'shared'
+    # A residual shortcut around the two convolutions: "the only difference" to the traditional generator, made of
+    # residual blocks, is the update of the latent feature. False: none, as section 3.1 mentions none.
+    shortcut: bool = True
+    gate_raw_fm: bool = False  # f_m in Eq. 7: False, the normalised one, as in Eq. 5 and 6; True, the gate's input
+    num_fp16_res: int = 4  # this many of the highest resolutions compute in the run's lower precision
+
+    def __post_init__(self) -> None:
+        for name, least in {'z_dim': 1, 'channel_base': 1, 'channel_max': 1, 'num_fp16_res': 0}.items():
+            require(getattr(self, name) >= least, name, getattr(self, name), f'must be at least {least}')
+        require(self.fuse in ('gate', 'sum', 'concat'), 'fuse', self.fuse, 'one of gate, sum, concat')
+        require(self.init in ('shared', 'two_fc', 'const'), 'init', self.init, 'one of shared, two_fc, const')
+        for name, default in {'fuse': 'gate', 'feedback': True, 'init': 'shared', 'gate_raw_fm': False}.items():
+            value = getattr(self, name)
+            require(self.latent or value == default, name, value, f'must be {default} where latent=False')
+        require(self.fuse == 'gate' or not self.gate_raw_fm, 'gate_raw_fm', True, 'needs the gating module, fuse=gate')
+
+
+class EqualizedLinear(torch.nn.Module):
+    """x W^T, [N, I] -> [N, O], with an equalised learning rate and without a bias."""
+
+    def __init__(self, in_features: int, out_features: int) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.randn([out_features, in_features]))
+        self.weight_gain = 1 / math.sqrt(in_features)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return F.linear(x * self.weight_gain, self.weight)
+
+
+def conv1x1(in_channels: int, out_channels: int, always: bool = True) -> torch.nn.Module:
+    """[N, I, H, W] -> [N, O, H, W], with a bias. always: False is the identity where the width does not change."""
+    if in_channels == out_channels and not always:
+        return torch.nn.Identity()
+    return Conv2d(in_channels, out_channels, 1, act='linear')
+
+
+def like(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    """`x` at the height and width of `y`: its own, or twice that by doubling every pixel."""
+    return x if x.shape[2:] == y.shape[2:] else F.interpolate(x, scale_factor=2, mode='nearest')
+
+
+def conv_of_both(conv: torch.nn.Module, m: torch.Tensor, s: torch.Tensor) -> torch.Tensor:
+    """conv([m, s]) of a 1x1 convolution at the size of `s`: the sum of two, each at its input's size."""
+    w = (conv.weight * conv.weight_gain).to(s.dtype)  # [O, M + S, 1, 1]
+    w_m, w_s = w.split([m.shape[1], s.shape[1]], dim=1)
+    return F.conv2d(s, w_s, conv.bias.to(s.dtype)) + like(F.conv2d(m, w_m), s)  # [N, O, H, W]
+
+
+class Fusion(torch.nn.Module):
+    """Main feature [N, M, H, W] and side feature [N, S, H, W] -> [N, O, H, W], by the gating module or by Table 3's sum
+    or concatenation. The gate's last convolution takes the change of width, so that no other layer need exist.
+
+    In the latent branch the main feature comes at half the size and stands for its up-sampling. Doubling pixels changes
+    neither mean nor variance and commutes with 1x1 convolutions: what depends on f_m alone can stay at its own size.
+    `plain` is the definition, `forward` the same function by that rule and without concatenation.
+    """
+
+    def __init__(self, cfg: IFGANConfig, m: int, s: int, out: int) -> None:
+        super().__init__()
+        self.fuse, self.raw_fm = cfg.fuse, cfg.gate_raw_fm
+        self.bn_m = torch.nn.BatchNorm2d(m)
+        self.bn_s = torch.nn.BatchNorm2d(s)
+        if self.fuse == 'gate':
+            self.mix = conv1x1(m + s, 2 * m)  # the convolutions of Eq. 5 and 6: first f_g's outputs, then f_r's
+            self.out = conv1x1(m, out)
+        elif self.fuse == 'concat':
+            self.out = conv1x1(m + s, out)
+        else:
+            self.out_m = conv1x1(m, out, always=False)
+            self.out_s = conv1x1(s, out, always=False)
+
+    def plain(self, f_m: torch.Tensor, f_s: torch.Tensor) -> torch.Tensor:
+        f_m = like(f_m, f_s)  # [N, M, H, W]
+        m, s = self.bn_m(f_m), self.bn_s(f_s)
+        if self.fuse == 'sum':
+            return self.out_m(m) + self.out_s(s)
+        if self.fuse == 'concat':
+            return self.out(torch.cat([m, s], dim=1))
+        f_g, f_r = self.mix(torch.cat([m, s], dim=1)).chunk(2, dim=1)  # Eq. (6), [N, M, H, W]
+        f_g = torch.sigmoid(f_g)  # Eq. (5)
+        return self.out(f_g * (f_m if self.raw_fm else m) + (1 - f_g) * f_r)  # Eq. (7), [N, O, H, W]
+
+    def forward(self, f_m: torch.Tensor, f_s: torch.Tensor) -> torch.Tensor:
+        m, s = self._normalized_main(f_m, copies=f_s[0, 0].numel() // f_m[0, 0].numel()), self.bn_s(f_s)
+        if self.fuse == 'sum':
+            return like(self.out_m(m), s) + self.out_s(s)
+        if self.fuse == 'concat':
+            return conv_of_both(self.out, m, s)
+        f_g, f_r = conv_of_both(self.mix, m, s).chunk(2, dim=1)
+        return self.out(torch.lerp(f_r, like(f_m if self.raw_fm else m, s), torch.sigmoid(f_g)))
+
+    def _normalized_main(self, f_m: torch.Tensor, copies: int) -> torch.Tensor:
+        """bn_m(f_m), its running variance that of `copies` times as many pixels."""
+        if not self.bn_m.training or copies == 1:  # not self.training: recalibration sets the normalisations alone
+            return self.bn_m(f_m)
+        # PyTorch stores the batch's variance times n / (n - 1), n the number of pixels. Scaling the store before and
+        # after mends that share alone, whatever the momentum. Autograd keeps what it was given: give it a copy.
+        n = f_m[:, 0].numel()
+        scale = copies * (n - 1) / (copies * n - 1)
+        stored = self.bn_m.running_var
+        self.bn_m.running_var = stored / scale
+        m = self.bn_m(f_m)
+        self.bn_m.running_var = stored.copy_(self.bn_m.running_var * scale)
+        return m
+
+
+class NoisyConv(torch.nn.Module):
+    """3x3 convolution, with `up` of the doubled pixels, then noise (Karras et al. 2019): [N, I, H, W] -> [N, O, R, R].
+
+    One noise map an image times a learned scale a channel, zero at first, added before the next normalisation.
+    """
+
+    noise_const: torch.Tensor
+
+    def __init__(self, in_channels: int, out_channels: int, resolution: int, *, up: bool = False) -> None:
+        super().__init__()
+        self.up = up
+        self.conv = Conv2d(in_channels, out_channels, 3, act='linear')
+        self.noise_scale = torch.nn.Parameter(torch.zeros([out_channels]))
+        self.register_buffer('noise_const', torch.randn([resolution, resolution]))
+
+    def forward(self, x: torch.Tensor, noise_mode: str) -> torch.Tensor:
+        conv = self.conv
+        x = up_conv2d(x, conv.weight * conv.weight_gain, conv.bias) if self.up else conv(x)  # [N, O, R, R]
+        if noise_mode == 'none':
+            return x
+        noise = self.noise_const  # [R, R]
+        if noise_mode == 'random':
+            noise = torch.randn([len(x), 1, *noise.shape], device=noise.device)  # [N, 1, R, R]
+        return torch.addcmul(x, noise.to(x.dtype), self.noise_scale[:, None, None].to(x.dtype))
+
+
+class IFBlock(LowerableBlock):
+    """Fig. 2: image and latent feature, each [N, I, H, W] -> [N, O, 2 H, 2 W].
+
+    The latent branch is spatial and of the image branch's size: Eq. 5 concatenates and Eq. 7 multiplies without any
+    pooling or broadcasting, which the other reading, a vector, would need. The last block makes no latent feature,
+    since nothing would read it: it is None there, and in the traditional block.
+    """
+
+    def __init__(self, cfg: IFGANConfig, spec: ImageSpec, i: int, o: int, resolution: int) -> None:
+        super().__init__(is_lowered(cfg, spec, resolution))
+        v_dim = cfg.z_dim + spec.label_dim
+        self.image_gate = Fusion(cfg, i, i, i) if cfg.latent else None
+        self.bn0 = BigBN(i, v_dim, EqualizedLinear)
+        self.conv0 = NoisyConv(i, o, resolution, up=True)
+        self.bn1 = BigBN(o, v_dim, EqualizedLinear)
+        self.conv1 = NoisyConv(o, o, resolution)
+        self.skip = conv1x1(i, o, always=False) if cfg.shortcut else None
+        self.has_latent, self.feedback = cfg.latent and resolution < spec.resolution, cfg.feedback
+        if self.has_latent:
+            self.latent_gate = Fusion(cfg, i, o, o) if self.feedback else conv1x1(i, o, always=False)
+
+    def forward(
+        self, x: torch.Tensor, latent: torch.Tensor | None, v: torch.Tensor, noise_mode: str
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        x = self.lower(x)  # [N, I, H, W]
+        if self.image_gate is not None:
+            latent = self.lower(latent)  # [N, I, H, W]
+            x = self.image_gate(x, latent)
+        h = self.conv0(F.relu(self.bn0(x, v)), noise_mode)  # [N, O, 2 H, 2 W]
+        h = self.conv1(F.relu(self.bn1(h, v)), noise_mode)
+        if self.skip is not None:
+            h = h + like(self.skip(x), h)
+        if not self.has_latent:
+            return h, None
+        return h, self.latent_gate(latent, h) if self.feedback else like(self.latent_gate(latent), h)
+
+
+@register_generator('ifgan', config=IFGANConfig)
+class IFGenerator(torch.nn.Module):
+    """z [N, z_dim] and label [N, c_dim] -> image [N, C, H, W] float32 in [-1, 1].
+
+    Labels are not in the paper: here the modified batch norm follows [z, c], and the start z alone, as in the authors'
+    GConv. Raises ConfigError unless the resolution is a power of two from 32 up.
+    """
+
+    def __init__(self, config: IFGANConfig, spec: ImageSpec) -> None:
+        super().__init__()
+        res = spec.resolution
+        if res < MIN_RESOLUTION or res & (res - 1):
+            raise ConfigError(f'resolution={res}: IF-GAN takes powers of two from 32 up; convert with dataset_tool.py')
+        self.z_dim, self.c_dim = config.z_dim, spec.label_dim
+        self.img_resolution, self.img_channels = res, spec.channels
+        self.resolutions = [2**k for k in range(3, res.bit_length())]
+        i = channels_at(config, 4)
+        self.fc = FullyConnected(self.z_dim, i * 4 * 4)  # of the latent branch, and where it is shared of the image's
+        self.fc_image = FullyConnected(self.z_dim, i * 4 * 4) if config.init == 'two_fc' else None
+        self.const = torch.nn.Parameter(torch.randn([i, 4, 4])) if config.init == 'const' else None
+        for r in self.resolutions:
+            o = channels_at(config, r)
+            setattr(self, f'b{r}', IFBlock(config, spec, i, o, r))
+            i = o
+        self.bn = torch.nn.BatchNorm2d(i)
+        self.torgb = conv1x1(i, spec.channels)
+
+    def forward(
+        self, z: torch.Tensor, c: torch.Tensor | None, *, truncation_psi: float = 1, noise_mode: str = 'random'
+    ) -> torch.Tensor:
+        """truncation_psi: scales z. noise_mode: 'random' draws from torch's global generator, 'const' takes the stored
+        noise, 'none' adds none; ValueError for any other. c: None, or anything, where c_dim is 0.
+        """
+        if noise_mode not in ('random', 'const', 'none'):
+            raise ValueError(f"noise_mode '{noise_mode}': must be random, const or none")
+        z = z.float() * truncation_psi
+        v = torch.cat([z, c.float()], dim=1) if self.c_dim > 0 else z  # [N, V]
+        x = latent = self.fc(z).unflatten(1, (-1, 4, 4))  # [N, I, 4, 4]
+        if self.const is not None:
+            x = self.const.expand(len(z), -1, -1, -1)
+        elif self.fc_image is not None:
+            x = self.fc_image(z).unflatten(1, (-1, 4, 4))
+        for r in self.resolutions:
+            x, latent = getattr(self, f'b{r}')(x, latent, v, noise_mode)
+        return torch.tanh(self.torgb(F.relu(self.bn(x.float()))))
+
+
+@register_recipe('ifgan', paper=PAPER, min_resolution=MIN_RESOLUTION)
+def ifgan(facts: ImageSpec, num_gpus: int) -> RunConfig:
+    """Section 4.1: 300k steps of 32 images, the learning rate falling over the last 50k; one gamma for both sizes.
+
+    Beta1 is printed as 0.9. Here it is 0, that of the official code the paper builds on, and 0.9 a likely misprint of
+    0.0; the letter is --set g_opt.beta1=0.9 --set d_opt.beta1=0.9. No moving average is mentioned; the metrics, "using
+    the official code", measure one: 10 kimg. Sizes other than 128x128 and 256x256 keep the numbers; above 256x256 a
+    process takes as many images at a time as have the pixels of 32 at 256x256, at least 4. Batch statistics are those
+    of `batch_gpu` images.
+    """
+    adam = OptimizerConfig(lr=0.0025, beta1=0.0, beta2=0.99)
+    at_once = max(32 * 256**2 // max(facts.resolution, 256) ** 2, 4)
+    # Table 1's labels are the widths in which the official discriminator's blocks begin, 8192 / R.
+    D = StyleGAN2DiscriminatorConfig(channel_base=8192, mbstd_group=4)
+    return RunConfig(cfg='ifgan', generator=IFGANConfig(), discriminator=D, r1=R1Config(gamma=10, interval=16),
+                     pl=PathLengthConfig(weight=0, interval=None), style_mixing_prob=0.0, g_opt=adam, d_opt=adam,
+                     kimg=9600, lr_decay_kimg=1600, ema=EmaConfig(kimg=10), gpus=num_gpus, batch=32,
+                     batch_gpu=min(at_once, 32 // num_gpus))  # fmt: skip
+
+
+@register_recipe('traditional', paper=PAPER, min_resolution=MIN_RESOLUTION)
+def traditional(facts: ImageSpec, num_gpus: int) -> RunConfig:
+    """The paper's baseline: residual blocks with the same normalisation, noise and training, without the latent."""
+    return replace(ifgan(facts, num_gpus), cfg='traditional', generator=IFGANConfig(latent=False))
