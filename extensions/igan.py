@@ -29,7 +29,7 @@ from training.networks.layers import LowerableBlock
 from training.networks.spectral_norm import Conv2d, Linear
 from training.registry import register_discriminator, register_generator, register_recipe
 
-PAPER = 'Hashim et al., IGAN: A New Inception-based Model for Stable and High-Fidelity Synthesis, arXiv 2601.08332'
+PAPER = 'Hashim et al., IGAN: A New Inception-based Model, arXiv 2601.08332'
 BRANCHES = ('135p', '135', '13p', '13')
 
 
@@ -42,6 +42,8 @@ class InceptionConfig:
     branches: Literal['135p', '135', '13p', '13'] = '135p'  # 1x1, 3x3, 5x5, and the average pool
     dilation: Literal[2, 1] = 2  # of the 5x5 convolution, which then spans 9 or 5 pixels
     reduce: int = 1  # how many times narrower than w the 1x1 convolutions before the 3x3 and the 5x5 are
+    channel_max: int = 256  # channels at 4x4 (the paper: 4096 = 256 4 4 features), in D behind the modules already
+    stem: int = 128  # channels of the convolutions before the modules
     sn: bool = True  # spectral norm: in D of every layer; in G ("select layers") of the convolutions outside modules
     dropout: float = 0.0  # behind each module. The abstract has it in both networks, the layers' tables in D alone
 
@@ -52,6 +54,8 @@ class InceptionConfig:
         require(len(widths) == 2 and min(widths) >= 1, 'widths', widths, 'must be two numbers, each at least 1')
         require(self.branches in BRANCHES, 'branches', self.branches, f'one of {", ".join(BRANCHES)}')
         require(self.dilation in (1, 2), 'dilation', self.dilation, '1 or 2')
+        for name in ('channel_max', 'stem'):
+            require(getattr(self, name) >= 1, name, getattr(self, name), 'must be at least 1')
         require(0 <= self.dropout < 1, 'dropout', self.dropout, 'must lie in [0, 1)')
         ok = self.reduce >= 1 and not any(w % self.reduce for w in widths)
         require(ok, 'reduce', self.reduce, f'must divide both widths, {widths}')
@@ -62,14 +66,12 @@ class IganGeneratorConfig(InceptionConfig):
     """The generator. Labels enter as an embedding beside z."""
 
     z_dim: int = 100  # width of the latent z
-    channel_max: int = 256  # channels at 4x4; the paper's dense layer has 4096 = 256 4 4 outputs
-    stem: int = 128  # channels of the convolutions before the modules
-    tail: int = 64  # channels of those behind them
+    tail: int = 64  # channels of the convolutions behind the modules
     up: Literal['nearest', 'bilinear'] = 'nearest'  # how the resolution doubles
 
     def __post_init__(self) -> None:
         InceptionConfig.__post_init__(self)  # by name: super() does not work in a class with slots
-        for name in ('z_dim', 'channel_max', 'stem', 'tail'):
+        for name in ('z_dim', 'tail'):
             require(getattr(self, name) >= 1, name, getattr(self, name), 'must be at least 1')
         require(self.up in ('nearest', 'bilinear'), 'up', self.up, 'one of nearest, bilinear')
 
@@ -83,16 +85,13 @@ class IganDiscriminatorConfig(InceptionConfig):
     adaptive augmentation, take norm='none'; with a penalty dropout=0 too, lest it hold for random thinned networks.
     """
 
-    channel_max: int = 256  # channels of the convolutions behind the modules, down to 4x4
-    stem: int = 64  # channels of those before the modules
+    stem: int = 64
     down: Literal['pool', 'conv'] = 'pool'  # between the modules: average pool, or convolution of stride 2
     norm: Literal['bn', 'none'] = 'bn'  # of every layer but the first and the last
     dropout: float = 0.3
 
     def __post_init__(self) -> None:
         InceptionConfig.__post_init__(self)
-        for name in ('channel_max', 'stem'):
-            require(getattr(self, name) >= 1, name, getattr(self, name), 'must be at least 1')
         require(self.down in ('pool', 'conv'), 'down', self.down, 'one of pool, conv')
         require(self.norm in ('bn', 'none'), 'norm', self.norm, 'one of bn, none')
 
@@ -143,17 +142,18 @@ class Inception(torch.nn.Module):
         narrow = width // cfg.reduce
         self.dropout = cfg.dropout
         self.out_channels = width * len(cfg.branches)
-        self.point = layer(in_channels, width, 1)
-        self.reduce3 = layer(in_channels, narrow, 1)
-        self.conv3 = layer(narrow, width, 3)
-        self.reduce5 = layer(in_channels, narrow, 1) if '5' in cfg.branches else None
-        self.conv5 = layer(narrow, width, 5, dilation=cfg.dilation) if '5' in cfg.branches else None
+        self.conv1 = layer(in_channels, width, 1)
+        self.conv3 = torch.nn.Sequential(layer(in_channels, narrow, 1), layer(narrow, width, 3))
+        self.conv5 = None
+        if '5' in cfg.branches:
+            dilated = layer(narrow, width, 5, dilation=cfg.dilation)
+            self.conv5 = torch.nn.Sequential(layer(in_channels, narrow, 1), dilated)
         self.pool = layer(in_channels, width, 1) if 'p' in cfg.branches else None
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        parts = [self.point(x), self.conv3(self.reduce3(x))]  # [N, w, H, W] each
-        if self.reduce5 is not None and self.conv5 is not None:
-            parts.append(self.conv5(self.reduce5(x)))
+        parts = [self.conv1(x), self.conv3(x)]  # [N, w, H, W] each
+        if self.conv5 is not None:
+            parts.append(self.conv5(x))
         if self.pool is not None:
             # A 1x1 convolution, with or without bias, commutes with an average: pool its w channels, not x's I.
             y = F.avg_pool2d(self.pool.conv(x), 3, stride=1, padding=1, count_include_pad=False)
