@@ -30,7 +30,6 @@ from training.networks.spectral_norm import Conv2d, Linear
 from training.registry import register_discriminator, register_generator, register_recipe
 
 PAPER = 'Hashim et al., IGAN: A New Inception-based Model, arXiv 2601.08332'
-BRANCHES = ('135p', '135', '13p', '13')
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,13 +51,12 @@ class InceptionConfig:
         ok = len(res) == 2 and 4 <= res[0] < res[1] and not any(r & (r - 1) for r in res)
         require(ok, 'module_res', res, 'must be two rising powers of two from 4 up')
         require(len(widths) == 2 and min(widths) >= 1, 'widths', widths, 'must be two numbers, each at least 1')
-        require(self.branches in BRANCHES, 'branches', self.branches, f'one of {", ".join(BRANCHES)}')
+        require(self.branches in ('135p', '135', '13p', '13'), 'branches', self.branches, 'one of 135p, 135, 13p, 13')
         require(self.dilation in (1, 2), 'dilation', self.dilation, '1 or 2')
-        for name in ('channel_max', 'stem'):
+        for name in ('reduce', 'channel_max', 'stem'):
             require(getattr(self, name) >= 1, name, getattr(self, name), 'must be at least 1')
         require(0 <= self.dropout < 1, 'dropout', self.dropout, 'must lie in [0, 1)')
-        ok = self.reduce >= 1 and not any(w % self.reduce for w in widths)
-        require(ok, 'reduce', self.reduce, f'must divide both widths, {widths}')
+        require(not any(w % self.reduce for w in widths), 'reduce', self.reduce, f'must divide both widths, {widths}')
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -107,7 +105,6 @@ class ConvNorm(torch.nn.Module):
         in_channels: int,
         out_channels: int,
         kernel_size: int,
-        *,
         slope: float,
         norm: bool = True,
         sn: bool = False,
@@ -125,7 +122,7 @@ class ConvNorm(torch.nn.Module):
 
     def finish(self, x: torch.Tensor) -> torch.Tensor:
         """What follows the convolution."""
-        x = x if self.norm is None else self.norm(x.float()).to(x.dtype)
+        x = x if self.norm is None else self.norm(x.to(self.norm.weight.dtype)).to(x.dtype)
         return F.leaky_relu_(x, self.slope)
 
 
@@ -146,8 +143,8 @@ class Inception(torch.nn.Module):
         self.conv3 = torch.nn.Sequential(layer(in_channels, narrow, 1), layer(narrow, width, 3))
         self.conv5 = None
         if '5' in cfg.branches:
-            dilated = layer(narrow, width, 5, dilation=cfg.dilation)
-            self.conv5 = torch.nn.Sequential(layer(in_channels, narrow, 1), dilated)
+            wide = layer(narrow, width, 5, dilation=cfg.dilation)
+            self.conv5 = torch.nn.Sequential(layer(in_channels, narrow, 1), wide)
         self.pool = layer(in_channels, width, 1) if 'p' in cfg.branches else None
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -184,12 +181,10 @@ class IganGenerator(torch.nn.Module):
         super().__init__()
         self.z_dim, self.c_dim = config.z_dim, spec.label_dim
         self.img_resolution, self.img_channels = spec.resolution, spec.channels
-        in_features = self.z_dim
         if self.c_dim > 0:
             self.embed = torch.nn.Linear(self.c_dim, self.z_dim, bias=False)
             torch.nn.init.normal_(self.embed.weight)
-            in_features *= 2
-        self.fc = torch.nn.Linear(in_features, config.channel_max * 4 * 4, bias=False)
+        self.fc = torch.nn.Linear(self.z_dim * (1 + (self.c_dim > 0)), config.channel_max * 4 * 4, bias=False)
         self.norm = torch.nn.BatchNorm2d(config.channel_max)
         self.trunk = Trunk(self._layers(config, _resolutions(spec, config, spec.resolution)))
 
@@ -269,8 +264,7 @@ class IganDiscriminator(torch.nn.Module):
 def _resolutions(spec: ImageSpec, cfg: InceptionConfig, largest: int) -> list[int]:
     """4, 8, ... up to `largest`; ConfigError where the images or the modules do not fit."""
     res = spec.resolution
-    ok = res >= 32 and not res & (res - 1)
-    require(ok, 'resolution', res, 'igan takes powers of two from 32 up; convert the data with dataset_tool.py')
+    require(res >= 32 and not res & (res - 1), 'resolution', res, 'a power of two from 32 up; see dataset_tool.py')
     require(cfg.module_res[1] <= largest, 'module_res', cfg.module_res, f'at most {largest} for {res}x{res} images')
     return [2**i for i in range(2, largest.bit_length())]
 
