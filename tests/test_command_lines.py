@@ -135,7 +135,7 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(tmp_path, data, capsys):
     train.main.main(['-n', f'--outdir={tmp_path / "runs"}', f'--data={data}', '--cfg=squeeze'], standalone_mode=False)
     plan = capsys.readouterr().out
     for part in ('"ratio": 8', 'Generator', 'synthesis.b16.squeeze', 'Discriminator', 'total', 'Images: 40 of 16x16',
-                 'Schedule: 25000 kimg', 'Disk: about', 'nothing was written'):  # fmt: skip
+                 'Forward of one image: G ', 'Schedule: 25000 kimg', 'Disk: about', 'nothing was written'):  # fmt: skip
         assert part in plan
     assert not (tmp_path / 'runs').exists()
 
@@ -143,7 +143,8 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(tmp_path, data, capsys):
 def test_the_list_shows_every_architecture_with_paper_size_and_options(data, capsys):
     train.main.main(['--cfg=list', '--resolution=16', f'--data={data}'], standalone_mode=False)
     listed = capsys.readouterr().out
-    for part in ('auto\n', 'paper1024\n', 'squeeze\n', 'arXiv 2407.05527', 'at 16x16: G ', 'rgb=squeeze|pre|excite'):
+    for part in ('auto\n', 'paper1024\n', 'squeeze\n', 'arXiv 2407.05527', 'at 16x16: G ', ' multiply-adds; D ',
+                 'rgb=squeeze|pre|excite'):  # fmt: skip
         assert part in listed
 
 

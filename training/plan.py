@@ -13,6 +13,7 @@ from dnnlib.config import choices_of
 from dnnlib.errors import ConfigError
 from dnnlib.log import format_bytes
 from torch_utils.images import grid_shape
+from torch_utils.macs import count_macs, format_macs
 from torch_utils.summary import count, module_table
 from training.build import build_networks
 from training.config import RunConfig, to_record
@@ -29,12 +30,18 @@ def describe_run(cfg: RunConfig, spec: ImageSpec, run_name: str) -> str:
             'Config\n' + json.dumps(to_record(cfg, spec)['config'], indent=2),
             module_table(G, 'Generator'),
             module_table(D, 'Discriminator'),
+            _describe_work(spec, G, D),
             _describe_data(cfg, spec),
             _describe_schedule(cfg),
             _describe_disk(cfg, spec, G, D),
             f'Run folder: {run_name}\nDry run: nothing was written.',
         ]
     )
+
+
+def _describe_work(spec: ImageSpec, G: torch.nn.Module, D: torch.nn.Module) -> str:
+    g_macs, d_macs = (format_macs(macs) for macs in _macs(spec, G, D))
+    return f'Forward of one image: G {g_macs} multiply-adds, D {d_macs}'
 
 
 def _describe_data(cfg: RunConfig, spec: ImageSpec) -> str:
@@ -91,12 +98,12 @@ def _describe_disk(cfg: RunConfig, spec: ImageSpec, G: torch.nn.Module, D: torch
 
 
 def list_recipes(spec: ImageSpec) -> str:
-    """Every `--cfg`, with its paper, parameters at this data set's resolution, and the options of its generator."""
+    """Every `--cfg`: its paper, parameters and multiply-adds at this data set's resolution, its generator's options."""
     RECIPES.load_all()
     entries = []
     for name in RECIPES.names():
         recipe = RECIPES.get(name)
-        lines = [name, f'  {recipe.paper}', f'  {_parameters(name, spec)}']
+        lines = [name, f'  {recipe.paper}', f'  {_size(name, spec)}']
         cfg = recipe.make(spec, 1) if spec.resolution >= recipe.min_resolution else None
         if cfg is not None:
             options = ', '.join(_options(cfg.generator))
@@ -105,13 +112,25 @@ def list_recipes(spec: ImageSpec) -> str:
     return '\n\n'.join(entries)
 
 
-def _parameters(name: str, spec: ImageSpec) -> str:
+def _size(name: str, spec: ImageSpec) -> str:
     try:
         with torch.device('meta'):
             G, D = build_networks(RECIPES.get(name).make(spec, 1), spec)
     except ConfigError as error:
         return str(error)
-    return f'at {spec.resolution}x{spec.resolution}: G {count(G)[0]:,} parameters, D {count(D)[0]:,}'
+    g_macs, d_macs = (format_macs(macs) for macs in _macs(spec, G, D))
+    return (
+        f'at {spec.resolution}x{spec.resolution}: G {count(G)[0]:,} parameters, {g_macs} multiply-adds; '
+        f'D {count(D)[0]:,}, {d_macs}'
+    )
+
+
+def _macs(spec: ImageSpec, G: Any, D: torch.nn.Module) -> tuple[int, int]:
+    """Multiply-adds of G's and D's forward of one image."""
+    with torch.device('meta'):
+        z, c = torch.empty([1, G.z_dim]), torch.empty([1, spec.label_dim])
+        img = torch.empty([1, spec.channels, spec.resolution, spec.resolution])
+    return count_macs(G, z, c), count_macs(D, img, c)
 
 
 def _options(generator: Any) -> list[str]:

@@ -1,0 +1,299 @@
+"""IGAN: Inception modules with a dilated branch in both networks of a convolutional GAN.
+
+Hashim et al., arXiv 2601.08332, read through a summary of it: no widths, counts, learning rates or code are published,
+so every number that is not cited is this project's choice, and the plan is a reading. It is: z -> 4x4 by a dense
+layer, convolutions up to the first module, a module each at 16x16 and 32x32, convolutions up to the image;
+discriminator mirrored. The modules' places follow from "two resolutions" and "up-sampling between modules" (8x8 and
+16x16 would too), their width from the summary's one example: at 16x16, four branches of 64 from 128 channels.
+
+Batch normalisation behind a spectrally normalised convolution undoes the scale that the latter sets: the paper's own
+combination, kept. There `sn` acts through BN's eps alone; where no BN follows (D's first and last layer, and all of D
+with norm='none') it bounds the layer.
+
+Letters: N batch, I and O input and output channels, H and W height and width, w width of a branch.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+
+from training.config import EmaConfig, LossConfig, OptimizerConfig, PathLengthConfig, R1Config, RunConfig, require
+from training.interface import ImageSpec
+from training.networks.layers import LowerableBlock
+from training.networks.spectral_norm import Conv2d, Linear
+from training.registry import register_discriminator, register_generator, register_recipe
+
+PAPER = 'Hashim et al., IGAN: A New Inception-based Model, arXiv 2601.08332'
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class InceptionConfig:
+    """What can be chosen about the two modules of a network, and about the layers around them."""
+
+    module_res: tuple[int, ...] = (16, 32)  # resolutions of the modules, the lower first
+    widths: tuple[int, ...] = (64, 32)  # w of these modules
+    branches: Literal['135p', '135', '13p', '13'] = '135p'  # 1x1, 3x3, 5x5, and the average pool
+    dilation: Literal[2, 1] = 2  # of the 5x5 convolution, which then spans 9 or 5 pixels
+    reduce: int = 1  # how many times narrower than w the 1x1 convolutions before the 3x3 and the 5x5 are
+    channel_max: int = 256  # channels at 4x4 (the paper: 4096 = 256 4 4 features), in D behind the modules already
+    stem: int = 128  # channels of the convolutions before the modules
+    sn: bool = True  # spectral norm: in D of every layer; in G ("select layers") of the convolutions outside modules
+    dropout: float = 0.0  # behind each module. The abstract has it in both networks, the layers' tables in D alone
+
+    def __post_init__(self) -> None:
+        res, widths = self.module_res, self.widths
+        ok = len(res) == 2 and 4 <= res[0] < res[1] and not any(r & (r - 1) for r in res)
+        require(ok, 'module_res', res, 'must be two rising powers of two from 4 up')
+        require(len(widths) == 2 and min(widths) >= 1, 'widths', widths, 'must be two numbers, each at least 1')
+        require(self.branches in ('135p', '135', '13p', '13'), 'branches', self.branches, 'one of 135p, 135, 13p, 13')
+        require(self.dilation in (1, 2), 'dilation', self.dilation, '1 or 2')
+        for name in ('reduce', 'channel_max', 'stem'):
+            require(getattr(self, name) >= 1, name, getattr(self, name), 'must be at least 1')
+        require(0 <= self.dropout < 1, 'dropout', self.dropout, 'must lie in [0, 1)')
+        require(not any(w % self.reduce for w in widths), 'reduce', self.reduce, f'must divide both widths, {widths}')
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class IganGeneratorConfig(InceptionConfig):
+    """The generator. Labels enter as an embedding beside z."""
+
+    z_dim: int = 100  # width of the latent z
+    tail: int = 64  # channels of the convolutions behind the modules
+    up: Literal['nearest', 'bilinear'] = 'nearest'  # how the resolution doubles
+
+    def __post_init__(self) -> None:
+        InceptionConfig.__post_init__(self)  # by name: super() does not work in a class with slots
+        for name in ('z_dim', 'tail'):
+            require(getattr(self, name) >= 1, name, getattr(self, name), 'must be at least 1')
+        require(self.up in ('nearest', 'bilinear'), 'up', self.up, 'one of nearest, bilinear')
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class IganDiscriminatorConfig(InceptionConfig):
+    """The discriminator. Labels enter as a projection of the map at 4x4.
+
+    With norm='bn' a logit depends on the other images of its micro-batch, so the gradient penalties (r1, r2, gp),
+    which mean the gradient of a logit by its own image, mix samples; the recipe has none. With one of them, or with
+    adaptive augmentation, take norm='none'; with a penalty dropout=0 too, lest it hold for random thinned networks.
+    """
+
+    stem: int = 64
+    down: Literal['pool', 'conv'] = 'pool'  # between the modules: average pool, or convolution of stride 2
+    norm: Literal['bn', 'none'] = 'bn'  # of every layer but the first and the last
+    dropout: float = 0.3
+
+    def __post_init__(self) -> None:
+        InceptionConfig.__post_init__(self)
+        require(self.down in ('pool', 'conv'), 'down', self.down, 'one of pool, conv')
+        require(self.norm in ('bn', 'none'), 'norm', self.norm, 'one of bn, none')
+
+
+class ConvNorm(torch.nn.Module):
+    """act(norm(conv(x))), [N, I, H, W] -> [N, O, H / stride, W / stride], odd kernel, 'same' padding.
+
+    norm: batch normalisation, in float32, instead of the bias, which it would cancel. slope: of the leaky ReLU.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        slope: float,
+        norm: bool = True,
+        sn: bool = False,
+        stride: int = 1,
+        dilation: int = 1,
+    ) -> None:
+        super().__init__()
+        conv = partial(Conv2d, stride=stride, padding=dilation * (kernel_size // 2), dilation=dilation)
+        self.conv = conv(in_channels, out_channels, kernel_size, bias=not norm, sn=sn)
+        self.norm = torch.nn.BatchNorm2d(out_channels) if norm else None
+        self.slope = slope
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.finish(self.conv(x))
+
+    def finish(self, x: torch.Tensor) -> torch.Tensor:
+        """What follows the convolution."""
+        x = x if self.norm is None else self.norm(x.to(self.norm.weight.dtype)).to(x.dtype)
+        return F.leaky_relu_(x, self.slope)
+
+
+class Inception(torch.nn.Module):
+    """Branches 1x1 | 1x1, 3x3 | 1x1, 5x5 dilated | average pool, 1x1, joined: [N, I, H, W] -> [N, O, H, W].
+
+    O is w times the number of branches. Every convolution is a `layer`. The average is over 3x3 pixels, fewer at the
+    border (Keras's 'same'). Dropout draws from torch's global generator, in training mode alone.
+    """
+
+    def __init__(self, cfg: InceptionConfig, in_channels: int, resolution: int, layer: partial[ConvNorm]) -> None:
+        super().__init__()
+        width = cfg.widths[cfg.module_res.index(resolution)]
+        narrow = width // cfg.reduce
+        self.dropout = cfg.dropout
+        self.out_channels = width * len(cfg.branches)
+        self.conv1 = layer(in_channels, width, 1)
+        self.conv3 = torch.nn.Sequential(layer(in_channels, narrow, 1), layer(narrow, width, 3))
+        self.conv5 = None
+        if '5' in cfg.branches:
+            wide = layer(narrow, width, 5, dilation=cfg.dilation)
+            self.conv5 = torch.nn.Sequential(layer(in_channels, narrow, 1), wide)
+        self.pool = layer(in_channels, width, 1) if 'p' in cfg.branches else None
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        parts = [self.conv1(x), self.conv3(x)]  # [N, w, H, W] each
+        if self.conv5 is not None:
+            parts.append(self.conv5(x))
+        if self.pool is not None:
+            # A 1x1 convolution, with or without bias, commutes with an average: pool its w channels, not x's I.
+            y = F.avg_pool2d(self.pool.conv(x), 3, stride=1, padding=1, count_include_pad=False)
+            parts.append(self.pool.finish(y))
+        return F.dropout(torch.cat(parts, dim=1), self.dropout, self.training)
+
+
+class Trunk(LowerableBlock):
+    """Named layers in a row, all of them in the block's precision: [N, I, H, W] -> [N, O, H', W'] float32."""
+
+    def __init__(self, layers: dict[str, torch.nn.Module]) -> None:
+        super().__init__(lowered=True)
+        self.layers = torch.nn.Sequential(OrderedDict(layers))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.layers(self.lower(x)).float()
+
+
+@register_generator('igan', config=IganGeneratorConfig)
+class IganGenerator(torch.nn.Module):
+    """z [N, z_dim] and label [N, c_dim] -> image [N, C, H, W] float32 in [-1, 1].
+
+    Labels: an embedding of z's width and scale, concatenated with z. The one-hot vector itself would do too, but with a
+    hundredth of z's share in the features at the start.
+    """
+
+    def __init__(self, config: IganGeneratorConfig, spec: ImageSpec) -> None:
+        super().__init__()
+        self.z_dim, self.c_dim = config.z_dim, spec.label_dim
+        self.img_resolution, self.img_channels = spec.resolution, spec.channels
+        if self.c_dim > 0:
+            self.embed = torch.nn.Linear(self.c_dim, self.z_dim, bias=False)
+            torch.nn.init.normal_(self.embed.weight)
+        self.fc = torch.nn.Linear(self.z_dim * (1 + (self.c_dim > 0)), config.channel_max * 4 * 4, bias=False)
+        self.norm = torch.nn.BatchNorm2d(config.channel_max)
+        self.trunk = Trunk(self._layers(config, _resolutions(spec, config, spec.resolution)))
+
+    def _layers(self, cfg: IganGeneratorConfig, resolutions: list[int]) -> dict[str, torch.nn.Module]:
+        """From 4x4 to the image, named by the resolution that they end at."""
+        first, last = cfg.module_res
+        layer = partial(ConvNorm, slope=0)
+        layers: dict[str, torch.nn.Module] = {}
+        channels = cfg.channel_max
+        for res in resolutions:
+            if res > 4:
+                layers[f'up{res}'] = torch.nn.Upsample(scale_factor=2, mode=cfg.up)
+            if res > 4 and not first < res <= last:  # between the modules there are no convolutions
+                out_channels = cfg.stem if res <= first else cfg.tail
+                layers[f'conv{res}'] = layer(channels, out_channels, 3, sn=cfg.sn)
+                channels = out_channels
+            if res in cfg.module_res:
+                layers[f'inception{res}'] = module = Inception(cfg, channels, res, layer)
+                channels = module.out_channels
+        layers['out'] = Conv2d(channels, self.img_channels, 3, padding=1)
+        return layers
+
+    def forward(
+        self, z: torch.Tensor, c: torch.Tensor | None, *, truncation_psi: float = 1, noise_mode: str = 'random'
+    ) -> torch.Tensor:
+        """truncation_psi scales z. There is no noise: every known noise_mode means the same; others ValueError."""
+        if noise_mode not in ('random', 'const', 'none'):
+            raise ValueError(f"noise_mode '{noise_mode}': must be random, const or none")
+        z = z * truncation_psi
+        if self.c_dim > 0:
+            z = torch.cat([z, self.embed(c)], dim=1)  # [N, 2 z_dim]
+        x = self.fc(z).reshape(z.shape[0], -1, 4, 4)
+        return self.trunk(F.relu(self.norm(x))).tanh()  # [N, C, H, W]
+
+
+@register_discriminator('igan', config=IganDiscriminatorConfig)
+class IganDiscriminator(torch.nn.Module):
+    """Image [N, C, H, W] and label [N, c_dim] -> logits [N, 1] float32; the paper's output is their sigmoid."""
+
+    def __init__(self, config: IganDiscriminatorConfig, spec: ImageSpec) -> None:
+        super().__init__()
+        self.c_dim, self.img_resolution, self.img_channels = spec.label_dim, spec.resolution, spec.channels
+        layers, channels = self._layers(config, _resolutions(spec, config, spec.resolution // 2))
+        self.trunk = Trunk(layers)
+        self.fc = Linear(channels * 4 * 4, 1, sn=config.sn)
+        if self.c_dim > 0:
+            self.project = Linear(self.c_dim, channels, bias=False, sn=config.sn)
+
+    def _layers(self, cfg: IganDiscriminatorConfig, resolutions: list[int]) -> tuple[dict[str, torch.nn.Module], int]:
+        """From the image to 4x4, named by the resolution that they end at, and the channels there."""
+        first, last = cfg.module_res
+        layer = partial(ConvNorm, slope=0.2, sn=cfg.sn)
+        layers: dict[str, torch.nn.Module] = {}
+        channels, norm = self.img_channels, False
+        for res in reversed(resolutions):
+            between = first <= res < last
+            if between and cfg.down == 'pool':
+                layers[f'pool{res}'] = torch.nn.AvgPool2d(2)
+            else:
+                out_channels = channels if between else cfg.stem if res >= last else cfg.channel_max
+                layers[f'conv{res}'] = layer(channels, out_channels, 3, stride=2, norm=norm)
+                channels = out_channels
+            norm = cfg.norm == 'bn'
+            if res in cfg.module_res:
+                layers[f'inception{res}'] = module = Inception(cfg, channels, res, partial(layer, norm=norm))
+                channels = module.out_channels
+        return layers, channels
+
+    def forward(self, img: torch.Tensor, c: torch.Tensor | None) -> torch.Tensor:
+        x = self.trunk(img)  # [N, O, 4, 4]
+        logits = self.fc(x.flatten(1))  # [N, 1]
+        if self.c_dim > 0:  # projection (Miyato and Koyama 2018, Eq. 3): phi sums over pixels, psi is the dense layer
+            logits = logits + (self.project(c) * x.sum(dim=[2, 3])).sum(dim=1, keepdim=True)
+        return logits
+
+
+def _resolutions(spec: ImageSpec, cfg: InceptionConfig, largest: int) -> list[int]:
+    """4, 8, ... up to `largest`; ConfigError where the images or the modules do not fit."""
+    res = spec.resolution
+    require(res >= 32 and not res & (res - 1), 'resolution', res, 'a power of two from 32 up; see dataset_tool.py')
+    require(cfg.module_res[1] <= largest, 'module_res', cfg.module_res, f'at most {largest} for {res}x{res} images')
+    return [2**i for i in range(2, largest.bit_length())]
+
+
+@register_recipe('igan', paper=PAPER, min_resolution=32)
+def igan(facts: ImageSpec, num_gpus: int) -> RunConfig:
+    """The plan at 64x64, the paper's size; the modules stay at 16x16 and 32x32 (8x8 and 16x16 for 32x32 images).
+
+    Larger images add one convolution a doubling to either end. Learning rate, betas, batch and length (some 500 epochs
+    of CUB-200) are this project's choice. Beyond 256x256 a process takes as many images at a time as have the pixels
+    of 64 at that size, at least 4, and only these share their batch statistics.
+    """
+    res = facts.resolution
+    module_res = (8, 16) if res == 32 else (16, 32)
+    adam = OptimizerConfig(lr=2e-4, beta1=0.5, beta2=0.999)
+    return RunConfig(
+        cfg='igan',
+        generator=IganGeneratorConfig(module_res=module_res),
+        discriminator=IganDiscriminatorConfig(module_res=module_res),
+        # The sigmoid and the cross-entropy in one: at a logit of 17 or more their product in float32 has no gradient.
+        loss=LossConfig(kind='cross_entropy'),
+        r1=R1Config(gamma=0, interval=None),
+        pl=PathLengthConfig(weight=0, interval=None),
+        style_mixing_prob=0.0,
+        g_opt=adam,
+        d_opt=adam,
+        ema=EmaConfig(kimg=0),
+        gpus=num_gpus,
+        batch=64,
+        batch_gpu=min(max(64 * 256**2 // res**2, 4), 64 // num_gpus),
+        kimg=6000,
+    )
