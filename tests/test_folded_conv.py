@@ -77,10 +77,17 @@ def test_a_low_precision_weight_is_folded_in_float32() -> None:
     assert float(folded_conv._folded(weight.to(torch.bfloat16))[0, 0, 1, 0]) == 1 + 2**-9
 
 
-@pytest.mark.parametrize('faster', [False, True])
-def test_without_a_choice_the_rule_of_the_device_decides(monkeypatch: pytest.MonkeyPatch, faster: bool) -> None:
-    monkeypatch.setitem(folded_conv.FOLDS, 'cpu', {'up': faster, 'down': faster})
-    x, weight = rand(2, 3, 4, 4, seed=0).float(), rand(5, 3, 3, 3, seed=1).float()
-    for conv in (up_conv2d, down_conv2d):
+def test_without_a_choice_the_rule_of_the_device_decides(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(folded_conv.FOLD_FROM, 'cpu', {'up': 16, 'down': 36})
+    weight = rand(5, 3, 3, 3, seed=1).float()
+    for conv, size, faster in ((up_conv2d, 2, False), (up_conv2d, 4, True), (down_conv2d, 4, False),
+                               (down_conv2d, 6, True)):  # fmt: skip
+        x = rand(2, 3, size, size, seed=0).float()
         assert torch.equal(conv(x, weight), conv(x, weight, fold=faster))
         assert not torch.equal(conv(x, weight), conv(x, weight, fold=not faster))
+
+
+def test_a_device_that_was_not_measured_takes_the_plain_form() -> None:
+    for op in ('up', 'down'):
+        assert folded_conv.folds(op, torch.empty(1, 1, 64, 64))
+        assert not folded_conv.folds(op, torch.empty(1, 1, 64, 64, device='meta'))
