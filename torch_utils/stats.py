@@ -19,7 +19,7 @@ class Collector:
     def report(self, name: str, values: torch.Tensor | float) -> None:
         """Adds every element of `values` (any shape, detached here) to the statistics of `name`."""
         x = torch.as_tensor(values).detach().flatten().double()
-        moments = torch.stack([x.new_tensor(float(x.numel())), x.sum(), x.square().sum()])
+        moments = torch.stack([x.new_full([], x.numel()), x.sum(), x.square().sum()])
         self._moments[name] = self._moments[name] + moments if name in self._moments else moments
 
     def summary(self) -> dict[str, dict[str, float]]:

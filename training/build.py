@@ -10,9 +10,10 @@ import torch
 from dnnlib.errors import ConfigError
 from torch_utils.seeding import seed_torch
 from training import registry
-from training.config import OptimizerConfig, RunConfig
+from training.config import RunConfig
 from training.interface import ImageSpec, StyleGenerator
 from training.networks.layers import set_precision
+from training.optimizers import make_optimizer
 from training.state import TrainState
 
 DTYPES = {'fp32': torch.float32, 'bf16': torch.bfloat16, 'fp16': torch.float16}
@@ -41,21 +42,10 @@ def build(cfg: RunConfig, spec: ImageSpec, device: torch.device) -> TrainState:
         G=G,
         D=D,
         G_ema=copy.deepcopy(G).eval(),
-        opt_G=make_adam(G, cfg.g_opt, cfg.pl.interval),
-        opt_D=make_adam(D, cfg.d_opt, cfg.r1.interval),
+        opt_G=make_optimizer(G, cfg.g_opt, cfg.pl.interval),
+        opt_D=make_optimizer(D, cfg.d_opt, cfg.r1.interval),
         pl_mean=torch.zeros([], device=device),
     )
-
-
-def make_adam(net: torch.nn.Module, cfg: OptimizerConfig, reg_interval: int | None) -> torch.optim.Adam:
-    """Adam with the correction for lazy regularisation (StyleGAN2, appendix B).
-
-    With a regulariser every k steps the optimiser takes k + 1 steps where it took k: c = k / (k + 1) makes
-    lr' = c lr, beta' = beta^c.
-    """
-    c = 1.0 if reg_interval is None else reg_interval / (reg_interval + 1)
-    betas = (float(cfg.beta1**c), float(cfg.beta2**c))
-    return torch.optim.Adam(net.parameters(), lr=cfg.lr * c, betas=betas, eps=cfg.eps, fused=True)
 
 
 def resolve_precision(wanted: str, device: torch.device) -> str:

@@ -55,7 +55,7 @@ class R1Config:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class R2Config:
-    """R1's penalty on generated images (Mescheder et al. 2018, Eq. 10), in R1's phase. gamma: weight; 0 turns it off."""
+    """R1's penalty on generated images (Mescheder et al. 2018, Eq. 10), in R1's phase. gamma: weight, 0 for off."""
 
     gamma: float = 0.0
 
@@ -182,6 +182,12 @@ class RunConfig:
             'batch',
             self.batch,
             f'--batch must be a multiple of --gpus times --batch-gpu = {self.gpus} x {self.batch_gpu}',
+        )
+        require(
+            self.g_batch_mult == 1 or self.loss.kind != 'relativistic',
+            'g_batch_mult',
+            self.g_batch_mult,
+            'the relativistic loss pairs generated images with as many real ones; --set g_batch_mult=1',
         )
         group = getattr(self.discriminator, 'mbstd_group', 1)
         group = min(group, self.batch_gpu)

@@ -153,6 +153,7 @@ class Loop:
     def _snapshot(self, first: bool) -> None:
         """Everything that a snapshot is. The first one, before anything has been learnt, is not measured."""
         nimg = self.state.nimg
+        self.step.recalibrate()
         if not first:
             self._save_sheet(self.folder.sheet(nimg))
         self._guarded(

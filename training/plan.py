@@ -55,9 +55,23 @@ def _describe_schedule(cfg: RunConfig) -> str:
         f'({cfg.gpus} process(es) x {cfg.num_micro} micro-batch(es) x {cfg.batch_gpu})\n'
         f'  a tick every {cfg.tick:g} kimg, a snapshot every {cfg.tick * cfg.snap:g} kimg ({snapshots} in all), '
         f'metrics {", ".join(cfg.metrics) or "none"}\n'
-        f'  R1 every {cfg.r1.interval} steps (gamma {cfg.r1.gamma:g}), path length every {cfg.pl.interval} steps '
-        f'(weight {cfg.pl.weight:g}), precision {cfg.precision}'
+        f'  loss {cfg.loss.kind}, {cfg.n_critic} steps of D for one of G, precision {cfg.precision}; {_penalties(cfg)}'
     )
+
+
+def _penalties(cfg: RunConfig) -> str:
+    """The regularisers that are on, each with its weight and interval."""
+
+    def every(interval: int | None) -> str:
+        return 'in every step' if interval is None else f'every {interval} steps'
+
+    parts = [
+        f'R1 {every(cfg.r1.interval)} (gamma {cfg.r1.gamma:g})' * (cfg.r1.gamma > 0),
+        f'R2 {every(cfg.r1.interval)} (gamma {cfg.r2.gamma:g})' * (cfg.r2.gamma > 0),
+        f'gradient penalty in every step (weight {cfg.gp.weight:g})' * (cfg.gp.weight > 0),
+        f'path length {every(cfg.pl.interval)} of G (weight {cfg.pl.weight:g})' * (cfg.pl.weight > 0),
+    ]
+    return ', '.join(filter(None, parts)) or 'no regulariser'
 
 
 def _describe_disk(cfg: RunConfig, spec: ImageSpec, G: torch.nn.Module, D: torch.nn.Module) -> str:

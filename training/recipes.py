@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from training.config import OptimizerConfig, EmaConfig, PathLengthConfig, R1Config, RunConfig
+from training.config import EmaConfig, OptimizerConfig, PathLengthConfig, R1Config, RunConfig
 from training.interface import ImageSpec
 from training.networks.config import StyleGAN2DiscriminatorConfig, StyleGAN2GeneratorConfig
 from training.networks.discriminator import StyleGAN2Discriminator  # noqa: F401 (registers itself)

@@ -7,17 +7,39 @@ from __future__ import annotations
 
 import torch
 
+SLOPE_EPS = 1e-12  # under the root: a gradient of exactly zero has no direction to grow in, and must not give a NaN
+
 
 def r1_penalty(
     img: torch.Tensor,  # [N, C, H, W], requires grad
     logits: torch.Tensor,  # [N, 1] = D(img)
 ) -> torch.Tensor:
-    """Squared norm of D's gradient at each real image, [N] (Mescheder et al. 2018, Eq. 9, without gamma / 2).
+    """Squared norm of D's gradient at each image, [N] (Mescheder et al. 2018, Eq. 9 and 10, without gamma / 2).
+
+    At real images it is R1, at generated ones R2. The result carries a graph: D's second derivatives.
+    """
+    (gradient,) = torch.autograd.grad(logits.sum(), img, create_graph=True)  # [N, C, H, W]
+    return gradient.square().sum(dim=(1, 2, 3))  # [N]
+
+
+def interpolate(
+    real: torch.Tensor,  # [N, C, H, W]
+    fake: torch.Tensor,  # [N, C, H, W]
+    share: torch.Tensor,  # [N, 1, 1, 1], uniform in [0, 1)
+) -> torch.Tensor:
+    """Points between pairs of real and generated images (Gulrajani et al. 2017, algorithm 1), [N, C, H, W]."""
+    return fake.lerp(real, share).detach().requires_grad_(True)
+
+
+def slope_penalty(
+    img: torch.Tensor,  # [N, C, H, W], requires grad
+    logits: torch.Tensor,  # [N, 1] = D(img)
+) -> torch.Tensor:
+    """How far the norm of D's gradient is from 1 at each image, squared, [N] (Gulrajani et al. 2017, Eq. 3).
 
     The result carries a graph: D's second derivatives.
     """
-    (gradient,) = torch.autograd.grad(logits.sum(), img, create_graph=True)  # [N, C, H, W]
-    return gradient.float().square().sum(dim=(1, 2, 3))  # [N]
+    return ((r1_penalty(img, logits) + SLOPE_EPS).sqrt() - 1).square()  # [N]
 
 
 def path_lengths(

@@ -26,8 +26,8 @@ class TrainState:
     G: Any  # torch.nn.Module with the contract of interface.Generator
     D: Any  # torch.nn.Module with the contract of interface.Discriminator
     G_ema: Any  # as G
-    opt_G: torch.optim.Adam
-    opt_D: torch.optim.Adam
+    opt_G: torch.optim.Optimizer
+    opt_D: torch.optim.Optimizer
     pl_mean: torch.Tensor  # [], running mean of the path lengths
     nimg: int = 0  # real images shown
     step: int = 0  # iterations done; the lazy intervals count these
@@ -74,7 +74,7 @@ class TrainState:
 
 
 def _optimizer_tensors(name: str, optimizer: torch.optim.Optimizer, net: torch.nn.Module) -> Tensors:
-    """Adam's moments by parameter name. A parameter that has had no gradient yet has none."""
+    """The optimiser's tensors by parameter name. A parameter that has had no gradient yet may have none."""
     names = {id(p): key for key, p in net.named_parameters()}
     return {
         f'{name}.{slot}.{names[id(p)]}': value for p, slots in optimizer.state.items() for slot, value in slots.items()
@@ -87,7 +87,7 @@ def _load_optimizer(optimizer: torch.optim.Optimizer, net: torch.nn.Module, tens
     for key, value in tensors.items():
         slot, _, name = key.partition('.')
         param = params[name]
-        optimizer.state[param][slot] = value.to(param.device)  # Adam is fused: its step counts live there too
+        optimizer.state[param][slot] = value.to(param.device)  # fused Adam has its step counts there too
 
 
 def _strip(tensors: Tensors, prefix: str) -> Tensors:

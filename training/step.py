@@ -1,7 +1,7 @@
-"""One training step: the four phases of StyleGAN2 (Gmain, Greg, Dmain, Dreg), then the moving average.
+"""One training step: the phases that are due of Gmain, Greg, Dmain and Dreg, then the moving average.
 
-A phase trains one network. It runs over the micro-batches of the step, averages their gradients, and lets Adam step.
-Every random draw in it is a function of (seed, phase, nimg, micro-batch).
+A phase trains one network. It runs over the micro-batches of the step, averages their gradients, and lets the optimiser
+step. Every random draw in it is a function of (seed, phase, nimg, micro-batch).
 
 Letters: N images in a micro-batch, B in the step, C channels, H and W image size, L number of ws.
 """
@@ -20,8 +20,10 @@ from training.config import RunConfig
 from training.dataset import ImageDataset
 from training.ema import ema_beta, update_ema
 from training.interface import StyleGenerator
-from training.losses import LOSSES
-from training.regularizers import path_length_penalty, path_lengths, r1_penalty
+from training.losses import LOSSES, Paired, Separable
+from training.optimizers import GradientBuffer, lr_scale, step_if_finite
+from training.recalibrate import BATCHES, batch_norms, recalibrate
+from training.regularizers import interpolate, path_length_penalty, path_lengths, r1_penalty, slope_penalty
 from training.state import TrainState
 
 
@@ -40,12 +42,13 @@ Term = Callable[[Micro], Iterator[torch.Tensor]]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Phase:
-    """What one optimiser step minimises. interval: it runs every so many steps, its gradients times as large."""
+    """What one optimiser step minimises. interval: it runs every so many steps. gain: factor on its gradients."""
 
     name: str
     net: str  # 'G' or 'D'
     terms: tuple[Term, ...]
-    interval: int = 1
+    interval: int
+    gain: int = 1
 
 
 class TrainStep:
@@ -59,6 +62,7 @@ class TrainStep:
         self.loss = LOSSES[cfg.loss.kind]()
         self.has_w_space = isinstance(state.G, StyleGenerator)
         self.phases = self._make_phases()
+        self.buffers = {'G': GradientBuffer(state.G), 'D': GradientBuffer(state.D)}
         self.timer = PhaseTimer(device)
 
     def __call__(
@@ -73,18 +77,22 @@ class TrainStep:
             if state.step % phase.interval == 0:
                 with self.timer(phase.name):
                     self.run_phase(phase, micros)
-        with self.timer('ema'):
-            beta = ema_beta(cfg.batch, cfg.ema.kimg, cfg.ema.rampup, state.nimg)
-            update_ema(state.G_ema, state.G, beta)
+        if state.step % cfg.n_critic == 0:
+            with self.timer('ema'):
+                beta = ema_beta(cfg.batch * cfg.n_critic, cfg.ema.kimg, cfg.ema.rampup, state.nimg)
+                update_ema(state.G_ema, state.G, beta)
         state.nimg += cfg.batch
         state.step += 1
 
     def _make_phases(self) -> list[Phase]:
         """G before D, main before regularisation; a regulariser without an interval joins the main phase."""
         cfg = self.cfg
+        paired = isinstance(self.loss, Paired)
+        g_reg = self._g_path_length if cfg.pl.weight > 0 else None
+        d_reg = self._d_gradients if cfg.r1.gamma > 0 or cfg.r2.gamma > 0 else None
         return [
-            *_phases_of('G', self._g_main, self._g_path_length, cfg.pl.weight > 0, cfg.pl.interval),
-            *_phases_of('D', self._d_main, self._d_r1, cfg.r1.gamma > 0, cfg.r1.interval),
+            *_phases_of('G', self._g_pairs if paired else self._g_main, g_reg, cfg.pl.interval, every=cfg.n_critic),
+            *_phases_of('D', self._d_pairs if paired else self._d_main, d_reg, cfg.r1.interval, every=1),
         ]
 
     def split(self, img: torch.Tensor, c: torch.Tensor) -> list[Micro]:
@@ -103,31 +111,34 @@ class TrainStep:
             seed_torch(self.cfg.seed, phase.name, self.state.nimg, micro.index)
             for term in phase.terms:
                 for loss in term(micro):
-                    (loss * (phase.interval / len(micros))).backward()
+                    (loss * (phase.gain / len(micros))).backward()
         net.requires_grad_(False)
-        self._optimize(optimizer)
+        grads = self.buffers[phase.net].gather()
+        skipped = step_if_finite(optimizer, grads, lr_scale(self.cfg, self.state.nimg))
+        self.state.stats.report('Health/skipped_steps', skipped)
 
-    def _optimize(self, optimizer: torch.optim.Optimizer) -> None:
-        """Steps unless a gradient is not finite: then the step is skipped, counted and reported, never masked."""
-        grads = [p.grad for group in optimizer.param_groups for p in group['params'] if p.grad is not None]
-        finite = bool(torch.stack(torch._foreach_norm(grads)).isfinite().all())
-        self.state.stats.report('Health/skipped_steps', float(not finite))
-        if finite:
-            optimizer.step()
+    def recalibrate(self) -> None:
+        """Measures the batch-norm statistics of G_ema, where it is an average and has any, before it is shown."""
+        state, cfg = self.state, self.cfg
+        if cfg.ema.kimg == 0 or not batch_norms(state.G_ema):
+            return
+        seed_torch(cfg.seed, 'recalibration', state.nimg)
+        recalibrate(state.G_ema, (self._latents(k, 'recalibration', cfg.batch_gpu) for k in range(BATCHES)))
 
     # ---- latents
 
-    def _labels(self, micro: Micro, n: int, purpose: str) -> torch.Tensor:
+    def _labels(self, index: int, n: int, purpose: str) -> torch.Tensor:
         """Labels for n generated images, drawn from the data set's own."""
         if self.dataset.spec.label_dim == 0:
             return torch.zeros([n, 0], device=self.device)
-        draw = numpy_generator(self.cfg.seed, f'labels {purpose}', self.state.nimg, micro.index)
+        draw = numpy_generator(self.cfg.seed, f'labels {purpose}', self.state.nimg, index)
         labels = self.dataset.labels(draw.integers(len(self.dataset), size=n))
-        return torch.from_numpy(labels).to(self.device)  # [n, label_dim]
+        return torch.from_numpy(labels).to(self.device, non_blocking=True)  # [n, label_dim]
 
-    def _latents(self, micro: Micro, purpose: str, n: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def _latents(self, index: int, purpose: str, n: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """z [n, z_dim] and labels [n, label_dim] of micro-batch `index`."""
         z = torch.randn([n, self.state.G.z_dim], device=self.device)
-        return z, self._labels(micro, n, purpose)
+        return z, self._labels(index, n, purpose)
 
     def _ws(self, z: torch.Tensor, c: torch.Tensor, update_w_avg: bool) -> torch.Tensor:
         """Maps latents, with style mixing (Karras et al. 2019, section 3.1): one crossover for the whole batch."""
@@ -148,16 +159,30 @@ class TrainStep:
 
     # ---- terms
 
+    def _fake_logits_of_G(self, micro: Micro, n: int) -> torch.Tensor:
+        """D's logits [n, 1] of n generated images, with G's graph."""
+        z, c = self._latents(micro.index, 'Gmain', n)
+        return self.state.D(self._generate(z, c, update_w_avg=True), c)
+
     def _g_main(self, micro: Micro) -> Iterator[torch.Tensor]:
-        z, c = self._latents(micro, 'Gmain', len(micro.img))
-        logits = self.state.D(self._generate(z, c, update_w_avg=True), c)  # [N, 1]
+        assert isinstance(self.loss, Separable)
+        logits = self._fake_logits_of_G(micro, len(micro.img) * self.cfg.g_batch_mult)  # [N, 1]
         loss = self.loss.generator(logits)  # [N, 1]
+        self.state.stats.report('Loss/G/loss', loss)
+        yield loss.mean()
+
+    def _g_pairs(self, micro: Micro) -> Iterator[torch.Tensor]:
+        assert isinstance(self.loss, Paired)
+        fake_logits = self._fake_logits_of_G(micro, len(micro.img))  # [N, 1]
+        with torch.no_grad():
+            real_logits = self.state.D(micro.img, micro.c)  # [N, 1]
+        loss = self.loss.generator_pairs(fake_logits, real_logits)  # [N, 1]
         self.state.stats.report('Loss/G/loss', loss)
         yield loss.mean()
 
     def _g_path_length(self, micro: Micro) -> Iterator[torch.Tensor]:
         state, cfg = self.state, self.cfg.pl
-        z, c = self._latents(micro, 'Greg', max(len(micro.img) // cfg.batch_shrink, 1))
+        z, c = self._latents(micro.index, 'Greg', max(len(micro.img) // cfg.batch_shrink, 1))
         ws = self._ws(z, c, update_w_avg=False)  # [N, L, w_dim]
         img = state.G.synthesis(ws)  # [N, C, H, W]
         lengths = path_lengths(img, ws, torch.randn_like(img))  # [N]
@@ -166,37 +191,77 @@ class TrainStep:
         state.stats.report('Loss/G/reg', penalty * cfg.weight)
         yield (penalty * cfg.weight).mean()
 
-    def _d_main(self, micro: Micro) -> Iterator[torch.Tensor]:
-        D, stats = self.state.D, self.state.stats
-        z, c = self._latents(micro, 'Dmain', len(micro.img))
+    def _fakes(self, micro: Micro, purpose: str) -> tuple[torch.Tensor, torch.Tensor]:
+        """As many generated images as real ones, without G's graph, and their labels."""
+        z, c = self._latents(micro.index, purpose, len(micro.img))
         with torch.no_grad():
-            fake = self._generate(z, c)  # [N, C, H, W]
+            return self._generate(z, c), c  # [N, C, H, W], [N, label_dim]
+
+    def _d_main(self, micro: Micro) -> Iterator[torch.Tensor]:
+        assert isinstance(self.loss, Separable)
+        D = self.state.D
+        fake, c = self._fakes(micro, 'Dmain')
         fake_logits = D(fake, c)  # [N, 1]
         fake_loss = self.loss.discriminator_fake(fake_logits)  # [N, 1]
         yield fake_loss.mean()
         real_logits = D(micro.img, micro.c)  # [N, 1]
         real_loss = self.loss.discriminator_real(real_logits)  # [N, 1]
         yield real_loss.mean()
-        stats.report('Loss/D/loss', fake_loss.detach() + real_loss.detach())
+        self._report_d(fake_loss + real_loss, fake_logits, real_logits)
+        if self.cfg.gp.weight > 0:
+            yield self._gradient_penalty(micro, fake)
+
+    def _d_pairs(self, micro: Micro) -> Iterator[torch.Tensor]:
+        assert isinstance(self.loss, Paired)
+        D = self.state.D
+        fake, c = self._fakes(micro, 'Dmain')
+        fake_logits, real_logits = D(fake, c), D(micro.img, micro.c)  # [N, 1] each
+        loss = self.loss.discriminator_pairs(fake_logits, real_logits)  # [N, 1]
+        yield loss.mean()
+        self._report_d(loss, fake_logits, real_logits)
+        if self.cfg.gp.weight > 0:
+            yield self._gradient_penalty(micro, fake)
+
+    def _gradient_penalty(self, micro: Micro, fake: torch.Tensor) -> torch.Tensor:
+        """WGAN-GP's term between the real images and `fake` [N, C, H, W] of this micro-batch, []."""
+        share = torch.rand([len(fake), 1, 1, 1], device=self.device)
+        img = interpolate(micro.img, fake, share)  # [N, C, H, W]
+        penalty = slope_penalty(img, self.state.D(img, micro.c))  # [N]
+        self.state.stats.report('Loss/gradient_penalty', penalty)
+        return penalty.mean() * self.cfg.gp.weight
+
+    def _d_gradients(self, micro: Micro) -> Iterator[torch.Tensor]:
+        """R1 on the real images, R2 on generated ones."""
+        cfg = self.cfg
+        if cfg.r1.gamma > 0:
+            yield self._gradient_norm('r1', cfg.r1.gamma, micro.img, micro.c)
+        if cfg.r2.gamma > 0:
+            yield self._gradient_norm('r2', cfg.r2.gamma, *self._fakes(micro, 'Dreg'))
+
+    def _gradient_norm(self, name: str, gamma: float, img: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
+        """gamma / 2 times the squared norm of D's gradient at img [N, C, H, W], averaged over N, []."""
+        img = img.detach().requires_grad_(True)
+        penalty = r1_penalty(img, self.state.D(img, c))  # [N]
+        loss = penalty * (gamma / 2)  # [N]
+        self.state.stats.report(f'Loss/{name}_penalty', penalty)
+        self.state.stats.report('Loss/D/reg', loss)
+        return loss.mean()
+
+    def _report_d(self, loss: torch.Tensor, fake_logits: torch.Tensor, real_logits: torch.Tensor) -> None:
+        stats = self.state.stats
+        stats.report('Loss/D/loss', loss)
         for name, logits in (('fake', fake_logits), ('real', real_logits)):
             stats.report(f'Loss/scores/{name}', logits)
             stats.report(f'Loss/signs/{name}', logits.detach().sign())
 
-    def _d_r1(self, micro: Micro) -> Iterator[torch.Tensor]:
-        img = micro.img.detach().requires_grad_(True)  # [N, C, H, W]
-        penalty = r1_penalty(img, self.state.D(img, micro.c))  # [N]
-        loss = penalty * (self.cfg.r1.gamma / 2)  # [N]
-        self.state.stats.report('Loss/r1_penalty', penalty)
-        self.state.stats.report('Loss/D/reg', loss)
-        yield loss.mean()
 
-
-def _phases_of(net: str, main: Term, reg: Term, with_reg: bool, interval: int | None) -> list[Phase]:
-    if not with_reg:
-        return [Phase(name=f'{net}main', net=net, terms=(main,))]
+def _phases_of(net: str, main: Term, reg: Term | None, interval: int | None, every: int) -> list[Phase]:
+    """The main phase of a network every so many steps, and its regulariser's at its interval of those."""
+    if reg is None:
+        return [Phase(name=f'{net}main', net=net, terms=(main,), interval=every)]
     if interval is None:
-        return [Phase(name=f'{net}both', net=net, terms=(main, reg))]
+        return [Phase(name=f'{net}both', net=net, terms=(main, reg), interval=every)]
     return [
-        Phase(name=f'{net}main', net=net, terms=(main,)),
-        Phase(name=f'{net}reg', net=net, terms=(reg,), interval=interval),
+        Phase(name=f'{net}main', net=net, terms=(main,), interval=every),
+        Phase(name=f'{net}reg', net=net, terms=(reg,), interval=every * interval, gain=interval),
     ]

@@ -37,7 +37,7 @@ class SpectralNorm(torch.nn.Module):
 
 
 class Conv2d(torch.nn.Conv2d):
-    """PyTorch's convolution [N, I, H, W] -> [N, O, H', W'], in the dtype of its input, its weight normalised if `sn`."""
+    """PyTorch's convolution [N, I, H, W] -> [N, O, H', W'], in its input's dtype, its weight normalised if `sn`."""
 
     def __init__(
         self,
@@ -78,12 +78,13 @@ class ConvTranspose2d(torch.nn.ConvTranspose2d):
         sn: bool = False,
     ) -> None:
         super().__init__(in_channels, out_channels, kernel_size, stride, padding, bias=bias)
+        self.pad = padding
         self.sn = SpectralNorm(self.weight, out_dim=1) if sn else None
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor) -> torch.Tensor:  # type: ignore[override]  # no output_size: it has one size
         w = self.weight if self.sn is None else self.sn(self.weight)
         b = None if self.bias is None else self.bias.to(x.dtype)
-        return F.conv_transpose2d(x, w.to(x.dtype), b, self.stride, self.padding)
+        return F.conv_transpose2d(x, w.to(x.dtype), b, self.stride, self.pad)
 
 
 class Linear(torch.nn.Linear):

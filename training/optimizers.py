@@ -1,0 +1,74 @@
+"""Optimisers of a phase: how they are made, what they step on, and when their learning rate falls.
+
+A step on gradients that are not all finite is skipped: on the device by fused Adam, without the host waiting for it.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from training.config import OptimizerConfig, RunConfig
+
+
+def make_optimizer(net: torch.nn.Module, cfg: OptimizerConfig, reg_interval: int | None) -> torch.optim.Optimizer:
+    """The optimiser of a network, corrected for lazy regularisation (StyleGAN2, appendix B).
+
+    With a regulariser every k steps the optimiser takes k + 1 steps where it took k: c = k / (k + 1) makes
+    lr' = c lr, beta' = beta^c.
+    """
+    c = 1.0 if reg_interval is None else reg_interval / (reg_interval + 1)
+    params, lr = list(net.parameters()), cfg.lr * c
+    optimizer: torch.optim.Optimizer
+    if cfg.kind == 'adam':
+        betas = (float(cfg.beta1**c), float(cfg.beta2**c))
+        optimizer = torch.optim.Adam(params, lr=lr, betas=betas, eps=cfg.eps, fused=True)
+    elif cfg.kind == 'adagrad':
+        optimizer = torch.optim.Adagrad(params, lr=lr, eps=cfg.eps, foreach=True)
+    else:
+        optimizer = torch.optim.RMSprop(params, lr=lr, alpha=cfg.beta2**c, eps=cfg.eps, foreach=True)
+    for group in optimizer.param_groups:
+        group['initial_lr'] = lr
+    return optimizer
+
+
+def lr_scale(cfg: RunConfig, nimg: int) -> float:
+    """The factor on every learning rate after nimg images: 1, and over the last lr_decay_kimg linearly to 0."""
+    if cfg.lr_decay_kimg == 0:
+        return 1.0
+    return min(max(cfg.kimg * 1000 - nimg, 0) / (cfg.lr_decay_kimg * 1000), 1.0)
+
+
+class GradientBuffer:
+    """One flat tensor that holds the gradients of a network, so that they are checked and reduced in one piece."""
+
+    def __init__(self, net: torch.nn.Module) -> None:
+        self.params = list(net.parameters())
+        self.flat = torch.empty(sum(p.numel() for p in self.params), device=self.params[0].device)
+
+    def gather(self) -> torch.Tensor:
+        """Packs what the parameters have and makes their gradients views of it. float32 [numbers that have one].
+
+        A parameter that had no part in the phase keeps its gradient of None, and the optimiser leaves it alone.
+        """
+        params = [p for p in self.params if p.grad is not None]
+        grads = [p.grad.flatten() for p in params if p.grad is not None]
+        packed = torch.cat(grads, out=self.flat[: sum(g.numel() for g in grads)])
+        for p, g in zip(params, packed.split([p.numel() for p in params]), strict=True):
+            p.grad = g.view_as(p)
+        return packed
+
+
+def step_if_finite(optimizer: torch.optim.Optimizer, grads: torch.Tensor, scale: float) -> torch.Tensor:
+    """An optimiser step at `scale` times the learning rate, unless a gradient is not finite.
+
+    Returns whether it was skipped, float32 [] on the gradients' device: 0 or 1.
+    """
+    for group in optimizer.param_groups:
+        group['lr'] = group['initial_lr'] * scale
+    skipped = 1 - grads.isfinite().all().float()
+    if isinstance(optimizer, torch.optim.Adam):
+        optimizer.found_inf = skipped  # type: ignore[attr-defined]  # fused Adam reads it on the device
+        optimizer.step()
+    elif not skipped:
+        optimizer.step()
+    return skipped
