@@ -33,15 +33,9 @@ TINY = [
 ROWS = ['--cfgs=auto,squeeze,bad=cifar', '--set=bad:generator.channel_max=0']
 
 
-def command(out: Path, data: Path, *flags: str) -> list[str]:
-    return [sys.executable, str(ROOT / 'bench' / 'compare.py'), f'--out={out}', f'--data={data}', *TINY, *flags]
-
-
-def call(out: Path, data: Path, *flags: str) -> str:
-    """What a comparison prints."""
-    done = subprocess.run(command(out, data, *flags), capture_output=True, text=True, env=environment(), timeout=300)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+def call(out: Path, data: Path, *flags: str) -> None:
+    """A comparison, in this process."""
+    compare.main.main([f'--out={out}', f'--data={data}', *TINY, *flags], standalone_mode=False)
 
 
 def refusal(*flags: str) -> str:
@@ -100,22 +94,26 @@ def test_the_sheet_has_a_row_for_the_real_images_and_for_each_cfg(compared: Path
     assert [strip.getcolors(maxcolors=1) is None for strip in strips] == [True, True, True, False]  # bad drew nothing
 
 
-def test_the_same_command_again_trains_nothing(compared: Path, data: Path) -> None:
+def test_the_same_command_again_trains_nothing(compared: Path, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     files = [*run_folder(compared, 'auto').rglob('*'), *run_folder(compared, 'squeeze').rglob('*')]
     before, rows = {path: path.stat().st_mtime_ns for path in files}, table(compared)
-    assert 'squeeze seed 0: ' not in call(compared, data, *ROWS, '--jobs=2')
+    call(compared, data, *ROWS, '--jobs=2')
+    assert 'squeeze seed 0: ' not in capsys.readouterr().out
     assert {path: path.stat().st_mtime_ns for path in files} == before
     assert table(compared) == rows
 
 
-def test_a_run_that_was_killed_continues_to_the_same_bits(compared: Path, data: Path, tmp_path: Path) -> None:
+def test_a_run_that_was_killed_continues_to_the_same_bits(
+    compared: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / 'out'
     shutil.copytree(compared / 'squeeze-seed0', out / 'squeeze-seed0')
     folder, whole = run_folder(out, 'squeeze'), run_folder(compared, 'squeeze')
     shutil.rmtree(max((folder / 'state').iterdir()))
     record = json.loads((out / 'squeeze-seed0' / 'job.json').read_text())
     (out / 'squeeze-seed0' / 'job.json').write_text(json.dumps({**record, 'state': 'running'}))
-    assert 'squeeze seed 0: finished' in call(out, data, '--cfgs=squeeze')
+    call(out, data, '--cfgs=squeeze')
+    assert 'squeeze seed 0: finished' in capsys.readouterr().out
     assert last_state(folder) == last_state(whole)
     assert losses(folder) == losses(whole)
     assert table(out)[0]['end'] == table(compared)[1]['end']
@@ -123,9 +121,8 @@ def test_a_run_that_was_killed_continues_to_the_same_bits(compared: Path, data: 
 
 def test_a_request_to_stop_reaches_the_runs_and_is_told(data: Path, tmp_path: Path) -> None:
     flags = ['--cfgs=squeeze', '--kimg=1000', '--metric=none', '--set=tick=0.1']
-    process = subprocess.Popen(
-        command(tmp_path, data, *flags), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment()
-    )
+    line = [sys.executable, str(ROOT / 'bench' / 'compare.py'), f'--out={tmp_path}', f'--data={data}', *TINY, *flags]
+    process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment())
     deadline = time.monotonic() + 100
     while not list(tmp_path.glob('squeeze-seed0/0*/stats.jsonl')) and time.monotonic() < deadline:
         time.sleep(0.05)
