@@ -22,6 +22,7 @@ MAX_SEED = 2**32 - 1  # of NumPy's RandomState
 @click.option('--trunc', 'truncation_psi', help='Truncation psi.', type=float, default=1, show_default=True)
 @click.option('--class', 'class_idx', help='Class label; needed by conditional networks.', type=int)
 @click.option('--noise-mode', type=click.Choice(['const', 'random', 'none']), default='const', show_default=True)
+@click.option('--recalibrate', help='Measure batch-norm statistics anew, at this truncation and class.', is_flag=True)
 @click.option('--grid', help='One PNG of COLUMNSxROWS images instead of one PNG a seed.', metavar='CxR')
 @click.option('--outdir', help='Where the PNGs go.', default='out', show_default=True, metavar='DIR')
 @click.option('--batch', help='Images drawn at a time.', type=click.IntRange(1), default=8, show_default=True)
@@ -51,11 +52,13 @@ def main(**options: Any) -> None:
     snapshot = load_snapshot(path)
     G = load_generator(snapshot, device, resolve_precision(options['precision'], device))
     label = class_label(G.c_dim, options['class_idx'])  # [1, c_dim]
+    if options['recalibrate']:
+        measure_batch_norm(G, label, options)
     images = draw(G, seeds, label, options)  # [N, C, H, W]
 
     outdir = make_outdir(options['outdir'])
     info = {'network': path.name, 'network_sha256': sha256_of(path), 'nimg': snapshot.nimg}
-    info |= {key: options[key] for key in ('truncation_psi', 'class_idx', 'noise_mode', 'precision')}
+    info |= {key: options[key] for key in ('truncation_psi', 'class_idx', 'noise_mode', 'precision', 'recalibrate')}
     if grid is not None:
         target = outdir / 'grid.png'
         save_png(tile(images.numpy(), grid[0]), target, {**info, 'seeds': seeds})
@@ -115,6 +118,22 @@ def class_label(c_dim: int, class_idx: int | None) -> torch.Tensor:
     if class_idx is not None:
         label[0, class_idx] = 1
     return label
+
+
+def measure_batch_norm(G: torch.nn.Module, label: torch.Tensor, options: dict[str, Any]) -> None:
+    """--recalibrate: the running statistics of training are those of untruncated latents of all classes."""
+    import torch
+
+    from torch_utils.seeding import seed_torch
+    from training.recalibrate import BATCHES, batch_norms, recalibrate
+
+    if not batch_norms(G):
+        raise ConfigError('--recalibrate: this network has no batch normalisation; drop the flag')
+    device = next(G.parameters()).device
+    seed_torch(0, 'recalibration')
+    z = torch.randn([BATCHES, 32, G.z_dim], device=device)  # [batches, N, z_dim]
+    latents = ((batch, label.to(device).expand(len(batch), -1)) for batch in z)
+    recalibrate(G, latents, options['truncation_psi'])
 
 
 def draw(G: torch.nn.Module, seeds: list[int], label: torch.Tensor, options: dict[str, Any]) -> torch.Tensor:

@@ -11,6 +11,7 @@ from dnnlib.errors import ConfigError
 from torch_utils.seeding import seed_torch
 from training import registry
 from training.config import RunConfig
+from training.guidance import attach_tasks
 from training.interface import ImageSpec, StyleGenerator
 from training.networks.layers import set_precision
 from training.optimizers import make_optimizer
@@ -28,6 +29,7 @@ def build_networks(cfg: RunConfig, spec: ImageSpec) -> tuple[torch.nn.Module, to
     G = registry.architecture_of(registry.GENERATORS, cfg.generator).build(cfg.generator, spec)
     D = registry.architecture_of(registry.DISCRIMINATORS, cfg.discriminator).build(cfg.discriminator, spec)
     _check_capabilities(cfg, G)
+    attach_tasks(cfg, G, D)
     for net in (G, D):
         set_precision(net, DTYPES[cfg.precision])
     return G, D

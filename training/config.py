@@ -97,6 +97,21 @@ class PathLengthConfig:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class GuidanceConfig:
+    """A second task of D, which `guidance.py` describes; it needs networks that show their features.
+
+    weight: 0 turns it off. resolution: height and width of the features that D predicts; None takes the task's rule.
+    """
+
+    weight: float = 0.0
+    resolution: int | None = None
+
+    def __post_init__(self) -> None:
+        require(self.weight >= 0, 'weight', self.weight, 'must be non-negative')
+        require(self.resolution is None or self.resolution >= 4, 'resolution', self.resolution, 'at least 4, or none')
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class OptimizerConfig:
     """An optimiser before the correction for lazy regularisation.
 
@@ -145,6 +160,8 @@ class RunConfig:
     r2: R2Config = field(default_factory=R2Config)
     gp: GradientPenaltyConfig = field(default_factory=GradientPenaltyConfig)
     pl: PathLengthConfig = field(default_factory=PathLengthConfig)
+    ggdr: GuidanceConfig = field(default_factory=GuidanceConfig)  # D predicts G's features (Lee et al. 2022)
+    glead: GuidanceConfig = field(default_factory=GuidanceConfig)  # D's features let G redraw (Bai et al. 2023)
     style_mixing_prob: float = 0.9  # of a batch taking its later ws from a second latent; needs a W space
     g_opt: OptimizerConfig = field(default_factory=OptimizerConfig)
     d_opt: OptimizerConfig = field(default_factory=OptimizerConfig)

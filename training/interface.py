@@ -73,6 +73,19 @@ class StyleGenerator(Generator, Protocol):
 
 
 @runtime_checkable
+class FeatureNetwork(Protocol):
+    """A network that shows its features, which GGDR and GLeaD need of G and of D."""
+
+    def feature_blocks(self) -> dict[int, torch.nn.Module]:
+        """By resolution R: the module whose output, or its first part, is features [N, C, R, R]."""
+        ...
+
+    def feature_channels(self) -> dict[int, int]:
+        """By resolution R: the number C of those features."""
+        ...
+
+
+@runtime_checkable
 class Discriminator(Protocol):
     """Scores images; larger means more real."""
 

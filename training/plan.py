@@ -69,6 +69,8 @@ def _penalties(cfg: RunConfig) -> str:
         f'R1 {every(cfg.r1.interval)} (gamma {cfg.r1.gamma:g})' * (cfg.r1.gamma > 0),
         f'R2 {every(cfg.r1.interval)} (gamma {cfg.r2.gamma:g})' * (cfg.r2.gamma > 0),
         f'gradient penalty in every step (weight {cfg.gp.weight:g})' * (cfg.gp.weight > 0),
+        f'GGDR (weight {cfg.ggdr.weight:g})' * (cfg.ggdr.weight > 0),
+        f'GLeaD (weight {cfg.glead.weight:g})' * (cfg.glead.weight > 0),
         f'path length {every(cfg.pl.interval)} of G (weight {cfg.pl.weight:g})' * (cfg.pl.weight > 0),
     ]
     return ', '.join(filter(None, parts)) or 'no regulariser'

@@ -19,6 +19,7 @@ from torch_utils.timing import PhaseTimer
 from training.config import RunConfig
 from training.dataset import ImageDataset
 from training.ema import ema_beta, update_ema
+from training.guidance import Guidance
 from training.interface import StyleGenerator
 from training.losses import LOSSES, Paired, Separable
 from training.optimizers import GradientBuffer, lr_scale, step_if_finite
@@ -61,6 +62,7 @@ class TrainStep:
         self.device = device
         self.loss = LOSSES[cfg.loss.kind]()
         self.has_w_space = isinstance(state.G, StyleGenerator)
+        self.guidance = Guidance(state.G, state.D)
         self.phases = self._make_phases()
         self.buffers = {'G': GradientBuffer(state.G), 'D': GradientBuffer(state.D)}
         self.timer = PhaseTimer(device)
@@ -194,33 +196,39 @@ class TrainStep:
     def _fakes(self, micro: Micro, purpose: str) -> tuple[torch.Tensor, torch.Tensor]:
         """As many generated images as real ones, without G's graph, and their labels."""
         z, c = self._latents(micro.index, purpose, len(micro.img))
-        with torch.no_grad():
+        with torch.no_grad(), self.guidance.generating():
             return self._generate(z, c), c  # [N, C, H, W], [N, label_dim]
 
     def _d_main(self, micro: Micro) -> Iterator[torch.Tensor]:
         assert isinstance(self.loss, Separable)
-        D = self.state.D
         fake, c = self._fakes(micro, 'Dmain')
-        fake_logits = D(fake, c)  # [N, 1]
+        fake_logits, tasks = self._score(fake, c, generated=True)  # [N, 1], []
         fake_loss = self.loss.discriminator_fake(fake_logits)  # [N, 1]
-        yield fake_loss.mean()
-        real_logits = D(micro.img, micro.c)  # [N, 1]
+        yield fake_loss.mean() + tasks
+        real_logits, tasks = self._score(micro.img, micro.c, generated=False)  # [N, 1], []
         real_loss = self.loss.discriminator_real(real_logits)  # [N, 1]
-        yield real_loss.mean()
+        yield real_loss.mean() + tasks
         self._report_d(fake_loss + real_loss, fake_logits, real_logits)
         if self.cfg.gp.weight > 0:
             yield self._gradient_penalty(micro, fake)
 
     def _d_pairs(self, micro: Micro) -> Iterator[torch.Tensor]:
         assert isinstance(self.loss, Paired)
-        D = self.state.D
         fake, c = self._fakes(micro, 'Dmain')
-        fake_logits, real_logits = D(fake, c), D(micro.img, micro.c)  # [N, 1] each
+        fake_logits, fake_tasks = self._score(fake, c, generated=True)  # [N, 1], []
+        real_logits, real_tasks = self._score(micro.img, micro.c, generated=False)  # [N, 1], []
         loss = self.loss.discriminator_pairs(fake_logits, real_logits)  # [N, 1]
-        yield loss.mean()
+        yield loss.mean() + fake_tasks + real_tasks
         self._report_d(loss, fake_logits, real_logits)
         if self.cfg.gp.weight > 0:
             yield self._gradient_penalty(micro, fake)
+
+    def _score(self, img: torch.Tensor, c: torch.Tensor, generated: bool) -> tuple[torch.Tensor, torch.Tensor]:
+        """D's logits [N, 1] and the sum [] of its other tasks' losses."""
+        logits, losses = self.guidance.score(img, c, generated)
+        for name, loss in losses.items():
+            self.state.stats.report(f'Loss/D/{name}', loss)
+        return logits, sum((loss.mean() for loss in losses.values()), start=logits.new_zeros([]))
 
     def _gradient_penalty(self, micro: Micro, fake: torch.Tensor) -> torch.Tensor:
         """WGAN-GP's term between the real images and `fake` [N, C, H, W] of this micro-batch, []."""

@@ -130,9 +130,10 @@ class StyleGAN2Discriminator(torch.nn.Module):
         self.c_dim, self.img_resolution, self.img_channels = spec.label_dim, spec.resolution, spec.channels
         self.resolutions = resolutions(spec)[:0:-1]  # all but 4, the highest first
         trainable = self._trainable(config)
+        self.channels = {res: channels_at(config, res) for res in resolutions(spec)}
         in_channels = 0
         for res in self.resolutions:
-            mid_channels, out_channels = channels_at(config, res), channels_at(config, res // 2)
+            mid_channels, out_channels = self.channels[res], self.channels[res // 2]
             block = DiscriminatorBlock(
                 config,
                 in_channels=in_channels,
@@ -172,3 +173,11 @@ class StyleGAN2Discriminator(torch.nn.Module):
             return x
         cmap = self.mapping(None, c)  # [N, cmap_dim]
         return (x * cmap).sum(dim=1, keepdim=True) / math.sqrt(self.cmap_dim)  # [N, 1]
+
+    def feature_blocks(self) -> dict[int, torch.nn.Module]:
+        """interface.FeatureNetwork: what each block hands to the next, at half its own resolution."""
+        return {res // 2: getattr(self, f'b{res}') for res in self.resolutions}
+
+    def feature_channels(self) -> dict[int, int]:
+        """interface.FeatureNetwork"""
+        return {res // 2: self.channels[res // 2] for res in self.resolutions}

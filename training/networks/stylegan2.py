@@ -62,3 +62,11 @@ class StyleGAN2Generator(torch.nn.Module):
         """Arguments as in `MappingNetwork.forward` and `SynthesisNetwork.forward`."""
         ws = self.mapping(z, c, truncation_psi=truncation_psi, truncation_cutoff=truncation_cutoff)
         return self.synthesis(ws, noise_mode=noise_mode)
+
+    def feature_blocks(self) -> dict[int, torch.nn.Module]:
+        """interface.FeatureNetwork: what each block but the last hands to the next."""
+        return {res: getattr(self.synthesis, f'b{res}') for res in self.synthesis.resolutions[:-1]}
+
+    def feature_channels(self) -> dict[int, int]:
+        """interface.FeatureNetwork"""
+        return {res: self.synthesis.channels[res] for res in self.synthesis.resolutions[:-1]}

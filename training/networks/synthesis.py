@@ -177,12 +177,13 @@ class SynthesisNetwork(torch.nn.Module):
         super().__init__()
         self.w_dim = cfg.w_dim
         self.resolutions = resolutions(spec)
+        self.channels = {res: channels_at(cfg, res) for res in self.resolutions}
         in_channels = 0
         for res in self.resolutions:
             place = BlockSpec(
                 resolution=res,
                 in_channels=in_channels,
-                out_channels=channels_at(cfg, res),
+                out_channels=self.channels[res],
                 img_channels=spec.channels,
                 is_last=res == spec.resolution,
                 lowered=is_lowered(cfg, spec, res),
@@ -196,8 +197,17 @@ class SynthesisNetwork(torch.nn.Module):
         """The blocks, lowest resolution first."""
         return (getattr(self, f'b{res}') for res in self.resolutions)
 
-    def forward(self, ws: torch.Tensor, *, noise_mode: NoiseMode = 'random') -> torch.Tensor:
+    def forward(
+        self,
+        ws: torch.Tensor,
+        *,
+        noise_mode: NoiseMode = 'random',
+        features: torch.Tensor | None = None,
+    ) -> torch.Tensor:
         """noise_mode: 'random' draws from torch's global generator, 'const' takes the stored noise, 'none' adds none.
+
+        features: [N, C, R, R] in the place of the output of the block at R: what comes before does not run, and the
+        image begins with the block after it.
 
         Raises ValueError for any other noise_mode.
         """
@@ -205,12 +215,13 @@ class SynthesisNetwork(torch.nn.Module):
             raise ValueError(f"noise_mode '{noise_mode}': must be random, const or none")
         assert ws.shape[1:] == (self.num_ws, self.w_dim), f'ws must be [N, {self.num_ws}, {self.w_dim}]'
         w = ws.float().unbind(dim=1)  # L times [N, w_dim]
-        x = img = None
+        x, img = features, None
         first = 0
-        for block in self.blocks():
+        for res, block in zip(self.resolutions, self.blocks(), strict=True):
             # ToRGB takes the w of the next block's first convolution: the index advances by the convolutions alone.
             last = first + block.num_conv + block.num_torgb
-            x, img = block(x, img, w[first:last], noise_mode)
+            if features is None or res > features.shape[-1]:
+                x, img = block(x, img, w[first:last], noise_mode)
             first += block.num_conv
         assert img is not None  # the last block draws in every architecture
         return img

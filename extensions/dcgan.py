@@ -1,0 +1,32 @@
+"""DCGAN as GIU-GANs' Table 5 measures it: G twice as wide as D, no biases, BN in both networks."""
+
+from __future__ import annotations
+
+from training.config import LossConfig, RunConfig
+from training.interface import ImageSpec
+from training.latent_run import latent_run
+from training.networks.dcgan import DCGANDiscriminatorConfig, DCGANGeneratorConfig
+from training.registry import register_recipe
+
+PAPER = 'Radford et al., DCGAN, ICLR 2016, as compared by Tian et al., GIU-GANs, 2022'
+
+
+@register_recipe('dcgan', paper=PAPER, min_resolution=16)
+def dcgan(facts: ImageSpec, num_gpus: int) -> RunConfig:
+    """Widths from the counts at 32x32: G 512, 256, 128; D 64, 128, 256. Loss, Adam, slope and N(0, 0.02^2) are DCGAN's.
+
+    Other sizes follow clip(64 R / r, 128, 1024) in G and clip(32 R / r, 64, 512) in D, which make G at 64x64 DCGAN's
+    own (1024 to 128). BN stands in D behind every stage but the first. GIU-GANs reports that it failed on CelebA.
+    """
+    res = facts.resolution
+    plain = {'slope': 0.2, 'bias': False, 'sn': False, 'init_std': 0.02}
+    return latent_run(
+        'dcgan',
+        facts,
+        num_gpus,
+        generator=DCGANGeneratorConfig(channel_base=64 * res, channel_max=1024, channel_min=128, **plain),
+        discriminator=DCGANDiscriminatorConfig(channel_base=32 * res, norm='bn', **plain),
+        loss=LossConfig(kind='cross_entropy'),
+        beta1=0.5,
+        beta2=0.999,
+    )

@@ -1,0 +1,190 @@
+"""LSGAN as GIU-GANs' Tables 5 and 6 measure it: up-sampling and 3x3 convolutions against a small strided D.
+
+The loss is Mao et al. 2017, "Least Squares Generative Adversarial Networks". The networks are not that paper's: the
+counts fit a widely used public implementation's, built here from its shapes; its dropout, which no count shows, and
+its BN epsilon of 0.8 are left out.
+
+Letters: N batch, I and O input and output channels, C those of the image, V width of the input vector, H and W height
+and width, R image resolution, r that of a stage's output.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+
+from dnnlib.errors import ConfigError
+from training.config import LossConfig, RunConfig, require
+from training.interface import ImageSpec
+from training.latent_run import latent_run
+from training.networks.latent import LatentGenerator, Projection
+from training.networks.layers import LowerableBlock
+from training.networks.rbn import normalized
+from training.networks.spectral_norm import Conv2d, Linear
+from training.registry import register_discriminator, register_generator, register_recipe
+
+PAPER = 'Mao et al., Least Squares GANs, ICCV 2017, as compared by Tian et al., GIU-GANs, 2022'
+START = 8  # the linear layer of G makes features of 8x8
+END = 2  # that of D reads 2x2
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LSGANGeneratorConfig:
+    """The generator. Stage r, from 16 to R, has min(channel_base / r, channel_max) channels."""
+
+    z_dim: int = 100  # width of the latent z
+    start_channels: int = 128  # of the 8x8 features that the linear layer makes
+    channel_base: int = 2048  # 64 R: 64 channels at the last stage
+    channel_max: int = 512
+    num_fp16_res: int = 4  # this many of the highest resolutions compute in the run's lower precision
+
+    def __post_init__(self) -> None:
+        for name in ('z_dim', 'start_channels'):
+            require(getattr(self, name) >= 1, name, getattr(self, name), 'must be at least 1')
+        check_widths(self)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LSGANDiscriminatorConfig:
+    """The discriminator. Stage r, from R / 2 to 2, has min(channel_base / r, channel_max) channels."""
+
+    channel_base: int = 256  # 8 R: 16 channels at the first stage
+    channel_max: int = 512
+    num_fp16_res: int = 4
+
+    def __post_init__(self) -> None:
+        check_widths(self)
+
+
+LSGANConfig = LSGANGeneratorConfig | LSGANDiscriminatorConfig
+
+
+def check_widths(cfg: LSGANConfig) -> None:
+    """Raises ConfigError unless the fields that G and D share can work."""
+    for name in ('channel_base', 'channel_max'):
+        require(getattr(cfg, name) >= 1, name, getattr(cfg, name), 'must be at least 1')
+    require(cfg.num_fp16_res >= 0, 'num_fp16_res', cfg.num_fp16_res, 'must be non-negative')
+
+
+def check_resolution(res: int) -> None:
+    """Raises ConfigError unless `res` is a power of two from 16 up."""
+    if res < 16 or res & (res - 1):
+        raise ConfigError(f'resolution={res}: powers of two from 16 up; convert the data with dataset_tool.py')
+
+
+def width(cfg: LSGANConfig, resolution: int) -> int:
+    """Channels of the stage at `resolution`; ConfigError where channel_base leaves it none."""
+    channels = min(cfg.channel_base // resolution, cfg.channel_max)
+    require(channels >= 1, 'channel_base', cfg.channel_base, f'at {resolution}x{resolution} at least {resolution}')
+    return channels
+
+
+def lowered(cfg: LSGANConfig, spec: ImageSpec, resolution: int) -> bool:
+    """Whether the stage at `resolution` is one of the `num_fp16_res` highest."""
+    return resolution << cfg.num_fp16_res > spec.resolution
+
+
+class UpStage(LowerableBlock):
+    """lrelu(BN(conv(up(x)))), nearest neighbours: [N, I, H, W] -> [N, O, 2 H, 2 W]."""
+
+    def __init__(self, in_channels: int, out_channels: int, lowered: bool) -> None:
+        super().__init__(lowered)
+        self.conv = Conv2d(in_channels, out_channels, 3, padding=1)
+        self.norm = torch.nn.BatchNorm2d(out_channels)
+        self.act = torch.nn.LeakyReLU(0.2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = F.interpolate(self.lower(x), scale_factor=2, mode='nearest')
+        return self.act(normalized(self.norm, self.conv(x)))
+
+
+class DownStage(LowerableBlock):
+    """BN(lrelu(conv(x))), in this order: [N, I, H, W] -> [N, O, H / 2, W / 2]. The first stage has no BN."""
+
+    def __init__(self, in_channels: int, out_channels: int, *, has_norm: bool, lowered: bool) -> None:
+        super().__init__(lowered)
+        self.conv = Conv2d(in_channels, out_channels, 3, stride=2, padding=1)
+        self.act = torch.nn.LeakyReLU(0.2)
+        self.norm = torch.nn.BatchNorm2d(out_channels) if has_norm else None
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.act(self.conv(self.lower(x)))
+        return x if self.norm is None else normalized(self.norm, x)
+
+
+@register_generator('lsgan', config=LSGANGeneratorConfig)
+class LSGANGenerator(LatentGenerator):
+    """z [N, z_dim] and c [N, c_dim] -> image [N, C, R, R] float32 in (-1, 1). See `LatentGenerator`."""
+
+    def __init__(self, config: LSGANGeneratorConfig, spec: ImageSpec) -> None:
+        super().__init__(config.z_dim, spec)
+        check_resolution(spec.resolution)
+        self.stages = [2**i for i in range(START.bit_length(), spec.resolution.bit_length())]  # 16, 32, ... R
+        in_channels = config.start_channels
+        self.fc = Linear(self.v_dim, in_channels * START**2)
+        for res in self.stages:
+            setattr(self, f'b{res}', UpStage(in_channels, width(config, res), lowered(config, spec, res)))
+            in_channels = width(config, res)
+        self.last = Conv2d(in_channels, spec.channels, 3, padding=1)
+
+    def forward(
+        self, z: torch.Tensor, c: torch.Tensor, *, truncation_psi: float = 1, noise_mode: str = 'random'
+    ) -> torch.Tensor:
+        """noise_mode: accepted, there is no noise; ValueError for anything but random, const and none."""
+        x = self.fc(self.vector(z, c, truncation_psi, noise_mode))  # [N, O 8 8]
+        x = x.unflatten(1, (-1, START, START))  # [N, O, 8, 8]
+        for res in self.stages:
+            x = getattr(self, f'b{res}')(x)  # [N, O, r, r]
+        return torch.tanh(self.last(x.to(self.last.weight.dtype)))  # [N, C, R, R]
+
+
+@register_discriminator('lsgan', config=LSGANDiscriminatorConfig)
+class LSGANDiscriminator(torch.nn.Module):
+    """Image [N, C, R, R] and label [N, c_dim] -> logits [N, 1] float32; with labels, plus their projection."""
+
+    def __init__(self, config: LSGANDiscriminatorConfig, spec: ImageSpec) -> None:
+        super().__init__()
+        check_resolution(spec.resolution)
+        self.c_dim, self.img_resolution, self.img_channels = spec.label_dim, spec.resolution, spec.channels
+        self.stages = [2**i for i in range(spec.resolution.bit_length() - 2, 0, -1)]  # R / 2, ... 2
+        in_channels = spec.channels
+        for res in self.stages:
+            stage = DownStage(
+                in_channels,
+                width(config, res),
+                has_norm=res != self.stages[0],
+                lowered=lowered(config, spec, res),
+            )
+            setattr(self, f'b{res}', stage)
+            in_channels = width(config, res)
+        self.last = Linear(in_channels * END**2, 1)
+        self.project = Projection(self.c_dim, in_channels, pixels=END**2) if self.c_dim else None
+
+    def forward(self, img: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
+        h = img  # [N, C, R, R]
+        for res in self.stages:
+            h = getattr(self, f'b{res}')(h)  # [N, O, r, r]
+        h = h.to(self.last.weight.dtype)  # [N, O, 2, 2]
+        logits = self.last(h.flatten(1))  # [N, 1]
+        return logits if self.project is None else logits + self.project(h, c)
+
+
+@register_recipe('lsgan', paper=PAPER, min_resolution=16)
+def lsgan(facts: ImageSpec, num_gpus: int) -> RunConfig:
+    """Least squares, Adam 2e-4 with betas 0.5 and 0.999, which GIU-GANs does not give.
+
+    32x32 and 64x64 are the measured networks; every doubling adds a stage at the image's end of each, with at most 512
+    channels at the other.
+    """
+    return latent_run(
+        'lsgan',
+        facts,
+        num_gpus,
+        generator=LSGANGeneratorConfig(channel_base=64 * facts.resolution),
+        discriminator=LSGANDiscriminatorConfig(channel_base=8 * facts.resolution),
+        loss=LossConfig(kind='lsgan'),
+        beta1=0.5,
+        beta2=0.999,
+    )
