@@ -1,0 +1,299 @@
+"""What bench/compare.py answers with: the state of each run, table.md and table.json, and a sheet of samples.
+
+A run that reached its end has collapsed by either of two rules:
+- its samples differ among each other less than `MIN_DIVERSITY` times as much as real images do. Diversity is the mean
+  over all pairs of `NUM_SAMPLES` images of the root of the mean squared difference of their pixels;
+- its metric is worse at the end than at the first measurement after a third of the run, by more than `TOLERANCE`.
+
+Letters: N images, C channels, H and W image size.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw, ImageFont
+
+from dnnlib.files import atomic_path, read_jsonl, write_bytes, write_json
+from generate import draw
+from metrics.spec import parse_metric
+from torch_utils.images import tile
+from torch_utils.macs import count_macs
+from torch_utils.seeding import numpy_generator
+from torch_utils.summary import count
+from training.build import build_networks
+from training.config import from_record
+from training.dataset import ImageDataset
+from training.run_folder import RunFolder
+from training.snapshot import load_generator, load_snapshot
+
+MIN_DIVERSITY = 0.5
+TOLERANCE = 0.05  # of the metric a third of the way: what two measurements of one network may differ by, and more
+NUM_SAMPLES = 64
+COLUMNS = 12  # of the sheet: the first of the samples
+CELL = 64  # pixels a sample takes on the sheet, at least
+LABEL_WIDTH = 200  # pixels
+DRAW = {'batch': 16, 'truncation_psi': 1, 'noise_mode': 'const'}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Row:
+    """One line of the comparison. flags: its own, as train.py takes them."""
+
+    label: str
+    cfg: str
+    flags: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """What is compared, under which budget. metric: None measures nothing. jobs: runs side by side."""
+
+    rows: tuple[Row, ...]
+    seeds: tuple[int, ...]
+    kimg: int
+    batch: int
+    metric: str | None
+    jobs: int
+    threads: int
+    command: tuple[str, ...]
+
+
+class Trained(NamedTuple):
+    """A run as it was left. state: 'new', 'running', 'interrupted', 'failed', 'diverged' or 'finished'."""
+
+    row: Row
+    seed: int
+    state: str
+    reason: str
+    folder: RunFolder | None
+
+
+@dataclass(kw_only=True, slots=True)
+class Result:
+    """What a run came to. state: 'finished' has become 'done' or 'collapsed'. None: there is no such number."""
+
+    seed: int
+    state: str
+    reason: str
+    folder: str | None
+    curve: list[tuple[float, float]]  # (kimg, metric)
+    end: float | None = None
+    best: float | None = None
+    diversity: float | None = None  # in parts of the real images'
+    sec_per_kimg: float | None = None
+    memory_gb: float | None = None
+
+
+# ---- one run
+
+
+def end_of(lines: list[dict[str, Any]], kimg: int) -> float | None:
+    """The first number of a metric at the end of a run of `kimg`; None while it has not been measured there."""
+    return _first(lines[-1]) if lines and lines[-1]['nimg'] >= kimg * 1000 else None
+
+
+def _first(line: dict[str, Any]) -> float:
+    return next(iter(line['results'].values()))
+
+
+def lower_is_better(metric: str) -> bool:
+    """True for distances, False for scores."""
+    return parse_metric(metric).kind in ('fd', 'kid')
+
+
+def diversity(images: torch.Tensor) -> float:
+    """Mean distance of two of the images uint8 [N, C, H, W]: root mean square over pixels, in grey levels."""
+    pixels = images.flatten(1).double()  # [N, C * H * W]
+    return float(torch.pdist(pixels).mean()) / pixels.shape[1] ** 0.5
+
+
+def collapse(curve: list[tuple[float, float]], lower: bool, samples_to_real: float | None) -> str:
+    """Why a run that reached its end has collapsed, by the rules at the top of the file; '' if it has not."""
+    reasons = []
+    if samples_to_real is not None and samples_to_real < MIN_DIVERSITY:
+        reasons.append(f'its samples differ {samples_to_real:.2f} times as much as real images (< {MIN_DIVERSITY})')
+    if curve:
+        end_kimg, end = curve[-1]
+        third_kimg, third = next(point for point in curve if point[0] >= end_kimg / 3)
+        if (end - third if lower else third - end) > TOLERANCE * abs(third):
+            reasons.append(f'its metric went from {third:.4g} at {third_kimg:.3g} kimg to {end:.4g} at the end')
+    return '; '.join(reasons)
+
+
+def newest_snapshot(folder: RunFolder | None) -> Path | None:
+    """The last network snapshot of a run that began."""
+    return max(folder.path.glob('network-snapshot-*.safetensors'), default=None) if folder else None
+
+
+def draw_samples(snapshot: Path) -> torch.Tensor:
+    """Seeds 0, 1, 2, ... of a snapshot: uint8 [NUM_SAMPLES, C, H, W]."""
+    G = load_generator(load_snapshot(snapshot), torch.device('cpu'), 'fp32')
+    return draw(G, list(range(NUM_SAMPLES)), torch.zeros([1, G.c_dim]), DRAW)
+
+
+def real_samples(dataset: ImageDataset) -> torch.Tensor:
+    """As many real images, drawn at random: uint8 [NUM_SAMPLES, C, H, W], or all of a smaller set."""
+    indices = numpy_generator(0, 'comparison').permutation(len(dataset))[:NUM_SAMPLES]
+    return torch.from_numpy(np.stack([dataset.image(int(i)) for i in indices]))
+
+
+def read_result(trained: Trained, plan: Plan, samples: torch.Tensor | None, real_diversity: float) -> Result:
+    """The numbers of a run's folder, and whether it has collapsed."""
+    _, seed, state, reason, folder = trained
+    result = Result(seed=seed, state=state, reason=reason, folder=str(folder.path) if folder else None, curve=[])
+    if folder is None:
+        return result
+    # The first tick is one step, and warms up.
+    ticks = [line for line in read_jsonl(folder.stats) if line['Progress/tick']['mean'] > 0]
+    if ticks:
+        result.sec_per_kimg = statistics.median(line['Timing/sec_per_kimg']['mean'] for line in ticks)
+        memory = 'Resources/peak_gpu_mem_gb' if 'Resources/peak_gpu_mem_gb' in ticks[0] else 'Resources/cpu_mem_gb'
+        result.memory_gb = max(line[memory]['mean'] for line in ticks)
+    lower = plan.metric is None or lower_is_better(plan.metric)
+    if plan.metric is not None:
+        lines = folder.results(plan.metric)
+        result.curve = [(line['nimg'] / 1000, _first(line)) for line in lines]
+        result.end = end_of(lines, plan.kimg)
+        result.best = (min if lower else max)((value for _, value in result.curve), default=None)
+    if samples is not None:
+        result.diversity = diversity(samples) / real_diversity
+    if state == 'finished':
+        result.reason = collapse(result.curve, lower, result.diversity)
+        result.state = 'collapsed' if result.reason else 'done'
+    return result
+
+
+# ---- a row: a --cfg over its seeds
+
+
+def network_sizes(folder: RunFolder) -> dict[str, dict[str, int]]:
+    """Parameters of G and D, and their multiply-adds for one image."""
+    cfg, spec = from_record(folder.record())
+    G, D = (net.eval().requires_grad_(False) for net in build_networks(cfg, spec))
+    z, c = torch.zeros(1, G.z_dim), torch.zeros(1, spec.label_dim)
+    img = torch.zeros(1, spec.channels, spec.resolution, spec.resolution)
+    macs = {'G': count_macs(G, z, c), 'D': count_macs(D, img, c)}
+    return {'parameters': {'G': count(G)[0], 'D': count(D)[0]}, 'macs': macs}
+
+
+def summarise(row: Row, results: list[Result], folders: list[RunFolder], metric: str | None) -> dict[str, Any]:
+    """A row of table.json. Numbers of the metric are over the runs that reached their end; std needs two of them."""
+    ends = [result.end for result in results if result.end is not None]
+    bests = [result.best for result in results if result.end is not None and result.best is not None]
+
+    def over_runs(name: str, take: Any) -> float | None:
+        values = [value for result in results if (value := getattr(result, name)) is not None]
+        return take(values) if values else None
+
+    return {
+        'label': row.label,
+        'cfg': row.cfg,
+        'flags': list(row.flags),
+        'metric': metric,
+        'end': statistics.mean(ends) if ends else None,
+        'std': statistics.stdev(ends) if len(ends) > 1 else None,
+        'best': statistics.mean(bests) if bests else None,
+        **(network_sizes(folders[0]) if folders else {'parameters': None, 'macs': None}),
+        'sec_per_kimg': over_runs('sec_per_kimg', statistics.mean),
+        'memory_gb': over_runs('memory_gb', max),
+        'diversity': over_runs('diversity', min),
+        'runs': [asdict(result) for result in results],
+    }
+
+
+def write_report(plan: Plan, dataset: ImageDataset, trained: Sequence[Trained], out: Path) -> str:
+    """Writes table.md, table.json and sheet.png. Returns the table."""
+    reals = real_samples(dataset)
+    real_diversity = diversity(reals)
+    rows, strips = [], [('real images', reals)]
+    for row in plan.rows:
+        runs = [run for run in trained if run.row == row]
+        samples = [draw_samples(path) if (path := newest_snapshot(run.folder)) else None for run in runs]
+        results = [read_result(run, plan, s, real_diversity) for run, s in zip(runs, samples, strict=True)]
+        rows.append(summarise(row, results, [run.folder for run in runs if run.folder], plan.metric))
+        # The first seed that has something to show: no choice by looks.
+        shown = next((i for i, s in enumerate(samples) if s is not None), 0)
+        strips.append((f'{row.label}\nseed {results[shown].seed}: {results[shown].state}', samples[shown]))
+    text = table(plan, dataset, rows)
+    write_json(out / 'table.json', {'plan': asdict(plan), 'data': dataset.cfg.source, 'rows': rows})
+    write_bytes(out / 'table.md', text.encode())
+    save_sheet(strips, out / 'sheet.png')
+    return text
+
+
+# ---- the table and the sheet
+
+
+def table(plan: Plan, dataset: ImageDataset, rows: list[dict[str, Any]]) -> str:
+    """The comparison in Markdown."""
+    side, number = dataset.spec.resolution, dataset.spec.num_images
+    heads = ['cfg', f'{plan.metric or "metric"}, end', 'best', 'parameters G', 'D', 'MACs G', 'D', 's/kimg', 'GB']
+    heads += ['diversity', 'runs']
+    lines = [
+        f'{dataset.name}, {number} images of {side}x{side}; {plan.kimg} kimg, batch {plan.batch}; '
+        f'{plan.jobs} run(s) side by side, {plan.threads} thread(s) each',
+        '',
+        f'| {" | ".join(heads)} |',
+        f'|{"---|" * len(heads)}',
+        *(f'| {" | ".join(_cells(row))} |' for row in rows),
+        '',
+        'end: mean over seeds +- standard deviation; best: mean of the best of each run; MACs: multiply-adds of one '
+        'image, forward; s/kimg: median tick, measurements left out; GB: peak memory; diversity: least of the runs, in '
+        'parts of real images. Collapsed: '
+        f'diversity below {MIN_DIVERSITY}, or a metric that is worse at the end than after a third of the run by more '
+        f'than {TOLERANCE:.0%}.',
+    ]
+    bad = [(row['label'], run) for row in rows for run in row['runs'] if run['reason']]
+    lines += [''] * bool(bad) + [
+        f'- {label}, seed {run["seed"]}: {run["state"]}: {run["reason"]}' for label, run in bad
+    ]
+    return '\n'.join([*lines, '', f'`python bench/compare.py {" ".join(plan.command)}`', ''])
+
+
+def _cells(row: dict[str, Any]) -> list[str]:
+    end = '-' if row['end'] is None else f'{row["end"]:.4g}'
+    states: dict[str, int] = {}
+    for run in row['runs']:
+        states[run['state']] = states.get(run['state'], 0) + 1
+    return [
+        row['label'] if row['label'] == row['cfg'] else f'{row["label"]} ({row["cfg"]})',
+        end if row['std'] is None else f'{end} +- {row["std"]:.2g}',
+        _number(row['best'], '.4g'),
+        *(_millions(row[name], net) for name in ('parameters', 'macs') for net in ('G', 'D')),
+        _number(row['sec_per_kimg'], '.1f'),
+        _number(row['memory_gb'], '.2f'),
+        _number(row['diversity'], '.2f'),
+        ', '.join(f'{number} {state}' for state, number in states.items()),
+    ]
+
+
+def _number(value: float | None, digits: str) -> str:
+    return '-' if value is None else format(value, digits)
+
+
+def _millions(values: dict[str, int] | None, net: str) -> str:
+    return '-' if values is None else f'{values[net] / 1e6:.2f} M'
+
+
+def save_sheet(strips: list[tuple[str, torch.Tensor | None]], path: Path) -> None:
+    """A labelled row of samples for each (label, uint8 [N, C, H, W]); a row that has none stays empty."""
+    h = next(images.shape[2] for _, images in strips if images is not None)
+    side = h * max(-(-CELL // h), 1)
+    picture = Image.new('RGB', (LABEL_WIDTH + COLUMNS * side, len(strips) * side), 'white')
+    canvas, font = ImageDraw.Draw(picture), ImageFont.load_default(size=14)
+    for i, (label, images) in enumerate(strips):
+        canvas.multiline_text((8, i * side + side / 2), label, fill='#222222', font=font, anchor='lm')
+        if images is not None:
+            strip = tile(images[:COLUMNS].numpy(), COLUMNS)  # [C, H, COLUMNS * W]
+            pixels = Image.fromarray(strip[0] if strip.shape[0] == 1 else strip.transpose(1, 2, 0))
+            large = pixels.resize((COLUMNS * side, side), Image.Resampling.NEAREST)
+            picture.paste(large.convert('RGB'), (LABEL_WIDTH, i * side))
+    with atomic_path(path) as tmp:
+        picture.save(tmp, format='PNG')
