@@ -12,6 +12,7 @@ Letters: N batch.
 
 from __future__ import annotations
 
+import itertools
 import math
 import sys
 import time
@@ -48,7 +49,7 @@ class Generator(torch.nn.Module):
         super().__init__()
         layer = partial(GConv2d, v_dim=Z_DIM) if network == 'GConv' else VConv2d
         widths = [Z_DIM, *[WIDTH] * DEPTH, 2]
-        self.layers = torch.nn.ModuleList(layer(i, o, 1) for i, o in zip(widths[:-1], widths[1:], strict=True))
+        self.layers = torch.nn.ModuleList(layer(i, o, 1) for i, o in itertools.pairwise(widths))
 
     def forward(self, z: torch.Tensor) -> torch.Tensor:
         x = z[:, :, None, None]  # [N, Z_DIM, 1, 1]
@@ -61,7 +62,7 @@ def make_discriminator() -> torch.nn.Module:
     """Points [N, 2] -> logits [N, 1]."""
     widths = [2, *[WIDTH] * DEPTH, 1]
     layers: list[torch.nn.Module] = []
-    for i, o in zip(widths[:-1], widths[1:], strict=True):
+    for i, o in itertools.pairwise(widths):
         layers += [Linear(i, o, sn=True), torch.nn.ReLU()]
     D = torch.nn.Sequential(*layers[:-1])
     xavier_(D)
@@ -145,8 +146,8 @@ def table(results: list[Result], command: str) -> str:
         f'`{command}`, torch {torch.__version__}, CPU, one thread. Parameters of the generator: {sizes}.',
         '',
         'Modes found, of 8 (at least 1 % of 10,000 samples within three standard deviations), and the share of the',
-        f'samples that lie so near to any mode; seeds {", ".join(map(str, seeds))}. Settings chosen after others had been',
-        'tried: what happened here, no evidence beyond it.',
+        f'samples that lie so near to any mode, for seeds {", ".join(map(str, seeds))}. The settings were chosen after',
+        'others had been tried: this is what happened here, and no evidence beyond it.',
         '',
         '| standard deviation | iteration | generator | modes | share in a mode | mean share |',
         '|---|---|---|---|---|---|',

@@ -75,30 +75,32 @@ def xavier_(net: torch.nn.Module) -> None:
                 torch.nn.init.zeros_(module.bias)
 
 
-class VConv2d(spectral_norm.Conv2d):
+class VConv2d(torch.nn.Module):
     """X * K + b, [N, I, H, W] -> [N, O, H up, W up]: an ordinary convolution that is called as a GConv is.
 
-    up: 2 repeats every pixel along both axes before a 3x3 convolution. Weights are Xavier-uniform, biases zero.
+    kernel_size: odd. up: 2 repeats every pixel along both axes before a 3x3 convolution. sn: spectral normalisation.
+    Weights are Xavier-uniform, biases zero.
     """
 
     def __init__(
         self, in_channels: int, out_channels: int, kernel_size: int = 3, *, up: int = 1, sn: bool = False
     ) -> None:
+        super().__init__()
         assert kernel_size % 2 == 1, 'the size is kept by padding k // 2'
         assert up == 1 or (up, kernel_size) == (2, 3), 'only 3x3 doubles the size'
-        super().__init__(in_channels, out_channels, kernel_size, padding=kernel_size // 2, sn=sn)
         self.up = up
-        xavier_(self)
+        self.conv = spectral_norm.Conv2d(in_channels, out_channels, kernel_size, padding=kernel_size // 2, sn=sn)
+        xavier_(self.conv)
 
     def forward(self, x: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-        """v: [N, V], not used."""
-        return self.convolve(x, self.bias)
+        """x: [N, I, H, W], any floating dtype, which the result has too. v: [N, V], not used."""
+        return self.convolve(x, self.conv.bias)
 
     def convolve(self, x: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
         """X * K + bias in the dtype of `x`."""
-        w = self.normalized_weight().to(x.dtype)
+        w = self.conv.normalized_weight().to(x.dtype)
         b = None if bias is None else bias.to(x.dtype)
-        return up_conv2d(x, w, b) if self.up == 2 else self._conv_forward(x, w, b)
+        return up_conv2d(x, w, b) if self.up == 2 else F.conv2d(x, w, b, padding=w.shape[-1] // 2)
 
 
 class GConv2d(VConv2d):
@@ -107,8 +109,8 @@ class GConv2d(VConv2d):
     With kernel_size 1 on [N, I, 1, 1] it is the fully connected GConv of the paper's Fig. 4.
 
     x_m is the mean of what enters the convolution; repeating pixels does not change it. W_s has no bias, as in Eq. (5).
-    There is one bias, added once; the alternative, one in each of Eq. (8)'s terms, gives W_L an offset to learn away.
-    sn: normalises K, W_s and W_L, each by itself; the alternative, the kernel K + K Diag(S) W_L, is one a sample.
+    There is one bias, added once; in both terms of Eq. (8) it would pass through W_L too.
+    sn: normalises K, W_s and W_L, each by itself; the alternative, K + K Diag(S) W_L, is another matrix every sample.
     """
 
     def __init__(
@@ -131,7 +133,7 @@ class GConv2d(VConv2d):
         """x: [N, I, H, W], any floating dtype, which the result has too. v: [N, V] float32."""
         s = torch.sigmoid(self.select(selection_input(x, v)))  # [N, O], Eq. (5)
         w_l = self.combine.normalized_weight().flatten(1)  # [O, O]
-        return recombine(self.convolve(x, None), s, w_l, self.bias)  # Eq. (8)
+        return recombine(self.convolve(x, None), s, w_l, self.conv.bias)  # Eq. (8)
 
 
 class GConvSynthesisLayer(SynthesisLayer):
