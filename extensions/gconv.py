@@ -54,8 +54,8 @@ class GConvConfig:
     # Whether a 1x1 shortcut (there is one where channels change: not at 32x32) is a GConv too. The paper "just replaced
     # Conv in the generator with GConv", and no number decides.
     gconv_shortcut: bool = True
-    # Spectral normalisation: of no layer; of convolutions (each of K, W_s and W_L) and the first layer; of BigBN's
-    # linear layers too, as BigGAN does. The paper only says that G has it.
+    # Spectral normalisation: of no layer; of every layer but BigBN's (of K, W_s and W_L each by itself); of BigBN's
+    # too, as BigGAN does. The paper only says that G has it.
     sn: Literal['none', 'layers', 'all'] = 'none'
     num_fp16_res: int = 4  # this many of the highest resolutions compute in the run's lower precision
 
@@ -121,7 +121,8 @@ class BigGLU(torch.nn.Module):
 class Attention(torch.nn.Module):
     """CBAM (Woo et al. 2018): channel attention (Eq. 2), and spatial attention (Eq. 3) where asked for.
 
-    The MLP has max(C / 16, 1) hidden units and serves the mean and the maximum.
+    The MLP has max(C / 16, 1) hidden units and serves the mean and the maximum. The 7x7 convolution stands by itself:
+    Eq. 3 has no BN behind it.
     """
 
     def __init__(self, channels: int, *, spatial: bool, linear: Callable, conv: Callable) -> None:
@@ -189,12 +190,8 @@ class GConvGenerator(torch.nn.Module):
     def __init__(self, config: GConvConfig, spec: ImageSpec) -> None:
         super().__init__()
         res = spec.resolution
-        self.z_dim, self.c_dim, self.img_resolution, self.img_channels = (
-            config.z_dim,
-            spec.label_dim,
-            res,
-            spec.channels,
-        )
+        self.z_dim, self.c_dim = config.z_dim, spec.label_dim
+        self.img_resolution, self.img_channels = res, spec.channels
         if res < 8 or res & (res - 1):
             raise ConfigError(f'resolution={res}: gconv takes powers of two from 8 up; convert with dataset_tool.py')
         widths = widths_of(config, spec)

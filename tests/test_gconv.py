@@ -176,6 +176,7 @@ def test_attention_is_cbams(spatial: bool) -> None:
         assert largest(result, y) < 1e-12
 
 
+@torch.no_grad()
 def test_spectral_norms_of_k_w_s_and_w_l_converge_to_one() -> None:
     torch.manual_seed(0)
     layer = GConv2d(4, 6, v_dim=5, sn=True)
