@@ -142,8 +142,8 @@ class GConvSynthesisLayer(SynthesisLayer):
     Eq. (8) holds for every Y = X * K that is linear in X with a kernel for each output channel. K is the modulated,
     demodulated kernel here; the filter of an up-sampling layer treats every channel alike and commutes with W_L. Ours:
     v is w, x_m is taken before modulation (which belongs to the kernel), learning rates are equalised, and W_L begins
-    at a tenth of unit variance, because nothing demodulates what it adds: at full scale each layer would raise
-    the variance by a quarter. With W_L = 0 this is StyleGAN2's layer, bit for bit.
+    ten times smaller than the other weights, because nothing demodulates what it adds: at full scale, with S near 1/2,
+    every layer would raise the variance by a quarter. With W_L = 0 this is StyleGAN2's layer, bit for bit.
     """
 
     def __init__(
