@@ -1,0 +1,81 @@
+"""GConv in StyleGAN2's blocks: their 3x3 convolutions recombine the kernels of every sample by its w.
+
+Park and Shin (arXiv 2111.15171) say that GConv goes into generators "without altering the network architecture"; they
+did not try StyleGAN2. What its equations allow there, and what is ours, is said at `GConvSynthesisLayer`. ToRGB stays
+as it is, as the paper leaves the last convolution of its own generator.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from functools import partial
+from typing import Literal
+
+from training.config import R1Config, RunConfig, require
+from training.interface import ImageSpec
+from training.networks.config import StyleGAN2GeneratorConfig
+from training.networks.gconv import GConvSynthesisLayer
+from training.networks.stylegan2 import StyleGAN2Generator
+from training.networks.synthesis import BlockSpec, SynthesisBlock
+from training.recipes import cifar, paper256
+from training.registry import register_generator, register_recipe
+
+PAPER = 'Park and Shin, Generative Convolution Layer for Image Generation, arXiv 2111.15171; Karras et al., CVPR 2020'
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GConvStyleGAN2Config(StyleGAN2GeneratorConfig):
+    """StyleGAN2's fields, and where its GConvs are."""
+
+    # conv0 doubles the resolution, conv1 follows it; 'none' is StyleGAN2 itself.
+    gconv: Literal['both', 'conv0', 'conv1', 'none'] = 'both'
+
+    def __post_init__(self) -> None:
+        StyleGAN2GeneratorConfig.__post_init__(self)  # by name: super() does not work in a class with slots
+        require(
+            self.gconv in ('both', 'conv0', 'conv1', 'none'), 'gconv', self.gconv, 'one of both, conv0, conv1, none'
+        )
+
+
+class GConvSynthesisBlock(SynthesisBlock):
+    """StyleGAN2's block with GConv in the layers that the config names."""
+
+    def __init__(self, cfg: GConvStyleGAN2Config, spec: BlockSpec) -> None:
+        super().__init__(cfg, spec)
+        layer = partial(GConvSynthesisLayer, w_dim=cfg.w_dim, resolution=spec.resolution, conv_clamp=cfg.conv_clamp)
+        if self.has_conv0 and cfg.gconv in ('both', 'conv0'):
+            self.conv0 = layer(spec.in_channels, spec.out_channels, up=2)
+        if cfg.gconv in ('both', 'conv1'):
+            self.conv1 = layer(spec.out_channels, spec.out_channels)
+
+
+@register_generator('gconv_stylegan2', config=GConvStyleGAN2Config)
+class GConvStyleGAN2Generator(StyleGAN2Generator):
+    """StyleGAN2's generator with GConv; mapping, truncation and style mixing are StyleGAN2's."""
+
+    @staticmethod
+    def make_block(cfg: GConvStyleGAN2Config, spec: BlockSpec) -> GConvSynthesisBlock:
+        """The block with GConv, at every resolution."""
+        return GConvSynthesisBlock(cfg, spec)
+
+
+@register_recipe('gconv_stylegan2', paper=PAPER, min_resolution=8)
+def gconv_stylegan2(facts: ImageSpec, num_gpus: int) -> RunConfig:
+    """StyleGAN2's own settings: `cifar` at 32x32, `paper256` at every other size.
+
+    Away from 256x256 R1's gamma scales with the number of pixels, as StyleGAN2-ADA's own rule does, and a process takes
+    as many images at a time as have the pixels of the preset's eight, at least 4.
+    """
+    res = facts.resolution
+    cfg = cifar(facts, num_gpus) if res == 32 else paper256(facts, num_gpus)
+    options = {field.name: getattr(cfg.generator, field.name) for field in fields(cfg.generator)}
+    cfg = replace(cfg, cfg='gconv_stylegan2', generator=GConvStyleGAN2Config(**options))
+    if res in (32, 256):
+        return cfg
+    batch_gpu = min(max(8 * 256**2 // res**2, 4), cfg.batch // num_gpus)
+    return replace(
+        cfg,
+        r1=R1Config(gamma=cfg.r1.gamma * (res / 256) ** 2),
+        batch_gpu=batch_gpu,
+        discriminator=replace(cfg.discriminator, mbstd_group=min(cfg.discriminator.mbstd_group, batch_gpu)),
+    )
