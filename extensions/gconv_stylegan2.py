@@ -49,7 +49,7 @@ class GConvSynthesisBlock(SynthesisBlock):
             self.conv1 = layer(spec.out_channels, spec.out_channels)
 
 
-@register_generator('gconv_stylegan2', config=GConvStyleGAN2Config)
+@register_generator('gconv-stylegan2', config=GConvStyleGAN2Config)
 class GConvStyleGAN2Generator(StyleGAN2Generator):
     """StyleGAN2's generator with GConv; mapping, truncation and style mixing are StyleGAN2's."""
 
@@ -59,7 +59,7 @@ class GConvStyleGAN2Generator(StyleGAN2Generator):
         return GConvSynthesisBlock(cfg, spec)
 
 
-@register_recipe('gconv_stylegan2', paper=PAPER, min_resolution=8)
+@register_recipe('gconv-stylegan2', paper=PAPER, min_resolution=8)
 def gconv_stylegan2(facts: ImageSpec, num_gpus: int) -> RunConfig:
     """StyleGAN2's own settings: `cifar` at 32x32, `paper256` at every other size.
 
@@ -69,7 +69,7 @@ def gconv_stylegan2(facts: ImageSpec, num_gpus: int) -> RunConfig:
     res = facts.resolution
     cfg = cifar(facts, num_gpus) if res == 32 else paper256(facts, num_gpus)
     options = {field.name: getattr(cfg.generator, field.name) for field in fields(cfg.generator)}
-    cfg = replace(cfg, cfg='gconv_stylegan2', generator=GConvStyleGAN2Config(**options))
+    cfg = replace(cfg, cfg='gconv-stylegan2', generator=GConvStyleGAN2Config(**options))
     if res in (32, 256):
         return cfg
     batch_gpu = min(max(8 * 256**2 // res**2, 4), cfg.batch // num_gpus)

@@ -13,12 +13,12 @@ import torch.nn.functional as F
 from dnnlib.errors import ConfigError
 from extensions.gconv import GConvConfig, GConvGenerator, gconv
 from tests.test_gconv import kernels, largest
-from training.build import make_adam
 from training.config import RunConfig
 from training.interface import ImageSpec
 from training.networks.batch_norm import BigBN
 from training.networks.gconv import GConv2d
 from training.networks.sngan import SNGANDiscriminator, SNGANDiscriminatorConfig
+from training.optimizers import make_optimizer
 
 
 def facts(resolution: int, label_dim: int = 0, channels: int = 3) -> ImageSpec:
@@ -217,9 +217,9 @@ def test_recipes_have_the_papers_columns() -> None:
             0,
             0,
         )
-        adam = make_adam(torch.nn.Linear(1, 1), cfg.g_opt, cfg.pl.interval).param_groups[0]
+        adam = make_optimizer(torch.nn.Linear(1, 1), cfg.g_opt, cfg.pl.interval).param_groups[0]
         assert (adam['lr'], adam['betas'], adam['eps']) == (cfg.g_opt.lr, (0.0, 0.9), 1e-8)
-        adam = make_adam(torch.nn.Linear(1, 1), cfg.d_opt, cfg.r1.interval).param_groups[0]
+        adam = make_optimizer(torch.nn.Linear(1, 1), cfg.d_opt, cfg.r1.interval).param_groups[0]
         assert (adam['lr'], adam['betas']) == (cfg.d_opt.lr, (0.0, 0.9))
     assert gconv(facts(32), 4).batch_gpu == 16
 
