@@ -45,11 +45,15 @@ from training.registry import RECIPES
 from training.run_folder import RunFolder
 
 ROOT = Path(__file__).resolve().parent.parent
-# Reduced widths for a budget of CPU hours, used with --small: at 32x32 the papers' own are too slow for a few cores.
+# Widths for a budget of CPU hours, used with --small: at 32x32 the papers' own are too slow for a few cores, where
+# they are not small already.
+STYLE = ('--cbase=1024', '--cmax=128')
+RESIDUAL = ('--set=generator.channel_max=64', '--set=discriminator.channel_max=64')
 SMALL: dict[str, tuple[str, ...]] = {
-    'auto': ('--cbase=1024', '--cmax=128'),
-    'stylegan2': ('--cbase=1024', '--cmax=128'),
-    'squeeze': ('--cbase=1024', '--cmax=128'),
+    **dict.fromkeys(('auto', 'stylegan2', 'squeeze', 'gconv-stylegan2', 'ifgan', 'traditional'), STYLE),
+    'gconv': RESIDUAL,
+    **dict.fromkeys(('giu', 'giu-base', 'giu-norbn', 'giu-nogiu', 'sngan', 'sagan', 'wgan-gp', 'lsgan', 'igan'), ()),
+    'dcgan': ('--set=generator.channel_base=1024',),
 }
 TICKS_PER_MEASUREMENT = 2
 POLL_S = 0.1
