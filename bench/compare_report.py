@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
+from dnnlib.errors import UserError
 from dnnlib.files import atomic_path, read_jsonl, write_bytes, write_json
 from generate import draw
 from metrics.spec import parse_metric
@@ -34,7 +35,7 @@ from training.run_folder import RunFolder
 from training.snapshot import load_generator, load_snapshot
 
 MIN_DIVERSITY = 0.5
-TOLERANCE = 0.05  # of the metric a third of the way: what two measurements of one network may differ by, and more
+TOLERANCE = 0.1  # of the metric a third of the way: what measurements and the course of a run vary by, and more
 NUM_SAMPLES = 64
 COLUMNS = 12  # of the sheet: the first of the samples
 CELL = 64  # pixels a sample takes on the sheet, at least
@@ -103,11 +104,6 @@ def _first(line: dict[str, Any]) -> float:
     return next(iter(line['results'].values()))
 
 
-def lower_is_better(metric: str) -> bool:
-    """True for distances, False for scores."""
-    return parse_metric(metric).kind in ('fd', 'kid')
-
-
 def diversity(images: torch.Tensor) -> float:
     """Mean distance of two of the images uint8 [N, C, H, W]: root mean square over pixels, in grey levels."""
     pixels = images.flatten(1).double()  # [N, C * H * W]
@@ -127,9 +123,9 @@ def collapse(curve: list[tuple[float, float]], lower: bool, samples_to_real: flo
     return '; '.join(reasons)
 
 
-def newest_snapshot(folder: RunFolder | None) -> Path | None:
-    """The last network snapshot of a run that began."""
-    return max(folder.path.glob('network-snapshot-*.safetensors'), default=None) if folder else None
+def newest_snapshot(folder: RunFolder) -> Path | None:
+    """The last network snapshot of a run."""
+    return max(folder.path.glob('network-snapshot-*.safetensors'), default=None)
 
 
 def draw_samples(snapshot: Path) -> torch.Tensor:
@@ -144,30 +140,34 @@ def real_samples(dataset: ImageDataset) -> torch.Tensor:
     return torch.from_numpy(np.stack([dataset.image(int(i)) for i in indices]))
 
 
-def read_result(trained: Trained, plan: Plan, samples: torch.Tensor | None, real_diversity: float) -> Result:
-    """The numbers of a run's folder, and whether it has collapsed."""
+def read_result(trained: Trained, plan: Plan, real_diversity: float) -> tuple[Result, torch.Tensor | None]:
+    """The numbers of a run's folder, whether it has collapsed, and its newest samples if there are any."""
     _, seed, state, reason, folder = trained
     result = Result(seed=seed, state=state, reason=reason, folder=str(folder.path) if folder else None, curve=[])
     if folder is None:
-        return result
+        return result, None
     # The first tick is one step, and warms up.
-    ticks = [line for line in read_jsonl(folder.stats) if line['Progress/tick']['mean'] > 0]
-    if ticks:
+    if ticks := [line for line in read_jsonl(folder.stats) if line['Progress/tick']['mean'] > 0]:
         result.sec_per_kimg = statistics.median(line['Timing/sec_per_kimg']['mean'] for line in ticks)
         memory = 'Resources/peak_gpu_mem_gb' if 'Resources/peak_gpu_mem_gb' in ticks[0] else 'Resources/cpu_mem_gb'
         result.memory_gb = max(line[memory]['mean'] for line in ticks)
-    lower = plan.metric is None or lower_is_better(plan.metric)
+    lower = plan.metric is None or parse_metric(plan.metric).kind in ('fd', 'kid')  # distances, not scores
     if plan.metric is not None:
         lines = folder.results(plan.metric)
         result.curve = [(line['nimg'] / 1000, _first(line)) for line in lines]
         result.end = end_of(lines, plan.kimg)
         result.best = (min if lower else max)((value for _, value in result.curve), default=None)
-    if samples is not None:
-        result.diversity = diversity(samples) / real_diversity
-    if state == 'finished':
+    samples = None
+    try:
+        if (snapshot := newest_snapshot(folder)) is not None:
+            samples = draw_samples(snapshot)
+            result.diversity = diversity(samples) / real_diversity
+    except UserError as error:
+        result.state, result.reason = 'failed', f'its samples cannot be drawn: {error}'
+    if result.state == 'finished':
         result.reason = collapse(result.curve, lower, result.diversity)
         result.state = 'collapsed' if result.reason else 'done'
-    return result
+    return result, samples
 
 
 # ---- a row: a --cfg over its seeds
@@ -183,7 +183,7 @@ def network_sizes(folder: RunFolder) -> dict[str, dict[str, int]]:
     return {'parameters': {'G': count(G)[0], 'D': count(D)[0]}, 'macs': macs}
 
 
-def summarise(row: Row, results: list[Result], folders: list[RunFolder], metric: str | None) -> dict[str, Any]:
+def summarise(row: Row, results: Sequence[Result], folders: list[RunFolder], metric: str | None) -> dict[str, Any]:
     """A row of table.json. Numbers of the metric are over the runs that reached their end; std needs two of them."""
     ends = [result.end for result in results if result.end is not None]
     bests = [result.best for result in results if result.end is not None and result.best is not None]
@@ -215,8 +215,7 @@ def write_report(plan: Plan, dataset: ImageDataset, trained: Sequence[Trained], 
     rows, strips = [], [('real images', reals)]
     for row in plan.rows:
         runs = [run for run in trained if run.row == row]
-        samples = [draw_samples(path) if (path := newest_snapshot(run.folder)) else None for run in runs]
-        results = [read_result(run, plan, s, real_diversity) for run, s in zip(runs, samples, strict=True)]
+        results, samples = zip(*(read_result(run, plan, real_diversity) for run in runs), strict=True)
         rows.append(summarise(row, results, [run.folder for run in runs if run.folder], plan.metric))
         # The first seed that has something to show: no choice by looks.
         shown = next((i for i, s in enumerate(samples) if s is not None), 0)

@@ -22,6 +22,7 @@ from tests.conftest import ROOT
 from tests.runs import environment, last_state, losses, make_zip
 from training.interface import ImageSpec
 from training.registry import RECIPES, Recipe
+from training.run_folder import RunFolder
 
 TINY = [
     '--kimg=1', '--batch=48', '--metric=fd_efflite8', '--measurements=3', '--threads=1', '--device=cpu',
@@ -31,6 +32,8 @@ TINY = [
 ]  # fmt: skip
 # Two that train, and one that train.py refuses.
 ROWS = ['--cfgs=auto,squeeze,bad=cifar', '--set=bad:generator.channel_max=0']
+
+PLAN = compare_report.Plan(rows=(), seeds=(0,), kimg=20, batch=16, metric='fd_efflite2k', jobs=1, threads=1, command=())
 
 
 def call(out: Path, data: Path, *flags: str) -> None:
@@ -119,6 +122,22 @@ def test_a_run_that_was_killed_continues_to_the_same_bits(
     assert table(out)[0]['end'] == table(compared)[1]['end']
 
 
+def test_a_snapshot_that_cannot_be_read_fails_its_run_alone(compared: Path, tmp_path: Path) -> None:
+    folder = tmp_path / '00000-copy'
+    shutil.copytree(run_folder(compared, 'squeeze'), folder)
+    run = compare_report.Trained(
+        compare_report.Row(label='a', cfg='squeeze', flags=()), 0, 'finished', '', RunFolder(folder)
+    )
+    plan = replace(PLAN, kimg=1, metric='fd_efflite8')
+    assert compare_report.read_result(run, plan, 1.0)[0].state in ('done', 'collapsed')
+    compare_report.newest_snapshot(RunFolder(folder)).write_bytes(bytes(100))
+    result, samples = compare_report.read_result(run, plan, 1.0)
+    assert samples is None
+    assert result.state == 'failed'
+    assert result.reason.startswith('its samples cannot be drawn: ')
+    assert result.end == table(compared)[1]['end']
+
+
 def test_a_request_to_stop_reaches_the_runs_and_is_told(data: Path, tmp_path: Path) -> None:
     flags = ['--cfgs=squeeze', '--kimg=1000', '--metric=none', '--set=tick=0.1']
     line = [sys.executable, str(ROOT / 'bench' / 'compare.py'), f'--out={tmp_path}', f'--data={data}', *TINY, *flags]
@@ -178,10 +197,6 @@ def test_schedules_of_a_recipe_are_scaled_to_the_budget(monkeypatch: pytest.Monk
 
 
 # ---- what became of a run
-
-PLAN = compare_report.Plan(
-    rows=(), seeds=(0,), kimg=20, batch=16, metric='fd_efflite2k', jobs=1, threads=1, command=()
-)  # fmt: skip
 
 
 @pytest.mark.parametrize(
