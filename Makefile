@@ -34,6 +34,7 @@ format: setup
 
 bench: setup
 	$(BIN)/python bench/ops.py
+	$(BIN)/python bench/folded.py
 	$(BIN)/python bench/train_step.py
 	$(BIN)/python bench/native_step.py
 	$(BIN)/python bench/detector.py
