@@ -19,6 +19,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from torch_utils.ops import dispatch
+
 
 def involution(x: torch.Tensor, weight: torch.Tensor, impl: str = 'auto') -> torch.Tensor:
     """Sums each pixel's K x K neighbourhood, zero outside the image, under that pixel's own weights.
@@ -38,6 +40,8 @@ def involution(x: torch.Tensor, weight: torch.Tensor, impl: str = 'auto') -> tor
         ConfigError: an implementation that is not there.
     """
     _check(x, weight)
+    if dispatch.pick(impl, x) != 'ref':
+        return torch.ops.ganfoundry.involution(x, weight)
     return _Involution.apply(x, weight)
 
 
@@ -112,7 +116,7 @@ def _involve(x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
     for k in range(side * side):
         i, j = divmod(k, side)
         y.addcmul_(w[:, :, k, None], padded[..., i : i + h, j : j + width])
-    return y.flatten(1, 2).to(x.dtype, memory_format=_format_of(x))
+    return y.flatten(1, 2).to(x.dtype).contiguous(memory_format=_format_of(x))
 
 
 def _transpose(y: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
@@ -124,7 +128,8 @@ def _transpose(y: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
     for k in range(side * side):
         i, j = divmod(k, side)
         x[..., i : i + h, j : j + width].addcmul_(w[:, :, k, None], grouped)
-    return x[..., p : p + h, p : p + width].flatten(1, 2).to(y.dtype, memory_format=_format_of(y))
+    x = x[..., p : p + h, p : p + width].flatten(1, 2)
+    return x.to(y.dtype).contiguous(memory_format=_format_of(y))
 
 
 def _correlate(y: torch.Tensor, x: torch.Tensor, num_groups: int, num_taps: int) -> torch.Tensor:
