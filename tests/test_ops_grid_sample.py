@@ -14,6 +14,7 @@ from torch_utils.ops.grid_sample import grid_sample
 
 IMPLS = ('aten', 'ref')
 
+
 def pytorch(x: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:
     return F.grid_sample(x, grid, mode='bilinear', padding_mode='zeros', align_corners=False)
 
