@@ -18,20 +18,10 @@
 #include <cstring>
 #include <vector>
 
+#include "involution_sizes.h"
 #include "numeric.h"
 
 namespace ganfoundry {
-
-// [samples, groups * members, height, width], kernels of side * side taps.
-struct Involution {
-    int64_t samples, groups, members, side, height, width;
-
-    int64_t taps() const { return side * side; }
-    int64_t radius() const { return side / 2; }
-    int64_t pitch() const { return width + 2 * radius(); }
-    // From a pixel less the radius in either direction to what tap k meets.
-    int64_t distance(int64_t k) const { return k / side * pitch() + k % side; }
-};
 
 // A tensor [samples, groups, planes, height, width]: planes are a group's members, or the taps.
 template <class T>
@@ -109,12 +99,12 @@ struct Products {
 
 // How a group's rows are cut into bands whose workspace stays in the L2 cache. A task is one band of one group.
 struct Bands {
-    int64_t per_group, rows;
+    int64_t pitch, per_group, rows;
 
-    explicit Bands(const Involution& g) {
+    explicit Bands(const Involution& g) : pitch(g.width + 2 * g.radius()) {
         constexpr int64_t kWorkspace = 32768;  // numbers
         const int64_t planes = g.members + g.taps();
-        const int64_t fitting = kWorkspace / (planes * g.pitch()) - 2 * g.radius();
+        const int64_t fitting = kWorkspace / (planes * pitch) - 2 * g.radius();
         // No fewer than the rows above and below that every band copies, too.
         rows = std::min(g.height, std::max({fitting, 2 * g.radius(), int64_t(1)}));
         per_group = (g.height + rows - 1) / rows;
@@ -135,10 +125,10 @@ class BandMaker {
     explicit BandMaker(const Involution& geometry)
         : g_(geometry),
           bands_(geometry),
-          plane_((bands_.rows + 2 * g_.radius()) * g_.pitch()),
+          plane_((bands_.rows + 2 * g_.radius()) * bands_.pitch),
           left_(std::max(g_.taps(), g_.members) * plane_ + kSlack),
           right_(g_.members * plane_ + kSlack),
-          out_plane_((bands_.rows * g_.pitch() + Vector<A>::lanes - 1) / Vector<A>::lanes * Vector<A>::lanes),
+          out_plane_((bands_.rows * bands_.pitch + Vector<A>::lanes - 1) / Vector<A>::lanes * Vector<A>::lanes),
           out_(std::max(g_.taps(), g_.members) * out_plane_),
           products_{left_.data(), right_.data(), {}, {}, {}} {}
 
@@ -147,7 +137,7 @@ class BandMaker {
         begin(task);
         copy_in(w, g_.taps(), 0, left_.data());
         copy_in(x, g_.members, g_.radius(), right_.data());
-        for (int64_t k = 0; k < g_.taps(); ++k) term(k * plane_, g_.distance(k));
+        for (int64_t k = 0; k < g_.taps(); ++k) term(k * plane_, distance(k));
         for (int64_t c = 0; c < g_.members; ++c) products_.step.push_back(c * plane_);
         finish(y);
     }
@@ -158,7 +148,7 @@ class BandMaker {
         copy_in(w, g_.taps(), g_.radius(), left_.data());
         copy_in(y, g_.members, g_.radius(), right_.data());
         for (int64_t k = 0; k < g_.taps(); ++k) {
-            const int64_t opposite = g_.distance(g_.taps() - 1 - k);
+            const int64_t opposite = distance(g_.taps() - 1 - k);
             term(k * plane_ + opposite, opposite);
         }
         for (int64_t c = 0; c < g_.members; ++c) products_.step.push_back(c * plane_);
@@ -171,7 +161,7 @@ class BandMaker {
         copy_in(y, g_.members, 0, left_.data());
         copy_in(x, g_.members, g_.radius(), right_.data());
         for (int64_t c = 0; c < g_.members; ++c) term(c * plane_, c * plane_);
-        for (int64_t k = 0; k < g_.taps(); ++k) products_.step.push_back(g_.distance(k));
+        for (int64_t k = 0; k < g_.taps(); ++k) products_.step.push_back(distance(k));
         finish(w);
     }
 
@@ -190,6 +180,9 @@ class BandMaker {
         products_.step.clear();
     }
 
+    // From a pixel less the radius in either direction to what tap k meets.
+    int64_t distance(int64_t k) const { return k / g_.side * bands_.pitch + k % g_.side; }
+
     void term(int64_t left, int64_t right) {
         products_.left_at.push_back(left);
         products_.right_at.push_back(right);
@@ -205,7 +198,7 @@ class BandMaker {
     void copy_in(const Planes<const T>& from, int64_t num_planes, int64_t halo, A* to) const {
         for (int64_t p = 0; p < num_planes; ++p) {
             for (int64_t row = -halo; row < rows_ + halo; ++row) {
-                A* __restrict target = to + p * plane_ + (row + halo) * g_.pitch() + halo;
+                A* __restrict target = to + p * plane_ + (row + halo) * bands_.pitch + halo;
                 if (top_ + row < 0 || top_ + row >= g_.height) {
                     std::fill(target, target + g_.width, A(0));
                     continue;
@@ -222,11 +215,11 @@ class BandMaker {
     }
 
     void finish(const Planes<T>& to) {
-        const int64_t numbers = rows_ * g_.pitch() - 2 * g_.radius(), lanes = Vector<A>::lanes;
+        const int64_t numbers = rows_ * bands_.pitch - 2 * g_.radius(), lanes = Vector<A>::lanes;
         products_.run(out_.data(), out_plane_, (numbers + lanes - 1) / lanes);
         for (int64_t p = 0; p < int64_t(products_.step.size()); ++p) {
             for (int64_t row = 0; row < rows_; ++row) {
-                const A* __restrict source = out_.data() + p * out_plane_ + row * g_.pitch();
+                const A* __restrict source = out_.data() + p * out_plane_ + row * bands_.pitch;
                 T* __restrict target = start(to) + p * to.plane + (top_ + row) * to.row;
                 if (to.column == 1) {
 #pragma omp simd
