@@ -162,12 +162,16 @@ def test_operators_called_directly_refuse_what_they_cannot_read(name: str) -> No
     """Kernels read memory by these shapes, whoever calls them."""
     op, x = getattr(torch.ops.ganfoundry, name), torch.zeros(2, 6, 4, 5)
     if name == 'involution_correlation':
-        wrong = {'one shape': (x, x[1:], 3, 9), 'odd K': (x, x, 3, 8), 'groups that divide': (x, x, 4, 9)}
+        wrong = {
+            'one shape, type': (x, x[1:], 3, 9),
+            'odd K': (x, x, 3, 8),
+            'groups that divide': (x, x, 4, 9),
+        }
     else:
         wrong = {
             r'expected weights \[2': (x, torch.zeros(1, 3, 9, 4, 5)),
             'odd K': (x, torch.zeros(2, 3, 4, 4, 5)),
-            "images' type": (x, torch.zeros(2, 3, 9, 4, 5).double()),
+            "images' type and device": (x, torch.zeros(2, 3, 9, 4, 5).double()),
             r'\[N, G, K': (x, x),
         }
     for message, args in wrong.items():

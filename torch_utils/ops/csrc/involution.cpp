@@ -3,36 +3,13 @@
 
 #include "involution.h"
 
+#include "involution_shapes.h"
 #include "operators.h"
 
 namespace ganfoundry {
 namespace {
 
 using c10::SymInt;
-
-// images are x or y [N, C, H, W], which come in pairs of equal shape; w is [N, G, K * K, H, W].
-Involution geometry_of(const char* name, const Tensor& image, int64_t groups, int64_t taps) {
-    int64_t side = 1;
-    while (side * side < taps) side += 2;
-    TORCH_CHECK_VALUE(side * side == taps, name, ": expected K * K taps for an odd K, got ", taps);
-    TORCH_CHECK_VALUE(image.dim() == 4, name, ": expected images [N, C, H, W], got ", image.sizes());
-    TORCH_CHECK_VALUE(
-        groups > 0 && image.size(1) % groups == 0, name, ": expected groups that divide the ", image.size(1),
-        " channels, got ", groups);
-    return {image.size(0), groups, image.size(1) / groups, side, image.size(2), image.size(3)};
-}
-
-Involution geometry_of(const char* name, const Tensor& image, const Tensor& w) {
-    TORCH_CHECK_VALUE(w.dim() == 5, name, ": expected weights [N, G, K * K, H, W], got ", w.sizes());
-    const Involution g = geometry_of(name, image, w.size(1), w.size(2));
-    TORCH_CHECK_VALUE(
-        w.size(0) == g.samples && w.size(3) == g.height && w.size(4) == g.width, name, ": expected weights [",
-        g.samples, ", G, K * K, ", g.height, ", ", g.width, "], got ", w.sizes());
-    TORCH_CHECK_VALUE(
-        w.scalar_type() == image.scalar_type(), name, ": expected weights of the images' type, ", image.scalar_type(),
-        ", got ", w.scalar_type());
-    return g;
-}
 
 template <class T>
 Planes<const T> image_planes(const Tensor& x, const Involution& g) {
@@ -84,10 +61,7 @@ Tensor involution_adjoint_cpu(const Tensor& y, const Tensor& w) {
 }
 
 Tensor involution_correlation_cpu(const Tensor& y, const Tensor& x, int64_t groups, int64_t taps) {
-    const Involution g = geometry_of("involution_correlation", x, groups, taps);
-    TORCH_CHECK_VALUE(
-        y.sizes() == x.sizes() && y.scalar_type() == x.scalar_type(),
-        "involution_correlation: expected two images of one shape and type, got ", y.sizes(), " and ", x.sizes());
+    const Involution g = geometry_of("involution_correlation", y, x, groups, taps);
     const Tensor w = at::empty({g.samples, groups, taps, g.height, g.width}, x.options());
     if (x.numel() == 0) return w.zero_();
     with_type("involution_correlation", x.scalar_type(), [&](auto zero) {
