@@ -26,7 +26,7 @@ def involution(x: torch.Tensor, weight: torch.Tensor, impl: str = 'auto') -> tor
     """Sums each pixel's K x K neighbourhood, zero outside the image, under that pixel's own weights.
 
     Args:
-        x: [N, C, H, W], any floating dtype and memory format.
+        x: [N, C, H, W], any floating dtype and memory format; the kernels are fastest with NCHW.
         weight: [N, G, K * K, H, W], dtype of `x`; K is odd, G divides C. Tap i * K + j meets x[h + i - K // 2,
             w + j - K // 2], and channel c takes the weights of group c // (C / G).
         impl: 'ref', 'cpu', 'cuda', or 'auto' for the fastest that is there.
