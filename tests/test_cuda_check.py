@@ -27,14 +27,19 @@ ptxas info    : Used 255 registers, used 1 barriers
 
 def test_registers_and_spills_are_read_per_kernel_and_architecture():
     table = cuda_check.parse_usage(LOG)
-    assert table == {'_Z5scaleIfEvPT_': {'75': Usage(10, 0), '90': Usage(255, 64)}}
+    assert table == {'_Z5scaleIfEvPT_': {'75': Usage(10, 0), '90': Usage(255, 64, 64)}}
     header, row = cuda_check.format_table(table, ['75', '80', '90']).splitlines()
     assert header.split()[-3:] == ['sm_75', 'sm_80', 'sm_90']
     assert row.split()[-4:] == ['10', '-', '255', '+64B']
 
 
+def test_names_are_those_of_the_kernels():
+    wrapped = '_ZN10ganfoundry6kernelINS_13GeneralKernelINS_8bfloat16ELi1EEEEEvT_'
+    assert cuda_check.demangle([wrapped, '_Z5scalePf']) == ['GeneralKernel<bfloat16, 1>', 'scale(float*)']
+
+
 def test_no_nvcc_is_said_and_no_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture):
-    monkeypatch.setenv('PATH', str(tmp_path))
+    monkeypatch.setattr(cuda_check, 'find_nvcc', lambda: None)
     assert cuda_check.check() == 0
     assert 'no nvcc on the PATH' in capsys.readouterr().out
 
@@ -46,10 +51,13 @@ def test_a_kernel_compiles_and_a_warning_fails(tmp_path: Path, monkeypatch: pyte
     kernel = '__global__ void twice(float* x) { %s x[threadIdx.x] *= 2; }\n'
     (tmp_path / 'fine.cu').write_text(kernel % '')
     (tmp_path / 'unused.cu').write_text(kernel % 'int never_read = 1;')
-    assert cuda_check.check(tmp_path) == 1
+    indexed = 'float y[64] = {}; for (int i = 0; i < 64; ++i) y[int(x[i]) % 64] += i; x[0] = y[int(x[9])];'
+    (tmp_path / 'local.cu').write_text(kernel % indexed)
+    assert cuda_check.check(tmp_path) == 2
     said = capsys.readouterr().out
     assert 'does not know sm_999; left out' in said
     assert 'fine.cu: compiles' in said
     assert 'twice(float*)' in said
     assert 'unused.cu: does not compile' in said
+    assert 'local.cu: keeps numbers in local memory' in said
     assert 'never_read' in said

@@ -20,7 +20,7 @@ from torch_utils.ops import build, dispatch
 from torch_utils.ops.toolchain import BuildError
 
 SUBJECTS = (
-    'Python', 'PyTorch', 'device', 'cores', 'CPU', 'compiler', 'ninja', 'nvcc', 'bias_act', 'upfirdn2d',
+    'Python', 'PyTorch', 'device', 'cores', 'CPU', 'compiler', 'ninja', 'nvcc', 'bias_act', 'upfirdn2d', 'involution',
     'disk here', 'disk cache', 'data', 'detector',
 )  # fmt: skip
 
@@ -46,7 +46,7 @@ def test_without_any_tool_it_still_measures_the_reference(tmp_path: Path):
     (compiler,) = (line for line in lines if 'compiler' in line)
     assert compiler.startswith('!!')
     assert 'apt install g++' in compiler
-    for line in (line for line in lines if line[4:].startswith(('bias_act', 'upfirdn2d'))):
+    for line in (line for line in lines if line[4:].startswith(('bias_act', 'upfirdn2d', 'involution'))):
         assert line.startswith('!!  ')
         assert 'reference,' in line
         assert 'no g++ on the PATH' in line
@@ -66,7 +66,7 @@ def test_operations_that_are_not_native_say_how_they_would_be(
     monkeypatch.setattr(build, 'find_built', patch)
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
     lines = list(doctor.operations())
-    assert [line.subject for line in lines] == ['bias_act', 'upfirdn2d']
+    assert [line.subject for line in lines] == ['bias_act', 'upfirdn2d', 'involution']
     assert all(line.text.startswith('reference,') and remedy in line.remedy for line in lines)
 
 

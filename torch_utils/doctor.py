@@ -28,6 +28,7 @@ from dnnlib.log import format_bytes
 from torch_utils.allocator import keep_freed_memory
 from torch_utils.ops import build, dispatch
 from torch_utils.ops.bias_act import bias_act
+from torch_utils.ops.involution import involution
 from torch_utils.ops.toolchain import (
     GET_CXX,
     GET_NINJA,
@@ -119,12 +120,14 @@ def operations() -> Iterator[Line]:
     where = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
     x = torch.randn(SHAPE, device=where)  # [N, C, H, W]
     bias, f = torch.randn(SHAPE[1], device=where), setup_filter([1, 3, 3, 1]).to(where)
+    kernels = torch.randn(SHAPE[0], SHAPE[1] // 16, 9, *SHAPE[2:], device=where)  # [N, G, K * K, H, W]
     remedy = _why_not_built() if where.type == 'cpu' else ''
     with dispatch.default('ref') if remedy else dispatch.default('auto'):
         impl = dispatch.pick('auto', x)
         for name, run in (
             ('bias_act', lambda: bias_act(x, bias, act='lrelu', clamp=256)),
             ('upfirdn2d', lambda: upsample2d(x, f)),
+            ('involution', lambda: involution(x, kernels)),
         ):
             yield Line(name, _speed(impl, run, where), remedy)
 

@@ -21,17 +21,17 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from dnnlib import files
+from torch_utils.ops.cuda_toolchain import find_cuda_toolchain
 from torch_utils.ops.toolchain import BuildError, Toolchain, explain, find_toolchain, ninja_file
 
 CSRC = Path(__file__).resolve().parent / 'csrc'
-SOURCE_SUFFIXES = ('.cpp', '.h')
 BUILD_TIMEOUT_S = 600  # a build takes half a minute of one core
 WAIT_TIMEOUT_S = 600  # for another process to build; after that it is taken for stuck
 POLL_S = 0.1
@@ -55,10 +55,31 @@ def load(source_dir: Path = CSRC) -> Loaded:
 
     Never raises for what a machine lacks: `Loaded.problem` says it. Lines on stderr only where there is a wait.
     """
+    return _load(lambda: build(source_dir))
+
+
+@functools.cache
+def load_cuda(source_dir: Path = CSRC) -> Loaded:
+    """Likewise the CUDA operations, after the CPU ones: from those they have schemas, shapes and gradients."""
+    loaded = _load(lambda: build(source_dir, find_tools=find_cuda_toolchain), after=lambda: load(source_dir))
+    if not loaded:
+        return loaded
     try:
-        library = build(source_dir)
+        one = torch.zeros([1, 1], device='cuda')
+        torch.ops.ganfoundry.bias_act(one, one[0], 1, 1.0, 1.0, None)
+    except RuntimeError as error:
+        reason = ' '.join(str(error).split())
+        return Loaded(problem=f'CUDA operations do not start: {reason}; install a driver as new as the CUDA toolkit')
+    return loaded
+
+
+def _load(make: Callable[[], Path], after: Callable[[], Loaded] | None = None) -> Loaded:
+    try:
+        library = make()
     except BuildError as error:
         return Loaded(problem=f'native operations cannot be built: {error}')
+    if after is not None and not (needed := after()):
+        return needed
     try:
         torch.ops.load_library(str(library))
     except OSError as error:
@@ -68,13 +89,18 @@ def load(source_dir: Path = CSRC) -> Loaded:
     return Loaded(library)
 
 
-def build(source_dir: Path = CSRC, *, wait_timeout_s: float = WAIT_TIMEOUT_S) -> Path:
-    """The shared library of every `*.cpp` in a folder, from the cache or newly built.
+def build(
+    source_dir: Path = CSRC,
+    *,
+    find_tools: Callable[[], Toolchain] = find_toolchain,
+    wait_timeout_s: float = WAIT_TIMEOUT_S,
+) -> Path:
+    """The shared library of the sources in a folder that are for these tools, from the cache or newly built.
 
     Processes that want the same library at the same moment take turns: one builds, the others wait for it, no longer
     than `wait_timeout_s`. Raises BuildError with one line: the missing piece, the way out, the compiler's log.
     """
-    tools = find_toolchain()
+    tools = find_tools()
     key = digest(source_dir, tools)
     if library := _find(key):
         return library
@@ -98,10 +124,9 @@ def find_built(source_dir: Path = CSRC) -> Path | None:
 
 def digest(source_dir: Path, tools: Toolchain) -> str:
     """sha256 over sources, flags, versions of PyTorch and the compiler, and the CPU's features, in hex."""
-    sources = sorted(path for path in source_dir.glob('*') if path.suffix in SOURCE_SUFFIXES)
-    if not any(path.suffix == '.cpp' for path in sources):
+    if not tools.units(source_dir):
         raise BuildError(f'there are no C++ sources in {source_dir}; install the project whole, or run from a checkout')
-    contents = [(path.name, files.sha256_of(path)) for path in sources]
+    contents = [(path.name, files.sha256_of(path)) for path in tools.inputs(source_dir)]
     return hashlib.sha256(json.dumps([contents, tools.identity()]).encode()).hexdigest()
 
 
@@ -195,7 +220,7 @@ def _compile(tools: Toolchain, source_dir: Path, library: Path) -> None:
     _say(f'building them in {library.parent}, once for this machine; takes half a minute to a minute')
     with tempfile.TemporaryDirectory(prefix=f'{library.stem}{files.TMP_MARK}', dir=library.parent) as tmp:
         made = Path(tmp) / library.name
-        (Path(tmp) / 'build.ninja').write_text(ninja_file(tools, sorted(source_dir.glob('*.cpp')), made))
+        (Path(tmp) / 'build.ninja').write_text(ninja_file(tools, tools.units(source_dir), made))
         status, log = _run_ninja(tools, tmp)
         if status != 0:
             raise BuildError(f'{explain(log)}. {_keep(log, library.with_suffix(".log"))}')
@@ -238,10 +263,10 @@ def _say(text: str) -> None:
 
 
 def main() -> int:
-    """Builds and loads; prints the library's path, or what is missing."""
-    loaded = load()
-    print(loaded.library or loaded.problem)
-    return 0 if loaded else 1
+    """Builds and loads for the CPU, and for CUDA where there is a device; prints paths, or what is missing."""
+    attempts = [load(), load_cuda()] if torch.cuda.is_available() else [load()]
+    print(*(loaded.library or loaded.problem for loaded in attempts), sep='\n')
+    return 0 if all(attempts) else 1
 
 
 if __name__ == '__main__':

@@ -1,6 +1,7 @@
 """Compiles every CUDA source for every architecture that is supported, and prints registers and spills per kernel.
 
-Needs nvcc and no GPU; says so and succeeds where there is no nvcc. `make cuda-check` runs it.
+A warning fails, and so does a kernel that keeps anything in local memory: what does not fit into registers, or is
+indexed there at run time. Needs nvcc and no GPU; says so and succeeds where nvcc is absent. `make cuda-check` runs it.
 """
 
 from __future__ import annotations
@@ -14,9 +15,12 @@ from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
+from torch_utils.ops.cuda_toolchain import NVCC_FLAGS, find_nvcc
+
 CSRC = Path(__file__).resolve().parent / 'csrc'
 ARCHITECTURES = ('75', '80', '86', '89', '90', '100')  # Turing, Ampere (A100, RTX 30), Ada, Hopper, Blackwell
-NVCC_FLAGS = ('-O3', '-std=c++17', '-Werror', 'all-warnings', '-Xptxas', '-v', '--expt-relaxed-constexpr')
+STRICT = ('-Werror=all-warnings', '-Xcompiler=-Wall,-Wextra,-Werror', '-Xptxas=-v')
+NUM_THREADS = 2  # architectures that nvcc compiles at once
 NAME_WIDTH = 72
 
 
@@ -25,10 +29,11 @@ class Usage:
     """What a kernel takes of a multiprocessor, a thread."""
 
     registers: int
-    spill_bytes: int  # stored to and loaded from local memory
+    spill_bytes: int = 0  # stored to and loaded from local memory
+    stack_bytes: int = 0  # of local memory, with what spills
 
     def __str__(self) -> str:
-        return f'{self.registers}' + (f' +{self.spill_bytes}B' if self.spill_bytes else '')
+        return f'{self.registers}' + (f' +{self.stack_bytes}B' if self.stack_bytes else '')
 
 
 Table = dict[str, dict[str, Usage]]  # mangled kernel name -> architecture -> usage
@@ -37,14 +42,14 @@ Table = dict[str, dict[str, Usage]]  # mangled kernel name -> architecture -> us
 def parse_usage(log: str) -> Table:
     """Reads what `ptxas -v` wrote; lines of anything else are skipped."""
     table: Table = defaultdict(dict)
-    kernel, arch, spilled = '', '', 0
+    kernel, arch, spilled, stack = '', '', 0, 0
     for line in log.splitlines():
         if found := re.search(r"Compiling entry function '(\S+)' for 'sm_(\d+)\w*'", line):
-            kernel, arch, spilled = found.group(1), found.group(2), 0
-        elif found := re.search(r'(\d+) bytes spill stores, (\d+) bytes spill loads', line):
-            spilled = int(found.group(1)) + int(found.group(2))
+            kernel, arch, spilled, stack = found.group(1), found.group(2), 0, 0
+        elif found := re.search(r'(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads', line):
+            stack, spilled = int(found.group(1)), int(found.group(2)) + int(found.group(3))
         elif kernel and (found := re.search(r'Used (\d+) registers', line)):
-            table[kernel][arch] = Usage(int(found.group(1)), spilled)
+            table[kernel][arch] = Usage(int(found.group(1)), spilled, stack)
             kernel = ''
     return dict(table)
 
@@ -59,22 +64,27 @@ def compile_source(nvcc: str, source: Path, architectures: list[str]) -> tuple[b
     """(whether it compiles without a warning, what the compiler said)."""
     targets = [f'-gencode=arch=compute_{arch},code=sm_{arch}' for arch in architectures]
     with tempfile.TemporaryDirectory() as tmp:
-        command = [nvcc, *NVCC_FLAGS, *targets, '-c', str(source), '-o', f'{tmp}/{source.stem}.o']
+        output = ['-c', str(source), '-o', f'{tmp}/{source.stem}.o']
+        command = [nvcc, *NVCC_FLAGS, *STRICT, f'--threads={NUM_THREADS}', *targets, *output]
         done = subprocess.run(command, capture_output=True, text=True)
     return done.returncode == 0, done.stdout + done.stderr
 
 
 def demangle(names: list[str]) -> list[str]:
-    """C++ names as people write them, without their arguments; as they are where there is no c++filt."""
+    """C++ names as people write them, of kernels in the launcher's wrapper alone; as they are without c++filt."""
     if not names or shutil.which('c++filt') is None:
         return names
     plain = subprocess.run(['c++filt'], input='\n'.join(names), capture_output=True, text=True, check=True).stdout
-    return [re.sub(r'^void |\(anonymous namespace\)::|ganfoundry::', '', name) for name in plain.splitlines()]
+    names = [re.sub(r'^void |\(anonymous namespace\)::|ganfoundry::', '', name) for name in plain.splitlines()]
+    return [re.sub(r'^kernel<(.*?) ?>\(.*\)$', r'\1', name) for name in names]
 
 
 def format_table(table: Table, architectures: list[str]) -> str:
     """A row a kernel, a column an architecture: registers a thread, and bytes spilled where there are any."""
-    lines = [f'{"registers (+ bytes spilled)":{NAME_WIDTH}}' + ''.join(f'{"sm_" + arch:>12}' for arch in architectures)]
+    lines = [
+        f'{"registers (+ bytes of local memory)":{NAME_WIDTH}}'
+        + ''.join(f'{"sm_" + arch:>12}' for arch in architectures)
+    ]
     for name, usage in zip(demangle(list(table)), table.values(), strict=True):
         short = name if len(name) < NAME_WIDTH else f'{name[: NAME_WIDTH - 2]}…'
         lines.append(f'{short:{NAME_WIDTH}}' + ''.join(f'{usage.get(arch, "-")!s:>12}' for arch in architectures))
@@ -82,8 +92,8 @@ def format_table(table: Table, architectures: list[str]) -> str:
 
 
 def check(source_dir: Path = CSRC) -> int:
-    """Compiles a folder's `*.cu`; the number of those that do not compile. Prints tables and errors."""
-    nvcc, sources = shutil.which('nvcc'), sorted(source_dir.glob('*.cu'))
+    """Compiles a folder's `*.cu`; the number of those that fail. Prints tables and errors."""
+    nvcc, sources = find_nvcc(), sorted(source_dir.glob('*.cu'))
     if nvcc is None:
         print('cuda-check: no nvcc on the PATH, nothing compiled; install the CUDA toolkit to check the kernels')
         return 0
@@ -96,9 +106,12 @@ def check(source_dir: Path = CSRC) -> int:
     failures = 0
     for source in sources:
         fine, log = compile_source(nvcc, source, architectures)
-        print(f'\n{source.name}: {"compiles" if fine else "does not compile"}')
-        print(format_table(parse_usage(log), architectures) if fine else log)
-        failures += not fine
+        table = parse_usage(log)
+        spilling = [name for name, usage in table.items() if any(of.stack_bytes for of in usage.values())]
+        verdict = 'does not compile' if not fine else 'keeps numbers in local memory' if spilling else 'compiles'
+        print(f'\n{source.name}: {verdict}')
+        print(format_table(table, architectures) if fine else log)
+        failures += not fine or bool(spilling)
     return failures
 
 

@@ -87,9 +87,7 @@ def _best(device: str, dtype: torch.dtype) -> str:
 
 def _problem(impl: str) -> str | None:
     """Why a native implementation is not there, with the way out; None where it is."""
-    if impl == 'cuda':
-        return 'there are no CUDA operations in this version; use CPU tensors'
-    return build.load().problem
+    return (build.load_cuda() if impl == 'cuda' else build.load()).problem
 
 
 @functools.cache

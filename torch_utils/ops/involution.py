@@ -1,92 +1,176 @@
-"""Involution: every pixel sums its neighbourhood under a kernel of its own, shared by a group of channels.
+"""Involution: a kernel of its own for every pixel, shared by a group of channels. The specification in plain PyTorch.
 
-Li et al. 2021, "Involution: Inverting the Inherence of Convolution for Visual Recognition", Eq. (4). With x and y zero
-outside the image, g the group of channel c, and tap t at (dy, dx) from the kernel's centre:
+Li et al. 2021, "Involution: Inverting the Inherence of Convolution for Visual Recognition", Eqs. (4) and (5). With
+x and y zero outside the image, g = c // (C / G) and the tap k at (dy, dx) from the kernel's centre:
 
-    I(x, w)[n, c, h, w] = sum over t of w[n, g, t, h, w] x[n, c, h + dy, w + dx]
-    A(y, w), K(y, x): the transposes of I in x and in w.
+    I(x, w)[n, c, h, w] = sum over k of w[n, g, k, h, w] * x[n, c, h + dy, w + dx]
+    A(y, w)[n, c, h, w] = sum over k of w[n, g, k, h - dy, w - dx] * y[n, c, h - dy, w - dx]
+    K(y, x)[n, g, k, h, w] = sum over the group's c of y[n, c, h, w] * x[n, c, h + dy, w + dx]
 
-The three are bilinear and their transposes are again among them, which gives exact gradients of every order. Letters:
-N batch, C channels, G groups, D = C / G channels of a group, K side of the kernel, H and W height and width.
+A is the transpose of I in x, K its transpose in w. All three are bilinear, and the transposes of each are again among
+them, hence exact gradients of every order from the inputs alone. Letters: N batch, C channels, G groups, K side of the
+kernel, H and W height and width.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 
+from torch_utils.ops import dispatch
+
 
 def involution(x: torch.Tensor, weight: torch.Tensor, impl: str = 'auto') -> torch.Tensor:
-    """[N, C, H, W] under weights [N, G, K * K, H, W] of the same dtype, K odd -> [N, C, H, W]; zero padding."""
-    if impl not in ('auto', 'ref'):
-        raise ValueError(f'involution: impl={impl!r}, choose auto or ref')
-    return _Involve.apply(x, weight)
+    """Sums each pixel's K x K neighbourhood, zero outside the image, under that pixel's own weights.
+
+    Args:
+        x: [N, C, H, W], any floating dtype and memory format; the kernels are fastest with NCHW.
+        weight: [N, G, K * K, H, W], dtype of `x`; K is odd, G divides C. Tap i * K + j meets x[h + i - K // 2,
+            w + j - K // 2], and channel c takes the weights of group c // (C / G).
+        impl: 'ref', 'cpu', 'cuda', or 'auto' for the fastest that is there.
+
+    Returns:
+        [N, C, H, W], dtype of `x`; float16 and bfloat16 are summed in float32. Differentiable any number of times in
+        both.
+
+    Raises:
+        ValueError: arguments of a wrong shape or of two dtypes.
+        ConfigError: an implementation that is not there.
+    """
+    _check(x, weight)
+    if dispatch.pick(impl, x) != 'ref':
+        return torch.ops.ganfoundry.involution(x, weight)
+    return _Involution.apply(x, weight)
 
 
-def _taps(x: torch.Tensor, groups: int, num_taps: int) -> Iterator[tuple[int, torch.Tensor]]:
-    """Each tap's number and what it meets of x [N, C, H, W]: a view [N, G, D, H, W] of x, zero outside the image."""
-    n, c, h, w = x.shape
-    k = math.isqrt(num_taps)
-    r = k // 2
-    padded = F.pad(x, (r, r, r, r)).reshape(n, groups, c // groups, h + 2 * r, w + 2 * r)
-    for tap in range(num_taps):
-        i, j = divmod(tap, k)
-        yield tap, padded[..., i : i + h, j : j + w]
+def kernel_size(num_taps: int) -> int:
+    """The odd K with K * K = num_taps."""
+    size = 1
+    while size * size < num_taps:
+        size += 2
+    if size * size != num_taps:
+        raise ValueError(f'involution: weight.shape[2] must be K * K for an odd K (1, 9, 25, 49 ...), got {num_taps}')
+    return size
 
 
-class _Involve(torch.autograd.Function):
+class _Involution(torch.autograd.Function):
     """I(x, w)."""
 
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
         ctx.save_for_backward(x, w)
-        n, c, height, width = x.shape
-        y = x.new_zeros([n, w.shape[1], c // w.shape[1], height, width])
-        for tap, near in _taps(x, w.shape[1], w.shape[2]):
-            y.addcmul_(w[:, :, tap, None], near)
-        return y.reshape(x.shape)
+        return _involve(x, w)
 
     @staticmethod
-    def backward(ctx: Any, dy: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def backward(ctx: Any, dy: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor | None]:
         x, w = ctx.saved_tensors
-        return _Adjoint.apply(dy, w), _Correlate.apply(dy, x, w.shape[1], w.shape[2])
+        needs_x, needs_w = ctx.needs_input_grad
+        return (
+            _Adjoint.apply(dy, w) if needs_x else None,
+            _Correlation.apply(dy, x, w.shape[1], w.shape[2]) if needs_w else None,
+        )
 
 
 class _Adjoint(torch.autograd.Function):
-    """A(y, w)."""
+    """A(y, w): the gradient of I in x."""
 
     @staticmethod
     def forward(ctx: Any, y: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
         ctx.save_for_backward(y, w)
-        n, c, height, width = y.shape
-        groups, num_taps = w.shape[1], w.shape[2]
-        # A tap's weights, mirrored about the centre and moved with their pixels, make I out of A.
-        moved = torch.empty_like(w)
-        for tap, near in _taps(w.flatten(1, 2), groups, num_taps):
-            moved[:, :, tap] = near[:, :, num_taps - 1 - tap]
-        return _Involve.apply(y, moved).reshape(n, c, height, width)
+        return _transpose(y, w)
 
     @staticmethod
-    def backward(ctx: Any, dx: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def backward(ctx: Any, dx: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor | None]:
         y, w = ctx.saved_tensors
-        return _Involve.apply(dx, w), _Correlate.apply(y, dx, w.shape[1], w.shape[2])
+        needs_y, needs_w = ctx.needs_input_grad
+        return (
+            _Involution.apply(dx, w) if needs_y else None,
+            _Correlation.apply(y, dx, w.shape[1], w.shape[2]) if needs_w else None,
+        )
 
 
-class _Correlate(torch.autograd.Function):
-    """K(y, x)."""
+class _Correlation(torch.autograd.Function):
+    """K(y, x): the gradient of I in w, for G groups and K * K taps."""
 
     @staticmethod
-    def forward(ctx: Any, y: torch.Tensor, x: torch.Tensor, groups: int, num_taps: int) -> torch.Tensor:
+    def forward(ctx: Any, y: torch.Tensor, x: torch.Tensor, num_groups: int, num_taps: int) -> torch.Tensor:
         ctx.save_for_backward(y, x)
-        n, c, height, width = x.shape
-        y = y.reshape(n, groups, c // groups, height, width)
-        return torch.stack([(y * near).sum(dim=2) for _, near in _taps(x, groups, num_taps)], dim=2)
+        return _correlate(y, x, num_groups, num_taps)
 
     @staticmethod
-    def backward(ctx: Any, dw: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, None, None]:
+    def backward(ctx: Any, dw: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor | None, None, None]:
         y, x = ctx.saved_tensors
-        return _Involve.apply(x, dw), _Adjoint.apply(y, dw), None, None
+        needs_y, needs_x, *_ = ctx.needs_input_grad
+        return _Involution.apply(x, dw) if needs_y else None, _Adjoint.apply(y, dw) if needs_x else None, None, None
+
+
+def _involve(x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
+    """A pass over the image a tap: memory for one padded copy of x, where unfolding takes K * K."""
+    n, c, h, width = x.shape
+    num_groups, side = w.shape[1], kernel_size(w.shape[2])
+    padded = _pad(_grouped(_promote(x), num_groups), side // 2)  # [N, G, C / G, H + K - 1, W + K - 1]
+    w = _promote(w)
+    y = x.new_zeros([n, num_groups, c // num_groups, h, width], dtype=w.dtype)
+    for k in range(side * side):
+        i, j = divmod(k, side)
+        y.addcmul_(w[:, :, k, None], padded[..., i : i + h, j : j + width])
+    return y.flatten(1, 2).to(x.dtype).contiguous(memory_format=_format_of(x))
+
+
+def _transpose(y: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
+    n, c, h, width = y.shape
+    num_groups, side = w.shape[1], kernel_size(w.shape[2])
+    w, grouped = _promote(w), _grouped(_promote(y), num_groups)
+    p = side // 2
+    x = y.new_zeros([n, num_groups, c // num_groups, h + 2 * p, width + 2 * p], dtype=w.dtype)
+    for k in range(side * side):
+        i, j = divmod(k, side)
+        x[..., i : i + h, j : j + width].addcmul_(w[:, :, k, None], grouped)
+    x = x[..., p : p + h, p : p + width].flatten(1, 2)
+    return x.to(y.dtype).contiguous(memory_format=_format_of(y))
+
+
+def _correlate(y: torch.Tensor, x: torch.Tensor, num_groups: int, num_taps: int) -> torch.Tensor:
+    side, (h, width) = kernel_size(num_taps), x.shape[2:]
+    grouped = _grouped(_promote(y), num_groups)  # [N, G, C / G, H, W]
+    padded = _pad(_grouped(_promote(x), num_groups), side // 2)
+    shifted = (padded[..., i : i + h, j : j + width] for i in range(side) for j in range(side))
+    return torch.stack([(grouped * z).sum(2) for z in shifted], dim=2).to(y.dtype)
+
+
+def _promote(x: torch.Tensor) -> torch.Tensor:
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+
+
+def _grouped(x: torch.Tensor, num_groups: int) -> torch.Tensor:
+    return x.unflatten(1, (num_groups, x.shape[1] // num_groups))
+
+
+def _pad(x: torch.Tensor, p: int) -> torch.Tensor:
+    return F.pad(x, [p, p, p, p]) if p else x
+
+
+def _format_of(x: torch.Tensor) -> torch.memory_format:
+    last = x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
+    return torch.channels_last if last else torch.contiguous_format
+
+
+def _check(x: torch.Tensor, weight: torch.Tensor) -> None:
+    """Raises where the shapes do not belong together."""
+    if x.ndim != 4 or weight.ndim != 5:
+        raise ValueError(
+            f'involution: expected x [N, C, H, W] and weight [N, G, K * K, H, W], '
+            f'got {list(x.shape)} and {list(weight.shape)}'
+        )
+    kernel_size(weight.shape[2])
+    n, c, h, w = x.shape
+    if (weight.shape[0], weight.shape[3], weight.shape[4]) != (n, h, w):
+        raise ValueError(
+            f'involution: weight must be [{n}, G, K * K, {h}, {w}] for x {list(x.shape)}, got {list(weight.shape)}'
+        )
+    if weight.shape[1] < 1 or c % weight.shape[1]:
+        raise ValueError(f'involution: the groups must divide the {c} channels of x, got {weight.shape[1]}')
+    if x.dtype != weight.dtype:
+        raise ValueError(f'involution: weight must have the dtype of x, {x.dtype}, got {weight.dtype}')

@@ -44,6 +44,27 @@ class Toolchain:
         abi = f'cxx11abi={torch.compiled_with_cxx11_abi()}'
         return [*CXX_FLAGS, *TORCH_LIBRARIES, abi, torch.__version__, self.cxx_version, *cpu_features()]
 
+    def units(self, folder: Path) -> list[Path]:
+        """The sources that are compiled, sorted; what is for CUDA alone has a name like bias_act_cuda.cpp."""
+        return sorted(path for path in folder.glob('*.cpp') if not is_for_cuda(path))
+
+    def inputs(self, folder: Path) -> list[Path]:
+        """The sources and what they include, sorted."""
+        return sorted([*self.units(folder), *(path for path in folder.glob('*.h') if not is_for_cuda(path))])
+
+    def compilers(self) -> dict[str, tuple[str, ...]]:
+        """The command that compiles sources of each suffix."""
+        return {'.cpp': (self.cxx, *self.compile_flags)}
+
+    def linker(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The command that links, before the objects and behind them."""
+        return (self.cxx,), self.link_flags
+
+
+def is_for_cuda(path: Path) -> bool:
+    """Whether a C++ file belongs to the library of the CUDA operations only."""
+    return path.stem.endswith('_cuda')
+
 
 def find_toolchain() -> Toolchain:
     """The tools on this machine. BuildError names the one that is missing."""
@@ -80,13 +101,13 @@ def find_ninja() -> str | None:
     return shutil.which('ninja') or shutil.which('ninja', path=os.path.dirname(sys.executable))
 
 
-def first_line(command: list[str]) -> str | None:
-    """The first line that a command prints; None where it is absent, fails or hangs."""
+def first_line(command: list[str], containing: str = '') -> str | None:
+    """The first such line that a command prints; None where the command is absent, fails or hangs."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=PROBE_TIMEOUT_S, check=True)
     except (OSError, subprocess.SubprocessError):
         return None
-    return next(iter(done.stdout.splitlines()), '').strip()
+    return next((line for line in done.stdout.splitlines() if containing in line), '').strip()
 
 
 @functools.cache
@@ -103,12 +124,15 @@ def cpu_features() -> tuple[str, ...]:
 def ninja_file(tools: Toolchain, sources: list[Path], library: Path) -> str:
     """The text of a build.ninja that compiles every source and links them into `library`."""
     objects = [f'{i}-{source.stem}.o' for i, source in enumerate(sources)]
+    before, behind = tools.linker()
     lines = [
-        'rule compile',
-        f'  command = {_command(tools.cxx, *tools.compile_flags)} -c $in -o $out',
+        *(
+            f'rule compile{suffix}\n  command = {_command(*command)} -c $in -o $out'
+            for suffix, command in tools.compilers().items()
+        ),
         'rule link',
-        f'  command = {_command(tools.cxx)} $in {_command(*tools.link_flags)} -o $out',
-        *(f'build {obj}: compile {_path(source)}' for obj, source in zip(objects, sources, strict=True)),
+        f'  command = {_command(*before)} $in {_command(*behind)} -o $out',
+        *(f'build {obj}: compile{source.suffix} {_path(source)}' for obj, source in zip(objects, sources, strict=True)),
         f'build {_path(library)}: link {" ".join(objects)}',
         f'default {_path(library)}',
     ]
@@ -136,6 +160,16 @@ _COMPLAINTS = (
         r'fatal error: (\S+): No such file',
         'the header {} is missing',
         'reinstall PyTorch if it is one of its own, else install the package that has it',
+    ),
+    (
+        r'nvcc fatal\s*: (Unsupported gpu architecture .*)',
+        'nvcc is older than the GPU: {}',
+        'install a newer CUDA toolkit',
+    ),
+    (
+        r'error.*(unsupported GNU version)',
+        'nvcc does not know this g++: {}',
+        'install the older g++ that nvcc names, or a newer CUDA toolkit',
     ),
     (r'unrecognized command[- ]line option .([-+=\w]+)', 'g++ is too old, it does not know {}', GET_CXX),
     (r'(?:cannot find|library not found for) (-l\S+?):? *(?:\n|$|No such)', 'the library {} is missing', GET_CXX),

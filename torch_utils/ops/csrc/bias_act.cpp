@@ -2,35 +2,12 @@
 
 #include "bias_act.h"
 
-#include <numeric>
-
 #include "operators.h"
 
 namespace ganfoundry {
 namespace {
 
 using Clamp = std::optional<double>;
-
-// How a dense x looks to the kernel: the axes in the order of memory, those before `dim` and those behind it.
-Layout layout_of(const Tensor& x, int64_t dim) {
-    std::vector<int64_t> axes(x.dim());
-    std::iota(axes.begin(), axes.end(), 0);
-    if (format_of(x) == at::MemoryFormat::ChannelsLast) axes = {0, 2, 3, 1};
-    Layout layout{1, x.size(dim), 1};
-    bool before = true;
-    for (const int64_t axis : axes) {
-        if (axis == dim) {
-            before = false;
-        } else {
-            (before ? layout.outer : layout.inner) *= x.size(axis);
-        }
-    }
-    return layout;
-}
-
-BiasAct parameters(double slope, double gain, const Clamp& clamp) {
-    return {slope, gain, clamp.value_or(0), clamp.has_value()};
-}
 
 Tensor bias_act_cpu(const Tensor& x_, const Tensor& b_, int64_t dim, double slope, double gain, Clamp clamp) {
     const Tensor x = x_.contiguous(format_of(x_));

@@ -1,26 +1,16 @@
 // Bias, leaky ReLU, gain and clamp in one pass, forward and backward. Free of PyTorch.
 //
-// A tensor is seen as [outer, channels, inner], dense, with the bias along the channels: NCHW is [N, C, H W], NHWC is
-// [N H W, C, 1]. Work is cut into tasks that any thread may take; results do not depend on who took which.
+// Work is cut into tasks that any thread may take; results do not depend on who took which.
 
 #pragma once
 
 #include <algorithm>
 #include <cstdint>
 
+#include "activation.h"
 #include "numeric.h"
 
 namespace ganfoundry {
-
-struct Layout {
-    int64_t outer, channels, inner;
-};
-
-// y = clip(gain * (v > 0 ? v : slope * v), -clamp, clamp) with v = x + b; no clipping unless `bounded`.
-struct BiasAct {
-    double slope, gain, clamp;
-    bool bounded;
-};
 
 // Rows that one task takes when the channels are innermost: enough to hide the start, few enough to sum in float32.
 constexpr int64_t kRowsPerTask = 128;
@@ -37,25 +27,6 @@ inline int64_t task_length(const Layout& s) {
 
 // Columns of the table [num_tasks, columns] of partial sums from which the bias gradient is summed.
 inline int64_t sum_columns(const Layout& s) { return s.inner == 1 ? s.channels : 1; }
-
-template <bool kBounded, class A>
-struct Activation {
-    A positive, negative, clamp;
-
-    explicit Activation(const BiasAct& p) : positive(A(p.gain)), negative(A(p.gain * p.slope)), clamp(A(p.clamp)) {}
-
-    A value(A v) const {
-        const A y = v * (v > 0 ? positive : negative);
-        if (!kBounded) return y;
-        return y > clamp ? clamp : (y < -clamp ? -clamp : y);
-    }
-
-    // d y / d x times dy, from y alone: gain > 0 and slope >= 0, so the sign of y is that of x + b.
-    A gradient(A dy, A y) const {
-        const A dx = dy * (y > 0 ? positive : negative);
-        return kBounded && (y >= clamp || y <= -clamp) ? A(0) : dx;
-    }
-};
 
 template <bool kBounded, class T>
 void bias_act_tasks(const T* x, const compute_t<T>* b, T* y, Layout s, BiasAct p, int64_t begin, int64_t end) {

@@ -1,7 +1,7 @@
 // What the operators have in common: types and formats of tensors, and the sharing out of work among threads.
 //
 // Each operator's file registers its schema, its shapes (the Meta kernel, with which torch.compile and torch.export
-// trace) and its gradient, for every device, and its CPU kernel. Gradients are written with the operators themselves,
+// trace) and its gradient, for every device, and its CPU kernel; NAME_cuda.cpp registers that of CUDA. Gradients are written with the operators themselves,
 // so they exist to any order.
 
 #pragma once
@@ -12,21 +12,15 @@
 #include <torch/library.h>
 
 #include "numeric.h"
+#include "shapes.h"
 
 namespace ganfoundry {
 
-using at::Tensor;
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
 // Elements that make a task worth a thread.
 inline constexpr int64_t kGrain = 32768;
-
-inline at::ScalarType compute_type(at::ScalarType type) { return type == at::kDouble ? at::kDouble : at::kFloat; }
-
-inline at::MemoryFormat format_of(const Tensor& x) {
-    return x.dim() == 4 ? x.suggest_memory_format() : at::MemoryFormat::Contiguous;
-}
 
 // run(T()) for the storage type T of `type`.
 template <class F>

@@ -7,31 +7,12 @@
 namespace ganfoundry {
 namespace {
 
-// Pairs are (x, y), paddings (x0, x1, y0, y1): axis 0 is x.
-template <class Int>
-Int output_size(
-    Int in, int64_t taps, int64_t axis, at::IntArrayRef up, at::IntArrayRef down, at::ArrayRef<Int> padding) {
-    return (in * up[axis] + padding[2 * axis] + padding[2 * axis + 1] - taps) / down[axis] + 1;
-}
-
-Axis axis_of(
-    const Tensor& x, const Tensor& f, int64_t axis, at::IntArrayRef up, at::IntArrayRef down, at::IntArrayRef padding) {
-    const int64_t in = x.size(3 - axis), taps = f.size(1 - axis);
-    TORCH_CHECK_VALUE(
-        in * up[axis] + padding[2 * axis] + padding[2 * axis + 1] >= taps, "upfirdn2d: nothing is left of ", x.sizes());
-    const int64_t out = output_size<int64_t>(in, taps, axis, up, down, padding);
-    return {in, out, up[axis], down[axis], padding[2 * axis], taps};
-}
-
 Tensor upfirdn2d_cpu(
     const Tensor& x_, const Tensor& f_, at::IntArrayRef up, at::IntArrayRef down, at::IntArrayRef padding) {
     TORCH_CHECK_VALUE(x_.dim() == 4 && f_.dim() == 2 && f_.numel() > 0, "upfirdn2d: x [N, C, H, W] and f [fh, fw]");
     const Tensor x = x_.contiguous(format_of(x_));
     const Tensor f = f_.to(at::kDouble).contiguous();
-    const bool channels_last = format_of(x) == at::MemoryFormat::ChannelsLast;
-    const Upfirdn2d g{
-        channels_last ? x.size(0) : x.size(0) * x.size(1), channels_last ? x.size(1) : 1,
-        axis_of(x, f, 1, up, down, padding), axis_of(x, f, 0, up, down, padding)};
+    const Upfirdn2d g = geometry_of(x, f, up, down, padding);
     const Tensor y = at::empty({x.size(0), x.size(1), g.y.out, g.x.out}, x.options(), format_of(x));
     if (y.numel() == 0) return y;
     if (x.numel() == 0) return y.zero_();

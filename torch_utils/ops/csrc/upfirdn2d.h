@@ -16,20 +16,11 @@
 #include <cstdint>
 #include <vector>
 
+#include "axis.h"
 #include "numeric.h"
 #include "weighted_sum.h"
 
 namespace ganfoundry {
-
-// One axis: sizes in pixels, factors, padding before the first pixel, taps of the filter.
-struct Axis {
-    int64_t in, out, up, down, pad, taps;
-
-    // The first tap that meets a pixel for output `o`, and that pixel, which may lie outside the image.
-    int64_t first_tap(int64_t o) const { return ((pad - o * down) % up + up) % up; }
-    int64_t first_pixel(int64_t o) const { return (o * down + first_tap(o) - pad) / up; }
-    int64_t num_taps(int64_t first) const { return first < taps ? (taps - first + up - 1) / up : 0; }
-};
 
 // Where a pixel of the result finds its taps along an axis: the first that meets a pixel, and that pixel.
 struct Place {
@@ -41,11 +32,6 @@ inline std::vector<Place> places(const Axis& axis) {
     for (int64_t o = 0; o < axis.out; ++o) result.push_back({axis.first_tap(o), axis.first_pixel(o)});
     return result;
 }
-
-struct Upfirdn2d {
-    int64_t planes, pixel;  // number of planes; numbers a pixel
-    Axis y, x;
-};
 
 // Whether f [fh, fw] is the outer product fy fx, to `tolerance` of its largest tap.
 inline bool separate(

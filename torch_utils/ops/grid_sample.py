@@ -1,0 +1,154 @@
+"""Read an image at given places, between its pixels: the specification in plain PyTorch, and PyTorch's own kernels.
+
+`F.grid_sample` with bilinear weights, zeros outside the image and pixels as areas (align_corners=False), which has
+only a first derivative in PyTorch: its backward has none. Here it has all of them, so that a gradient penalty may pass
+through geometric augmentations. With S(x, p) the samples of x at the places p,
+
+    T(y, p): the transpose of S in x, which adds each sample's weight to the pixels it came from
+    D(y, x, p): the gradient of <y, S(x, p)> in p
+
+S is linear in x, T in y, D in both. Gradients of S are T and D, those of T are S and D, so the order in x and y goes on
+for ever by PyTorch's kernels. Those of D, which second derivatives in the places need, are autograd's through gathers.
+Letters: N batch, C channels, H and W height and width, P number of places.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+
+from dnnlib.errors import ConfigError
+
+IMPLS = ('auto', 'ref', 'aten')
+BILINEAR, ZEROS = 0, 0  # interpolation and padding modes, as aten numbers them
+
+
+def grid_sample(x: torch.Tensor, grid: torch.Tensor, impl: str = 'auto') -> torch.Tensor:
+    """Samples `x` bilinearly at the places `grid`; zero outside the image.
+
+    Args:
+        x: [N, C, H, W], any floating dtype. float16 and bfloat16 are sampled in float32.
+        grid: [N, H', W', 2], float64 where `x` is, else float32: places (x, y), where -1 and 1 are the outer edges of
+            the first and the last pixel.
+        impl: 'aten' for PyTorch's kernels, 'ref' for gathers, which are slower; 'auto' is 'aten'.
+
+    Returns:
+        [N, C, H', W'], dtype of `x`. Differentiable any number of times in both; derivatives in `grid` are those of
+        the pixel square a place lies in, as in PyTorch. On CUDA the gradient in `x` is summed in no fixed order.
+
+    Raises:
+        ValueError: arguments of a wrong shape or dtype.
+        ConfigError: an unknown implementation.
+    """
+    _check(x, grid)
+    if impl not in IMPLS:
+        raise ConfigError(f'grid_sample: impl={impl!r}: choose {", ".join(IMPLS)}')
+    wide = x.to(grid.dtype)
+    y = _gathered(wide, grid) if impl == 'ref' else _Sample.apply(wide, grid)
+    return y.to(x.dtype)
+
+
+class Corners(NamedTuple):
+    """The four pixels around each place, and where between them it lies."""
+
+    values: list[list[torch.Tensor]]  # [row][column] of [N, C, P], zero outside the image
+    tx: torch.Tensor  # [N, 1, P], from 0 at the left pixel to 1 at the right one
+    ty: torch.Tensor  # [N, 1, P], from 0 at the upper pixel to 1 at the lower one
+
+
+def _corners(x: torch.Tensor, grid: torch.Tensor) -> Corners:
+    h, w = x.shape[2:]
+    places = grid.flatten(1, 2)[:, None]  # [N, 1, P, 2]
+    px, py = ((places[..., 0] + 1) * w - 1) / 2, ((places[..., 1] + 1) * h - 1) / 2  # pixel i's centre is at i
+    left, top = px.detach().floor(), py.detach().floor()
+    pixels = x.flatten(2)  # [N, C, H * W]
+
+    def value(row: torch.Tensor, column: torch.Tensor) -> torch.Tensor:
+        inside = (row >= 0) & (row < h) & (column >= 0) & (column < w)
+        index = row.long().clamp(0, h - 1) * w + column.long().clamp(0, w - 1)
+        return pixels.gather(2, index.expand(-1, x.shape[1], -1)) * inside
+
+    return Corners([[value(top + i, left + j) for j in (0, 1)] for i in (0, 1)], px - left, py - top)
+
+
+def _gathered(x: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:
+    """S(x, grid)."""
+    ((v00, v01), (v10, v11)), tx, ty = _corners(x, grid)
+    y = (1 - ty) * ((1 - tx) * v00 + tx * v01) + ty * ((1 - tx) * v10 + tx * v11)
+    return y.unflatten(2, grid.shape[1:3])
+
+
+def _grid_gradient(y: torch.Tensor, x: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:
+    """D(y, x, grid), itself differentiable."""
+    if not torch.is_grad_enabled():
+        return _aten_gradients(y, x, grid, (False, True))[1]
+    (row0, row1), tx, ty = _corners(x, grid)
+    y = y.flatten(2)
+    a00, a01, a10, a11 = ((y * v).sum(1, keepdim=True) for v in (*row0, *row1))  # [N, 1, P]
+    dx = (1 - ty) * (a01 - a00) + ty * (a11 - a10)
+    dy = (1 - tx) * (a10 - a00) + tx * (a11 - a01)
+    gradient = torch.cat([dx * (x.shape[3] / 2), dy * (x.shape[2] / 2)], dim=1)  # [N, 2, P]
+    return gradient.mT.unflatten(1, grid.shape[1:3])
+
+
+class _Sample(torch.autograd.Function):
+    """S(x, grid)."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:
+        ctx.size = x.shape
+        ctx.save_for_backward(x if ctx.needs_input_grad[1] else None, grid)
+        return torch.ops.aten.grid_sampler_2d(x, grid, BILINEAR, ZEROS, False)
+
+    @staticmethod
+    def backward(ctx: Any, dy: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+        x, grid = ctx.saved_tensors
+        needs_x, needs_grid = ctx.needs_input_grad
+        return (
+            _Scatter.apply(dy, grid, ctx.size) if needs_x else None,
+            _grid_gradient(dy, x, grid) if needs_grid else None,
+        )
+
+
+class _Scatter(torch.autograd.Function):
+    """T(y, grid), into images [N, C, H, W] of `size`."""
+
+    @staticmethod
+    def forward(ctx: Any, y: torch.Tensor, grid: torch.Tensor, size: torch.Size) -> torch.Tensor:
+        ctx.save_for_backward(y if ctx.needs_input_grad[1] else None, grid)
+        blank = y.new_zeros([1, 1, 1, 1]).expand(size)  # aten reads an image's size here, and its values only for D
+        return _aten_gradients(y, blank, grid, (True, False))[0]
+
+    @staticmethod
+    def backward(ctx: Any, dx: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor | None, None]:
+        y, grid = ctx.saved_tensors
+        needs_y, needs_grid, _ = ctx.needs_input_grad
+        return (
+            _Sample.apply(dx, grid) if needs_y else None,
+            _grid_gradient(y, dx, grid) if needs_grid else None,
+            None,
+        )
+
+
+def _aten_gradients(
+    y: torch.Tensor, x: torch.Tensor, grid: torch.Tensor, wanted: tuple[bool, bool]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """(T, D), of which those not wanted are undefined."""
+    return torch.ops.aten.grid_sampler_2d_backward(y, x, grid, BILINEAR, ZEROS, False, wanted)
+
+
+def _check(x: torch.Tensor, grid: torch.Tensor) -> None:
+    """Raises where the shapes or dtypes do not belong together."""
+    if x.ndim != 4 or grid.ndim != 4 or grid.shape[0] != x.shape[0] or grid.shape[3] != 2:
+        raise ValueError(
+            f"grid_sample: expected x [N, C, H, W] and grid [N, H', W', 2], got {list(x.shape)} and {list(grid.shape)}"
+        )
+    if min(x.shape[1:]) < 1:
+        raise ValueError(f'grid_sample: expected x with at least one channel and one pixel, got {list(x.shape)}')
+    # Places of half precision would be off by a pixel from 256 pixels on.
+    expected = torch.float64 if x.dtype == torch.float64 else torch.float32
+    if not x.is_floating_point() or grid.dtype != expected:
+        raise ValueError(
+            f'grid_sample: expected a floating x, and grid in {expected} with it, got {x.dtype} and {grid.dtype}'
+        )
