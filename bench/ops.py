@@ -1,6 +1,7 @@
 """Milliseconds of each operation, forward and forward with backward: the kernels beside the reference and a warm copy.
 
     python bench/ops.py --threads 2 --repeat 9
+    python bench/ops.py --device cuda --only kernels
 
 Letters in shapes: N batch, C channels, H and W height and width.
 """
@@ -27,10 +28,14 @@ from torch_utils.ops.upfirdn2d import downsample2d, filter2d, setup_filter, upsa
 
 Op = Callable[[torch.Tensor], torch.Tensor]
 
-KERNEL_SHAPES = ([16, 128, 32, 32], [8, 64, 64, 64], [4, 64, 256, 256])  # [N, C, H, W]
+KERNEL_SHAPES = {  # [N, C, H, W]
+    'cpu': ([16, 128, 32, 32], [8, 64, 64, 64], [4, 64, 256, 256]),
+    'cuda': ([32, 512, 64, 64], [32, 128, 256, 256], [8, 32, 1024, 1024]),  # several times the L2 cache
+}
 SHAPES = ([16, 128, 32, 32], [8, 64, 64, 64], [16, 256, 16, 16])  # [N, C, H, W]
 FORMATS = {'NCHW': torch.contiguous_format, 'NHWC': torch.channels_last}
 DTYPES = {'fp32': torch.float32, 'bf16': torch.bfloat16}
+CALLS = 10  # that a GPU is timed over, so that it never waits for Python
 
 
 def kernels(shape: list[int], device: torch.device) -> tuple[dict[str, Op], list[torch.Tensor]]:
@@ -72,15 +77,27 @@ def network_operations(
 
 
 def milliseconds(run: Callable[[], object], repeat: int, device: torch.device) -> float:
-    """The median of `repeat` calls, after one to warm up."""
-    times = []
-    for _ in range(repeat + 1):
-        start = time.perf_counter()
+    """The median of `repeat` calls, after one to warm up; on a GPU by its own clock, of `repeat` times ten calls."""
+    measure_once = gpu_milliseconds if device.type == 'cuda' else cpu_milliseconds
+    return statistics.median([measure_once(run) for _ in range(repeat + 1)][1:])
+
+
+def cpu_milliseconds(run: Callable[[], object]) -> float:
+    """Of one call."""
+    start = time.perf_counter()
+    run()
+    return (time.perf_counter() - start) * 1e3
+
+
+def gpu_milliseconds(run: Callable[[], object]) -> float:
+    """Of one call among `CALLS` in a row, by events on the current stream."""
+    start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+    start.record()
+    for _ in range(CALLS):
         run()
-        if device.type == 'cuda':
-            torch.cuda.synchronize(device)
-        times.append(time.perf_counter() - start)
-    return statistics.median(times[1:]) * 1e3
+    end.record()
+    end.synchronize()
+    return start.elapsed_time(end) / CALLS
 
 
 def measure(op: Op, x: torch.Tensor, others: list[torch.Tensor], repeat: int) -> tuple[float, float]:
@@ -147,7 +164,9 @@ def main(threads: int, repeat: int, device: str, only: str | None) -> None:
     torch.set_num_threads(threads)
     keep_freed_memory()
     where = torch.device(device)
-    for shape in KERNEL_SHAPES if only != 'networks' else ():
+    if where.type == 'cuda':
+        print(torch.cuda.get_device_name(where))
+    for shape in KERNEL_SHAPES[where.type] if only != 'networks' else ():
         for dtype in DTYPES:
             print_kernels(shape, dtype, repeat, where)
     for shape in SHAPES if only != 'kernels' else ():

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
+import re
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from torch_utils.ops import cuda_check
+from torch_utils.ops import cuda_check, nvcc
 from torch_utils.ops.cuda_check import Usage
 
-needs_nvcc = pytest.mark.skipif(shutil.which('nvcc') is None, reason='needs nvcc')
+needs_nvcc = pytest.mark.skipif(nvcc.find_nvcc() is None, reason='needs nvcc')
 
 LOG = """\
 ptxas info    : 0 bytes gmem
@@ -61,3 +62,40 @@ def test_a_kernel_compiles_and_a_warning_fails(tmp_path: Path, monkeypatch: pyte
     assert 'unused.cu: does not compile' in said
     assert 'local.cu: keeps numbers in local memory' in said
     assert 'never_read' in said
+
+
+@needs_nvcc
+@pytest.mark.parametrize(
+    ('source', 'kernels', 'plain_loads'),
+    [
+        ('upfirdn2d', 'ChannelsLastKernel', {'ld.global.f32'}),  # of the filter
+        ('upfirdn2d', 'PlanarKernel.*ELb1', {'ld.global.f32', 'ld.global.nc.v2.u32'}),  # up 2 reads half as much
+        ('bias_act', 'BiasActKernel.*Li[48]', {'ld.global.f32'}),  # of the bias
+        ('bias_act', 'BiasActGradKernel.*Li[48]', set()),
+    ],
+)
+def test_packs_are_moved_by_instructions_of_128_bits(source: str, kernels: str, plain_loads: set, ptx: dict):
+    """All loads of images and all stores, but those at the rim of images whose rows are no packs."""
+    chosen = {name: used for name, used in ptx[source].items() if re.search(kernels, name)}
+    assert len(chosen) in (3, 9)
+    for name, used in chosen.items():
+        assert {op for op in used if op.startswith('ld.global')} - plain_loads <= {'ld.global.nc.v4.u32'}, name
+        assert 'st.global.wb.v4.u32' in used, name
+        assert not any(op.startswith('st.global.wb') and 'v4' not in op for op in used), name
+        assert not any('.local' in op for op in used), name
+
+
+@pytest.fixture(scope='module')
+def ptx(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, set[str]]]:
+    """Source -> mangled kernel -> its loads and stores."""
+    found: dict[str, dict[str, set[str]]] = {}
+    for source in ('bias_act', 'upfirdn2d'):
+        output = tmp_path_factory.mktemp('ptx') / source
+        command = [nvcc.find_nvcc(), *nvcc.NVCC_FLAGS, '-arch=sm_90', '--ptx', f'{cuda_check.CSRC / source}.cu']
+        subprocess.run([*command, '-o', str(output)], check=True)
+        entries = re.split(r'\.entry (\S+)\(', output.read_text())[1:]
+        found[source] = {
+            name: set(re.findall(r'\b(?:ld|st)\.(?:global|local)[.\w]*', body))
+            for name, body in zip(entries[::2], entries[1::2], strict=True)
+        }
+    return found

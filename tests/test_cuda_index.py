@@ -27,7 +27,7 @@ FORMATS = {'NCHW': torch.contiguous_format, 'NHWC': torch.channels_last}
 
 dtypes, formats = st.sampled_from(list(DTYPES)), st.sampled_from(list(FORMATS))
 images = st.tuples(st.integers(0, 3), st.sampled_from([1, 2, 3, 4, 8, 12, 16, 24, 72]), st.integers(1, 11),
-                   st.sampled_from([*range(1, 12), 16, 24, 32, 37, 48]))  # fmt: skip
+                   st.sampled_from([*range(1, 13), 16, 20, 24, 32, 37, 44]))  # fmt: skip
 WIDE = [(2, 8, 64, 64), (1, 80, 33, 40), (3, 3, 40, 136), (1, 2, 96, 264), (600, 8, 1, 1), (2, 1, 130, 257)]
 shapes = st.one_of(images, images, images, st.sampled_from(WIDE))
 
@@ -104,6 +104,16 @@ def assert_equal(actual: torch.Tensor, expected: torch.Tensor, scale: float = 1)
     torch.testing.assert_close(actual.double(), expected, rtol=ROUNDING[actual.dtype], atol=1e-6 * largest + smallest)
 
 
+def run(kernels: ctypes.CDLL, name: str, outputs: list[torch.Tensor], *args: object) -> None:
+    """Launches a kernel twice, its threads in order and backwards: where they meet, the results differ."""
+    results = []
+    for device in (0, 1):
+        assert getattr(kernels, f'ganfoundry_{name}')(*args, Target(device)) is None
+        results.append([y.clone() for y in outputs])
+    for forwards, backwards in zip(*results, strict=True):
+        assert torch.equal(forwards.nan_to_num(7), backwards.nan_to_num(7))
+
+
 def layout_of(x: torch.Tensor, layout: str) -> Layout:
     n, c, h, w = x.shape
     return Layout(n * h * w, c, 1) if layout == 'NHWC' else Layout(n, c, h * w)
@@ -114,8 +124,8 @@ def layout_of(x: torch.Tensor, layout: str) -> Layout:
 def test_bias_act_equals_the_reference(kernels, shape, dtype, layout, slope, clamp) -> None:
     x, b = image(shape, dtype, layout), torch.linspace(-1, 1, shape[1])
     y, p = unwritten(shape, dtype, layout), BiasAct(slope, 1.5, clamp or 0, clamp is not None)
-    args = (pointer(x), pointer(b), pointer(y), DTYPES[dtype], layout_of(x, layout), p, Target())
-    assert kernels.ganfoundry_bias_act(*args) is None
+    args = (pointer(x), pointer(b), pointer(y), DTYPES[dtype], layout_of(x, layout), p)
+    run(kernels, 'bias_act', [y], *args)
     options = {'act': 'lrelu', 'alpha': slope, 'gain': 1.5, 'clamp': clamp, 'impl': 'ref'}
     assert_equal(y, bias_act(x.double(), b.double(), **options))
 
@@ -135,8 +145,8 @@ def test_bias_act_grad_equals_autograd_and_sums_over_all_but_the_channels(
     dx, p = unwritten(shape, dtype, layout), BiasAct(slope, 1.5, clamp or 0, clamp is not None)
     seen = layout_of(y, layout)
     sums = torch.full([kernels.ganfoundry_bias_act_sum_rows(DTYPES[dtype], seen), shape[1]], float('nan'))
-    args = (pointer(dy), pointer(y), pointer(dx), pointer(sums), DTYPES[dtype], seen, p, Target())
-    assert kernels.ganfoundry_bias_act_grad(*args) is None
+    args = (pointer(dy), pointer(y), pointer(dx), pointer(sums), DTYPES[dtype], seen, p)
+    run(kernels, 'bias_act_grad', [dx, sums], *args)
     expected_dx, expected_db = torch.autograd.grad(expected_y, [x, b], dy.double())
     assert_equal(dx, expected_dx)
     assert_equal(sums.sum(0), expected_db, scale=float(dy.abs().double().sum()))
@@ -153,6 +163,8 @@ def cases(draw: st.DrawFn) -> tuple:
     n, c, h, w = draw(shapes)
     up, down = draw(st.sampled_from(FACTORS * 2 + ANY_FACTORS))
     fh, fw = draw(st.sampled_from(TAPS))
+    if fh == fw == 4 and up[0] <= 2 and down[0] <= 2 and draw(st.booleans()):  # as in networks: to up / down the size
+        return (n, c, h + h % down[1], w + w % down[0]), (fh, fw), up, down, (3 - down[0], 1) * 2
     padding = []
     for size, taps, factor in ((w, fw, up[0]), (h, fh, up[1])):
         before = draw(st.integers(-min(size * factor - 1, 9), 9))
@@ -162,7 +174,7 @@ def cases(draw: st.DrawFn) -> tuple:
     return (n, c, h, w), (fh, fw), up, down, tuple(padding)
 
 
-@settings(SETTINGS, max_examples=300)
+@settings(SETTINGS, max_examples=200)
 @given(cases(), dtypes, formats)
 def test_upfirdn2d_equals_the_reference(kernels, case, dtype, layout) -> None:
     shape, taps, up, down, padding = case
@@ -173,7 +185,7 @@ def test_upfirdn2d_equals_the_reference(kernels, case, dtype, layout) -> None:
     g = Upfirdn2d(*((n, c) if layout == 'NHWC' else (n * c, 1)),
                   Axis(h, y.shape[2], up[1], down[1], padding[2], taps[0]),
                   Axis(w, y.shape[3], up[0], down[0], padding[0], taps[1]))  # fmt: skip
-    assert kernels.ganfoundry_upfirdn2d(pointer(x), pointer(f), pointer(y), DTYPES[dtype], g, Target()) is None
+    run(kernels, 'upfirdn2d', [y], pointer(x), pointer(f), pointer(y), DTYPES[dtype], g)
     assert_equal(y, expected, scale=float(f.abs().sum()))
 
 

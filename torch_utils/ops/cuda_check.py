@@ -15,7 +15,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
-from torch_utils.ops.cuda_toolchain import NVCC_FLAGS, find_nvcc
+from torch_utils.ops.nvcc import NVCC_FLAGS, find_nvcc
 
 CSRC = Path(__file__).resolve().parent / 'csrc'
 ARCHITECTURES = ('75', '80', '86', '89', '90', '100')  # Turing, Ampere (A100, RTX 30), Ada, Hopper, Blackwell

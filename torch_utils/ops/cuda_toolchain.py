@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 import torch
 
+from torch_utils.ops.nvcc import NVCC_FLAGS, find_nvcc
 from torch_utils.ops.toolchain import BuildError, Toolchain, find_toolchain, first_line, is_for_cuda
 
-NVCC_FLAGS = ('-O3', '-std=c++17')
 GET_NVCC = "install the CUDA toolkit of PyTorch's version, or put its bin folder on the PATH or its root in CUDA_HOME"
 
 
@@ -67,12 +65,6 @@ def find_cuda_toolchain() -> CudaToolchain:
         nvcc_version=version,
         architectures=tuple(f'{major}{minor}' for major, minor in sorted(capabilities)),
     )
-
-
-def find_nvcc() -> str | None:
-    """The path of nvcc, or None: on the PATH, in CUDA_HOME, or where CUDA's installer puts it."""
-    homes = (os.environ.get('CUDA_HOME') or '/usr/local/cuda', '/usr/local/cuda')
-    return shutil.which('nvcc') or next((path for home in homes if (path := shutil.which(f'{home}/bin/nvcc'))), None)
 
 
 def compiler_version(nvcc: str) -> str | None:

@@ -23,7 +23,8 @@ template <bool kBounded, class A>
 struct Activation {
     A positive, negative, clamp;
 
-    GF_HD explicit Activation(const BiasAct& p) : positive(A(p.gain)), negative(A(p.gain * p.slope)), clamp(A(p.clamp)) {}
+    GF_HD explicit Activation(const BiasAct& p)
+        : positive(A(p.gain)), negative(A(p.gain * p.slope)), clamp(A(p.clamp)) {}
 
     GF_HD A value(A v) const {
         const A y = v * (v > 0 ? positive : negative);

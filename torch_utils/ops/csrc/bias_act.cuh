@@ -174,7 +174,9 @@ struct BiasActGradKernel : Kernel<3, BiasSums<V>> {
         const uint32_t c = block % groups * kLanes * V + thread;
         if (thread >= kLanes * V || c >= sizes.channels) return;
         float sum = 0;
-        for (uint32_t row = 0; row < kThreads / kLanes; ++row) sum += shared.thread[thread % V][row * kLanes + thread / V];
+        for (uint32_t row = 0; row < kThreads / kLanes; ++row) {
+            sum += shared.thread[thread % V][row * kLanes + thread / V];
+        }
         sums[block / groups * sizes.channels + c] = sum;
     }
 

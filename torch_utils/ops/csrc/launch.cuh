@@ -72,17 +72,21 @@ const char* launch(const K& k, int64_t blocks, Target target) {
 
 #else
 
+// Device 1 runs everything backwards: what two threads write, or what one reads that another writes, is then seen.
 template <int kPhase, class K>
-void run_phases(const K& k, uint32_t block, typename K::Shared& shared) {
-    for (uint32_t thread = 0; thread < K::kThreads; ++thread) k.template run<kPhase>(block, thread, shared);
-    if constexpr (kPhase + 1 < K::kPhases) run_phases<kPhase + 1>(k, block, shared);
+void run_phases(const K& k, uint32_t block, typename K::Shared& shared, bool backwards) {
+    for (uint32_t i = 0; i < K::kThreads; ++i) {
+        k.template run<kPhase>(block, backwards ? K::kThreads - 1 - i : i, shared);
+    }
+    if constexpr (kPhase + 1 < K::kPhases) run_phases<kPhase + 1>(k, block, shared, backwards);
 }
 
 template <class K>
-const char* launch(const K& k, int64_t blocks, Target) {
-    for (int64_t block = 0; block < blocks; ++block) {
+const char* launch(const K& k, int64_t blocks, Target target) {
+    const bool backwards = target.device == 1;
+    for (int64_t i = 0; i < blocks; ++i) {
         typename K::Shared shared;
-        run_phases<0>(k, uint32_t(block), shared);
+        run_phases<0>(k, uint32_t(backwards ? blocks - 1 - i : i), shared, backwards);
     }
     return nullptr;
 }

@@ -1,8 +1,9 @@
-// Chooses and launches the kernels of upfirdn2d.cuh.
+// Chooses and launches the kernels of upfirdn2d.cuh and upfirdn2d_general.cuh.
 
 #include "upfirdn2d.cuh"
 
 #include "upfirdn2d_cuda.h"
+#include "upfirdn2d_general.cuh"
 
 using namespace ganfoundry;
 

@@ -1,0 +1,14 @@
+"""Where nvcc is and what it is told. Free of PyTorch, which `make cuda-check` does not need."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+NVCC_FLAGS = ('-O3', '-std=c++17')
+
+
+def find_nvcc() -> str | None:
+    """The path of nvcc, or None: on the PATH, in CUDA_HOME, or where CUDA's installer puts it."""
+    homes = (os.environ.get('CUDA_HOME') or '/usr/local/cuda', '/usr/local/cuda')
+    return shutil.which('nvcc') or next((path for home in homes if (path := shutil.which(f'{home}/bin/nvcc'))), None)
