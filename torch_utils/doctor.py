@@ -107,7 +107,7 @@ def tools() -> Iterator[Line]:
     cxx, ninja, nvcc = find_cxx(), find_ninja(), shutil.which('nvcc')
     yield Line('compiler', _version(cxx)) if cxx else Line('compiler', 'no g++', GET_CXX)
     yield Line('ninja', _version(ninja)) if ninja else Line('ninja', 'absent', GET_NINJA)
-    yield Line('nvcc', nvcc or 'absent; only make cuda-check needs it')
+    yield Line('nvcc', nvcc or 'absent; CUDA operations and make cuda-check need it')
 
 
 def _version(path: str) -> str:
