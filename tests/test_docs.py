@@ -24,8 +24,8 @@ COUNTS = re.compile(r'\| (\S+) \| (\d+) \| ([\d,]+) \| ([\d.]+ [GM]) \| ([\d,]+)
 
 def commands(path: Path) -> list[list[str]]:
     """The arguments of every `python train.py` in the code blocks of a page."""
-    blocks = re.findall(r'^```\n(.*?)^```', path.read_text(), flags=re.DOTALL | re.MULTILINE)
-    lines = '\n'.join(blocks).replace('\\\n', ' ').splitlines()
+    blocks = re.findall(r'^```(\w*)\n(.*?)^```', path.read_text(), flags=re.DOTALL | re.MULTILINE)
+    lines = '\n'.join(block for language, block in blocks if not language).replace('\\\n', ' ').splitlines()
     split = [shlex.split(line, comments=True) for line in lines]
     return [words[2:] for words in split if words[:2] == ['python', 'train.py']]
 
