@@ -1,0 +1,75 @@
+"""What the documentation says can be done: every command line is one that trains, every count is the networks'."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+import train
+from bench.counts import cells_of
+from tests.conftest import ROOT
+from tests.runs import make_zip
+from training.interface import ImageSpec
+from training.registry import RECIPES
+
+RESOLUTIONS = (32, 64, 128, 256)
+ARCHITECTURES = ROOT / 'docs' / 'architectures.md'
+# A run or a snapshot that a reader has, and a file that he writes: tests/test_resume.py and tests/test_plugin.py.
+NEEDS_FILES = ('--resume', '--plugin')
+COUNTS = re.compile(r'\| (\S+) \| (\d+) \| ([\d,]+) \| ([\d.]+ [GM]) \| ([\d,]+) \| ([\d.]+ [GM]) \|')
+
+
+def commands(path: Path) -> list[list[str]]:
+    """The arguments of every `python train.py` in the code blocks of a page."""
+    blocks = re.findall(r'^```(\w*)\n(.*?)^```', path.read_text(), flags=re.DOTALL | re.MULTILINE)
+    lines = '\n'.join(block for language, block in blocks if not language).replace('\\\n', ' ').splitlines()
+    split = [shlex.split(line, comments=True) for line in lines]
+    return [words[2:] for words in split if words[:2] == ['python', 'train.py']]
+
+
+@pytest.fixture(scope='module')
+def data(tmp_path_factory):
+    """A few labelled images of every size."""
+    folder = tmp_path_factory.mktemp('data')
+    return {res: make_zip(folder / f'images{res}.zip', num_images=4, resolution=res) for res in RESOLUTIONS}
+
+
+def resolution_of(name: str) -> int:
+    """The size that a documented data set's name ends with; 64 where it ends with none."""
+    found = re.search(r'(\d+)\.zip$', name)
+    return int(found[1]) if found else 64
+
+
+@pytest.mark.parametrize('page', ['docs/architectures.md', 'README.md'])
+def test_every_command_line_makes_a_plan(page, data, tmp_path, monkeypatch):
+    planned = []
+    # The plan's text has tests of its own; networks, data and config are made before it.
+    monkeypatch.setattr(train, 'print_plan', lambda run, where: planned.append(run.cfg))
+    monkeypatch.setattr(train, 'list_recipes', lambda given: planned.append(None))
+    lines = [words for words in commands(ROOT / page) if not any(word.startswith(NEEDS_FILES) for word in words)]
+    assert len(lines) > 5
+    for words in lines:
+        flags = [re.sub(r'^--data=(.*)', lambda m: f'--data={data[resolution_of(m[1])]}', word) for word in words]
+        try:
+            train.main.main([*flags, '-n', f'--outdir={tmp_path}'], standalone_mode=False)
+        except Exception as error:
+            pytest.fail(f'python train.py {shlex.join(words)}\n{error}')
+    assert len(planned) == len(lines)
+    assert not list(tmp_path.iterdir())
+
+
+def test_every_architecture_is_documented():
+    RECIPES.load_all()
+    text = ARCHITECTURES.read_text()
+    assert [name for name in RECIPES.names() if f'`--cfg={name}`' not in text] == []
+
+
+def test_the_tables_of_counts_are_the_networks_own():
+    rows = set(COUNTS.findall(ARCHITECTURES.read_text()))
+    assert len({name for name, *_ in rows}) >= 5
+    for name, res, *cells in rows:
+        spec = ImageSpec(resolution=int(res), channels=3, label_dim=0, num_images=1)
+        assert tuple(cells) == cells_of(RECIPES.get(name).make(spec, 1), spec), f'{name} at {res}x{res}'
