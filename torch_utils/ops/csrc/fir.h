@@ -1,0 +1,77 @@
+// A separable filter that keeps the resolution, over images of [H, W, C], a row at a time: a weighted sum of rows, then
+// of that sum's neighbouring pixels. The rows may lie anywhere, in an image or in a ring of the last few. Free of
+// PyTorch.
+
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <utility>
+#include <vector>
+
+#include "numeric.h"
+#include "weighted_sum.h"
+
+namespace ganfoundry {
+
+// out[o] = sum over k of taps[k] * in[o + k - pad], o < out, with zeros outside of [0, in).
+template <class A>
+struct FirAxis {
+    std::vector<A> taps;
+    int64_t pad, in, out;
+
+    int64_t size() const { return int64_t(taps.size()); }
+
+    // The transpose of the map is one of the kind.
+    FirAxis transposed() const { return {{taps.rbegin(), taps.rend()}, size() - 1 - pad, out, in}; }
+};
+
+// One row of the result at a time; one for each thread, for it owns the row between the two sums.
+template <class A>
+class FirRow {
+   public:
+    FirRow(FirAxis<A> y, FirAxis<A> x, int64_t channels)
+        : y_(std::move(y)),
+          x_(std::move(x)),
+          channels_(channels),
+          left_(std::max<int64_t>(x_.pad, 0)),
+          row_((left_ + std::max(x_.in, x_.out - x_.pad + x_.size() - 1)) * channels),
+          source_(y_.size()),
+          weight_(y_.size()) {
+        for (int64_t k = 0; k < x_.size(); ++k) offset_.push_back(k * channels);
+    }
+
+    // Takes the rows that result row `o` needs; row_at(r) is where row r [in, C] lies.
+    template <class RowAt>
+    void blend(int64_t o, RowAt row_at) {
+        const int64_t begin = std::max<int64_t>(0, y_.pad - o), end = std::min(y_.size(), y_.in + y_.pad - o);
+        A* target = row_.data() + left_ * channels_;
+        const int64_t n = x_.in * channels_;
+        if (begin >= end) {
+            std::fill(target, target + n, A(0));
+            return;
+        }
+        const auto* first = row_at(o + begin - y_.pad);
+        for (int64_t k = begin; k < end; ++k) {
+            source_[k - begin] = row_at(o + k - y_.pad) - first;
+            weight_[k - begin] = y_.taps[k];
+        }
+        weighted_sum(target, n, first, source_.data(), weight_.data(), end - begin);
+    }
+
+    // `count` pixels [count, C] of that row of the result, from `pixel` on.
+    template <class T>
+    void filter(int64_t pixel, int64_t count, T* out) const {
+        const A* row = row_.data() + (left_ + pixel - x_.pad) * channels_;
+        weighted_sum(out, count * channels_, row, offset_.data(), x_.taps.data(), x_.size());
+    }
+
+   private:
+    FirAxis<A> y_, x_;
+    int64_t channels_, left_;
+    std::vector<A> row_;  // pixels [-left, in + right), zero outside of [0, in)
+    std::vector<int64_t> source_, offset_;
+    std::vector<A> weight_;
+};
+
+}  // namespace ganfoundry
