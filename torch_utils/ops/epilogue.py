@@ -62,7 +62,8 @@ def synthesis_epilogue(
     if slope < 0 or gain <= 0 or (clamp is not None and clamp < 0):
         raise ValueError(f'synthesis_epilogue: needs {alpha=} and {clamp=} of at least 0 (or None), positive {gain=}')
     _check_shapes(x, fir, padding, demod, noise, bias)
-    if dispatch.pick(impl, x) != 'cpu' or not x.is_contiguous(memory_format=torch.channels_last):
+    alone = fir is None and demod is None and noise is None  # bias_act is all there is
+    if alone or dispatch.pick(impl, x) != 'cpu' or not x.is_contiguous(memory_format=torch.channels_last):
         return _one_by_one(x, fir, padding, demod, noise, bias, act, slope, gain, clamp, fir_gain, impl)
     f = None if fir is None else _correlated(fir) * fir_gain  # [fh, fw]
     return torch.ops.ganfoundry.epilogue(x, f, padding, demod, noise, bias, slope, gain, clamp)
@@ -117,7 +118,7 @@ def _check_shapes(
         raise ValueError(f'synthesis_epilogue: x [N, C, H, W] and four paddings, got {list(x.shape)} and {padding}')
     n, c, h, w = x.shape
     if fir is None and any(padding):
-        raise ValueError(f'synthesis_epilogue: padding {tuple(padding)} is the filter\'s, and fir is None')
+        raise ValueError(f"synthesis_epilogue: padding {tuple(padding)} is the filter's, and fir is None")
     if fir is not None:
         h, w = h + padding[2] + padding[3] - fir.shape[0] + 1, w + padding[0] + padding[1] - fir.shape[-1] + 1
         if fir.ndim not in (1, 2) or h < 1 or w < 1:

@@ -13,7 +13,7 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <vector>
+#include <type_traits>
 
 #include "bias_act.h"
 #include "fir.h"
@@ -58,16 +58,20 @@ class EpilogueChunk {
     using A = compute_t<T>;
 
     explicit EpilogueChunk(const Epilogue<A>& e)
-        : u(e.chunk_pixels() * e.channels), d(u.size(), A(1)), shift(u.size()), bias_(u.size()), e_(e),
+        : size_(e.chunk_pixels() * e.channels), u_(size_), d_(size_), shift_(size_), bias_(size_), e_(e),
           fir_(e.fir_y, e.fir_x, e.channels) {
-        for (size_t i = 0; e.b && i < u.size(); ++i) bias_[i] = e.b[i % e.channels];
-        shift = bias_;
+        std::fill(d(), d() + size_, A(1));
+        for (int64_t i = 0; e.b && i < size_; ++i) shift()[i] = bias_.data()[i] = e.b[i % e.channels];
     }
+
+    const A* u() const { return from_; }
+    A* d() { return d_.data(); }
+    A* shift() { return shift_.data(); }
 
     void start_image(const T* x, int64_t image) {
         x_ = x + image * e_.fir_y.in * e_.row_in();
         noise_ = e_.noise ? e_.noise + image * e_.noise_stride : nullptr;
-        for (size_t i = 0; e_.d && i < u.size(); ++i) d[i] = e_.d[image * e_.channels + i % e_.channels];
+        for (int64_t i = 0; e_.d && i < size_; ++i) d()[i] = e_.d[image * e_.channels + i % e_.channels];
     }
 
     void start_row(int64_t oy) {
@@ -77,33 +81,34 @@ class EpilogueChunk {
 
     // Fills u and the shift with the row's pixels [pixel, pixel + count).
     void fill(int64_t pixel, int64_t count) {
-        const int64_t n = count * e_.channels;
+        const T* __restrict from = x_ + oy_ * e_.row_in() + pixel * e_.channels;
+        A* __restrict to = u_.data();
+        from_ = to;
         if (e_.filtered) {
-            fir_.filter(pixel, count, u.data());
+            fir_.filter(pixel, count, to);
+        } else if constexpr (std::is_same_v<T, A>) {
+            from_ = from;
         } else {
-            const T* __restrict from = x_ + oy_ * e_.row_in() + pixel * e_.channels;
-            A* __restrict to = u.data();
 #pragma omp simd
-            for (int64_t i = 0; i < n; ++i) to[i] = load(from[i]);
+            for (int64_t i = 0; i < count * e_.channels; ++i) to[i] = load(from[i]);
         }
         if (!noise_) return;
         const A* noise = noise_ + oy_ * e_.fir_x.out + pixel;
         for (int64_t p = 0; p < count; ++p) {
-            A* __restrict to = shift.data() + p * e_.channels;
+            A* __restrict to = shift() + p * e_.channels;
             const A* __restrict bias = bias_.data();
 #pragma omp simd
             for (int64_t c = 0; c < e_.channels; ++c) to[c] = bias[c] + noise[p];
         }
     }
 
-    std::vector<A> u, d, shift;  // each [chunk_pixels, C]
-
    private:
-    std::vector<A> bias_;
+    int64_t size_;
+    Buffer<A> u_, d_, shift_, bias_;  // each [chunk_pixels, C]
     const Epilogue<A>& e_;
     FirRow<A> fir_;
     const T* x_ = nullptr;
-    const A* noise_ = nullptr;
+    const A *noise_ = nullptr, *from_ = nullptr;
     int64_t oy_ = 0;
 };
 
@@ -122,8 +127,8 @@ void epilogue_tasks(const T* x, T* y, const Epilogue<compute_t<T>>& e, int64_t b
             for (int64_t pixel = 0; pixel < e.fir_x.out; pixel += e.chunk_pixels()) {
                 const int64_t count = std::min(e.chunk_pixels(), e.fir_x.out - pixel), n = count * e.channels;
                 chunk.fill(pixel, count);
-                const A *__restrict u = chunk.u.data(), *__restrict d = chunk.d.data();
-                const A* __restrict shift = chunk.shift.data();
+                const A *__restrict u = chunk.u(), *__restrict d = chunk.d();
+                const A* __restrict shift = chunk.shift();
                 T* __restrict to = row + pixel * e.channels;
 #pragma omp simd
                 for (int64_t i = 0; i < n; ++i) store(&to[i], act.value(d[i] * u[i] + shift[i]));
@@ -147,22 +152,21 @@ class EpilogueBackward {
    public:
     EpilogueBackward(const T* x, const T* dy, const EpilogueGradients<T>& out, const Epilogue<A>& e)
         : x_(x), dy_(dy), out_(out), e_(e), act_(e.act), chunk_(e), fir_(e.fir_y.transposed(), e.fir_x.transposed(), e.channels),
-          ring_(e.fir_y.size() * e.row_out()), dv_(chunk_.u.size()), sum_d_(dv_.size()), sum_b_(dv_.size()),
-          unused_(dv_.size()) {}
+          size_(e.chunk_pixels() * e.channels), ring_(e.fir_y.size() * e.row_out()), dv_(size_), sum_d_(size_),
+          sum_b_(size_), unused_(size_) {}
 
     void run(int64_t task) {
         image_ = task / e_.bands();
         const Band dv(e_.fir_y.out, task % e_.bands(), e_.bands()), dx(e_.fir_y.in, task % e_.bands(), e_.bands());
         chunk_.start_image(x_, image_);
-        std::fill(sum_d_.begin(), sum_d_.end(), A(0));
-        std::fill(sum_b_.begin(), sum_b_.end(), A(0));
+        for (A* sum : {sum_d_.data(), sum_b_.data()}) std::fill(sum, sum + size_, A(0));
         if (e_.filtered) {
             filtered(dv, dx);
         } else {
             for (int64_t oy = dv.begin; oy < dv.end; ++oy) make_row(oy, dx_row(oy), true);
         }
-        fold(sum_d_, out_.dd + task * e_.channels);
-        fold(sum_b_, out_.db + task * e_.channels);
+        fold(sum_d_.data(), out_.dd + task * e_.channels);
+        fold(sum_b_.data(), out_.db + task * e_.channels);
     }
 
    private:
@@ -205,8 +209,8 @@ class EpilogueBackward {
 
     template <class To>
     void make_chunk(const T* __restrict dy, To* __restrict du, A* sum_d, A* sum_b, int64_t n) {
-        const A *__restrict u = chunk_.u.data(), *__restrict d = chunk_.d.data();
-        const A* __restrict shift = chunk_.shift.data();
+        const A *__restrict u = chunk_.u(), *__restrict d = chunk_.d();
+        const A* __restrict shift = chunk_.shift();
         A* __restrict dvs = dv_.data();
 #pragma omp simd
         for (int64_t i = 0; i < n; ++i) {
@@ -218,7 +222,7 @@ class EpilogueBackward {
         }
     }
 
-    void sum_pixels(A* dnoise, int64_t count) const {
+    void sum_pixels(A* dnoise, int64_t count) {
         for (int64_t p = 0; p < count; ++p) {
             const A* dv = dv_.data() + p * e_.channels;
             A sum = 0;
@@ -228,9 +232,9 @@ class EpilogueBackward {
         }
     }
 
-    void fold(const std::vector<A>& sums, A* out) const {
+    void fold(const A* sums, A* out) const {
         std::fill(out, out + e_.channels, A(0));
-        for (size_t i = 0; i < sums.size(); ++i) out[i % e_.channels] += sums[i];
+        for (int64_t i = 0; i < size_; ++i) out[i % e_.channels] += sums[i];
     }
 
     const T *x_, *dy_;
@@ -239,7 +243,8 @@ class EpilogueBackward {
     Activation<kBounded, A> act_;
     EpilogueChunk<T> chunk_;
     FirRow<A> fir_;
-    std::vector<A> ring_, dv_, sum_d_, sum_b_, unused_;
+    int64_t size_;
+    Buffer<A> ring_, dv_, sum_d_, sum_b_, unused_;
     int64_t image_ = 0;
 };
 

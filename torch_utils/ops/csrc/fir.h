@@ -9,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-#include "numeric.h"
+#include "upfirdn2d.h"
 #include "weighted_sum.h"
 
 namespace ganfoundry {
@@ -61,7 +61,7 @@ class FirRow {
 
     // `count` pixels [count, C] of that row of the result, from `pixel` on.
     template <class T>
-    void filter(int64_t pixel, int64_t count, T* out) const {
+    void filter(int64_t pixel, int64_t count, T* out) {
         const A* row = row_.data() + (left_ + pixel - x_.pad) * channels_;
         weighted_sum(out, count * channels_, row, offset_.data(), x_.taps.data(), x_.size());
     }
@@ -69,7 +69,7 @@ class FirRow {
    private:
     FirAxis<A> y_, x_;
     int64_t channels_, left_;
-    std::vector<A> row_;  // pixels [-left, in + right), zero outside of [0, in)
+    Buffer<A> row_;  // pixels [-left, in + right), zero outside of [0, in)
     std::vector<int64_t> source_, offset_;
     std::vector<A> weight_;
 };
