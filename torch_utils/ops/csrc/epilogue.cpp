@@ -4,42 +4,15 @@
 
 #include <torch/csrc/autograd/functions/utils.h>
 
-#include "operators.h"
+#include "calls.h"
 #include "upfirdn2d.h"
 
 namespace ganfoundry {
 namespace {
 
-using Clamp = std::optional<double>;
-using Optional = std::optional<Tensor>;
-using Padding = c10::SymIntArrayRef;  // (x0, x1, y0, y1), as in upfirdn2d
 using Gradients = std::tuple<Tensor, Tensor, Tensor, Tensor>;  // of x, d, noise, b; empty where that is absent
 
-constexpr auto kNHWC = at::MemoryFormat::ChannelsLast;
-
-template <class Signature>
-auto find(const char* name) {
-    return c10::Dispatcher::singleton().findSchemaOrThrow(name, "").typed<Signature>();
-}
-
-Tensor upfirdn2d(const Tensor& x, const Tensor& f, Padding padding) {
-    using Signature = Tensor(const Tensor&, const Tensor&, at::IntArrayRef, at::IntArrayRef, Padding);
-    static const auto op = find<Signature>("ganfoundry::upfirdn2d");
-    return op.call(x, f, {1, 1}, {1, 1}, padding);
-}
-
-std::tuple<Tensor, Tensor> bias_act_grad(const Tensor& dy, const Tensor& y, double slope, double gain, Clamp clamp) {
-    using Signature = std::tuple<Tensor, Tensor>(const Tensor&, const Tensor&, int64_t, double, double, Clamp);
-    static const auto op = find<Signature>("ganfoundry::bias_act_grad");
-    return op.call(dy, y, 1, slope, gain, clamp);
-}
-
-std::vector<c10::SymInt> transposed(const Tensor& f, Padding padding) {
-    const auto taps_x = f.size(1) - 1, taps_y = f.size(0) - 1;
-    return {taps_x - padding[0], taps_x - padding[1], taps_y - padding[2], taps_y - padding[3]};
-}
-
-// In the type of `like`, dense; undefined where absent.
+// Dense and of that type; undefined where absent.
 Tensor dense(const Optional& t, at::ScalarType type) { return t ? t->to(type).contiguous() : Tensor(); }
 
 // What a call to the kernels refers to, in the types that they read.
@@ -98,7 +71,7 @@ Tensor epilogue_cpu(
     const Optional& b, double slope, double gain, Clamp clamp) {
     const Arguments a(x, f, padding, d, noise, b, slope, gain, clamp);
     if (!a.outer) {
-        const Tensor u = upfirdn2d(a.x, *f, c10::fromIntArrayRefSlow(padding));
+        const Tensor u = call_upfirdn2d(a.x, *f, c10::fromIntArrayRefSlow(padding));
         return epilogue_cpu(u, {}, {}, d, noise, b, slope, gain, clamp);
     }
     const Tensor y = at::empty({x.size(0), x.size(1), a.height, a.width}, x.options(), kNHWC);
@@ -119,10 +92,9 @@ Gradients epilogue_backward_cpu(
     const Optional& noise, const Optional& b, double slope, double gain, Clamp clamp) {
     const Arguments a(x, f, padding, d, noise, b, slope, gain, clamp);
     if (!a.outer) {
-        const Tensor u = upfirdn2d(a.x, *f, c10::fromIntArrayRefSlow(padding));
+        const Tensor u = call_upfirdn2d(a.x, *f, c10::fromIntArrayRefSlow(padding));
         auto grads = epilogue_backward_cpu(dy_, u, {}, {}, d, noise, b, slope, gain, clamp);
-        const auto back = transposed(*f, c10::fromIntArrayRefSlow(padding));
-        std::get<0>(grads) = upfirdn2d(std::get<0>(grads), f->flip({0, 1}), back);
+        std::get<0>(grads) = call_upfirdn2d_transposed(std::get<0>(grads), *f, c10::fromIntArrayRefSlow(padding));
         return grads;
     }
     const int64_t n = x.size(0), c = x.size(1);
@@ -145,19 +117,15 @@ Gradients epilogue_backward_cpu(
         });
     }
     if (noise && noise->dim() == 2) dnoise = dnoise.sum(at::IntArrayRef({0, 1}));
-    const Tensor none = at::empty({0}, options);
-    return {dx, d ? sums[0].sum(1) : none, noise ? dnoise : none, b ? sums[1].sum(at::IntArrayRef({0, 1})) : none};
+    const Tensor dd = sums[0].sum(1), db = sums[1].sum(at::IntArrayRef({0, 1}));
+    return {dx, d ? dd : absent(x), noise ? dnoise : absent(x), b ? db : absent(x)};
 }
 
 Tensor epilogue_meta(
     const Tensor& x, const Optional& f, Padding padding, const Optional&, const Optional&, const Optional&, double,
     double, Clamp) {
-    auto height = x.sym_size(2), width = x.sym_size(3);
-    if (f) {
-        height = height + padding[2] + padding[3] - f->size(0) + 1;
-        width = width + padding[0] + padding[1] - f->size(1) + 1;
-    }
-    return at::empty_symint({x.sym_size(0), x.sym_size(1), height, width}, x.options(), kNHWC);
+    const auto sizes = f ? filtered_sizes(x, *f, padding) : x.sym_sizes().vec();
+    return at::empty_symint(sizes, x.options(), kNHWC);
 }
 
 Gradients epilogue_backward_meta(
@@ -165,7 +133,7 @@ Gradients epilogue_backward_meta(
     const Optional& b, double, double, Clamp) {
     const auto options = x.options().dtype(compute_type(x.scalar_type()));
     const auto like = [&](const Optional& t) {
-        return t ? at::empty_symint(t->sym_sizes(), options) : at::empty({0}, options);
+        return t ? at::empty_symint(t->sym_sizes(), options) : absent(x);
     };
     return {at::empty_symint(x.sym_sizes(), x.options(), kNHWC), like(d), like(noise), like(b)};
 }
@@ -173,14 +141,14 @@ Gradients epilogue_backward_meta(
 Tensor epilogue(
     const Tensor& x, const Optional& f, Padding padding, const Optional& d, const Optional& noise, const Optional& b,
     double slope, double gain, Clamp clamp) {
-    static const auto op = find<decltype(epilogue_meta)>("ganfoundry::epilogue");
+    static const auto op = find_operator<decltype(epilogue_meta)>("ganfoundry::epilogue");
     return op.call(x, f, padding, d, noise, b, slope, gain, clamp);
 }
 
 Gradients epilogue_backward(
     const Tensor& dy, const Tensor& x, const Optional& f, Padding padding, const Optional& d, const Optional& noise,
     const Optional& b, double slope, double gain, Clamp clamp) {
-    static const auto op = find<decltype(epilogue_backward_meta)>("ganfoundry::epilogue_backward");
+    static const auto op = find_operator<decltype(epilogue_backward_meta)>("ganfoundry::epilogue_backward");
     return op.call(dy, x, f, padding, d, noise, b, slope, gain, clamp);
 }
 
@@ -193,20 +161,20 @@ Gradients composite_backward(
         at::NoGradGuard constant;  // the gradient depends on the signs of y and on what is clamped, no more
         y = epilogue(x, f, padding, d, noise, b, slope, gain, clamp);
     }
-    const auto options = x.options().dtype(compute_type(x.scalar_type()));
-    const auto [dv, db] = bias_act_grad(dy, y, slope, gain, clamp);
-    Tensor dd = at::empty({0}, options), dnoise = dd, du = dv;
+    const auto type = compute_type(x.scalar_type());
+    const auto [dv, db] = call_bias_act_grad(dy, y, slope, gain, clamp);
+    Tensor dd = absent(x), dnoise = dd, du = dv;
     if (d) {
-        const Tensor u = f ? upfirdn2d(x, *f, padding) : x;
-        dd = (dv * u).sum({2, 3}, false, options.dtype().toScalarType());
+        const Tensor u = f ? call_upfirdn2d(x, *f, padding) : x;
+        dd = (dv * u).sum({2, 3}, false, type);
         du = dv * d->to(x.scalar_type()).unsqueeze(2).unsqueeze(3);
     }
     if (noise) {
-        dnoise = dv.sum({1}, true, options.dtype().toScalarType());
+        dnoise = dv.sum({1}, true, type);
         if (noise->dim() == 2) dnoise = dnoise.sum(at::IntArrayRef({0, 1}));
     }
-    const Tensor dx = f ? upfirdn2d(du, f->flip({0, 1}), transposed(*f, padding)) : du;
-    return {dx, dd, dnoise, b ? db : at::empty({0}, options)};
+    const Tensor dx = f ? call_upfirdn2d_transposed(du, *f, padding) : du;
+    return {dx, dd, dnoise, b ? db : absent(x)};
 }
 
 struct EpilogueFunction : torch::autograd::Function<EpilogueFunction> {

@@ -21,8 +21,8 @@
 
 namespace ganfoundry {
 
-// Rows of a band. With a filter, neighbouring bands both compute the few rows that both need.
-constexpr int64_t kRowsPerBand = 8, kRowsPerFilteredBand = 32;
+// Rows of a band without a filter.
+constexpr int64_t kRowsPerBand = 8;
 // Numbers in a chunk, at least a pixel's.
 constexpr int64_t kChunk = 512;
 
@@ -42,13 +42,6 @@ struct Epilogue {
     int64_t chunk_pixels() const { return std::max<int64_t>(1, kChunk / channels); }
     int64_t row_in() const { return fir_x.in * channels; }
     int64_t row_out() const { return fir_x.out * channels; }
-};
-
-// The rows of a band, [begin, end), of `rows` rows in all.
-struct Band {
-    int64_t begin, end;
-
-    Band(int64_t rows, int64_t index, int64_t bands) : begin(rows * index / bands), end(rows * (index + 1) / bands) {}
 };
 
 // A thread's chunk: u, the factors and shifts beside it.
@@ -119,7 +112,7 @@ void epilogue_tasks(const T* x, T* y, const Epilogue<compute_t<T>>& e, int64_t b
     EpilogueChunk<T> chunk(e);
     for (int64_t task = begin; task < end; ++task) {
         const int64_t image = task / e.bands();
-        const Band rows(e.fir_y.out, task % e.bands(), e.bands());
+        const Band rows = band(e.fir_y.out, task % e.bands(), e.bands());
         chunk.start_image(x, image);
         for (int64_t oy = rows.begin; oy < rows.end; ++oy) {
             chunk.start_row(oy);
@@ -151,17 +144,20 @@ class EpilogueBackward {
 
    public:
     EpilogueBackward(const T* x, const T* dy, const EpilogueGradients<T>& out, const Epilogue<A>& e)
-        : x_(x), dy_(dy), out_(out), e_(e), act_(e.act), chunk_(e), fir_(e.fir_y.transposed(), e.fir_x.transposed(), e.channels),
-          size_(e.chunk_pixels() * e.channels), ring_(e.fir_y.size() * e.row_out()), dv_(size_), sum_d_(size_),
-          sum_b_(size_), unused_(size_) {}
+        : x_(x), dy_(dy), out_(out), e_(e), act_(e.act), chunk_(e), back_(e.fir_y.transposed()),
+          fir_(back_, e.fir_x.transposed(), e.channels), size_(e.chunk_pixels() * e.channels),
+          ring_(e.fir_y.size() * e.row_out()), dv_(size_), sum_d_(size_), sum_b_(size_), unused_(size_) {}
 
     void run(int64_t task) {
         image_ = task / e_.bands();
-        const Band dv(e_.fir_y.out, task % e_.bands(), e_.bands()), dx(e_.fir_y.in, task % e_.bands(), e_.bands());
+        const Band dv = band(e_.fir_y.out, task % e_.bands(), e_.bands());
         chunk_.start_image(x_, image_);
         for (A* sum : {sum_d_.data(), sum_b_.data()}) std::fill(sum, sum + size_, A(0));
         if (e_.filtered) {
-            filtered(dv, dx);
+            // Rows of dv that only this band's dx needs are another's to sum.
+            slide(
+                back_, dv, band(back_.out, task % e_.bands(), e_.bands()),
+                [&](int64_t oy) { make_row(oy, ring_row(oy), dv.has(oy)); }, [&](int64_t iy) { filter_row(iy); });
         } else {
             for (int64_t oy = dv.begin; oy < dv.end; ++oy) make_row(oy, dx_row(oy), true);
         }
@@ -172,19 +168,6 @@ class EpilogueBackward {
    private:
     T* dx_row(int64_t iy) const { return out_.dx + (image_ * e_.fir_y.in + iy) * e_.row_in(); }
     A* ring_row(int64_t oy) { return ring_.data() + oy % e_.fir_y.size() * e_.row_out(); }
-
-    // Rows of dv that this band owns enter the sums; those that only its rows of dx need do not.
-    void filtered(Band dv, Band dx) {
-        const int64_t taps = e_.fir_y.size(), pad = e_.fir_y.pad;
-        const int64_t first = std::max<int64_t>(0, std::min(dv.begin, dx.begin + pad - taps + 1));
-        const int64_t last = std::min(e_.fir_y.out, std::max(dv.end, dx.end + pad));
-        int64_t iy = dx.begin;
-        for (int64_t oy = first; oy < last; ++oy) {
-            make_row(oy, ring_row(oy), dv.begin <= oy && oy < dv.end);
-            for (; iy < dx.end && iy + pad <= oy; ++iy) filter_row(iy);
-        }
-        for (; iy < dx.end; ++iy) filter_row(iy);
-    }
 
     void filter_row(int64_t iy) {
         fir_.blend(iy, [this](int64_t oy) { return ring_row(oy); });
@@ -242,6 +225,7 @@ class EpilogueBackward {
     const Epilogue<A>& e_;
     Activation<kBounded, A> act_;
     EpilogueChunk<T> chunk_;
+    FirAxis<A> back_;
     FirRow<A> fir_;
     int64_t size_;
     Buffer<A> ring_, dv_, sum_d_, sum_b_, unused_;

@@ -26,6 +26,35 @@ struct FirAxis {
     FirAxis transposed() const { return {{taps.rbegin(), taps.rend()}, size() - 1 - pad, out, in}; }
 };
 
+// The rows of a band, [begin, end).
+struct Band {
+    int64_t begin, end;
+
+    bool has(int64_t row) const { return begin <= row && row < end; }
+};
+
+// The `index`-th of `bands` equal parts of `rows` rows.
+inline Band band(int64_t rows, int64_t index, int64_t bands) {
+    return {rows * index / bands, rows * (index + 1) / bands};
+}
+
+// Rows of a band that goes through a filter. Neighbouring bands both compute the few rows that both need.
+constexpr int64_t kRowsPerFilteredBand = 32;
+
+// Makes the rows of the input that are in `in` or that results in `out` need, in order, and filters each result as soon
+// as they suffice: a ring of the last size() rows is enough to hold.
+template <class A, class Make, class Filter>
+void slide(const FirAxis<A>& axis, Band in, Band out, Make make, Filter filter) {
+    const int64_t reach = axis.size() - 1 - axis.pad;  // from a result's row to the last that it needs
+    const int64_t last = std::min(axis.in, std::max(in.end, out.end + reach));
+    int64_t o = out.begin;
+    for (int64_t r = std::max<int64_t>(0, std::min(in.begin, out.begin - axis.pad)); r < last; ++r) {
+        make(r);
+        for (; o < out.end && o + reach <= r; ++o) filter(o);
+    }
+    for (; o < out.end; ++o) filter(o);
+}
+
 // One row of the result at a time; one for each thread, for it owns the row between the two sums.
 template <class A>
 class FirRow {
