@@ -93,17 +93,18 @@ def test_kernel_equals_the_reference_with_gradients(case: tuple[Parts, dict[str,
     assert y.dtype == parts['x'].dtype
     assert_close(y.detach(), expected.detach())
     # Where the derivative jumps, rounding decides its side.
-    size, bound = expected.detach().abs(), args['clamp'] or torch.inf
-    v = synthesis_epilogue(**wide, **{**args, 'clamp': None}, impl='ref').detach().abs()
-    smooth = (v > 0.03) & ((v - bound).abs() > 0.1) if args['alpha'] != 0 else (size > 0.03) & ((v - bound).abs() > 0.1)
+    linear, unbounded = (
+        synthesis_epilogue(**wide, **{**args, 'clamp': None, **more}, impl='ref').detach().abs()
+        for more in ({'act': 'linear'}, {})
+    )
+    smooth = (linear > 0.03) & ((unbounded - (args['clamp'] or torch.inf)).abs() > 0.1)
     dy = (normal(*expected.shape, seed=5) * smooth).to(y.dtype)
     grads = torch.autograd.grad(y, list(parts.values()), dy)
     wanted = torch.autograd.grad(expected, list(wide.values()), dy.double())
     for t, g, w in zip(parts.values(), grads, wanted, strict=True):
         assert g.dtype == t.dtype
         # Sums are as exact as their summands are large, and these have been rounded to the features' type.
-        low = g.double().to(y.dtype)
-        assert_close(g if y.dtype != torch.bfloat16 else low, w, scale=float(dy.double().norm()))
+        assert_close(g.to(y.dtype) if y.dtype == torch.bfloat16 else g, w, scale=float(dy.double().norm()))
 
 
 @needs_kernels

@@ -11,6 +11,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
+from torch_utils.ops.act_fir import act_fir
 from torch_utils.ops.upfirdn2d import filter_size, upfirdn2d
 
 
@@ -80,6 +81,26 @@ def conv2d_before_fir(
     assert w.shape[-1] > 1, w.shape
     x, p0, p1 = _transposed(x, w, up, *_placement(f, up, 1, padding), flip_weight)
     return x, [p0, p1, p0, p1]
+
+
+def act_conv2d_down(
+    x: torch.Tensor,
+    b: torch.Tensor | None,
+    w: torch.Tensor,
+    f: torch.Tensor,
+    down: int,
+    padding: int,
+    act: str,
+    clamp: float | None,
+) -> torch.Tensor:
+    """`conv2d_resample(bias_act(x, b, act=act, gain=1, clamp=clamp), w, f, down=down, padding=padding)`, k > 1.
+
+    Activation and filter are one pass over the features where there is a kernel for it.
+    """
+    assert down > 1, down
+    assert w.shape[-1] > 1, w.shape
+    p0, p1 = _placement(f, 1, down, padding)
+    return F.conv2d(act_fir(x, b, f, [p0, p1, p0, p1], act, clamp=clamp), w, stride=down)
 
 
 def _placement(f: torch.Tensor | None, up: int, down: int, padding: int) -> tuple[int, int]:

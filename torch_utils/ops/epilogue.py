@@ -65,7 +65,7 @@ def synthesis_epilogue(
     alone = fir is None and demod is None and noise is None  # bias_act is all there is
     if alone or dispatch.pick(impl, x) != 'cpu' or not x.is_contiguous(memory_format=torch.channels_last):
         return _one_by_one(x, fir, padding, demod, noise, bias, act, slope, gain, clamp, fir_gain, impl)
-    f = None if fir is None else _correlated(fir) * fir_gain  # [fh, fw]
+    f = None if fir is None else correlated(fir) * fir_gain  # [fh, fw]
     return torch.ops.ganfoundry.epilogue(x, f, padding, demod, noise, bias, slope, gain, clamp)
 
 
@@ -97,7 +97,7 @@ def _one_by_one(
     return bias_act(x, bias, act=act, alpha=slope, gain=gain, clamp=clamp, impl=impl)
 
 
-def _correlated(fir: torch.Tensor) -> torch.Tensor:
+def correlated(fir: torch.Tensor) -> torch.Tensor:
     """The taps [fh, fw] to correlate with, where `fir` is convolved."""
     if fir.ndim == 2:
         return fir.flip([0, 1])

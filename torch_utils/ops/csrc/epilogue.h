@@ -24,7 +24,7 @@ namespace ganfoundry {
 // Rows of a band without a filter.
 constexpr int64_t kRowsPerBand = 8;
 // Numbers in a chunk, at least a pixel's.
-constexpr int64_t kChunk = 512;
+constexpr int64_t kChunk = 256;
 
 template <class A>
 struct Epilogue {
