@@ -59,13 +59,13 @@ def cases(draw: st.DrawFn) -> tuple[Parts, dict[str, Any]]:
     x = normal(n, c, h, w, seed=1, dtype=dtype)
     if draw(st.booleans()):
         x = x.contiguous(memory_format=torch.channels_last)
-    parts = {'x': x}
+    parts, wide = {'x': x}, torch.promote_types(dtype, torch.float32)
     if draw(st.booleans()):
-        parts['demod'] = 0.5 + normal(n, c, seed=2, dtype=torch.float32).abs()
+        parts['demod'] = 0.5 + normal(n, c, seed=2, dtype=wide).abs()
     if noise := draw(st.sampled_from([None, (n, 1, height, width), (height, width)])):
-        parts['noise'] = normal(*noise, seed=3, dtype=torch.float32)
+        parts['noise'] = normal(*noise, seed=3, dtype=wide)
     if draw(st.booleans()):
-        parts['bias'] = normal(c, seed=4, dtype=torch.float32)
+        parts['bias'] = normal(c, seed=4, dtype=wide)
     args = {
         'fir': fir, 'padding': padding, 'fir_gain': 4, 'gain': draw(st.sampled_from([1, 1.5])),
         'act': draw(st.sampled_from(['linear', 'lrelu'])), 'alpha': draw(st.sampled_from([None, 0.0, 0.1])),
