@@ -28,8 +28,7 @@ struct ActFir {
     int64_t tasks() const { return images * bands(); }
     int64_t row_in() const { return x.in * channels; }
     int64_t row_out() const { return x.out * channels; }
-    // Numbers in a chunk: whole pixels, a few hundred numbers where that is possible.
-    int64_t chunk() const { return std::max<int64_t>(1, 256 / channels) * channels; }
+    int64_t chunk() const { return pixels_per_chunk(channels) * channels; }  // in numbers
 };
 
 // b, repeated for each pixel of a chunk.

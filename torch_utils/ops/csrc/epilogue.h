@@ -6,8 +6,8 @@
 // the same for every number of threads; a chunk of a row's pixels passes all steps while it lies in the L1 cache. Along
 // a chunk the factors and the sums of the channels are repeated for every pixel, so that few channels vectorise too.
 //
-// Backward, u is computed from x once more, not y solved for it: that reads as many bytes, and is exact where the clamp
-// or bfloat16 has taken digits from y, or where d u is small beside noise + b.
+// Backward, u is computed from x once more, not y solved for it: that reads as many bytes, and is exact where bfloat16
+// has taken digits from y, and where d u is small beside noise + b.
 
 #pragma once
 
@@ -23,8 +23,6 @@ namespace ganfoundry {
 
 // Rows of a band without a filter.
 constexpr int64_t kRowsPerBand = 8;
-// Numbers in a chunk, at least a pixel's.
-constexpr int64_t kChunk = 256;
 
 template <class A>
 struct Epilogue {
@@ -39,7 +37,7 @@ struct Epilogue {
         return std::max<int64_t>(1, fir_y.out / (filtered ? kRowsPerFilteredBand : kRowsPerBand));
     }
     int64_t tasks() const { return images * bands(); }
-    int64_t chunk_pixels() const { return std::max<int64_t>(1, kChunk / channels); }
+    int64_t chunk_pixels() const { return pixels_per_chunk(channels); }
     int64_t row_in() const { return fir_x.in * channels; }
     int64_t row_out() const { return fir_x.out * channels; }
 };
