@@ -11,6 +11,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
+from torch_utils.ops.act_fir import act_fir
 from torch_utils.ops.upfirdn2d import filter_size, upfirdn2d
 
 
@@ -37,10 +38,7 @@ def conv2d_resample(
         [N, O, H * up // down, W * up // down] at padding k // 2, dtype of `x`.
     """
     k = w.shape[-1]
-    # The filters' own padding: the image is placed as their centres demand.
-    taps = filter_size(f)[0]
-    p0 = padding + (taps + up - 1) // 2 * (up > 1) + (taps - down + 1) // 2 * (down > 1)
-    p1 = padding + (taps - up) // 2 * (up > 1) + (taps - down) // 2 * (down > 1)
+    p0, p1 = _placement(f, up, down, padding)
     if up > 1:
         return _upsampling(x, w, f, up, down, (p0, p1), flip_weight)
     w = w if flip_weight else w.flip([2, 3])
@@ -66,9 +64,60 @@ def _upsampling(
     if k == 1:
         x = F.conv2d(x, w)
     else:
-        # A transposed convolution pads by k - 1 on every side, and lacks the up - 1 zeros after the last pixel.
-        w = w.flip([2, 3]) if flip_weight else w
-        x = F.conv_transpose2d(x, w.transpose(0, 1), stride=up)
-        p0, p1 = p0 - (k - 1), p1 - (k - up)
+        x, p0, p1 = _transposed(x, w, up, p0, p1, flip_weight)
     x = upfirdn2d(x, f, up=up if k == 1 else 1, padding=[p0, p1, p0, p1], gain=up**2)
     return x if down == 1 else upfirdn2d(x, f, down=down)
+
+
+def conv2d_before_fir(
+    x: torch.Tensor, w: torch.Tensor, f: torch.Tensor, up: int, padding: int, flip_weight: bool
+) -> tuple[torch.Tensor, list[int]]:
+    """`conv2d_resample` with `up` and k > 1 but for its last step, which is left to whoever has more to do there.
+
+    Returns:
+        x [N, O, H', W'] and p, with which `upfirdn2d(x, f, padding=p, gain=up**2)` is the rest.
+    """
+    assert up > 1, up
+    assert w.shape[-1] > 1, w.shape
+    x, p0, p1 = _transposed(x, w, up, *_placement(f, up, 1, padding), flip_weight)
+    return x, [p0, p1, p0, p1]
+
+
+def act_conv2d_down(
+    x: torch.Tensor,
+    b: torch.Tensor | None,
+    w: torch.Tensor,
+    f: torch.Tensor,
+    down: int,
+    padding: int,
+    act: str,
+    clamp: float | None,
+) -> torch.Tensor:
+    """`conv2d_resample(bias_act(x, b, act=act, gain=1, clamp=clamp), w, f, down=down, padding=padding)`, k > 1.
+
+    Activation and filter are one pass over the features where there is a kernel for it.
+    """
+    assert down > 1, down
+    assert w.shape[-1] > 1, w.shape
+    p0, p1 = _placement(f, 1, down, padding)
+    return F.conv2d(act_fir(x, b, f, [p0, p1, p0, p1], act, clamp=clamp), w, stride=down)
+
+
+def _placement(f: torch.Tensor | None, up: int, down: int, padding: int) -> tuple[int, int]:
+    """Padding before and after the up-sampled image, with the filters' own: it lies as their centres demand."""
+    taps = filter_size(f)[0]
+    p0 = padding + (taps + up - 1) // 2 * (up > 1) + (taps - down + 1) // 2 * (down > 1)
+    p1 = padding + (taps - up) // 2 * (up > 1) + (taps - down) // 2 * (down > 1)
+    return p0, p1
+
+
+def _transposed(
+    x: torch.Tensor, w: torch.Tensor, up: int, p0: int, p1: int, flip_weight: bool
+) -> tuple[torch.Tensor, int, int]:
+    """The transposed convolution, and what is left of the padding (p0, p1) of the up-sampled image.
+
+    It pads by k - 1 on every side, and lacks the up - 1 zeros after the last pixel.
+    """
+    k = w.shape[-1]
+    w = w.flip([2, 3]) if flip_weight else w
+    return F.conv_transpose2d(x, w.transpose(0, 1), stride=up), p0 - (k - 1), p1 - (k - up)

@@ -1,4 +1,4 @@
-"""StyleGAN2's convolution, whose kernel every sample scales by its own style: the specification, in plain PyTorch.
+"""StyleGAN2's convolution, whose kernel every sample scales by its own style, with what follows it in a layer.
 
 Karras et al., Analyzing and Improving the Image Quality of StyleGAN, arXiv 1912.04958, section 2.2. Letters: N batch,
 I and O input and output channels, H and W height and width, k kernel size.
@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import torch
 
-from torch_utils.ops.conv2d_resample import conv2d_resample
+from torch_utils.ops.conv2d_resample import conv2d_before_fir, conv2d_resample
+from torch_utils.ops.epilogue import synthesis_epilogue
 
 
 def modulated_conv2d(
@@ -23,10 +24,14 @@ def modulated_conv2d(
     demodulate: bool = True,
     flip_weight: bool = True,
     gain: float = 1,
+    bias: torch.Tensor | None = None,
+    act: str = 'linear',
+    clamp: float | None = None,
 ) -> torch.Tensor:
-    """gain * (demodulated convolution of x with the kernel s_i w_oikl, plus noise).
+    """clip(gain * act(demodulated convolution of x with the kernel s_i w_oikl, plus noise, plus bias), -clamp, clamp).
 
-    No kernel is built per sample: scaling the input by s and the output by the demodulation is the same map.
+    No kernel is built per sample: scaling the input by s and the output by the demodulation is the same map. All that
+    follows the convolution is `synthesis_epilogue`, the filter of an up-sampling one included.
 
     Args:
         x: [N, I, H, W], any floating dtype; the result has it too.
@@ -35,28 +40,31 @@ def modulated_conv2d(
         noise: [N, 1, H', W'] or [H', W'], added to every output channel after demodulation; None: nothing.
         up, down, padding, resample_filter, flip_weight: as in `conv2d_resample`.
         demodulate: scale every output channel of every sample to unit expected variance.
-        gain: the gain of the activation that follows, where it is homogeneous (lrelu(g x) = g lrelu(x)): folded in
-            here it costs no pass over the features.
+        gain, bias, act, clamp: as in `synthesis_epilogue`.
 
     Returns:
         [N, O, H', W'], dtype of `x`.
     """
     if demodulate and x.dtype == torch.float16:
         weight, styles = _keep_in_range(weight, styles)
-    if not demodulate:
-        weight = weight * gain
-    noise = None if noise is None else (noise * gain).to(x.dtype)
+    d = demodulation(weight, styles) if demodulate else None  # [N, O]
+    if d is None:
+        # act(g x) = g act(x): the gain rides on what is smaller than the features.
+        weight, gain, g = weight * gain, 1, gain
+        noise, bias = (None if t is None else t * g for t in (noise, bias))
 
-    if noise is None and not demodulate and up == down == 1 and _prefers_matmul(x, weight, padding):
-        return _pointwise(x, weight, styles)
-    x = x * styles.to(x.dtype)[:, :, None, None]  # [N, I, H, W]
-    x = conv2d_resample(x, weight.to(x.dtype), resample_filter, up, down, padding, flip_weight)  # [N, O, H', W']
-    if not demodulate:
-        return x if noise is None else x + noise
-    d = (demodulation(weight, styles) * gain).to(x.dtype)[:, :, None, None]  # [N, O, 1, 1]
-    x = x * d
-    # In place, for x is ours alone. torch.addcmul saves this pass, and spends two on its gradient.
-    return x if noise is None else x.add_(noise)
+    fir, fir_padding = None, [0, 0, 0, 0]
+    if noise is None and d is None and up == down == 1 and _prefers_matmul(x, weight, padding):
+        x = _pointwise(x, weight, styles)  # [N, O, H, W]
+    else:
+        x = x * styles.to(x.dtype)[:, :, None, None]  # [N, I, H, W]
+        w = weight.to(x.dtype)
+        if up > 1 and down == 1 and w.shape[-1] > 1 and resample_filter is not None:
+            fir = resample_filter
+            x, fir_padding = conv2d_before_fir(x, w, fir, up, padding, flip_weight)
+        else:
+            x = conv2d_resample(x, w, resample_filter, up, down, padding, flip_weight)  # [N, O, H', W']
+    return synthesis_epilogue(x, fir, fir_padding, d, noise, bias, act, gain=gain, clamp=clamp, fir_gain=up**2)
 
 
 def demodulation(weight: torch.Tensor, styles: torch.Tensor) -> torch.Tensor:

@@ -62,9 +62,9 @@ class DiscriminatorBlock(LowerableBlock):
         if self.architecture == 'skip':
             img = downsample2d(img, self.resample_filter)
         if self.architecture != 'resnet':
-            return self.conv1(self.conv0(x)), img
+            return self.conv1.after(self.conv0, x), img
         skip = self.skip(x, gain=RESNET_GAIN)
-        return skip + self.conv1(self.conv0(x), gain=RESNET_GAIN), img
+        return skip + self.conv1.after(self.conv0, x, gain=RESNET_GAIN), img
 
 
 def minibatch_std(x: torch.Tensor, group: int, num_features: int) -> torch.Tensor:

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 
 from torch_utils.ops.bias_act import bias_act
-from torch_utils.ops.conv2d_resample import conv2d_resample
+from torch_utils.ops.conv2d_resample import act_conv2d_down, conv2d_resample
 from torch_utils.ops.upfirdn2d import setup_filter
 
 LRELU_GAIN = math.sqrt(2)  # keeps the variance of leaky ReLU's output
@@ -123,11 +123,22 @@ class Conv2d(torch.nn.Module):
             self.register_buffer(name, value)
 
     def forward(self, x: torch.Tensor, gain: float = 1) -> torch.Tensor:
-        # lrelu(g x) = g lrelu(x): gains ride on the weights, which are fewer than the features.
-        g = self.act_gain * gain
-        w = (self.weight * (self.weight_gain * g)).to(x.dtype)  # [O, I, k, k]
-        b = None if self.bias is None else self.bias * g  # [O]
-        clamp = None if self.conv_clamp is None else self.conv_clamp * gain
-        k = w.shape[-1]
-        x = conv2d_resample(x, w, self.resample_filter, self.up, self.down, k // 2, flip_weight=self.up == 1)
+        w, b, clamp = self._scaled(x.dtype, gain)
+        x = conv2d_resample(x, w, self.resample_filter, self.up, self.down, w.shape[-1] // 2, flip_weight=self.up == 1)
         return bias_act(x, b, act=self.act, gain=1, clamp=clamp)
+
+    def after(self, first: Conv2d, x: torch.Tensor, gain: float = 1) -> torch.Tensor:
+        """self(first(x), gain): the activation of `first` and the filter of this layer, which halves, are one pass."""
+        w, b, clamp = first._scaled(x.dtype, 1)
+        f, k = first.resample_filter, w.shape[-1]
+        x = conv2d_resample(x, w, f, first.up, first.down, k // 2, flip_weight=first.up == 1)
+        w, b2, clamp2 = self._scaled(x.dtype, gain)
+        x = act_conv2d_down(x, b, w, self.resample_filter, self.down, w.shape[-1] // 2, first.act, clamp)
+        return bias_act(x, b2, act=self.act, gain=1, clamp=clamp2)
+
+    def _scaled(self, dtype: torch.dtype, gain: float) -> tuple[torch.Tensor, torch.Tensor | None, float | None]:
+        """Weight [O, I, k, k], bias [O] and clamp, with the gains in them: lrelu(g x) = g lrelu(x)."""
+        g = self.act_gain * gain
+        weight = (self.weight * (self.weight_gain * g)).to(dtype)
+        bias = None if self.bias is None else self.bias * g
+        return weight, bias, None if self.conv_clamp is None else self.conv_clamp * gain

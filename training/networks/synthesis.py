@@ -14,7 +14,6 @@ from typing import Literal
 
 import torch
 
-from torch_utils.ops.bias_act import bias_act
 from torch_utils.ops.modulated_conv2d import modulated_conv2d
 from torch_utils.ops.upfirdn2d import setup_filter, upsample2d
 from training.interface import ImageSpec
@@ -52,8 +51,7 @@ class SynthesisLayer(torch.nn.Module):
         self.register_buffer('noise_const', torch.randn([resolution, resolution]))
 
     def forward(self, x: torch.Tensor, w: torch.Tensor, noise_mode: NoiseMode, gain: float = 1) -> torch.Tensor:
-        g = LRELU_GAIN * gain  # lrelu(g x) = g lrelu(x): the gain is applied before, where it costs no pass
-        x = modulated_conv2d(
+        return modulated_conv2d(
             x,
             self.weight,
             self.affine(w),
@@ -62,10 +60,11 @@ class SynthesisLayer(torch.nn.Module):
             padding=self.weight.shape[-1] // 2,
             resample_filter=self.resample_filter,
             flip_weight=self.up == 1,
-            gain=g,
+            gain=LRELU_GAIN * gain,
+            bias=self.bias,
+            act='lrelu',
+            clamp=None if self.conv_clamp is None else self.conv_clamp * gain,
         )
-        clamp = None if self.conv_clamp is None else self.conv_clamp * gain
-        return bias_act(x, self.bias * g, act='lrelu', gain=1, clamp=clamp)
 
     def _noise(self, batch: int, mode: NoiseMode) -> torch.Tensor | None:
         """Noise for every pixel, [N, 1, H, W] or [H, W], float32."""
@@ -87,8 +86,8 @@ class ToRGB(torch.nn.Module):
         self.bias = torch.nn.Parameter(torch.zeros([img_channels]))
 
     def forward(self, x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
-        x = modulated_conv2d(x, self.weight, self.affine(w) * self.weight_gain, demodulate=False)  # [N, C, H, W]
-        return bias_act(x, self.bias, clamp=self.conv_clamp)
+        styles = self.affine(w) * self.weight_gain
+        return modulated_conv2d(x, self.weight, styles, demodulate=False, bias=self.bias, clamp=self.conv_clamp)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,0 +1,131 @@
+"""What follows a synthesis layer's convolution, in one pass over the features: the specification, and the kernels' way.
+
+Differentiable any number of times: a gradient is one pass, too; where a graph of the gradient is being built, the
+operations run one by one. Letters: N batch, C channels, H and W height and width, primes for sizes after the filter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from torch_utils.ops import dispatch
+from torch_utils.ops.bias_act import bias_act
+from torch_utils.ops.upfirdn2d import upfirdn2d
+
+SLOPES = {'linear': 1.0, 'lrelu': 0.2}
+
+
+def synthesis_epilogue(
+    x: torch.Tensor,
+    fir: torch.Tensor | None = None,
+    padding: Sequence[int] = (0, 0, 0, 0),
+    demod: torch.Tensor | None = None,
+    noise: torch.Tensor | None = None,
+    bias: torch.Tensor | None = None,
+    act: str = 'linear',
+    alpha: float | None = None,
+    gain: float = 1,
+    clamp: float | None = None,
+    fir_gain: float = 1,
+    impl: str = 'auto',
+) -> torch.Tensor:
+    """clip(gain * act(demod * FIR(x) + noise + bias), -clamp, clamp), in the dtype of `x`.
+
+    Args:
+        x: [N, C, H, W], any floating dtype. The kernel takes channels last; in another memory format the operations
+            run one by one, each by its own kernel.
+        fir: filter of `upfirdn2d.setup_filter`, convolved with `x`; None: no filter. No gradient flows into it.
+        padding: of the filter, (x0, x1, y0, y1) pixels; negative ones crop.
+        demod: factor [N, C]; None: 1.
+        noise: [N, 1, H', W'] or [H', W'], the same for every channel; None: 0.
+        bias: [C]; None: 0.
+        act: 'linear' or 'lrelu'.
+        alpha: slope of 'lrelu' below zero, at least 0 (None: 0.2).
+        gain: factor on the activation, positive.
+        clamp: largest magnitude of the result, at least 0; None: unbounded.
+        fir_gain: factor on the filter.
+        impl: 'ref', 'cpu', 'cuda' (the operations one by one), or 'auto' for the fastest that is there. The kernel
+            computes bfloat16 in float32 and rounds once, where the reference rounds at every step.
+
+    Returns:
+        [N, C, H', W'], where H' = H + y0 + y1 - fh + 1 and W' likewise; H and W without a filter.
+
+    Raises:
+        ValueError: arguments of a wrong shape, or outside of the ranges above.
+        ConfigError: an implementation that is not there.
+    """
+    if act not in SLOPES:
+        raise ValueError(f"synthesis_epilogue: act '{act}', known are {', '.join(SLOPES)}")
+    slope = SLOPES[act] if alpha is None or act == 'linear' else alpha
+    if slope < 0 or gain <= 0 or (clamp is not None and clamp < 0):
+        raise ValueError(f'synthesis_epilogue: needs {alpha=} and {clamp=} of at least 0 (or None), positive {gain=}')
+    _check_shapes(x, fir, padding, demod, noise, bias)
+    alone = fir is None and demod is None and noise is None  # bias_act is all there is
+    if alone or dispatch.pick(impl, x) != 'cpu' or not x.is_contiguous(memory_format=torch.channels_last):
+        return _one_by_one(x, fir, padding, demod, noise, bias, act, slope, gain, clamp, fir_gain, impl)
+    f = None if fir is None else correlated(fir) * fir_gain  # [fh, fw]
+    return torch.ops.ganfoundry.epilogue(x, f, padding, demod, noise, bias, slope, gain, clamp)
+
+
+def _one_by_one(
+    x: torch.Tensor,
+    fir: torch.Tensor | None,
+    padding: Sequence[int],
+    demod: torch.Tensor | None,
+    noise: torch.Tensor | None,
+    bias: torch.Tensor | None,
+    act: str,
+    slope: float,
+    gain: float,
+    clamp: float | None,
+    fir_gain: float,
+    impl: str,
+) -> torch.Tensor:
+    """The specification, with impl='ref'."""
+    if fir is not None:
+        x = upfirdn2d(x, fir, padding=padding, gain=fir_gain, impl=impl)  # [N, C, H', W']
+    if demod is not None:
+        # act(g x) = g act(x): the gain rides on what is smaller than the features.
+        demod, gain, g = demod * gain, 1, gain
+        noise, bias = (None if t is None else t * g for t in (noise, bias))
+        x = x * demod.to(x.dtype)[:, :, None, None]
+    if noise is not None:
+        # In place where x is ours alone. torch.addcmul saves this pass, and spends two on its gradient.
+        x = x + noise.to(x.dtype) if demod is None else x.add_(noise.to(x.dtype))
+    return bias_act(x, bias, act=act, alpha=slope, gain=gain, clamp=clamp, impl=impl)
+
+
+def correlated(fir: torch.Tensor) -> torch.Tensor:
+    """The taps [fh, fw] to correlate with, where `fir` is convolved."""
+    if fir.ndim == 2:
+        return fir.flip([0, 1])
+    # Float64 holds the product of two float32 taps exactly: the kernel sees that the filter is separable.
+    f = fir.flip([0])
+    return f[:, None].double() * f
+
+
+def _check_shapes(
+    x: torch.Tensor,
+    fir: torch.Tensor | None,
+    padding: Sequence[int],
+    demod: torch.Tensor | None,
+    noise: torch.Tensor | None,
+    bias: torch.Tensor | None,
+) -> None:
+    if x.ndim != 4 or len(padding) != 4:
+        raise ValueError(f'synthesis_epilogue: x [N, C, H, W] and four paddings, got {list(x.shape)} and {padding}')
+    n, c, h, w = x.shape
+    if fir is None and any(padding):
+        raise ValueError(f"synthesis_epilogue: padding {tuple(padding)} is the filter's, and fir is None")
+    if fir is not None:
+        h, w = h + padding[2] + padding[3] - fir.shape[0] + 1, w + padding[0] + padding[1] - fir.shape[-1] + 1
+        if fir.ndim not in (1, 2) or h < 1 or w < 1:
+            raise ValueError(f'synthesis_epilogue: fir {list(fir.shape)} and {padding=} leave nothing of {[*x.shape]}')
+    if demod is not None and demod.shape != (n, c):
+        raise ValueError(f'synthesis_epilogue: demod must be {[n, c]}, got {list(demod.shape)}')
+    if noise is not None and noise.shape not in ((n, 1, h, w), (h, w)):
+        raise ValueError(f'synthesis_epilogue: noise must be {[n, 1, h, w]} or {[h, w]}, got {list(noise.shape)}')
+    if bias is not None and bias.shape != (c,):
+        raise ValueError(f'synthesis_epilogue: bias must be {[c]}, got {list(bias.shape)}')
