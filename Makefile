@@ -34,6 +34,8 @@ format: setup
 
 bench: setup
 	$(BIN)/python bench/ops.py
+	$(BIN)/python bench/epilogue.py
+	$(BIN)/python bench/involution.py
 	$(BIN)/python bench/folded.py
 	$(BIN)/python bench/train_step.py
 	$(BIN)/python bench/native_step.py
