@@ -11,6 +11,7 @@ import torch.nn.functional as F
 
 from dnnlib.errors import ConfigError
 from extensions.gconv_stylegan2 import GConvStyleGAN2Config, GConvStyleGAN2Generator, gconv_stylegan2
+from torch_utils.ops import dispatch
 from torch_utils.ops.conv2d_resample import conv2d_resample
 from training.interface import ImageSpec, StyleGenerator
 from training.networks.gconv import GConvSynthesisLayer
@@ -53,7 +54,8 @@ def test_without_w_l_it_is_stylegan2_bit_for_bit(architecture: str, noise_mode: 
                 torch.nn.init.zeros_(p)
         for net in (G, plain):
             torch.manual_seed(1)
-            images.append(net(z, None, noise_mode=noise_mode))
+            with dispatch.default('ref'):  # kernels round once where these operations round one by one
+                images.append(net(z, None, noise_mode=noise_mode))
     assert not torch.equal(images[0], images[1])
     assert torch.equal(images[2], images[3])
 

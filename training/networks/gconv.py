@@ -16,7 +16,7 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 
-from torch_utils.ops.bias_act import bias_act
+from torch_utils.ops.epilogue import synthesis_epilogue
 from torch_utils.ops.folded_conv import up_conv2d
 from torch_utils.ops.modulated_conv2d import modulated_conv2d
 from training.networks import spectral_norm
@@ -143,7 +143,8 @@ class GConvSynthesisLayer(SynthesisLayer):
     demodulated kernel here; the filter of an up-sampling layer treats every channel alike and commutes with W_L. Ours:
     v is w, x_m is taken before modulation (which belongs to the kernel), learning rates are equalised, and W_L begins
     ten times smaller than the other weights, because nothing demodulates what it adds: at full scale, with S near 1/2,
-    every layer would raise the variance by a quarter. With W_L = 0 this is StyleGAN2's layer, bit for bit.
+    every layer would raise the variance by a quarter. With W_L = 0 this is StyleGAN2's layer, but for the rounding of
+    fused kernels.
     """
 
     def __init__(
@@ -177,7 +178,7 @@ class GConvSynthesisLayer(SynthesisLayer):
         )
         y = recombine(y, s, self.combine * self.combine_gain)  # Eq. (8)
         noise = self._noise(y.shape[0], noise_mode)
-        if noise is not None:
-            y = y + (noise * g).to(y.dtype)
         clamp = None if self.conv_clamp is None else self.conv_clamp * gain
-        return bias_act(y, self.bias * g, act='lrelu', gain=1, clamp=clamp)
+        return synthesis_epilogue(
+            y, noise=None if noise is None else noise * g, bias=self.bias * g, act='lrelu', clamp=clamp
+        )
