@@ -2,7 +2,8 @@
 
     python bench/compare.py --cfgs=stylegan2,squeeze --resolution=32 --kimg=20 --seeds=0,1,2 --small --out=runs/compare
 
-A row is a --cfg, or LABEL=CFG to have one twice: --cfgs=squeeze,r4=squeeze --set r4:generator.ratio=4.
+A row is a --cfg, or LABEL=CFG to have one twice: --cfgs=squeeze,r4=squeeze --set r4:generator.ratio=4, or
+--cfgs=low=squeeze,full=squeeze --flag full:--precision=fp32.
 
 Every run sees the same data, --kimg and --batch. All else is its recipe's, but for what belongs to the recipe's own
 length, which is 1000s of kimg:
@@ -11,7 +12,7 @@ length, which is 1000s of kimg:
 --set has the last word, in both.
 
 The same command again trains what is missing: a finished or diverged run stays, an interrupted one continues, a failed
-one is tried again. OUT/ROW-seedS/ holds the runs; OUT/table.md, table.json and sheet.png are the answer.
+one is tried again. OUT/ROW-seedS/ holds the runs; OUT/table.md, table.json, curves.png and sheet.png are the answer.
 """
 
 from __future__ import annotations
@@ -98,21 +99,23 @@ class Job:
 # ---- from flags to jobs
 
 
-def parse_rows(cfgs: str, sets: Sequence[str], small: bool) -> list[Row]:
-    """--cfgs with the --set of each row; 'LABEL:FIELD=VALUE' is for one row, 'FIELD=VALUE' for all."""
+def parse_rows(cfgs: str, sets: Sequence[str], flags: Sequence[str], small: bool) -> list[Row]:
+    """--cfgs with the --set and --flag of each row; 'LABEL:FIELD=VALUE' is for one row, 'FIELD=VALUE' for all."""
     pairs = [(label, cfg or label) for label, _, cfg in (item.strip().partition('=') for item in cfgs.split(','))]
     labels = [label for label, _ in pairs]
     if len(set(labels)) < len(labels):
         raise ConfigError(f'--cfgs={cfgs}: a name stands there twice; tell them apart with LABEL=CFG')
     own: dict[str, list[str]] = {label: [] for label in labels}
-    for item in sets:
+    for option, item in [*(('--set', item) for item in sets), *(('--flag', item) for item in flags)]:
         label, colon, setting = item.partition(':')
         if not colon or '=' in label:
             label, setting = '', item
         elif label not in own:
-            raise ConfigError(f'--set {item}: {label} is no row; --cfgs has {", ".join(labels)}')
+            raise ConfigError(f'{option} {item}: {label} is no row; --cfgs has {", ".join(labels)}')
+        if option == '--flag' and not setting.startswith('--'):
+            raise ConfigError(f'--flag {item}: expected [LABEL:]--NAME=VALUE, a flag of train.py')
         for name in [label] if label else labels:
-            own[name].append(f'--set={setting}')
+            own[name].append(f'--set={setting}' if option == '--set' else setting)
     for label, cfg in pairs:
         RECIPES.get(cfg)  # a name that nobody knows is refused before hours of training
         if small and cfg not in SMALL and not own[label]:
@@ -235,13 +238,16 @@ def train_all(jobs: list[Job], plan: Plan, stop: StopSignal) -> None:
 @click.option('--metric', default='fd_efflite2k', show_default=True, help='What decides; or none.')
 @click.option('--measurements', type=click.IntRange(3), default=6, show_default=True, help='In the course of a run.')
 @click.option('--set', 'sets', multiple=True, metavar='[LABEL:]A.B=C', help='Set a config field, of one row or of all.')
+@click.option('--flag', 'flags', multiple=True, metavar='[LABEL:]--A=B', help='A flag of train.py, of one row or all.')
 @click.option('--small', is_flag=True, help='Reduced widths, for CPUs: the table SMALL in this file.')
 @click.option('--jobs', type=click.IntRange(1), default=1, show_default=True, help='Runs side by side.')
 @click.option('--threads', type=click.IntRange(1), help='CPU threads of a run.  [default: cores / jobs]')
 @click.option('--plugin', multiple=True, metavar='FILE', help='Python file that registers more --cfg names.')
 @click.option('--precision', help='Of every run; as train.py takes it.')
 @click.option('--device', help='cpu or cuda.  [default: what is there]')
-def main(cfgs: str, seeds: str, out: str, sets: tuple[str, ...], small: bool, **options: Any) -> None:
+def main(
+    cfgs: str, seeds: str, out: str, sets: tuple[str, ...], flags: tuple[str, ...], small: bool, **options: Any
+) -> None:
     """Trains generators side by side and tells which suits the data."""
     for path in options['plugin']:
         load_file(path)
@@ -250,7 +256,7 @@ def main(cfgs: str, seeds: str, out: str, sets: tuple[str, ...], small: bool, **
         raise ConfigError(f'--seeds={seeds}: expected whole numbers and commas, such as 0,1,2')
     dataset = ImageDataset(DataConfig(path=options['data'], resolution=options['resolution']))
     plan = Plan(
-        rows=tuple(parse_rows(cfgs, sets, small)),
+        rows=tuple(parse_rows(cfgs, sets, flags, small)),
         seeds=tuple(dict.fromkeys(int(seed) for seed in seeds.split(','))),
         kimg=options['kimg'],
         batch=options['batch'],

@@ -30,6 +30,7 @@ from torch_utils.seeding import numpy_generator
 from torch_utils.summary import count
 from training.build import build_networks
 from training.config import from_record
+from training.curve import draw_curves
 from training.dataset import ImageDataset
 from training.run_folder import RunFolder
 from training.snapshot import load_generator, load_snapshot
@@ -209,7 +210,7 @@ def summarise(row: Row, results: Sequence[Result], folders: list[RunFolder], met
 
 
 def write_report(plan: Plan, dataset: ImageDataset, trained: Sequence[Trained], out: Path) -> str:
-    """Writes table.md, table.json and sheet.png. Returns the table."""
+    """Writes table.md, table.json, sheet.png and curves.png. Returns the table."""
     reals = real_samples(dataset)
     real_diversity = diversity(reals)
     rows, strips = [], [('real images', reals)]
@@ -224,6 +225,9 @@ def write_report(plan: Plan, dataset: ImageDataset, trained: Sequence[Trained], 
     write_json(out / 'table.json', {'plan': asdict(plan), 'data': dataset.cfg.source, 'rows': rows})
     write_bytes(out / 'table.md', text.encode())
     save_sheet(strips, out / 'sheet.png')
+    curves = {row['label']: [run['curve'] for run in row['runs'] if run['curve']] for row in rows}
+    if any(curves.values()):
+        draw_curves(curves, str(plan.metric), out / 'curves.png')
     return text
 
 

@@ -13,6 +13,7 @@ import pathlib
 import statistics
 import sys
 import time
+from types import SimpleNamespace
 
 import click
 import torch
@@ -26,7 +27,7 @@ from torch_utils.devices import pick_device
 from torch_utils.ops import dispatch
 from training.build import DTYPES, build
 from training.config import apply_overrides, with_precision
-from training.dataset import DataConfig, ImageDataset
+from training.interface import ImageSpec
 from training.registry import RECIPES
 from training.step import Phase, TrainStep
 
@@ -34,11 +35,11 @@ from training.step import Phase, TrainStep
 def make_step(
     cfg_name: str, resolution: int, batch: int, precision: str, sets: dict[str, str], device: torch.device
 ) -> TrainStep:
-    """A training step on the embedded set."""
-    dataset = ImageDataset(DataConfig(resolution=resolution))
-    cfg = with_precision(RECIPES.get(cfg_name).make(dataset.spec, 1), precision)
+    """A training step on images without labels, of which there are none: it is given random ones."""
+    spec = ImageSpec(resolution=resolution, channels=3, label_dim=0, num_images=10_000)
+    cfg = with_precision(RECIPES.get(cfg_name).make(spec, 1), precision)
     cfg = apply_overrides(cfg, {'batch': batch, **sets})
-    return TrainStep(cfg, build(cfg, dataset.spec, device), dataset, device)
+    return TrainStep(cfg, build(cfg, spec, device), SimpleNamespace(spec=spec), device)
 
 
 def conv_peak(dtype: torch.dtype, device: torch.device) -> float:

@@ -89,6 +89,8 @@ def test_every_row_is_in_the_table_with_its_numbers_or_its_reason(compared: Path
 
 
 def test_the_sheet_has_a_row_for_the_real_images_and_for_each_cfg(compared: Path) -> None:
+    with PIL.Image.open(compared / 'curves.png') as picture:
+        assert len(set(picture.convert('RGB').getdata())) > 3  # two colours of curves on paper, and ink
     with PIL.Image.open(compared / 'sheet.png') as picture:
         side = compare_report.CELL
         assert picture.size == (compare_report.LABEL_WIDTH + compare_report.COLUMNS * side, 4 * side)
@@ -170,6 +172,7 @@ def test_a_folder_with_runs_of_other_flags_is_refused(compared: Path, data: Path
         (['--cfgs=paper256', '--small'], 'no reduced widths for paper256; give it its own'),
         (['--cfgs=auto', '--seeds=0-2'], '--seeds=0-2: expected whole numbers and commas'),
         (['--cfgs=auto', '--metric=fd_eflite2k'], 'unknown metric'),
+        (['--cfgs=auto', '--flag=auto:mirror=1'], '--flag auto:mirror=1: expected [LABEL:]--NAME=VALUE'),
     ],
 )
 def test_a_wrong_flag_is_named_with_the_way_out(flags: list[str], message: str, tmp_path: Path) -> None:
@@ -178,10 +181,13 @@ def test_a_wrong_flag_is_named_with_the_way_out(flags: list[str], message: str, 
 
 
 def test_a_set_is_for_one_row_or_for_all() -> None:
-    rows = compare.parse_rows('auto,r4=squeeze', ['r4:generator.ratio=4', 'g_opt.lr=0.001'], small=True)
+    rows = compare.parse_rows(
+        'auto,r4=squeeze', ['r4:generator.ratio=4', 'g_opt.lr=0.001'], ['r4:--precision=fp32'], small=True
+    )
     assert [(row.label, row.cfg) for row in rows] == [('auto', 'auto'), ('r4', 'squeeze')]
     assert rows[0].flags == (*compare.SMALL['auto'], '--set=g_opt.lr=0.001')
-    assert rows[1].flags == (*compare.SMALL['squeeze'], '--set=generator.ratio=4', '--set=g_opt.lr=0.001')
+    own = ('--set=generator.ratio=4', '--set=g_opt.lr=0.001', '--precision=fp32')
+    assert rows[1].flags == (*compare.SMALL['squeeze'], *own)
 
 
 def test_schedules_of_a_recipe_are_scaled_to_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:

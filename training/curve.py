@@ -1,4 +1,4 @@
-"""The curve of a metric over a run, as a PNG drawn with Pillow alone."""
+"""Curves of a metric over runs, as a PNG drawn with Pillow alone."""
 
 from __future__ import annotations
 
@@ -9,9 +9,13 @@ from PIL import Image, ImageDraw, ImageFont
 
 from dnnlib.files import atomic_path
 
-WIDTH, HEIGHT = 640, 400  # pixels, drawn at twice the size and averaged down
+WIDTH, HEIGHT = 640, 400  # pixels
+SCALE = 2  # drawn larger and averaged down
 MARGIN = (64, 40, 24, 48)  # left, top, right, bottom
-INK, GRID, LINE = '#222222', '#dddddd', '#1f6feb'
+INK, GRID = '#222222', '#dddddd'
+LINES = ('#1f6feb', '#d1242f', '#1a7f37', '#9a6700', '#8250df', '#bf3989', '#57606a')  # one a name, in turn
+
+Points = list[tuple[float, float]]  # (kimg, value)
 
 
 def nice_ticks(low: float, high: float, count: int = 5) -> list[float]:
@@ -24,32 +28,50 @@ def nice_ticks(low: float, high: float, count: int = 5) -> list[float]:
     return [i * step for i in range(first, math.ceil(high / step - 1e-9) + 1)]
 
 
-def draw_curve(points: list[tuple[float, float]], title: str, path: Path) -> None:
-    """Writes the curve through (kimg, value) points, in order of kimg; the last value stands at its end."""
-    scale = 2
-    picture = Image.new('RGB', (WIDTH * scale, HEIGHT * scale), 'white')
+def draw_curve(points: Points, title: str, path: Path) -> None:
+    """Writes the curve through (kimg, value) points; the last value stands at its end."""
+    draw_curves({'': [points]}, title, path)
+
+
+def draw_curves(curves: dict[str, list[Points]], title: str, path: Path) -> None:
+    """Writes all curves into one picture; those of one name share a colour, and the names stand in a legend.
+
+    Raises ValueError where there is no point at all.
+    """
+    every = [point for group in curves.values() for points in group for point in points]
+    if not every:
+        raise ValueError(f'{path}: no points to draw')
+    picture = Image.new('RGB', (WIDTH * SCALE, HEIGHT * SCALE), 'white')
     canvas = ImageDraw.Draw(picture)
-    font = ImageFont.load_default(size=13 * scale)
-    points = sorted(points)
-    xs, ys = nice_ticks(0, points[-1][0]), nice_ticks(0, max(value for _, value in points))
-    left, top, right, bottom = (m * scale for m in MARGIN)
-    plot_w, plot_h = WIDTH * scale - left - right, HEIGHT * scale - top - bottom
+    font = ImageFont.load_default(size=13 * SCALE)
+    xs, ys = nice_ticks(0, max(kimg for kimg, _ in every)), nice_ticks(0, max(value for _, value in every))
+    left, top, right, bottom = (m * SCALE for m in MARGIN)
+    plot_w, plot_h = WIDTH * SCALE - left - right, HEIGHT * SCALE - top - bottom
 
     def place(kimg: float, value: float) -> tuple[float, float]:
         return left + plot_w * kimg / xs[-1], top + plot_h * (1 - value / ys[-1])
 
     for y in ys:
-        canvas.line([place(0, y), place(xs[-1], y)], fill=GRID, width=scale)
-        canvas.text((left - 8 * scale, place(0, y)[1]), f'{y:g}', fill=INK, font=font, anchor='rm')
+        canvas.line([place(0, y), place(xs[-1], y)], fill=GRID, width=SCALE)
+        canvas.text((left - 8 * SCALE, place(0, y)[1]), f'{y:g}', fill=INK, font=font, anchor='rm')
     for x in xs:
-        canvas.text((place(x, 0)[0], top + plot_h + 8 * scale), f'{x:g}', fill=INK, font=font, anchor='mt')
-    canvas.text((left + plot_w / 2, HEIGHT * scale - 8 * scale), 'kimg', fill=INK, font=font, anchor='mb')
+        canvas.text((place(x, 0)[0], top + plot_h + 8 * SCALE), f'{x:g}', fill=INK, font=font, anchor='mt')
+    canvas.text((left + plot_w / 2, HEIGHT * SCALE - 8 * SCALE), 'kimg', fill=INK, font=font, anchor='mb')
     canvas.text((left, top / 2), title, fill=INK, font=font, anchor='lm')
-    path_px = [place(*point) for point in points]
-    canvas.line(path_px, fill=LINE, width=3 * scale, joint='curve')
-    for x, y in path_px:
-        canvas.ellipse([x - 3 * scale, y - 3 * scale, x + 3 * scale, y + 3 * scale], fill=LINE)
-    end_x, end_y = path_px[-1]
-    canvas.text((end_x, end_y - 8 * scale), f'{points[-1][1]:.4g}', fill=INK, font=font, anchor='rb')
+    for i, (name, group) in enumerate(curves.items()):
+        colour = LINES[i % len(LINES)]
+        for points in group:
+            _draw_line(canvas, [place(*point) for point in sorted(points)], colour)
+        canvas.text((left + plot_w, top + 16 * SCALE * i), name, fill=colour, font=font, anchor='rt')
+    if len(every) == len(curves.get('', [[]])[0]):  # one curve, of no name: its end is told
+        x, y = place(*max(every))
+        canvas.text((x, y - 8 * SCALE), f'{max(every)[1]:.4g}', fill=INK, font=font, anchor='rb')
     with atomic_path(path) as tmp:
         picture.resize((WIDTH, HEIGHT), Image.Resampling.LANCZOS).save(tmp, format='PNG')
+
+
+def _draw_line(canvas: ImageDraw.ImageDraw, pixels: Points, colour: str) -> None:
+    """A line with a dot at every point."""
+    canvas.line(pixels, fill=colour, width=3 * SCALE, joint='curve')
+    for x, y in pixels:
+        canvas.ellipse([x - 3 * SCALE, y - 3 * SCALE, x + 3 * SCALE, y + 3 * SCALE], fill=colour)
