@@ -8,7 +8,7 @@ from training.curve import LINES, draw_curve, draw_curves
 
 def colours(path):
     with PIL.Image.open(path) as picture:
-        return {f'#{r:02x}{g:02x}{b:02x}' for r, g, b in picture.convert('RGB').getdata()}
+        return {f'#{r:02x}{g:02x}{b:02x}' for _, (r, g, b) in picture.convert('RGB').getcolors(1 << 20)}
 
 
 def test_one_curve_has_one_colour(tmp_path):
