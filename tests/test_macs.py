@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from extensions.ifgan import Fusion
 from torch_utils.macs import count_macs, format_macs
 from torch_utils.ops import build, dispatch
 from torch_utils.ops.upfirdn2d import downsample2d, setup_filter, upsample2d
@@ -131,3 +132,37 @@ def test_the_count_is_the_references_where_native_operations_are_the_default():
 
 def test_counts_are_shown_in_millions_and_thousands_of_millions():
     assert [format_macs(n) for n in (479_346_688, 15_034_601_216)] == ['479.35 M', '15.03 G']
+
+
+@pytest.mark.parametrize(
+    ('resolution', 'conv', 'plain_shortcut', 'gconv', 'd'),
+    [(32, 1.593, 1.769, 1.769, 0.269), (128, 7.08, 7.65, 7.70, 3.76), (256, 8.95, 9.66, 9.72, 4.70)],
+)
+def test_gconvs_networks_are_those_of_the_specification(resolution, conv, plain_shortcut, gconv, d):
+    """Its figures of GConv leave the 1x1 shortcuts plain; the recipe's own have GConv there too."""
+    digits = 3 if resolution == 32 else 2
+    rows = (
+        ({'convolution': 'conv'}, conv),
+        ({'gconv_shortcut': False}, plain_shortcut),
+        ({}, gconv),
+    )
+    for options, expected in rows:
+        G, D = networks('gconv', resolution, **options)
+        assert round(of_g(G) / 1e9, digits) == expected, options
+        assert round(of_d(D) / 1e9, digits) == d
+
+
+@pytest.mark.parametrize(
+    ('options', 'at_128', 'at_256'),
+    [
+        ({}, 10.46, 13.58),
+        ({'fuse': 'sum'}, 7.32, 9.30),
+        ({'fuse': 'concat'}, 8.07, 10.25),
+        ({'latent': False}, 7.05, 8.90),
+    ],
+)
+def test_if_gans_generator_as_its_equations_stand(monkeypatch, options, at_128, at_256):
+    """The plain gates; those that run need less. Without feedback the 1x1 runs before up-sampling: 8.23 for 8.43."""
+    monkeypatch.setattr(Fusion, 'forward', Fusion.plain)
+    for resolution, expected in ((128, at_128), (256, at_256)):
+        assert round(of_g(networks('ifgan', resolution, **options)[0]) / 1e9, 2) == expected
