@@ -133,5 +133,5 @@ def _pointwise(
     first, *others = (part.permute(0, 2, 3, 1).reshape(n, h * w, -1) for part in parts)  # [N, H W, I]
     y = first @ split[0]  # [N, H W, O]
     for part, k in zip(others, split[1:], strict=True):
-        y.baddbmm_(part, k)
+        y = torch.baddbmm(y, part, k)  # FlopCounterMode does not see it in place
     return y.reshape(n, h, w, -1).permute(0, 3, 1, 2)  # [N, O, H, W]
