@@ -54,6 +54,18 @@ class SqueezeConfig(StyleGAN2GeneratorConfig):
         require(self.architecture == 'skip', 'architecture', self.architecture, 'squeeze is defined for skip alone')
 
 
+class Blend(SynthesisLayer):
+    """StyleGAN2's layer on [f_i, f_e] without that tensor, which would be 2 C channels more to make and to keep.
+
+    blend([f_i, f_e], ...) equals blend(torch.cat([f_i, f_e], dim=1), ...), the plain form.
+    """
+
+    def forward(
+        self, x: torch.Tensor | Sequence[torch.Tensor], w: torch.Tensor, noise_mode: NoiseMode, gain: float = 1
+    ) -> torch.Tensor:
+        return self.convolve(x, w, noise_mode, gain)
+
+
 class SqueezeBlock(SynthesisBlockBase):
     """f_i = conv0(x), f_s = squeeze(f_i), f_e = excite(f_s), f_o = blend([f_i, f_e]); ToRGB reads f_s.
 
@@ -68,7 +80,8 @@ class SqueezeBlock(SynthesisBlockBase):
         has_squeeze = not spec.is_last or cfg.rgb != 'pre'
         has_excite = not spec.is_last or cfg.rgb == 'excite'
         has_blend = not spec.is_last and cfg.blend
-        layer = partial(SynthesisLayer, w_dim=cfg.w_dim, resolution=spec.resolution, conv_clamp=cfg.conv_clamp)
+        shared = {'w_dim': cfg.w_dim, 'resolution': spec.resolution, 'conv_clamp': cfg.conv_clamp}
+        layer = partial(SynthesisLayer, **shared)
 
         self.conv0 = None
         if spec.in_channels > 0:
@@ -77,7 +90,7 @@ class SqueezeBlock(SynthesisBlockBase):
             self.conv0 = layer(c, c)
         self.squeeze = layer(c, f) if has_squeeze else None
         self.excite = layer(f, c) if has_excite else None
-        self.blend = layer(2 * c, c, kernel_size=1) if has_blend else None
+        self.blend = Blend(2 * c, c, kernel_size=1, **shared) if has_blend else None
         rgb_channels = f if cfg.rgb == 'squeeze' else c
         self.torgb = ToRGB(rgb_channels, spec.img_channels, w_dim=cfg.w_dim, conv_clamp=cfg.conv_clamp)
         self.num_conv = sum(conv is not None for conv in (self.conv0, self.squeeze, self.excite, self.blend))
@@ -94,7 +107,7 @@ class SqueezeBlock(SynthesisBlockBase):
         f_i = apply(self.conv0, self.start(x, ws[0].shape[0]))  # [N, C, H, W]
         f_s = apply(self.squeeze, f_i)  # [N, F, H, W]
         f_e = apply(self.excite, f_s)  # [N, C, H, W]
-        f_o = f_e if self.blend is None else apply(self.blend, torch.cat([f_i, f_e], dim=1))  # [N, C, H, W]
+        f_o = f_e if self.blend is None else self.blend([f_i, f_e], next(w), noise_mode)  # [N, C, H, W]
         f_rgb = {'squeeze': f_s, 'pre': f_i, 'excite': f_e}[self.rgb]
         return f_o, self.draw(img, self.torgb(f_rgb, next(w)))
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from dnnlib.errors import ConfigError
 from extensions.squeeze import SqueezeConfig, SqueezeGenerator
@@ -76,6 +77,49 @@ def test_every_parameter_gets_a_gradient_and_every_w_is_read(rgb: str, blend: bo
 def test_squeezed_width_is_at_least_one_channel() -> None:
     G = build(8, channel_base=64, channel_max=4, ratio=8)
     assert G.synthesis.b8.squeeze.weight.shape[0] == 1
+
+
+class Shapes(TorchDispatchMode):
+    """Collects the shapes of all tensors that are made."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: set[tuple[int, ...]] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        self.seen |= {tuple(t.shape) for t in torch.utils._pytree.tree_leaves(out) if isinstance(t, torch.Tensor)}
+        return out
+
+
+@pytest.mark.parametrize('channels', [2, 16])  # kernels for every sample, or none, at 8x8
+def test_blend_is_that_of_the_concatenation_which_is_not_made(channels: int) -> None:
+    torch.manual_seed(0)
+    G = build(16, z_dim=8, w_dim=8, map_depth=2, channel_base=1024, channel_max=channels).double()
+    blend = G.synthesis.b8.blend
+    f_i, f_e = (torch.randn(3, channels, 8, 8, dtype=torch.float64, requires_grad=True) for _ in range(2))
+    w = torch.randn(3, 8, dtype=torch.float64, requires_grad=True)
+    with Shapes() as made:
+        y = blend([f_i, f_e], w, 'const')
+        inputs = [f_i, f_e, w, *blend.parameters()]
+        grads = torch.autograd.grad(y, inputs, torch.ones_like(y))
+    assert (3, channels, 8, 8) in made.seen
+    assert (3, 2 * channels, 8, 8) not in made.seen
+    assert (3, 64, 2 * channels) not in made.seen  # the same as a matrix
+    plain = blend(torch.cat([f_i, f_e], dim=1), w, 'const')
+    torch.testing.assert_close(y, plain, rtol=0, atol=1e-12)
+    for actual, expected in zip(grads, torch.autograd.grad(plain, inputs, torch.ones_like(y)), strict=True):
+        torch.testing.assert_close(actual, expected, rtol=0, atol=1e-12 * max(float(expected.abs().max()), 1))
+
+
+@torch.no_grad()
+def test_the_generator_makes_no_features_of_twice_the_channels() -> None:
+    G = build(32, z_dim=8, w_dim=8, map_depth=2, channel_base=1024, channel_max=12)
+    with Shapes() as made:
+        G.synthesis(G.mapping(torch.randn(3, 8), torch.zeros(3, 0)))
+    for size in (8, 16):
+        assert (3, 12, size, size) in made.seen
+        assert (3, 24, size, size) not in made.seen
 
 
 @torch.no_grad()

@@ -6,6 +6,8 @@ I and O input and output channels, H and W height and width, k kernel size.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 
 from torch_utils.ops.conv2d_resample import conv2d_before_fir, conv2d_resample
@@ -13,7 +15,7 @@ from torch_utils.ops.epilogue import synthesis_epilogue
 
 
 def modulated_conv2d(
-    x: torch.Tensor,
+    x: torch.Tensor | Sequence[torch.Tensor],
     weight: torch.Tensor,
     styles: torch.Tensor,
     noise: torch.Tensor | None = None,
@@ -27,44 +29,53 @@ def modulated_conv2d(
     bias: torch.Tensor | None = None,
     act: str = 'linear',
     clamp: float | None = None,
+    by_sample: bool | None = None,
 ) -> torch.Tensor:
     """clip(gain * act(demodulated convolution of x with the kernel s_i w_oikl, plus noise, plus bias), -clamp, clamp).
 
-    No kernel is built per sample: scaling the input by s and the output by the demodulation is the same map. All that
-    follows the convolution is `synthesis_epilogue`, the filter of an up-sampling one included.
+    No kernel is built per sample, but for small 1x1 ones: scaling the input by s and the output by the demodulation is
+    the same map. All that follows the convolution is `synthesis_epilogue`, the filter of an up-sampling one included.
 
     Args:
-        x: [N, I, H, W], any floating dtype; the result has it too.
+        x: [N, I, H, W], any floating dtype; the result has it too. A sequence of such tensors stands for
+            `torch.cat(x, dim=1)`, which is not made: each meets its own input channels of the weight, and the results
+            are added.
         weight: [O, I, k, k] float32 (or the dtype of `x`).
         styles: [N, I], dtype of `weight`.
         noise: [N, 1, H', W'] or [H', W'], added to every output channel after demodulation; None: nothing.
         up, down, padding, resample_filter, flip_weight: as in `conv2d_resample`.
         demodulate: scale every output channel of every sample to unit expected variance.
         gain, bias, act, clamp: as in `synthesis_epilogue`.
+        by_sample: True: a kernel for every sample, k = 1 without resampling and padding only; False: none; None: the
+            faster by measurement.
 
     Returns:
         [N, O, H', W'], dtype of `x`.
     """
-    if demodulate and x.dtype == torch.float16:
+    parts = [x] if isinstance(x, torch.Tensor) else x
+    if demodulate and parts[0].dtype == torch.float16:
         weight, styles = _keep_in_range(weight, styles)
-    d = demodulation(weight, styles) if demodulate else None  # [N, O]
-    if d is None:
+    d = demodulation(weight, styles) if demodulate else None  # [N, O], of the whole weight
+    is_pointwise = weight.shape[2] == weight.shape[3] == up == down == 1 and padding == 0
+    if by_sample is None:
+        by_sample = is_pointwise and prefers_kernels(parts[0], weight)
+    assert is_pointwise or not by_sample, f'by_sample: weight {[*weight.shape]}, {up=}, {down=}, {padding=}'
+    if d is None or by_sample:
         # act(g x) = g act(x): the gain rides on what is smaller than the features.
         weight, gain, g = weight * gain, 1, gain
         noise, bias = (None if t is None else t * g for t in (noise, bias))
 
     fir, fir_padding = None, [0, 0, 0, 0]
-    if noise is None and d is None and up == down == 1 and _prefers_matmul(x, weight, padding):
-        x = _pointwise(x, weight, styles)  # [N, O, H, W]
+    if by_sample:
+        y, d = _pointwise(parts, weight, styles, d), None  # [N, O, H, W]
+    elif up > 1 and down == 1 and weight.shape[-1] > 1 and resample_filter is not None:
+        fir = resample_filter
+        before = [conv2d_before_fir(t, w, fir, up, padding, flip_weight) for t, w in _scaled(parts, weight, styles)]
+        y, fir_padding = _sum([t for t, _ in before]), before[0][1]
     else:
-        x = x * styles.to(x.dtype)[:, :, None, None]  # [N, I, H, W]
-        w = weight.to(x.dtype)
-        if up > 1 and down == 1 and w.shape[-1] > 1 and resample_filter is not None:
-            fir = resample_filter
-            x, fir_padding = conv2d_before_fir(x, w, fir, up, padding, flip_weight)
-        else:
-            x = conv2d_resample(x, w, resample_filter, up, down, padding, flip_weight)  # [N, O, H', W']
-    return synthesis_epilogue(x, fir, fir_padding, d, noise, bias, act, gain=gain, clamp=clamp, fir_gain=up**2)
+        args = (resample_filter, up, down, padding, flip_weight)
+        y = _sum([conv2d_resample(t, w, *args) for t, w in _scaled(parts, weight, styles)])  # [N, O, H', W']
+    return synthesis_epilogue(y, fir, fir_padding, d, noise, bias, act, gain=gain, clamp=clamp, fir_gain=up**2)
 
 
 def demodulation(weight: torch.Tensor, styles: torch.Tensor) -> torch.Tensor:
@@ -76,6 +87,14 @@ def demodulation(weight: torch.Tensor, styles: torch.Tensor) -> torch.Tensor:
     return (styles.square() @ weight.square().sum([2, 3]).t() + 1e-8).rsqrt()
 
 
+def prefers_kernels(x: torch.Tensor, weight: torch.Tensor) -> bool:
+    """Whether the 1x1 kernels of N samples are so small, beside the image, that building them is the cheaper way.
+
+    Measured for ToRGB, and by bench/rewrites.py for two inputs of O channels each.
+    """
+    return 8 * weight.shape[0] <= x.shape[2] * x.shape[3]
+
+
 def _keep_in_range(weight: torch.Tensor, styles: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Scale weights and styles so that float16 cannot overflow. Demodulation takes every such scale out again."""
     fan_in = weight[0].numel()
@@ -84,14 +103,35 @@ def _keep_in_range(weight: torch.Tensor, styles: torch.Tensor) -> tuple[torch.Te
     return weight, styles
 
 
-def _prefers_matmul(x: torch.Tensor, weight: torch.Tensor, padding: int) -> bool:
-    """Whether the kernels of N samples are so small, beside the image, that building them is the cheaper way."""
-    return weight.shape[2] == weight.shape[3] == 1 and padding == 0 and 8 * weight.shape[0] <= x.shape[2] * x.shape[3]
+def _scaled(
+    parts: Sequence[torch.Tensor], weight: torch.Tensor, styles: torch.Tensor
+) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Each part of the input, scaled by its styles, with the weight that it meets; all in the dtype of the input."""
+    weight, styles = weight.to(parts[0].dtype), styles.to(parts[0].dtype)
+    if len(parts) == 1:  # no split, whose gradient is a copy of the weight's
+        return [(parts[0] * styles[:, :, None, None], weight)]
+    sizes = [part.shape[1] for part in parts]
+    split = zip(parts, weight.split(sizes, dim=1), styles.split(sizes, dim=1), strict=True)
+    return [(part * s[:, :, None, None], w) for part, w, s in split]
 
 
-def _pointwise(x: torch.Tensor, weight: torch.Tensor, styles: torch.Tensor) -> torch.Tensor:
-    """1x1 kernels, one per sample, as matrix products: no scaled copy of `x` is made."""
-    n, i, h, w = x.shape
-    kernels = (weight[:, :, 0, 0] * styles[:, None, :]).to(x.dtype)  # [N, O, I]
-    y = x.permute(0, 2, 3, 1).reshape(n, h * w, i) @ kernels.transpose(1, 2)  # [N, H W, O]
+def _sum(terms: list[torch.Tensor]) -> torch.Tensor:
+    """The sum, in place of the first term."""
+    for term in terms[1:]:
+        terms[0].add_(term)
+    return terms[0]
+
+
+def _pointwise(
+    parts: Sequence[torch.Tensor], weight: torch.Tensor, styles: torch.Tensor, demod: torch.Tensor | None
+) -> torch.Tensor:
+    """1x1 kernels, one per sample, as matrix products: no scaled copy of the input is made."""
+    n, _, h, w = parts[0].shape
+    kernels = weight[:, :, 0, 0] * styles[:, None, :]  # [N, O, I]
+    kernels = kernels if demod is None else kernels * demod[:, :, None]
+    split = kernels.to(parts[0].dtype).transpose(1, 2).split([part.shape[1] for part in parts], dim=1)
+    first, *others = (part.permute(0, 2, 3, 1).reshape(n, h * w, -1) for part in parts)  # [N, H W, I]
+    y = first @ split[0]  # [N, H W, O]
+    for part, k in zip(others, split[1:], strict=True):
+        y = torch.baddbmm(y, part, k)  # FlopCounterMode does not see it in place
     return y.reshape(n, h, w, -1).permute(0, 3, 1, 2)  # [N, O, H, W]

@@ -51,11 +51,17 @@ class SynthesisLayer(torch.nn.Module):
         self.register_buffer('noise_const', torch.randn([resolution, resolution]))
 
     def forward(self, x: torch.Tensor, w: torch.Tensor, noise_mode: NoiseMode, gain: float = 1) -> torch.Tensor:
+        return self.convolve(x, w, noise_mode, gain)
+
+    def convolve(
+        self, x: torch.Tensor | Sequence[torch.Tensor], w: torch.Tensor, noise_mode: NoiseMode, gain: float = 1
+    ) -> torch.Tensor:
+        """The layer itself; a sequence stands for its concatenation, as in `modulated_conv2d`."""
         return modulated_conv2d(
             x,
             self.weight,
             self.affine(w),
-            noise=self._noise(x.shape[0], noise_mode),
+            noise=self._noise(w.shape[0], noise_mode),
             up=self.up,
             padding=self.weight.shape[-1] // 2,
             resample_filter=self.resample_filter,
