@@ -37,6 +37,7 @@ bench: setup
 	$(BIN)/python bench/epilogue.py
 	$(BIN)/python bench/involution.py
 	$(BIN)/python bench/folded.py
+	$(BIN)/python bench/rewrites.py
 	$(BIN)/python bench/train_step.py
 	$(BIN)/python bench/native_step.py
 	$(BIN)/python bench/detector.py
