@@ -25,6 +25,7 @@ import torch.nn.functional as F
 
 from training.config import EmaConfig, LossConfig, OptimizerConfig, PathLengthConfig, R1Config, RunConfig, require
 from training.interface import ImageSpec
+from training.networks.latent import LatentGenerator, Projection
 from training.networks.layers import LowerableBlock
 from training.networks.spectral_norm import Conv2d, Linear
 from training.registry import register_discriminator, register_generator, register_recipe
@@ -170,21 +171,12 @@ class Trunk(LowerableBlock):
 
 
 @register_generator('igan', config=IganGeneratorConfig)
-class IganGenerator(torch.nn.Module):
-    """z [N, z_dim] and label [N, c_dim] -> image [N, C, H, W] float32 in [-1, 1].
-
-    Labels: an embedding of z's width and scale, concatenated with z. The one-hot vector itself would do too, but with a
-    hundredth of z's share in the features at the start.
-    """
+class IganGenerator(LatentGenerator):
+    """z [N, z_dim] and label [N, c_dim] -> image [N, C, H, W] float32 in [-1, 1]. See `LatentGenerator`."""
 
     def __init__(self, config: IganGeneratorConfig, spec: ImageSpec) -> None:
-        super().__init__()
-        self.z_dim, self.c_dim = config.z_dim, spec.label_dim
-        self.img_resolution, self.img_channels = spec.resolution, spec.channels
-        if self.c_dim > 0:
-            self.embed = torch.nn.Linear(self.c_dim, self.z_dim, bias=False)
-            torch.nn.init.normal_(self.embed.weight)
-        self.fc = torch.nn.Linear(self.z_dim * (1 + (self.c_dim > 0)), config.channel_max * 4 * 4, bias=False)
+        super().__init__(config.z_dim, spec)
+        self.fc = torch.nn.Linear(self.v_dim, config.channel_max * 4 * 4, bias=False)
         self.norm = torch.nn.BatchNorm2d(config.channel_max)
         self.trunk = Trunk(self._layers(config, _resolutions(spec, config, spec.resolution)))
 
@@ -210,13 +202,9 @@ class IganGenerator(torch.nn.Module):
     def forward(
         self, z: torch.Tensor, c: torch.Tensor | None, *, truncation_psi: float = 1, noise_mode: str = 'random'
     ) -> torch.Tensor:
-        """truncation_psi scales z. There is no noise: every known noise_mode means the same; others ValueError."""
-        if noise_mode not in ('random', 'const', 'none'):
-            raise ValueError(f"noise_mode '{noise_mode}': must be random, const or none")
-        z = z * truncation_psi
-        if self.c_dim > 0:
-            z = torch.cat([z, self.embed(c)], dim=1)  # [N, 2 z_dim]
-        x = self.fc(z).reshape(z.shape[0], -1, 4, 4)
+        """There is no noise: every known noise_mode means the same; others ValueError."""
+        x = self.fc(self.vector(z, c, truncation_psi, noise_mode))  # [N, channel_max 4 4]
+        x = x.reshape(z.shape[0], -1, 4, 4)
         return self.trunk(F.relu(self.norm(x))).tanh()  # [N, C, H, W]
 
 
@@ -230,8 +218,7 @@ class IganDiscriminator(torch.nn.Module):
         layers, channels = self._layers(config, _resolutions(spec, config, spec.resolution // 2))
         self.trunk = Trunk(layers)
         self.fc = Linear(channels * 4 * 4, 1, sn=config.sn)
-        if self.c_dim > 0:
-            self.project = Linear(self.c_dim, channels, bias=False, sn=config.sn)
+        self.project = Projection(self.c_dim, channels, pixels=16, sn=config.sn) if self.c_dim else None
 
     def _layers(self, cfg: IganDiscriminatorConfig, resolutions: list[int]) -> tuple[dict[str, torch.nn.Module], int]:
         """From the image to 4x4, named by the resolution that they end at, and the channels there."""
@@ -256,9 +243,7 @@ class IganDiscriminator(torch.nn.Module):
     def forward(self, img: torch.Tensor, c: torch.Tensor | None) -> torch.Tensor:
         x = self.trunk(img)  # [N, O, 4, 4]
         logits = self.fc(x.flatten(1))  # [N, 1]
-        if self.c_dim > 0:  # projection (Miyato and Koyama 2018, Eq. 3): phi sums over pixels, psi is the dense layer
-            logits = logits + (self.project(c) * x.sum(dim=[2, 3])).sum(dim=1, keepdim=True)
-        return logits
+        return logits if self.project is None else logits + self.project(x, c)
 
 
 def _resolutions(spec: ImageSpec, cfg: InceptionConfig, largest: int) -> list[int]:

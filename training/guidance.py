@@ -162,7 +162,8 @@ class Guidance:
         with self.taps[1].open() as of_d:
             logits = self.D(img, c)  # [N, 1]
         tasks = [task for task in self.tasks if generated or task.on_real]
-        return logits, {task.name: task.weight * task(self.G, img, c, of_d, self.of_g) for task in tasks}
+        of_g, self.of_g = self.of_g, {}  # held no longer than they are needed
+        return logits, {task.name: task.weight * task(self.G, img, c, of_d, of_g) for task in tasks}
 
 
 def _resolution(name: str, cfg: GuidanceConfig, default: int, G: Any, D: Any) -> int:
