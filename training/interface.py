@@ -15,14 +15,29 @@ import torch
 class ImageSpec:
     """The facts of a data set. Networks are built from a config and these; facts are never options.
 
-    resolution: height and width in pixels, a power of two. channels: 1 (grey) or 3 (RGB).
+    An image is `base` doubled until `resolution`: height x width = base * resolution / 4, so a square of 2^n pixels has
+    the base 4 x 4 and its side for a resolution, and 64 x 96 is the base (4, 6) at resolution 64. `shapes.py` splits a
+    size. resolution: a power of two from 8 up. channels: 1 grey, 3 RGB, 4 RGBA, any other number of planes.
     label_dim: width of the label vector, 0 without labels. num_images: images in one epoch, x-flips included.
+    bits: of a stored channel, 8 or 16.
     """
 
     resolution: int
     channels: int
     label_dim: int
     num_images: int
+    base: tuple[int, ...] = (4, 4)  # height, width in pixels where every network starts
+    bits: int = 8
+
+    @property
+    def height(self) -> int:
+        """Pixels."""
+        return self.base[0] * self.resolution // 4
+
+    @property
+    def width(self) -> int:
+        """Pixels."""
+        return self.base[1] * self.resolution // 4
 
 
 @runtime_checkable
