@@ -157,6 +157,14 @@ def test_what_was_kept_in_inference_mode_can_be_differentiated_through_later():
     assert torch.autograd.grad(y.sum(), x)[0].abs().sum() > 0
 
 
+def test_no_value_is_read_back_from_the_device():
+    """Tensors on 'meta' have none: not for the margins, nor for which images a stage works on."""
+    x = images(8, 4, 24, 32).to('meta').requires_grad_()
+    y = augment(x, 0.5)
+    assert y.shape == x.shape
+    assert torch.autograd.grad(y.sum(), x)[0].shape == x.shape
+
+
 def test_what_cannot_work_is_refused_with_what_was_expected():
     x = images(2, 3, 24, 24)
     for wrong in (x[0], x.bfloat16(), (x * 127).to(torch.uint8)):
