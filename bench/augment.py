@@ -95,10 +95,11 @@ def print_table(resolution: int, augpipe: str, strengths: list[float], repeat: i
 def print_steps(resolution: int, augpipe: str, strengths: list[float], repeat: int, device: torch.device) -> None:
     """A row a strength: milliseconds of every phase once, and in parts of a step without augmentation.
 
-    The images are augmented where D receives them, generated and real ones alike.
+    The images are augmented where D receives them, generated and real ones alike. The networks are narrow, so that
+    what the augmentation costs is a large part of the step.
     """
-    batch = 16
-    step = make_step('auto', resolution, batch, 'fp32', {'batch_gpu': str(batch)}, device)
+    batch, narrow = 16, {f'{net}.channel_max': '64' for net in ('generator', 'discriminator')}
+    step = make_step('auto', resolution, batch, 'fp32', {'batch_gpu': str(batch), **narrow}, device)
     img = torch.randint(0, 256, [batch, 3, resolution, resolution], dtype=torch.uint8)
     micros = step.split(img, torch.zeros([batch, 0]))
     pipe = AugmentPipe(PRESETS[augpipe])
