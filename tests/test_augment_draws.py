@@ -227,9 +227,11 @@ def test_noise_is_as_strong_as_half_a_normal_deviate(p: float):
 def test_cutout_is_half_the_size_with_its_middle_anywhere(p: float):
     windows = draws(p, cutout=1).windows.numpy()
     assert set(np.unique(windows[:, 2])) <= {0, 0.25}
-    assert_rate(windows[:, 2] > 0, p)
+    cut = windows[:, 2] > 0
     for axis in (0, 1):
-        assert_distributed(windows[:, axis], uniform(0, 1))
+        assert_gated(windows[:, axis], 0, p, uniform(0, 1))
+    assert abs(scipy.stats.pearsonr(*windows[cut, :2].T).statistic) < 4 / math.sqrt(cut.sum())
+    assert_rate(cut, p)
 
 
 # ---- gates

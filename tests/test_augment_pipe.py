@@ -64,7 +64,7 @@ def test_images_that_draw_nothing_stay_to_the_bit_and_the_others_change(name: st
     changes = torch.zeros(64, dtype=torch.bool)
     for values, neutral in (
         (drawn.inverse, torch.eye(3)), (drawn.colours, torch.eye(4)), (drawn.gains, torch.ones(4)),
-        (drawn.sigma, torch.zeros([])), (None if drawn.windows is None else drawn.windows[:, 2], torch.zeros([])),
+        (drawn.sigma, torch.zeros([])), (drawn.windows, torch.zeros(3)),
     ):  # fmt: skip
         if values is not None:
             changes |= (values != neutral).reshape(64, -1).any(dim=1)
@@ -101,7 +101,7 @@ def test_a_landscape_that_is_turned_keeps_its_aspect():
     x = torch.full([1, 1, 16, 40], -1.0, dtype=torch.float64)
     x[:, :, 6:10, 4:36] = 1
     margins, theta = geometric.plan(geometric.quarter_turns(torch.ones(1, dtype=torch.float64)), 16, 40)
-    y = geometric.apply(x, margins, theta)
+    y = geometric.apply(x, theta, margins)
     assert bool((y[:, :, :, 18:22] > 0.7).all())
     assert bool((y[:, :, :, 13:17] < -0.7).all())
     assert bool((y[:, :, :, 23:27] < -0.7).all())
@@ -196,4 +196,4 @@ def test_the_device_is_never_waited_for_and_agrees_with_the_host():
     assert y.device == on_device.device
     without_noise = dataclasses.replace(transforms, noise=0)
     y = augment(on_device, 0.5, without_noise)
-    torch.testing.assert_close(y.cpu(), augment(x, 0.5, without_noise), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(y.cpu(), augment(x, 0.5, without_noise), rtol=1e-3, atol=1e-3)
