@@ -93,6 +93,13 @@ def test_any_number_of_channels_and_any_shape_go_through(channels: int, size: tu
     assert bool(changed.all())
 
 
+@pytest.mark.parametrize('size', [(4, 4), (4, 8), (7, 5)])
+def test_the_smallest_images_go_through_where_nothing_is_filtered(size: tuple[int, int]):
+    y = augment(images(16, 3, *size), 1.0, dataclasses.replace(EVERYTHING, imgfilter=0))
+    assert y.shape == (16, 3, *size)
+    assert bool(y.isfinite().all())
+
+
 def test_a_landscape_that_is_turned_keeps_its_aspect():
     """A bar of 32 x 4 pixels, turned a quarter within its 16 x 40 frame, is 4 wide and fills the height.
 

@@ -2,7 +2,7 @@
 
 Every image gets its own transforms: each has a gate, open with probability p times the transform's multiplier. They
 are drawn on the host for a whole batch, so that the device is never asked, and a stage works on those images only that
-it would change. Differentiable any number of times in the images.
+it would change. Differentiable any number of times in the images; on CUDA their gradient is summed in no fixed order.
 
 The order of drawing is that of applying: xflip, rotate90, xint, scale, rotate, aniso, rotate, xfrac; brightness,
 contrast, lumaflip, hue, saturation; imgfilter; noise; cutout. The pixels of the noise come last, from the device's
