@@ -2,24 +2,19 @@
 
 import copy
 import dataclasses
-import json
 
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from dnnlib.errors import ConfigError
+from tests.steps import CPU, assert_resumes, tiny, train
 from training.build import build
 from training.config import EmaConfig, GradientPenaltyConfig, LossConfig, OptimizerConfig, R1Config, R2Config
 from training.dataset import DataConfig, ImageDataset
-from training.networks.config import StyleGAN2DiscriminatorConfig, StyleGAN2GeneratorConfig
 from training.optimizers import lr_scale, make_optimizer, step_if_finite
 from training.recalibrate import batch_norms, recalibrate
-from training.recipes import auto
 from training.step import TrainStep
-
-CPU = torch.device('cpu')
-WIDTHS = {'channel_base': 64, 'channel_max': 8}
 
 
 @pytest.fixture(scope='module')
@@ -27,37 +22,11 @@ def dataset():
     return ImageDataset(DataConfig(resolution=8))
 
 
-def tiny(dataset, **changes):
-    return dataclasses.replace(
-        auto(dataset.spec, 1),
-        generator=StyleGAN2GeneratorConfig(z_dim=8, w_dim=8, map_depth=1, **WIDTHS),
-        discriminator=StyleGAN2DiscriminatorConfig(mbstd_group=2, **WIDTHS),
-        batch=4, batch_gpu=2, kimg=1, **changes,
-    )  # fmt: skip
-
-
-def train(cfg, dataset, steps, state=None):
-    state = state or build(cfg, dataset.spec, CPU)
-    step = TrainStep(cfg, state, dataset, CPU)
-    draw = torch.Generator().manual_seed(5)
-    batches = [torch.randint(0, 256, [4, 3, 8, 8], dtype=torch.uint8, generator=draw) for _ in range(16)]
-    for img in batches[state.step : state.step + steps]:
-        step(img, torch.zeros(4, 0))
-    return state, step
-
-
 @pytest.mark.parametrize('kind', ['cross_entropy', 'hinge', 'lsgan', 'wasserstein', 'relativistic'])
 def test_every_loss_trains_and_resumes_bit_for_bit(dataset, kind):
     penalties = {'gp': GradientPenaltyConfig(weight=10), 'r2': R2Config(gamma=1), 'r1': R1Config(gamma=1, interval=2)}
     cfg = tiny(dataset, loss=LossConfig(kind=kind), **penalties)
-    whole, _ = train(cfg, dataset, 4)
-    half, _ = train(cfg, dataset, 2)
-    resumed = build(cfg, dataset.spec, CPU)
-    resumed.load(copy.deepcopy(half.tensors()), json.loads(json.dumps(half.scalars())), 'test')
-    train(cfg, dataset, 2, resumed)
-    assert resumed.scalars() == whole.scalars()
-    for name, value in whole.tensors().items():
-        assert torch.equal(resumed.tensors()[name], value), name
+    whole = assert_resumes(cfg, dataset, 2, 2)
     summary = whole.stats.summary()
     assert {'Loss/gradient_penalty', 'Loss/r1_penalty', 'Loss/r2_penalty', 'Loss/G/loss'} <= summary.keys()
     assert summary['Health/skipped_steps']['mean'] == 0
@@ -118,14 +87,7 @@ def test_every_optimiser_steps_as_pytorchs_own_and_skips_what_is_not_finite(kind
 
 @pytest.mark.parametrize('kind', ['adagrad', 'rmsprop'])
 def test_other_optimisers_resume_bit_for_bit(dataset, kind):
-    cfg = tiny(dataset, g_opt=OptimizerConfig(kind=kind), d_opt=OptimizerConfig(kind=kind))
-    whole, _ = train(cfg, dataset, 3)
-    half, _ = train(cfg, dataset, 2)
-    resumed = build(cfg, dataset.spec, CPU)
-    resumed.load(copy.deepcopy(half.tensors()), json.loads(json.dumps(half.scalars())), 'test')
-    train(cfg, dataset, 1, resumed)
-    for name, value in whole.tensors().items():
-        assert torch.equal(resumed.tensors()[name], value), name
+    assert_resumes(tiny(dataset, g_opt=OptimizerConfig(kind=kind), d_opt=OptimizerConfig(kind=kind)), dataset, 2, 1)
 
 
 class Normalised(torch.nn.Module):
