@@ -9,9 +9,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from dnnlib.errors import ConfigError
 from tests.steps import CPU, assert_resumes, tiny, train
+from training.augment.config import AugmentConfig
 from training.build import build
 from training.config import EmaConfig, GradientPenaltyConfig, LossConfig, OptimizerConfig, R1Config, R2Config
 from training.dataset import DataConfig, ImageDataset
+from training.lecam import LeCamConfig
 from training.optimizers import lr_scale, make_optimizer, step_if_finite
 from training.recalibrate import batch_norms, recalibrate
 from training.step import TrainStep
@@ -128,7 +130,8 @@ def test_gradients_lie_in_one_buffer_and_unused_parameters_have_none(dataset):
     assert state.D.b4.out.bias.grad is None  # R1 does not see the last bias
 
 
-def test_a_step_reads_no_tensor_back_to_the_host(dataset):
+@pytest.mark.parametrize('kind', ['noaug', 'apa'])
+def test_a_step_reads_no_tensor_back_to_the_host(dataset, kind):
     """Reading one would make a GPU's host wait. Style mixing's two draws are the host's own, and left out here."""
 
     class Reads(TorchDispatchMode):
@@ -141,7 +144,8 @@ def test_a_step_reads_no_tensor_back_to_the_host(dataset):
                 self.names.append(str(func))
             return func(*args, **(kwargs or {}))
 
-    cfg = tiny(dataset, style_mixing_prob=0, r2=R2Config(gamma=1), gp=GradientPenaltyConfig(weight=1))
+    cfg = tiny(dataset, style_mixing_prob=0, r2=R2Config(gamma=1), gp=GradientPenaltyConfig(weight=1),
+               aug=AugmentConfig(kind=kind, p=0.5, interval=1), lecam=LeCamConfig(weight=1))  # fmt: skip
     state = build(cfg, dataset.spec, CPU)
     step = TrainStep(cfg, state, dataset, CPU)
     img, c = torch.zeros(4, 3, 8, 8, dtype=torch.uint8), torch.zeros(4, 0)
@@ -150,4 +154,27 @@ def test_a_step_reads_no_tensor_back_to_the_host(dataset):
     with Reads() as reads:
         step(img, c)  # every phase is due
     assert reads.names == []
-    assert {'Loss/pl_penalty', 'Loss/r1_penalty', 'Loss/gradient_penalty'} <= state.stats.summary().keys()
+    assert {
+        'Loss/pl_penalty',
+        'Loss/r1_penalty',
+        'Loss/gradient_penalty',
+        'Loss/D/lecam',
+    } <= state.stats.summary().keys()
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize('kind', ['noaug', 'ada', 'diffaug', 'apa'])
+def test_on_a_gpu_the_host_never_waits_in_a_step(dataset, kind):
+    """Style mixing's two draws are the host's own. The controller's copies are waited for by an event, if at all."""
+    device = torch.device('cuda')
+    cfg = tiny(dataset, r1=R1Config(gamma=1, interval=2), r2=R2Config(gamma=1), gp=GradientPenaltyConfig(weight=1),
+               aug=AugmentConfig(kind=kind, p=0.5, interval=1), lecam=LeCamConfig(weight=1))  # fmt: skip
+    step = TrainStep(cfg, build(cfg, dataset.spec, device), dataset, device)
+    img, c = torch.zeros(4, 3, 8, 8, dtype=torch.uint8).pin_memory(), torch.zeros(4, 0).pin_memory()
+    step(img, c)
+    torch.cuda.set_sync_debug_mode('error')
+    try:
+        for _ in range(4):
+            step(img, c)
+    finally:
+        torch.cuda.set_sync_debug_mode('default')
