@@ -165,7 +165,7 @@ class DiscriminatorTerms:
         seen = self.view(shown.img)
         logits, others = self._score(shown.img, seen, micro.c, generated=False)
         if self.state.controller is not None:
-            self.state.controller.feed(logits if shown.real is None else logits[shown.real])
+            self.state.controller.feed(logits if shown.real is None else logits.detach()[shown.real])
         return seen, logits, others
 
     def _gradient_penalty(self, real: torch.Tensor, fake: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
