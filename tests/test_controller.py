@@ -46,6 +46,14 @@ def test_the_sign_of_zero_is_zero():
     assert run(resting, [0.0, 0.0], 12) == [0.5] * 12
 
 
+def test_signs_are_counted_from_where_the_loss_is_undecided():
+    cfg = AugmentConfig(kind='ada', p=0.5, interval=1)
+    below, above = (Controller(cfg, 64, CPU, boundary=0.5) for _ in range(2))
+    run(below, [0.4], 2)
+    run(above, [0.6], 2)
+    assert below.p < 0.5 < above.p
+
+
 def test_every_image_of_an_interval_counts_alike():
     """Mean sign 5 / 9 over 9 images, below 0.6, though the mean of the two calls' means is 2 / 3."""
     controller = make(p=0.5, interval=1)

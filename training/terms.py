@@ -60,7 +60,7 @@ class GeneratorTerms:
         yield self._reported(self.loss.generator(logits))
 
     def pairs(self, micro: Micro) -> Iterator[torch.Tensor]:
-        """G's loss on pairs with the real images; with 'apa' too these are the real ones, as D alone is deceived."""
+        """G's loss on pairs with the real images."""
         assert isinstance(self.loss, Paired)
         fake_logits = self._fake_logits(micro, len(micro.img))  # [N, 1]
         with torch.no_grad():
