@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from types import SimpleNamespace
+from typing import get_args
 
 import pytest
 import torch
@@ -10,9 +11,10 @@ import torch
 from dnnlib.errors import ConfigError
 from tests.steps import CPU, assert_resumes, assert_same, tiny, train
 from training import plan
-from training.augment import view
-from training.augment.config import AugmentConfig
+from training.augment import config, diffaug, view
+from training.augment.config import AugmentConfig, Pipe
 from training.augment.controller import Controller
+from training.augment.presets import PRESETS
 from training.build import build, build_networks
 from training.config import GradientPenaltyConfig, GuidanceConfig, LossConfig, PathLengthConfig, R1Config, R2Config
 from training.dataset import DataConfig, ImageDataset
@@ -211,6 +213,14 @@ def test_a_task_speaks_of_the_image_itself_and_d_sees_the_augmented_one():
     logits, losses = guidance.score(img, c, generated=False, seen=-img)
     assert torch.equal(logits, guidance.D(-img, c))
     assert not torch.equal(losses['glead'], guidance.score(-img, c, generated=False)[1]['glead'])
+
+
+def test_the_config_names_the_pipes_presets_and_diffaugments_policies():
+    assert get_args(Pipe) == tuple(PRESETS)
+    assert config.POLICIES == diffaug.POLICIES
+    assert {name for name in PRESETS if PRESETS[name].imgfilter > 0} == set(config.FILTERED)
+    moved = {name for name, t in PRESETS.items() if t.geometric or t.cutout > 0}
+    assert set(PRESETS) - moved == set(config.STILL)
 
 
 @pytest.mark.parametrize('pipe', ['filter', 'bgcf', 'bgcfn', 'bgcfnc'])
