@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-from types import SimpleNamespace
 from typing import get_args
 
 import pytest
@@ -19,6 +18,7 @@ from training.build import build, build_networks
 from training.config import GradientPenaltyConfig, GuidanceConfig, LossConfig, PathLengthConfig, R1Config, R2Config
 from training.dataset import DataConfig, ImageDataset
 from training.guidance import Guidance
+from training.interface import ImageSpec
 from training.recipes import auto
 from training.registry import RECIPES
 from training.report import status_line, tick_record
@@ -268,7 +268,7 @@ def test_nvidias_presets_have_ada_and_other_recipes_what_their_papers_say():
     RECIPES.load_all()
     nvidia = {'auto', 'stylegan2', 'paper256', 'paper512', 'paper1024', 'cifar'}
     for resolution in (32, 64, 256):
-        spec = SimpleNamespace(resolution=resolution, channels=3, label_dim=0, num_images=100)
+        spec = ImageSpec(resolution=resolution, channels=3, label_dim=0, num_images=100)
         kinds = {name: RECIPES.get(name).make(spec, 1).aug.kind for name in RECIPES.names()}
         ada = nvidia | {'squeeze'} if resolution == 32 else nvidia
         assert {name for name, kind in kinds.items() if kind != 'noaug'} == ada
