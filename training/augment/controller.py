@@ -35,7 +35,7 @@ class Controller:
 
     @property
     def at_cap(self) -> bool:
-        """Whether p would go on rising and may not."""
+        """Whether p has risen to its cap."""
         return self.p >= self.cfg.p_max
 
     def feed(self, logits: torch.Tensor) -> None:
