@@ -56,8 +56,8 @@ def frequencies(thumbnail: np.ndarray) -> np.ndarray:
 def perceptual_hashes(spectra: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Hashes of images and of their x-flips, uint64 [n] each, from `frequencies` float16 [n, 64].
 
-    A bit says whether a frequency is clearly above its median in this data set. Against zero, as pHash has it, aligned faces
-    would share most of their bits, and hashes could not be looked up by a part.
+    A bit says whether a frequency is clearly above its median in this data set. Against zero, as pHash has it, aligned
+    faces would share most of their bits, and hashes could not be looked up by a part.
     """
     sample = spectra[:: max(len(spectra) // 2**16, 1)].astype(np.float32)  # enough for a median
     threshold = np.median(sample, axis=0) + _NOISE  # [64]

@@ -245,10 +245,10 @@ def _list_zip(path: str, extensions: tuple[str, ...]) -> dict[str, zipfile.ZipIn
 
 
 def read_index(path: str) -> list[zipfile.ZipInfo]:
-    """The central directory of a zip, folders left out; raises DataError where there is none."""
+    """The central directory of a zip; raises DataError where there is none."""
     try:
         with zipfile.ZipFile(path) as archive:
-            return [info for info in archive.infolist() if not info.is_dir()]
+            return archive.infolist()
     except OSError as error:
         raise DataError(f'{path}: cannot be read ({error.strerror or error})') from error
     # zipfile lets the errors of its parts through when the index is garbage.
