@@ -75,8 +75,8 @@ class Report:
     brightness: list[int] = field(default_factory=lambda: [0] * BRIGHTNESS_BINS)  # images by their mean, dark to light
 
 
-def verify(path: str, options: Options, watch: Callable[[], None] = lambda: None) -> Report:
-    """Looks at the data set at `path`; never stops at a fault. watch: called after each image.
+def verify(path: str, options: Options, watch: Callable[[int], None] | None = None) -> Report:
+    """Looks at the data set at `path`; never stops at a fault. watch: called after each image with the number of all.
 
     Raises UserError when there is nothing at that path, or an option cannot work.
     """
@@ -103,7 +103,7 @@ def verify(path: str, options: Options, watch: Callable[[], None] = lambda: None
     return report
 
 
-def _look_at_all(report: Report, options: Options, watch: Callable[[], None]) -> np.ndarray:
+def _look_at_all(report: Report, options: Options, watch: Callable[[int], None] | None) -> np.ndarray:
     """The pass over the images: their records [n], their faults, the manifest and the statistics."""
     source, findings = report.source, report.findings
     assert source is not None
@@ -123,7 +123,8 @@ def _look_at_all(report: Report, options: Options, watch: Callable[[], None]) ->
         manifest.add(name, look)
         statistics.add(look)
         _keep(row, look)
-        watch()
+        if watch:
+            watch(len(table))
     manifest.finish(source)
     if num_jpegs and isinstance(source, FolderSource) and not manifest.wanted:
         findings.add('no-manifest', report.path, f'holds JPEGs ({num_jpegs}) and no manifest.json')
