@@ -44,6 +44,8 @@ def write_report(report: Report, folder: Path, columns: int, rows: int) -> None:
         write_bytes(folder / 'contact-sheet.png', to_png(sheet))
     write_bytes(folder / 'report.json', (json.dumps(to_json(report), indent=1) + '\n').encode())
     write_bytes(folder / 'report.html', to_html(report, None if sheet is None else data_uri(sheet)).encode())
+    if report.source is not None:
+        report.source.close()
 
 
 def to_text(report: Report) -> str:
