@@ -7,7 +7,16 @@ import pytest
 from PIL import Image
 
 from training import duplicates
-from training.duplicates import candidate_pairs, confirmed_groups, exact_groups, frequencies, look_alike
+from training.duplicates import (
+    Group,
+    Pairs,
+    candidate_pairs,
+    confirmed,
+    exact_groups,
+    frequencies,
+    linked_groups,
+    look_alike,
+)
 from training.duplicates import perceptual_hashes as hashes_of
 
 
@@ -25,6 +34,10 @@ def as_jpeg(image: Image.Image, quality: int) -> Image.Image:
     buffer = io.BytesIO()
     image.save(buffer, 'JPEG', quality=quality)
     return Image.open(buffer)
+
+
+def groups_of(kind: str, pairs: Pairs, thumbnails: list[np.ndarray]) -> list[Group]:
+    return linked_groups(kind, confirmed(kind, pairs, dict(enumerate(thumbnails))))
 
 
 def test_an_x_flip_negates_the_odd_horizontal_frequencies():
@@ -97,7 +110,7 @@ def test_a_re_encoded_or_resized_picture_looks_alike_and_hashes_alike(quality):
     thumbnails = [thumbnail(image) for image in [*images, *changed]]
     hashes, _ = hashes_of(np.stack([frequencies(t) for t in thumbnails]))
     pairs = candidate_pairs(hashes, hashes, np.arange(120), 6)
-    groups = confirmed_groups('near-duplicate', pairs, thumbnails.__getitem__)
+    groups = groups_of('near-duplicate', pairs, thumbnails)
     assert sorted(group.positions for group in groups) == [(i, i + 60) for i in range(60)]
 
 
@@ -107,7 +120,7 @@ def test_a_mirrored_picture_is_found_and_a_plain_one_is_not_called_mirrored():
     thumbnails += [t[:, ::-1] for t in thumbnails[:20]] + thumbnails[20:]
     hashes, flipped = hashes_of(np.stack([frequencies(t) for t in thumbnails]))
     pairs = candidate_pairs(hashes, flipped, np.arange(80), 6)
-    groups = confirmed_groups('flipped-duplicate', pairs, thumbnails.__getitem__)
+    groups = groups_of('flipped-duplicate', pairs, thumbnails)
     assert sorted(group.positions for group in groups) == [(i, i + 40) for i in range(20)]
 
 
@@ -115,9 +128,19 @@ def test_groups_join_what_is_alike_through_a_third():
     base = thumbnail(picture(0)).clip(20, 200)
     chain = [base, base + np.uint8(4), base + np.uint8(8)]  # the ends are further apart than is alike
     assert not look_alike(chain[0], chain[2])
-    pairs = duplicates.Pairs(np.array([1, 0, 0]), np.array([2, 1, 2]), True)
-    groups = confirmed_groups('near-duplicate', pairs, chain.__getitem__)
+    pairs = Pairs(np.array([1, 0, 0]), np.array([2, 1, 2]), True)
+    groups = groups_of('near-duplicate', pairs, chain)
     assert [group.positions for group in groups] == [(0, 1, 2)]
+
+
+def test_blocks_hold_every_pair_once():
+    pairs = Pairs(np.array([5, 1, 3, 1, 2]), np.array([6, 9, 4, 2, 8]), True)
+    blocks = list(pairs.blocks(2))
+    assert [list(zip(b.first.tolist(), b.second.tolist(), strict=True)) for b in blocks] == [
+        [(1, 2), (1, 9)],
+        [(2, 8), (3, 4)],
+        [(5, 6)],
+    ]
 
 
 def test_a_small_part_that_differs_is_another_picture():

@@ -201,6 +201,15 @@ def test_findings_are_counted_beyond_those_that_are_kept(monkeypatch):
     assert (findings.counts['crc'], len(findings.listed['crc']), findings.number('defect')) == (5, 3, 5)
 
 
+def test_a_file_whose_name_is_no_utf_8_is_reported(tmp_path):
+    folder = write_folder(tmp_path / 'data', clean())
+    with open(os.fsencode(folder) + b'/caf\xe9.png', 'wb') as file:
+        file.write(b'no image')
+    assert 'caf\\udce9.png: is not a PNG' in run(folder, code=1).stdout
+    report = json.loads((tmp_path / 'data-verify' / 'report.json').read_bytes())
+    assert report['findings']['not-an-image']['files'][0]['file'] == 'caf\\udce9.png'
+
+
 def test_names_that_are_no_utf_8_can_be_printed():
     name = b'caf\xe9\n.png'.decode('utf-8', 'surrogateescape')
     assert printable(name) == 'caf\\udce9\\n.png'

@@ -9,7 +9,7 @@ Letters: n images, m pairs, S = 32 side of a thumbnail.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,6 +44,13 @@ class Pairs:
     first: np.ndarray  # int64 [m]
     second: np.ndarray  # int64 [m], second > first
     complete: bool
+
+    def blocks(self, size: int) -> Iterator[Pairs]:
+        """At most `size` pairs at a time, in the order of their first, so that a block needs few images."""
+        order = np.lexsort([self.second, self.first])
+        for start in range(0, len(order), size):
+            part = order[start : start + size]
+            yield Pairs(self.first[part], self.second[part], self.complete)
 
 
 def frequencies(thumbnail: np.ndarray) -> np.ndarray:
@@ -93,11 +100,21 @@ def candidate_pairs(hashes: np.ndarray, queries: np.ndarray, positions: np.ndarr
     return Pairs(found // n % n, found % n, complete)
 
 
-def confirmed_groups(kind: str, pairs: Pairs, thumbnails: Callable[[int], np.ndarray]) -> list[Group]:
-    """Groups of the candidates that look alike, `thumbnails(position)` being uint8 [S, S, 3].
+def confirmed(kind: str, pairs: Pairs, thumbnails: Mapping[int, np.ndarray]) -> list[tuple[int, int]]:
+    """The candidates that look alike. thumbnails: uint8 [S, S, 3] of every image of the pairs.
 
     kind: 'near-duplicate', or 'flipped-duplicate', where the second of a pair is compared mirrored.
     """
+    links = []
+    for first, second in zip(pairs.first.tolist(), pairs.second.tolist(), strict=True):
+        other = thumbnails[second]
+        if look_alike(thumbnails[first], other[:, ::-1] if kind == 'flipped-duplicate' else other):
+            links.append((first, second))
+    return links
+
+
+def linked_groups(kind: str, links: list[tuple[int, int]]) -> list[Group]:
+    """Groups of images that links join, over others too; largest first."""
     parent: dict[int, int] = {}
 
     def root(position: int) -> int:
@@ -105,11 +122,9 @@ def confirmed_groups(kind: str, pairs: Pairs, thumbnails: Callable[[int], np.nda
             position = parent[position]
         return position
 
-    for first, second in zip(pairs.first.tolist(), pairs.second.tolist(), strict=True):
-        other = thumbnails(second)
-        if look_alike(thumbnails(first), other[:, ::-1] if kind == 'flipped-duplicate' else other):
-            low, high = sorted((root(first), root(second)))
-            parent[high] = low
+    for link in links:
+        low, high = sorted(map(root, link))
+        parent[high] = low
     groups: dict[int, list[int]] = {}
     for position in sorted(parent):
         groups.setdefault(root(position), []).append(position)

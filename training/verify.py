@@ -1,8 +1,9 @@
 """Looks at a whole data set and lists everything that is wrong with it: `dataset_tool.py verify`.
 
 One pass reads, checks and decodes every image in worker processes and keeps some 200 bytes of each, so a million
-images take about 200 MB beside their names; of pixels there is one image at a time in each process. What can only be
-said of all together follows: the size and form that most share, the classes, the duplicates.
+images take about 200 MB beside their names and dataset.json; of pixels there is one image at a time in each process,
+of look-alikes a thumbnail. What can only be said of all together follows: the size and form that most share, the
+classes, the duplicates.
 
 Letters: n images looked at, C channels.
 """

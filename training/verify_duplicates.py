@@ -8,13 +8,22 @@ from __future__ import annotations
 import numpy as np
 
 from dnnlib.errors import DataError
-from training.duplicates import MAX_PAIRS, Group, candidate_pairs, confirmed_groups, exact_groups, perceptual_hashes
+from training.duplicates import (
+    MAX_PAIRS,
+    Group,
+    candidate_pairs,
+    confirmed,
+    exact_groups,
+    linked_groups,
+    perceptual_hashes,
+)
 from training.image_source import ImageSource
 from training.verify_findings import Findings
 from training.verify_image import ImageFault, decode, thumbnail
 from training.verify_labels import LabelSummary
 from training.verify_pool import map_images
 
+_BLOCK = 2**16  # pairs compared together: 3 kB for each of at most twice as many images
 _WORDS = {
     'exact-duplicate': 'has the same pixels as',
     'near-duplicate': 'looks like',
@@ -69,16 +78,20 @@ def _look_alikes(
     """Near and mirrored duplicates among `rows`. A symmetric picture is its own mirror image: near is enough said."""
     hashes = np.zeros([2, len(spectra)], dtype=np.uint64)  # plain, mirrored
     hashes[:, rows] = perceptual_hashes(spectra[rows])
-    near_pairs, flipped_pairs = (candidate_pairs(hashes[0], queries, rows, near) for queries in hashes)
-    if not (near_pairs.complete and flipped_pairs.complete):
-        findings.add('some-candidates', source.path, f'only the {MAX_PAIRS} closest pairs were compared')
-    needed = np.unique(np.concatenate([near_pairs.first, near_pairs.second, flipped_pairs.first, flipped_pairs.second]))
-    images = map_images(read_thumbnail, source, positions[needed], workers)
-    thumbnails = dict(zip(needed.tolist(), images, strict=True))
-    groups = confirmed_groups('near-duplicate', near_pairs, thumbnails.__getitem__)
-    known = [set(group.positions) for group in groups]
-    flipped = confirmed_groups('flipped-duplicate', flipped_pairs, thumbnails.__getitem__)
-    return groups + [group for group in flipped if not any(other >= set(group.positions) for other in known)]
+    groups: list[Group] = []
+    for kind, queries in zip(('near-duplicate', 'flipped-duplicate'), hashes, strict=True):
+        pairs = candidate_pairs(hashes[0], queries, rows, near)
+        if not pairs.complete:
+            findings.add('some-candidates', source.path, f'only the {MAX_PAIRS} closest pairs were compared')
+        links = []
+        for block in pairs.blocks(_BLOCK):
+            needed = np.union1d(block.first, block.second)
+            images = map_images(read_thumbnail, source, positions[needed], workers)
+            links += confirmed(kind, block, dict(zip(needed.tolist(), images, strict=True)))
+        known = [set(group.positions) for group in groups]
+        found = linked_groups(kind, links)
+        groups += [group for group in found if not any(other >= set(group.positions) for other in known)]
+    return groups
 
 
 def _add_findings(group: Group, source: ImageSource, labels: LabelSummary, findings: Findings) -> None:

@@ -76,7 +76,8 @@ def contact_sheet(report: Report, columns: int, rows: int) -> Image.Image | None
 def _cell_side(report: Report, longest: int) -> int:
     """Pixels of a cell: the sheet keeps below MAX_SIDE, and images that are smaller than a cell fill it."""
     limit = max(min(_CELL, MAX_SIDE // longest), 8)
-    side = max(max(report.sizes, key=lambda size: (report.sizes[size], size)))
+    (size, _), *_ = report.sizes.most_common(1)
+    side = max(size)
     return limit // side * side if side <= limit else limit
 
 
