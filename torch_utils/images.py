@@ -35,6 +35,11 @@ def to_uint16(img: torch.Tensor) -> torch.Tensor:
     return (img.float() * 32767.5 + 32768).clamp(0, 65535).to(torch.uint16)
 
 
+def fits_png(image: np.ndarray) -> bool:
+    """Whether `save_png` writes [C, H, W] as it is."""
+    return 1 <= len(image) <= PNG_CHANNELS.get(image.dtype, 0)
+
+
 def shown(images: np.ndarray) -> np.ndarray:
     """What a PNG shows of images [..., C, H, W]: up to four channels as they are, of more the first three, as RGB."""
     return images if images.shape[-3] <= 4 else images[..., :3, :, :]
@@ -58,7 +63,7 @@ def save_png(image: np.ndarray | torch.Tensor, path: Path, info: dict[str, Any] 
     """
     pixels = np.asarray(image)  # [C, H, W]
     assert pixels.ndim == 3
-    if not 1 <= len(pixels) <= PNG_CHANNELS.get(pixels.dtype, 0):
+    if not fits_png(pixels):
         raise ValueError(
             f'{path}: a PNG holds 1 to 4 channels of 8 bits or 1 of 16, not {len(pixels)} of {pixels.dtype}'
         )
