@@ -60,7 +60,7 @@ def main(**options: Any) -> None:
     if options['recalibrate']:
         measure_batch_norm(G, label, options)
     _, spec = snapshot.config()
-    images = draw(G, seeds, label, options, spec.bits)  # [N, C, H, W]
+    images = draw(G, seeds, label, options, spec.bits).numpy()  # [N, C, H, W]
 
     outdir = make_outdir(options['outdir'])
     info = {'network': path.name, 'network_sha256': sha256_of(path), 'nimg': snapshot.nimg}
@@ -144,8 +144,8 @@ def measure_batch_norm(G: torch.nn.Module, label: torch.Tensor, options: dict[st
 
 def draw(
     G: torch.nn.Module, seeds: list[int], label: torch.Tensor, options: dict[str, Any], bits: int = 8
-) -> np.ndarray:
-    """uint8 or uint16 [N, C, H, W]. A seed means StyleGAN2-ADA's z: RandomState(seed).randn(1, z_dim)."""
+) -> torch.Tensor:
+    """uint8 or uint16 [N, C, H, W] on the CPU. A seed means StyleGAN2-ADA's z: RandomState(seed).randn(1, z_dim)."""
     import numpy as np
     import torch
 
@@ -164,8 +164,8 @@ def draw(
         seed_torch(part[0], 'generate')
         with torch.no_grad():
             img = G(z, c, truncation_psi=options['truncation_psi'], noise_mode=options['noise_mode'])  # [N, C, H, W]
-        images.append((to_uint8 if bits == 8 else to_uint16)(img.cpu()).numpy())
-    return np.concatenate(images)
+        images.append((to_uint8 if bits == 8 else to_uint16)(img.cpu()))
+    return torch.cat(images)
 
 
 def save_image(image: np.ndarray, path: Path, info: dict[str, Any]) -> None:

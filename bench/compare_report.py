@@ -240,8 +240,8 @@ def table(plan: Plan, dataset: ImageDataset, rows: list[dict[str, Any]]) -> str:
     heads = ['cfg', f'{plan.metric or "metric"}, end', 'best', 'parameters G', 'D', 'MACs G', 'D', 's/kimg', 'GB']
     heads += ['diversity', 'runs']
     lines = [
-        f'{dataset.name}, {spec.num_images} images of {spec.width}x{spec.height}; {plan.kimg} kimg, batch {plan.batch}; '
-        f'{plan.jobs} run(s) side by side, {plan.threads} thread(s) each',
+        f'{dataset.name}, {spec.num_images} images of {spec.width}x{spec.height}; '
+        f'{plan.kimg} kimg, batch {plan.batch}; {plan.jobs} run(s) side by side, {plan.threads} thread(s) each',
         '',
         f'| {" | ".join(heads)} |',
         f'|{"---|" * len(heads)}',
