@@ -2,7 +2,9 @@
 
 import io
 import pathlib
+import re
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,13 +12,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from calc_metrics import reference_images
 from dnnlib.errors import ConfigError, DataError
+from training.build import build_networks
+from training.config import to_record
 from training.dataset import DataConfig, ImageDataset
 from training.image_array import read_header, to_array
 from training.interface import ImageSpec
 from training.loader import data_loader
+from training.plan import describe_run
+from training.registry import RECIPES
 from training.shapes import nearest_size, split_size
+from training.snapshot import Snapshot
 from training.stored_image import box_mean, to_8_bits
+
+RECIPES.load_all()
 
 # --- sizes -------------------------------------------------------------------
 
@@ -298,3 +308,46 @@ def test_a_resolution_above_the_data_names_their_own(tmp_path):
     path = make_set(tmp_path / 'a.zip', (3, 32, 48))
     message = refusal(path, resolution=64)
     assert 'are 48x32, and are never enlarged; choose 32 or less' in message
+
+
+# --- plans -------------------------------------------------------------------
+
+
+def landscape(resolution: int) -> ImageSpec:
+    return ImageSpec(resolution=resolution, channels=4, label_dim=0, num_images=10, base=(4, 6))
+
+
+def test_an_architecture_that_needs_larger_images_names_both_sizes():
+    with pytest.raises(ConfigError, match='--cfg=igan: draws images from 48x32 up, the data are 24x16; use larger'):
+        build_networks(RECIPES.get('igan').make(landscape(16), 1), landscape(16))
+
+
+def test_the_plan_counts_the_pixels_that_there_are():
+    text = describe_run(RECIPES.get('auto').make(landscape(32), 1), landscape(32), 'run')
+    assert 'Images: 10 of 48x32, 4 channels of 8 bits' in text
+    square = describe_run(RECIPES.get('auto').make(landscape(32), 1), replace(landscape(32), base=(4, 4)), 'run')
+
+    def macs(plan: str) -> float:
+        return float(re.search(r'Forward of one image: G ([\d.]+) M ', plan)[1])
+
+    assert macs(text) == pytest.approx(1.5 * macs(square), rel=0.02)
+
+
+@pytest.mark.parametrize('name', ['squeeze', 'gconv-stylegan2', 'igan', 'ifgan', 'giu'])
+def test_rules_by_pixels_see_no_difference_between_shapes(name):
+    wide = ImageSpec(resolution=128, channels=3, label_dim=0, num_images=1, base=(4, 16))  # 128 x 512
+    square = ImageSpec(resolution=256, channels=3, label_dim=0, num_images=1)
+    assert wide.pixels == square.pixels
+    assert RECIPES.get(name).make(wide, 1).batch_gpu == RECIPES.get(name).make(square, 1).batch_gpu
+
+
+def test_metrics_refuse_data_of_another_shape(tmp_path):
+    cfg = RECIPES.get('auto').make(landscape(16), 1)
+    cfg = replace(cfg, data=DataConfig(path=make_set(tmp_path / 'a.zip', (4, 16, 24))))
+    snapshot = Snapshot(path=tmp_path, tensors={}, record=to_record(cfg, landscape(16)), nimg=0)
+    assert len(reference_images(snapshot, None, None)) == 3
+    for shape in ((4, 24, 16), (3, 16, 24)):
+        with pytest.raises(DataError, match='metrics compare images of one shape'):
+            reference_images(snapshot, make_set(tmp_path / 'b.zip', shape), None)
+    deeper = make_set(tmp_path / 'c.zip', (4, 16, 24), 16, 'npy')  # metrics see 8 bits of it
+    assert reference_images(snapshot, deeper, None).spec.bits == 16

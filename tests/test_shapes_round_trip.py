@@ -9,12 +9,14 @@ import pytest
 import torch
 
 import generate
+from metrics.images import as_images, to_rgb
 from tests.runs import TINY, call, last_state, make_zip, only_run
 from training.build import build
 from training.config import RunConfig, to_record
 from training.dataset import DataConfig, ImageDataset
 from training.loader import data_loader
 from training.registry import RECIPES
+from training.sampling import generated_batches
 from training.sheets import SampleSheet
 from training.snapshot import save_snapshot
 from training.step import TrainStep
@@ -76,6 +78,10 @@ def test_a_network_draws_what_it_was_trained_on(tmp_path, kind, name):
         pixels = np.load(files[file], allow_pickle=False)
         assert pixels.shape == (spec.height, spec.width, spec.channels)
         assert pixels.dtype == f'uint{spec.bits}'
+
+    (real,) = dataset.image_batches(8)
+    (fake,) = generated_batches(state.G_ema, dataset, 8, seed=0, batch_size=8)
+    assert to_rgb(as_images(real)).shape == to_rgb(as_images(fake)).shape == (8, 3, spec.height, spec.width)
 
     sheet = SampleSheet(dataset, 8, seed=0, limit=4)
     sheet.save_reals(tmp_path / 'reals.png')
