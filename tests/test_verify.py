@@ -329,7 +329,7 @@ def test_an_array_of_objects_is_refused_unread(tmp_path):
     header = npy(np.zeros([1, 1], np.uint8)).replace(b"'|u1',", b"'|O', ")[:-1]
     report = verify(write_zip(tmp_path / 'a.zip', unlabelled({'x.npy': header + pickle.dumps(array)})), Options())
     assert found(report) == {'array': ['x.npy']}
-    assert words(report, 'array') == 'holds Python objects, which are not loaded'
+    assert words(report, 'array') == 'holds object; expected uint8 or uint16'
 
 
 def test_all_planted_together_are_all_found(tmp_path):
@@ -359,7 +359,7 @@ def test_all_planted_together_are_all_found(tmp_path):
 
 @pytest.mark.parametrize(
     ('size', 'command'),
-    [((17, 17), '--resolution=16x16'), ((400, 5), '--resolution=8x8'), ((130, 66), '--resolution=128x64')],
+    [((17, 17), '--resolution=16x16'), ((400, 5), '--resolution=128x8'), ((130, 66), '--resolution=128x64')],
 )
 def test_size_that_cannot_be_trained_on_comes_with_the_command_that_mends_it(tmp_path, size, command):
     path = write_zip(tmp_path / 'a.zip', {f'{i}.png': encoded(picture(i, size)) for i in range(3)})

@@ -181,18 +181,11 @@ def _check_sizes(report: Report, table: np.ndarray) -> None:
         own = f'is {table["width"][index]}x{table["height"][index]}'
         report.findings.add('wrong-size', _name(report, index), f'{own}, most are {most[1]}x{most[0]}')
     if split_size(*most) is None:
-        height, width = _trainable_size(*most)
+        height, width = nearest_size(*most)
         dest = f'{report.path.rstrip("/").removesuffix(".zip")}-{width}x{height}.zip'
         command = f'python dataset_tool.py --source={report.path} --dest={dest} --resolution={width}x{height}'
         words = f'images are {most[1]}x{most[0]} ({report.sizes[most]}), which cannot be halved down to a small base'
         report.findings.add('untrainable-size', report.path, f'{words}. Try: {command} --transform=center-crop')
-
-
-def _trainable_size(height: int, width: int) -> tuple[int, int]:
-    """A size that can be trained on, near to one that cannot: as `nearest_size` has it, else a square."""
-    near = nearest_size(height, width)
-    side = max(2 ** (min(height, width).bit_length() - 1), 8)
-    return near if split_size(*near) else (side, side)
 
 
 def _check_forms(report: Report, table: np.ndarray) -> None:

@@ -8,8 +8,6 @@ Letters: H height, W width, C channels.
 from __future__ import annotations
 
 import hashlib
-import io
-import math
 import warnings
 from dataclasses import dataclass
 
@@ -17,12 +15,14 @@ import numpy as np
 from PIL import Image
 
 from dnnlib.errors import DataError
+from training import image_array
 from training.duplicates import SIDE, frequencies
-from training.image_decode import MAX_PIXELS, is_16_bit, load_image, open_image
+from training.image_decode import is_16_bit, load_image, open_image, storage_fault, to_array
 from training.image_source import ImageSource
+from training.stored_image import to_8_bits
 from training.verify_findings import words_of
 
-_CHANNELS = {'L': 1, 'LA': 2, 'RGB': 3, 'RGBA': 4}  # of the modes that can be trained on, at 8 bits
+_REFUSED = 'pixels are refused'  # how refusals of large images end
 _EXIF_ORIENTATION = 0x0112
 _FLAT = 1.0  # standard deviation in levels of 255, below which a channel holds nothing
 
@@ -101,8 +101,8 @@ def look_at(source: ImageSource, index: int, *, digest: bool, hashes: bool) -> L
 
 def decode(data: bytes, name: str) -> Pixels:
     """The pixels of an image file; raises ImageFault where there are none."""
-    if name.lower().endswith('.npy'):
-        return Pixels(_read_array(data))
+    if name.lower().endswith(image_array.EXTENSION):
+        return _decode_array(data, name)
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')  # Pillow's, of damaged EXIF and the like
         try:
@@ -123,10 +123,9 @@ def thumbnail(array: np.ndarray, side: int = SIDE) -> np.ndarray:
 def to_rgb(array: np.ndarray) -> np.ndarray:
     """uint8 or uint16 [H, W, C] as people look at it, uint8 [H, W, 3].
 
-    16 bits lose the low byte, alpha (the last of 2 or 4) is laid over white, of more than 4 channels the first 3 count.
+    Alpha (the last of 2 or 4 channels) is laid over white; of more than 4 channels the first 3 count.
     """
-    if array.dtype == np.uint16:
-        array = (array >> 8).astype(np.uint8)
+    array = to_8_bits(array)
     channels = array.shape[2]
     colour = array[:, :, : 1 if channels <= 2 else 3]
     if channels in (2, 4):
@@ -136,24 +135,29 @@ def to_rgb(array: np.ndarray) -> np.ndarray:
 
 
 def _pixels(image: Image.Image, data: bytes) -> Pixels:
-    """A loaded image as an array, with what keeps its form from training."""
+    """A loaded image as an array, with what keeps its form from training. Palettes and odd modes are shown as RGB."""
     rotated = 'exif' in image.info and _orientation(image) not in (None, 1)
-    sixteen = is_16_bit(image, data)
-    if sixteen and image.mode.startswith('I'):
-        return Pixels(np.asarray(image).astype(np.uint16)[:, :, np.newaxis], None, rotated)
-    fault = None
-    if sixteen:
-        fault = '16-bit-colour', 'has 16 bits a channel, of which Pillow reads 8; as .npy all 16 can be trained on'
-    elif image.mode in ('P', 'PA'):
-        fault = 'palette', f'has a colour palette (mode {image.mode})'
-    elif image.mode not in _CHANNELS:
-        fault = 'colour-mode', f'has colour mode {image.mode}; expected grey or RGB, with alpha or without'
-    elif 'transparency' in image.info:
-        fault = 'transparent-colour', f'makes one colour transparent (mode {image.mode}); expected an alpha channel'
-    if image.mode not in _CHANNELS:
-        image = image.convert('RGB')
-    array = np.asarray(image)  # [H, W] or [H, W, C]
-    return Pixels(array if array.ndim == 3 else array[:, :, np.newaxis], fault, rotated)
+    words, sixteen = storage_fault(image, data), is_16_bit(image, data)
+    if words is None:
+        return Pixels(to_array(image).transpose(1, 2, 0), None, rotated)
+    if image.mode in ('P', 'PA'):
+        kind = 'palette'
+    elif sixteen:
+        kind = '16-bit-colour'  # of which Pillow reads 8 bits
+    else:
+        kind = 'transparent-colour' if 'transparency' in image.info else 'colour-mode'
+    return Pixels(np.asarray(image.convert('RGB')), (kind, f'has {words}'), rotated)
+
+
+def _decode_array(data: bytes, name: str) -> Pixels:
+    """The pixels of a .npy file."""
+    try:
+        header = image_array.read_header(data, name)
+    except DataError as error:
+        words = words_of(error, name)
+        kind = 'truncated' if words.startswith('is cut short') else 'array'
+        raise ImageFault('too-many-pixels' if words.endswith(_REFUSED) else kind, words) from error
+    return Pixels(image_array.to_array(header, data).transpose(1, 2, 0))
 
 
 def _orientation(image: Image.Image) -> int | None:
@@ -167,7 +171,7 @@ def _kind_of(error: DataError, words: str, data: bytes) -> str:
     """The kind of a refusal of `open_image` or `load_image`."""
     if words.startswith('is an animation'):
         return 'animation'
-    if isinstance(error.__cause__, Image.DecompressionBombError) or words.endswith('pixels are refused'):
+    if isinstance(error.__cause__, Image.DecompressionBombError) or words.endswith(_REFUSED):
         return 'too-many-pixels'
     whole = _is_whole(data)
     if whole is None:
@@ -184,34 +188,6 @@ def _is_whole(data: bytes) -> bool | None:
     if data.startswith(b'RIFF') and data[8:12] == b'WEBP':
         return len(data) >= 8 + int.from_bytes(data[4:8], 'little')
     return None
-
-
-def _read_array(data: bytes) -> np.ndarray:
-    """A .npy file as uint8 or uint16 [H, W, C]; its header is checked before anything is made of it."""
-    file = io.BytesIO(data)
-    try:
-        version = np.lib.format.read_magic(file)
-        read_header = {
-            (1, 0): np.lib.format.read_array_header_1_0,
-            (2, 0): np.lib.format.read_array_header_2_0,
-        }[version]
-        shape, fortran, dtype = read_header(file)
-    except Exception as error:  # a broken header can make NumPy raise anything
-        raise ImageFault('array', f'is no .npy file that can be read ({str(error) or type(error).__name__})') from error
-    if dtype.hasobject:
-        raise ImageFault('array', 'holds Python objects, which are not loaded')
-    if dtype.kind != 'u' or dtype.itemsize > 2:
-        raise ImageFault('array', f'holds {dtype}; expected uint8 or uint16')
-    if len(shape) not in (2, 3) or 0 in shape:
-        raise ImageFault('array', f'has shape {list(shape)}; expected [H, W, C] or [H, W]')
-    if shape[0] * shape[1] > MAX_PIXELS:
-        raise ImageFault('too-many-pixels', f'is {shape[1]}x{shape[0]}; more than {MAX_PIXELS} pixels are refused')
-    expected, there = math.prod(shape) * dtype.itemsize, len(data) - file.tell()
-    if there < expected:
-        raise ImageFault('truncated', f'is cut short ({there} bytes of {expected})')
-    array = np.frombuffer(data, dtype, math.prod(shape), file.tell()).reshape(shape, order='F' if fortran else 'C')
-    array = array.astype(array.dtype.newbyteorder('='))
-    return np.ascontiguousarray(array if array.ndim == 3 else array[:, :, np.newaxis])
 
 
 def _moments(array: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -12,7 +12,6 @@ import zipfile
 from pathlib import Path
 
 from dnnlib.errors import DataError
-from training import image_decode
 from training.image_source import (
     LABELS_NAME,
     MAX_FILE_BYTES,
@@ -24,10 +23,10 @@ from training.image_source import (
     is_image,
     read_index,
 )
+from training.stored_image import EXTENSIONS
 from training.verify_findings import Findings, words_of
 
 MANIFEST_NAME = 'manifest.json'
-EXTENSIONS = tuple(dict.fromkeys((*image_decode.EXTENSIONS, '.npy')))
 
 _LOCAL_HEADER_BYTES = 30  # APPNOTE.TXT 4.3.7, without the name and the extra field
 
