@@ -4,6 +4,7 @@ import html.parser
 import json
 import os
 import pathlib
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -59,7 +60,7 @@ def test_a_clean_set_exits_with_0_and_says_so(tmp_path):
     path = write_zip(tmp_path / 'pets.zip', clean())
     result = run(path, '--sheet=4x3')
     assert result.stdout.splitlines()[0] == (
-        f'{path}: images 6; sizes 16x16 (6); channels 3 of 8 bits (6); labels 2 classes of 3 to 3 images'
+        f'{path}: images 6; sizes 16x16 (6); channels 3 of 8 bits (6); labels 2 classes of 3 images'
     )
     assert 'no defects, warnings: 0' in result.stdout
     assert sorted(os.listdir(tmp_path)) == ['pets-verify', 'pets.zip']
@@ -93,6 +94,15 @@ def test_usage_errors_exit_with_2_and_write_nothing(tmp_path):
     assert '--write-manifest' in run(write_zip(tmp_path / 'z.zip', clean()), '--write-manifest', code=2).stderr
     (tmp_path / 'z.zip').unlink()
     assert sorted(tmp_path.rglob('*')) == before
+
+
+def test_what_cannot_be_written_is_a_sentence(tmp_path):
+    (tmp_path / 'out' / 'report.html').mkdir(parents=True)
+    path = write_zip(tmp_path / 'a.zip', clean())
+    assert 'cannot be written (Is a directory)' in run(path, '--out', tmp_path / 'out', code=2).stderr
+    folder = pathlib.Path(write_folder(tmp_path / 'data', clean()))
+    with mock.patch('training.verify_manifest.write_bytes', side_effect=OSError(28, 'No space left on device')):
+        assert 'cannot be written (No space left' in run(folder, '--write-manifest', code=2).stderr
 
 
 def test_nothing_is_written_outside_out(tmp_path):

@@ -82,7 +82,7 @@ def exact_groups(digests: np.ndarray, positions: np.ndarray) -> list[Group]:
 
 
 def candidate_pairs(hashes: np.ndarray, queries: np.ndarray, positions: np.ndarray, max_distance: int) -> Pairs:
-    """Pairs i < j of `positions` with queries[i] within max_distance bits of hashes[j]; both uint64 [n].
+    """Pairs i < j of `positions`, which ascend, with queries[i] within max_distance bits of hashes[j]; both uint64 [n].
 
     queries: the hashes themselves for near duplicates, those of the x-flips for mirrored ones.
     Multi-index hashing (Norouzi et al., CVPR 2012): where all 64 bits differ in at most d, one of 4 bands of 16 bits
@@ -90,11 +90,14 @@ def candidate_pairs(hashes: np.ndarray, queries: np.ndarray, positions: np.ndarr
     """
     n, complete = len(hashes), True
     found = np.empty(0, dtype=np.int64)  # (distance * n + i) * n + j, ascending
-    for query, hit in _sharing_a_band(queries[positions], hashes[positions], max_distance // _BANDS):
-        i, j = positions[query], positions[hit]
-        distance = np.bitwise_count(queries[i] ^ hashes[j]).astype(np.int64)
-        keep = (i < j) & (distance <= max_distance)
-        found = np.union1d(found, (distance[keep] * n + i[keep]) * n + j[keep])
+    wanted, known = queries[positions], hashes[positions]
+    for query, hit in _sharing_a_band(wanted, known, max_distance // _BANDS):
+        ahead = query < hit
+        query, hit = query[ahead], hit[ahead]
+        distance = np.bitwise_count(wanted[query] ^ known[hit])
+        close = distance <= max_distance
+        i, j = positions[query[close]], positions[hit[close]]
+        found = np.union1d(found, (distance[close].astype(np.int64) * n + i) * n + j)
         complete = complete and len(found) <= MAX_PAIRS
         found = found[:MAX_PAIRS]
     return Pairs(found // n % n, found % n, complete)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -65,8 +66,7 @@ def verify(data: str, out: str | None, sheet: tuple[int, int], no_duplicates: bo
         config = Options(duplicates=not no_duplicates, **options)
         with click.progressbar(length=0, file=sys.stderr, label='images') as bar:
             report = run(data, config, lambda total: _show(bar, total))
-        folder.mkdir(parents=True, exist_ok=True)
-        write_report(report, folder, *sheet)
+        _write(folder, lambda: write_report(report, folder, *sheet))
     except UserError as error:
         click.echo(f'Error: {error}', err=True)
         sys.exit(2)
@@ -87,6 +87,15 @@ def check_out(data: str, out: str | None) -> Path:
     if not there.is_dir() or not os.access(there, os.W_OK):
         raise ConfigError(f'--out={folder}: cannot be written; give another folder with --out=DIR')
     return folder
+
+
+def _write(folder: Path, write: Callable[[], None]) -> None:
+    """Makes the folder and writes into it; what the disk refuses is a sentence."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write()
+    except OSError as error:
+        raise ConfigError(f'--out={folder}: cannot be written ({error.strerror}); give another folder') from error
 
 
 def _show(bar: Any, total: int) -> None:

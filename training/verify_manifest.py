@@ -56,7 +56,10 @@ class Manifest:
                 self._findings.add('missing', name, f'is in {MANIFEST_NAME}, but not there')
         if self._write and not self._findings.number('defect'):
             text = json.dumps({'version': VERSION, 'files': self._found}, indent=1)
-            write_bytes(Path(self._folder) / MANIFEST_NAME, (text + '\n').encode())
+            try:
+                write_bytes(Path(self._folder) / MANIFEST_NAME, (text + '\n').encode())
+            except OSError as error:
+                raise ConfigError(f'--write-manifest: {self._folder} cannot be written ({error.strerror})') from error
 
     def _add(self, name: str, size: int, sha256: str) -> None:
         self._found[name] = {'size': size, 'sha256': sha256}

@@ -80,7 +80,8 @@ def facts(report: Report) -> list[tuple[str, str]]:
         pairs.append(('channels', ', '.join(forms) + (', ...' if len(report.forms) > 3 else '')))
     labels, filled = report.labels, [count for count in report.labels.counts.values() if count]
     if filled:
-        pairs.append(('labels', f'{len(filled):,} classes of {min(filled):,} to {max(filled):,} images'))
+        counts = f'{min(filled):,}' + (f' to {max(filled):,}' if max(filled) > min(filled) else '')
+        pairs.append(('labels', f'{len(filled):,} classes of {counts} images'))
     else:
         pairs.append(('labels', f'vectors of {labels.width} numbers' if labels.kind == 'vectors' else 'none'))
     return pairs
