@@ -434,6 +434,9 @@ def test_duplicates_with_different_labels_say_so(tmp_path):
     files['01.png'] = encoded(picture(0), compress_level=0)
     report = verify(write_zip(tmp_path / 'a.zip', files), Options(workers=0))
     assert words(report, 'exact-duplicate') == 'has the same pixels as 00.png, in class 1 instead of 0'
+    files['dataset.json'] = b'{"labels": [["00.png", 0]]}'
+    report = verify(write_zip(tmp_path / 'b.zip', files), Options(workers=0))
+    assert words(report, 'exact-duplicate') == 'has the same pixels as 00.png'
 
 
 # --- processes ---------------------------------------------------------------

@@ -60,7 +60,7 @@ def test_a_clean_set_exits_with_0_and_says_so(tmp_path):
     path = write_zip(tmp_path / 'pets.zip', clean())
     result = run(path, '--sheet=4x3')
     assert result.stdout.splitlines()[0] == (
-        f'{path}: images 6; sizes 16x16 (6); channels 3 of 8 bits (6); labels 2 classes of 3 images'
+        f'{path}: images 6; sizes 16x16 (6); form RGB (6); labels 2 classes of 3 images'
     )
     assert 'no defects, warnings: 0' in result.stdout
     assert sorted(os.listdir(tmp_path)) == ['pets-verify', 'pets.zip']
@@ -77,6 +77,12 @@ def test_defects_exit_with_1_and_warnings_with_0(tmp_path):
     assert sorted(os.listdir(tmp_path)) == ['a.zip', 'out']
     flat = {'flat.png': encoded(Image.new('RGB', (16, 16)))}
     assert 'warnings: 1' in run(write_zip(tmp_path / 'b.zip', unlabelled(flat))).stdout
+
+
+def test_the_way_out_names_the_data_and_the_size_of_most(tmp_path):
+    path = write_zip(tmp_path / 'a.zip', unlabelled({'x.png': encoded(picture(9, (32, 16)))}))
+    expected = f'python dataset_tool.py --source={path} --dest=NEW.zip --resolution=16x16 --transform=center-crop'
+    assert expected in run(path, code=1).stdout
 
 
 def test_usage_errors_exit_with_2_and_write_nothing(tmp_path):

@@ -21,6 +21,7 @@ from dnnlib.errors import ConfigError
 from training.duplicates import MAX_DISTANCE, Group
 from training.image_source import FolderSource, ImageSource
 from training.shapes import nearest_size, split_size
+from training.stored_image import Layout
 from training.verify_duplicates import find_duplicates
 from training.verify_findings import Findings
 from training.verify_image import Look, look_at
@@ -196,11 +197,16 @@ def _check_forms(report: Report, table: np.ndarray) -> None:
         return
     channels, bits = _commonest(report.forms)
     for index in np.flatnonzero(good & (table['channels'] != channels)):
-        words = f'has {table["channels"][index]} channels, most have {channels}'
-        report.findings.add('wrong-channels', _name(report, index), words)
+        own = kind_of(int(table['channels'][index]), int(table['bits'][index]))
+        report.findings.add('wrong-channels', _name(report, index), f'is {own}, most are {kind_of(channels, bits)}')
     for index in np.flatnonzero(good & (table['bits'] != bits)):
         words = f'has {table["bits"][index]} bits a channel, most have {bits}'
         report.findings.add('wrong-bits', _name(report, index), words)
+
+
+def kind_of(channels: int, bits: int) -> str:
+    """'RGB', '16-bit grey', '6 channels'."""
+    return Layout(0, 0, channels, bits).kind
 
 
 def _name(report: Report, index: np.integer) -> str:

@@ -20,7 +20,7 @@ from training.duplicates import (
 from training.image_source import ImageSource
 from training.verify_findings import Findings
 from training.verify_image import ImageFault, decode, thumbnail
-from training.verify_labels import LabelSummary
+from training.verify_labels import UNLABELLED, LabelSummary
 from training.verify_pool import map_images
 
 _BLOCK = 2**16  # pairs compared together: 3 kB for each of at most twice as many images
@@ -98,6 +98,7 @@ def _add_findings(group: Group, source: ImageSource, labels: LabelSummary, findi
     first = group.positions[0]
     for position in group.positions[1:]:
         words = f'{_WORDS[group.kind]} {source.name(first)}'
-        if len(labels.classes) and labels.classes[position] != labels.classes[first]:
-            words += f', in class {labels.classes[position]} instead of {labels.classes[first]}'
+        own, other = labels.classes[[position, first]] if len(labels.classes) else (UNLABELLED, UNLABELLED)
+        if own != other and UNLABELLED not in (own, other):
+            words += f', in class {own} instead of {other}'
         findings.add(group.kind, source.name(position), words)

@@ -14,8 +14,8 @@ Severity = Literal['defect', 'warning', 'note']
 
 _MAKE_AGAIN = 'make the zip again with dataset_tool.py'
 _COPY_AGAIN = 'copy it again from where it came from, or remove it'
-_CONVERT = 'dataset_tool.py --source=DATA --dest=NEW.zip converts it'
-_RESIZE = 'dataset_tool.py --source=DATA --dest=NEW.zip --resolution=WxH --transform=center-crop makes all equal'
+_CONVERT = 'python dataset_tool.py --source=DATA --dest=NEW.zip converts it'
+_RESIZE = 'python dataset_tool.py --source=DATA --dest=NEW.zip --resolution=WxH --transform=center-crop makes all equal'
 _LABELS = 'mend dataset.json: {"labels": [["a.png", 0], ["b.png", 1]]}, every image once'
 
 

@@ -15,7 +15,8 @@ from typing import Any
 from dnnlib.files import write_bytes
 from training.duplicates import Group
 from training.image_source import encode_names
-from training.verify import Report
+from training.shapes import nearest_size
+from training.verify import Report, kind_of
 from training.verify_findings import KINDS, printable
 from training.verify_sheet import contact_sheet, data_uri, preview, to_png
 
@@ -76,8 +77,8 @@ def facts(report: Report) -> list[tuple[str, str]]:
         sizes = [f'{w}x{h} ({n:,})' for (h, w), n in report.sizes.most_common(3)]
         pairs.append(('sizes', ', '.join(sizes) + (', ...' if len(report.sizes) > 3 else '')))
     if report.forms:
-        forms = [f'{c} of {bits} bits ({n:,})' for (c, bits), n in report.forms.most_common(3)]
-        pairs.append(('channels', ', '.join(forms) + (', ...' if len(report.forms) > 3 else '')))
+        forms = [f'{kind_of(c, bits)} ({n:,})' for (c, bits), n in report.forms.most_common(3)]
+        pairs.append(('form', ', '.join(forms) + (', ...' if len(report.forms) > 3 else '')))
     labels, filled = report.labels, [count for count in report.labels.counts.values() if count]
     if filled:
         counts = f'{min(filled):,}' + (f' to {max(filled):,}' if max(filled) > min(filled) else '')
@@ -140,8 +141,13 @@ def to_html(report: Report, sheet: str | None) -> str:
 
 
 def _remedy(report: Report, kind: str) -> str:
-    """The way out, with the data set's own name in its command."""
-    return KINDS[kind].remedy.replace('DATA', printable(report.path))
+    """The way out, with the data set's own name and size in its command."""
+    remedy = KINDS[kind].remedy
+    if report.sizes:
+        (size, _), *_ = report.sizes.most_common(1)
+        height, width = nearest_size(*size)
+        remedy = remedy.replace('WxH', f'{width}x{height}')
+    return remedy.replace('DATA', printable(report.path))
 
 
 def _findings(report: Report) -> Iterator[str]:
