@@ -9,12 +9,13 @@ import numpy as np
 
 from dnnlib.errors import DataError
 from dnnlib.inert_numpy import NUMPY_HANDLERS
-from dnnlib.inert_pickle import read_pickle
+from dnnlib.inert_pickle import Limits, read_pickle
 from training.convert.options import Split
 from training.convert.sources import SourceLabels
 from training.convert.tar import BoundedReader, Member, open_tar, read_member
 
 _SIDE = 32  # pixels
+_LIMITS = Limits(objects=1_000_000)  # names and labels of 50,000 pictures, each with its memo entry
 # Of CIFAR-10 and CIFAR-100: the files of each split, the file of class names, and the names in the dictionaries.
 _BATCHES = {
     'cifar-10': {'train': [f'data_batch_{n}' for n in range(1, 6)], 'test': ['test_batch']},
@@ -45,7 +46,9 @@ class CifarSource:
         self._classes = [name.decode() for name in _list_of(meta, _CLASSES[kind], bytes, path)]
         count = len(self._pictures)
         if len(self._labels) != count or not all(0 <= label < len(self._classes) for label in self._labels):
-            raise DataError(f'{path}: its {count} pictures and {len(self._labels)} labels do not fit; download it again')
+            raise DataError(
+                f'{path}: its {count} pictures and {len(self._labels)} labels do not fit; download it again'
+            )
 
     def __len__(self) -> int:
         return len(self._pictures)
@@ -66,13 +69,12 @@ class CifarSource:
         """Everything is in memory."""
 
 
-
 def _read_dict(reader: BoundedReader, files: Mapping[str, Member], name: str, path: str) -> dict[str, Any]:
     """The dictionary in one pickle of the tar, its names as text."""
     where = f'{path}: {name}'
     if name not in files:
         raise DataError(f'{where}: is not in the archive; download it again')
-    content = read_pickle(read_member(reader, files[name], where), NUMPY_HANDLERS, where=where)
+    content = read_pickle(read_member(reader, files[name], where), NUMPY_HANDLERS, where=where, limits=_LIMITS)
     if not isinstance(content, dict):
         raise DataError(f'{where}: holds a {type(content).__name__}; expected a dictionary')
     return {key.decode('latin-1') if isinstance(key, bytes) else str(key): value for key, value in content.items()}
@@ -89,7 +91,7 @@ def _pixels(batch: dict[str, Any], path: str) -> np.ndarray:
 def _list_of(content: dict[str, Any], key: str, kind: type, path: str) -> list[Any]:
     """A list of one type in a dictionary; text becomes bytes, as Python 2 wrote it."""
     values = content.get(key)
-    values = [value.encode() if isinstance(value, str) else value for value in values or []]
+    values = [value.encode() if isinstance(value, str) else value for value in values] if type(values) is list else []
     if not values or not all(type(value) is kind for value in values):
         raise DataError(f'{path}: has no "{key}" that is a list of {kind.__name__}; download it again')
     return values

@@ -63,9 +63,7 @@ def convert_picture(options: PictureOptions, job: Job) -> Outcome:
         _check_size(pixels, job.where)
     else:
         canvas = _canvas(pixels, options, has_alpha, job.where)
-        fitted = fit(
-            pixels, options.size, options.transform, options.resize_filter, has_alpha=has_alpha, canvas=canvas
-        )
+        fitted = fit(pixels, options.size, options.transform, options.resize_filter, has_alpha=has_alpha, canvas=canvas)
         if fitted is None:
             return Outcome(is_too_small=True)
         pixels, enlarged = fitted.pixels, fitted.enlarged

@@ -25,30 +25,34 @@ class BoundedReader:
     def __init__(self, path: str) -> None:
         self._path = path
         self._raw: IO[bytes] = open(path, 'rb')  # noqa: SIM115 - kept, closed by close()
-        is_gzip = self._raw.read(2) == b'\x1f\x8b'
+        self._is_gzip = self._raw.read(2) == b'\x1f\x8b'
         self._raw.seek(0)
-        self._file: IO[bytes] | gzip.GzipFile = gzip.GzipFile(fileobj=self._raw) if is_gzip else self._raw
-        self._end = os.path.getsize(path) * (MAX_RATIO if is_gzip else 1)
+        self._file: IO[bytes] | gzip.GzipFile = gzip.GzipFile(fileobj=self._raw) if self._is_gzip else self._raw
+        self._end = os.path.getsize(path) * (MAX_RATIO if self._is_gzip else 1)
 
     def read(self, size: int = -1) -> bytes:
         if not 0 <= size <= MAX_FILE_BYTES:
             raise DataError(f'{self._path}: a header asks for {size} bytes at once; {MAX_FILE_BYTES} are the most')
         data = self._file.read(size)
-        if self._file.tell() > self._end:
-            raise DataError(f'{self._path}: grows more than {MAX_RATIO} times when unpacked, as zip bombs do')
+        self._check(self._file.tell())
         return data
 
     def tell(self) -> int:
         return self._file.tell()
 
     def seek(self, position: int) -> int:
-        if position > self._end:
-            raise DataError(f'{self._path}: a header points beyond its end; copy or download it again')
+        self._check(position)
         return self._file.seek(position)
 
     def close(self) -> None:
         self._file.close()
         self._raw.close()
+
+    def _check(self, position: int) -> None:
+        if position > self._end:
+            bomb = f'grows more than {MAX_RATIO} times when unpacked, as zip bombs do'
+            lie = 'has a header that points beyond its end; copy or download it again'
+            raise DataError(f'{self._path}: {bomb if self._is_gzip else lie}')
 
 
 class Member(NamedTuple):
