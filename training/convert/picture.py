@@ -67,7 +67,7 @@ def convert_picture(options: PictureOptions, job: Job) -> Outcome:
         if fitted is None:
             return Outcome(is_too_small=True)
         pixels, enlarged = fitted.pixels, fitted.enlarged
-    data, extension = encode(pixels)
+    data, extension = encode(pixels, as_planes=decoded.is_planes)
     return Outcome(
         data=data,
         extension=extension,
@@ -78,9 +78,12 @@ def convert_picture(options: PictureOptions, job: Job) -> Outcome:
     )
 
 
-def encode(pixels: np.ndarray) -> tuple[bytes, str]:
-    """A file of the data set and its extension, from [H, W, C]: PNG for 8 bits up to RGBA and for 16-bit grey."""
-    if pixels.shape[2] <= (4 if pixels.dtype == np.uint8 else 1):
+def encode(pixels: np.ndarray, *, as_planes: bool) -> tuple[bytes, str]:
+    """A file of the data set and its extension, from [H, W, C].
+
+    PNG for 8 bits up to RGBA and for 16-bit grey, .npy for the rest, and for planes, of which none is alpha.
+    """
+    if not as_planes and pixels.shape[2] <= (4 if pixels.dtype == np.uint8 else 1):
         return encode_png(pixels), '.png'
     file = io.BytesIO()
     np.lib.format.write_array(file, np.ascontiguousarray(pixels), version=(1, 0), allow_pickle=False)

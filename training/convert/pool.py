@@ -35,8 +35,9 @@ def map_in_order(
 ) -> Generator[Result, None, None]:
     """function(job) for every job, in order. `jobs` is read here, at most a few ahead of the results.
 
-    One worker is this process. function and jobs are pickled otherwise. Processes are spawned, not forked: that is the same on every system and whatever
-    threads there are. An exception of the function is raised here. UserError when a worker dies.
+    One worker is this process. function and jobs are pickled otherwise. Processes are spawned, not forked: that is the
+    same on every system and whatever threads there are. An exception of the function is raised here. UserError when a
+    worker dies.
     """
     if num_workers == 1:
         yield from map(function, jobs)

@@ -121,7 +121,8 @@ def _note(summary: Summary, index: int, outcome: Outcome, where: str, *, strict:
     if outcome.is_too_small:
         summary.num_too_small += 1
         return False
-    summary.shape = summary.shape or outcome.shape
+    if not summary.kept:
+        summary.shape, summary.extension = outcome.shape, outcome.extension
     _check_equal(outcome.shape, summary.shape, where)
     number = len(summary.kept)  # dense: a picture left out leaves no gap
     summary.kept.append(index)

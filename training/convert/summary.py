@@ -33,7 +33,8 @@ class Summary:
     def lines(self) -> Iterator[str]:
         """The summary for people."""
         height, width, channels = self.shape
-        kind = _KINDS.get(channels, f'{channels} planes')
+        is_planes = self.extension == '.npy' and channels not in (1, 3) and not self.keeps_alpha
+        kind = f'{channels} planes' if is_planes or channels not in _KINDS else _KINDS[channels]
         depth = ', 16 bits' if self.bits == 16 else ''
         yield f'{self.dest}: pictures: {len(self.kept)}, {width}x{height} {kind}{depth}'
         yield from self._label_lines()

@@ -47,9 +47,10 @@ def open_writer(dest: str) -> Iterator[Write]:
             os.rename(temp, path)
             fsync_path(path.parent)
     except BaseException:
-        remove(temp)
-        for folder in made:
-            with contextlib.suppress(OSError):
+        # What cannot be removed is under a temporary name; the first error is the one to tell.
+        with contextlib.suppress(OSError):
+            remove(temp)
+            for folder in made:
                 folder.rmdir()
         raise
 
@@ -72,8 +73,10 @@ def _zip_writer(path: Path, dest: str) -> Iterator[Write]:
         try:
             yield write
         except BaseException:
-            # Its index shall not be written: the disk may be full, and the file is going to be removed.
+            # Neither its index nor what is buffered shall be written: the disk may be full, the file will be removed.
             archive.fp = None
+            with contextlib.suppress(OSError):
+                file.close()
             raise
         with _disk_errors(dest):
             archive.close()
