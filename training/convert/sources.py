@@ -65,6 +65,7 @@ def open_pictures(path: str, split: Split | None = None) -> PictureSource:
         raise DataError(f'{path}: no such file or folder (looked for {os.path.abspath(path)})')
     source = _open_kind(path, os.path.basename(os.path.abspath(path)).lower(), split)
     if len(source) == 0:
+        source.close()
         raise DataError(f'{path}: holds no pictures; what is read: {KINDS}')
     return source
 

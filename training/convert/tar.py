@@ -70,7 +70,7 @@ def open_tar(path: str) -> tuple[BoundedReader, list[Member]]:
     except OSError as error:
         raise DataError(f'{path}: cannot be opened ({error.strerror or error})') from error
     try:
-        return reader, _read_members(reader)
+        return reader, _read_members(reader, path)
     except DataError:
         reader.close()
         raise
@@ -95,14 +95,17 @@ def read_member(reader: BoundedReader, member: Member, where: str) -> bytes:
     return data
 
 
-def _read_members(reader: BoundedReader) -> list[Member]:
-    found = []
+def _read_members(reader: BoundedReader, path: str) -> list[Member]:
+    found: list[Member] = []
     with tarfile.open(fileobj=reader, mode='r:') as archive:  # type: ignore[call-overload]
         while (info := archive.next()) is not None:
             archive.members = []  # tarfile keeps every header otherwise, at a kilobyte each
             if info.isreg() and not info.issparse():
                 # Nothing is written there, so a path that leads out of the tar is only an odd name.
                 found.append(Member(info.name.removeprefix('./'), info.offset_data, info.size))
+    twice = [name for name, count in Counter(member.name for member in found).items() if count > 1]
+    if twice:
+        raise DataError(f'{path}: holds files of the same name ({some(twice)}); make the tar again')
     return found
 
 
@@ -112,11 +115,7 @@ class TarSource:
     def __init__(self, path: str) -> None:
         self.path = path
         self._reader, members = open_tar(path)
-        files = {member.name: member for member in members}
-        if len(files) < len(members):
-            twice = [name for name, count in Counter(member.name for member in members).items() if count > 1]
-            raise DataError(f'{path}: holds files of the same name ({some(twice)}); make the tar again')
-        self._labels = files.get(LABELS_NAME)
+        self._labels = next((member for member in members if member.name == LABELS_NAME), None)
         self._pictures = [member for member in members if is_image(member.name, EXTENSIONS)]
 
     def __len__(self) -> int:
