@@ -120,7 +120,7 @@ def main(ctx: click.Context, **flags: Any) -> None:
 
 def _convert(flags: dict[str, Any]) -> None:
     """Converts, and prints what was done. Raises UserError; then there is no output."""
-    options = _options(flags)
+    options = read_options(flags)
     from training.convert.run import convert  # here: --help needs no pictures
 
     with StopSignal() as stop:
@@ -133,7 +133,7 @@ def _convert(flags: dict[str, Any]) -> None:
         click.echo(line)
 
 
-def _options(flags: dict[str, Any]) -> ConvertOptions:
+def read_options(flags: dict[str, Any]) -> ConvertOptions:
     """The command line as checked options."""
     picture = PictureOptions(
         size=_size(flags),

@@ -114,6 +114,7 @@ def _work(function: Callable[[Any], Any], pipe: Connection) -> None:
     threading.Thread(target=_receive, args=(pipe, jobs), daemon=True).start()
     while True:
         job = jobs.get()
+        answer: tuple[Any, Exception | None]
         try:
             answer = function(job), None
         except Exception as error:
