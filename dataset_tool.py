@@ -72,9 +72,11 @@ def _choice(kind: Any) -> click.Choice[str]:
         'token_normalize_func': lambda token: token.replace('_', '-'),
     },
 )
-@click.option('--source', metavar='PATH', help='What to read, see below.')
+@click.option('--source', metavar='PATH', help='What to read, see above.')
 @click.option('--dest', metavar='PATH', help='New .zip, or new or empty folder, to write.')
-@click.option('--resolution', type=_Size(), help='Size of the pictures written, such as 256x256 or 384x256.')
+@click.option(
+    '--resolution', type=_Size(), metavar='WxH', help='Size of the pictures written, such as 256x256 or 384x256.'
+)
 @click.option('--width', type=click.IntRange(min=1), help='With --height, the same.')
 @click.option('--height', type=click.IntRange(min=1), help='With --width, the same.')
 @click.option('--transform', type=_choice(Transform), help='How pictures get that size.  [default: resize]')
