@@ -72,9 +72,11 @@ def _choice(kind: Any) -> click.Choice[str]:
         'token_normalize_func': lambda token: token.replace('_', '-'),
     },
 )
-@click.option('--source', metavar='PATH', help='What to read, see below.')
+@click.option('--source', metavar='PATH', help='What to read, see above.')
 @click.option('--dest', metavar='PATH', help='New .zip, or new or empty folder, to write.')
-@click.option('--resolution', type=_Size(), help='Size of the pictures written, such as 256x256 or 384x256.')
+@click.option(
+    '--resolution', type=_Size(), metavar='WxH', help='Size of the pictures written, such as 256x256 or 384x256.'
+)
 @click.option('--width', type=click.IntRange(min=1), help='With --height, the same.')
 @click.option('--height', type=click.IntRange(min=1), help='With --width, the same.')
 @click.option('--transform', type=_choice(Transform), help='How pictures get that size.  [default: resize]')
@@ -120,7 +122,7 @@ def main(ctx: click.Context, **flags: Any) -> None:
 
 def _convert(flags: dict[str, Any]) -> None:
     """Converts, and prints what was done. Raises UserError; then there is no output."""
-    options = _options(flags)
+    options = read_options(flags)
     from training.convert.run import convert  # here: --help needs no pictures
 
     with StopSignal() as stop:
@@ -133,7 +135,7 @@ def _convert(flags: dict[str, Any]) -> None:
         click.echo(line)
 
 
-def _options(flags: dict[str, Any]) -> ConvertOptions:
+def read_options(flags: dict[str, Any]) -> ConvertOptions:
     """The command line as checked options."""
     picture = PictureOptions(
         size=_size(flags),

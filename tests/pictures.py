@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import pathlib
@@ -75,3 +76,8 @@ def read_set(path: pathlib.Path) -> tuple[list[np.ndarray], dict]:
             file = io.BytesIO(archive.read(name))
             images.append(np.load(file, allow_pickle=False) if name.endswith('.npy') else hwc(Image.open(file)))
         return images, json.loads(archive.read('dataset.json'))
+
+
+def sha256(path: pathlib.Path) -> str:
+    """Of a file, in hex."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()

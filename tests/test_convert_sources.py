@@ -323,6 +323,7 @@ def test_lists_with_numbers_or_without_labels(tmp_path):
         ('a.png,cat\nb.png', 'pictures without a label (1 of 2): b.png'),
         ('a.png,0.5\nb.png,1', 'labels that are neither class numbers 0, 1, ... nor names: a.png (0.5), b.png (1)'),
         ('a.png,-1', 'neither class numbers'),
+        ('a.png,65536', 'has the class number 65536; 65535 is the largest'),
         ('a.png,"x', 'is gone; was it moved'),
     ],
 )

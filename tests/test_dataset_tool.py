@@ -1,37 +1,25 @@
 """dataset_tool.py: any pictures become a data set that trains, whole or not at all."""
 
-import hashlib
 import io
 import json
 import os
-import pathlib
-import signal
-import subprocess
+import shlex
 import sys
-import time
 import types
-import zipfile
-from collections.abc import Callable
 
 import click
 import numpy as np
 import pytest
 from PIL import Image
 
-from dnnlib.errors import UserError
-from tests.pictures import encoded, fill, hwc, noise, noise_16, npy, read_set, run
-from training.convert.pool import map_in_order
-from training.convert.writer import open_writer
+import dataset_tool
+from tests.pictures import encoded, fill, hwc, noise, noise_16, npy, read_set, run, sha256
 from training.dataset import DataConfig, ImageDataset
 from training.interface import ImageSpec
 
 
 def chw(image: Image.Image) -> np.ndarray:
     return hwc(image).transpose(2, 0, 1)
-
-
-def sha256(path: pathlib.Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 @pytest.mark.parametrize('dest', ['set.zip', 'set'])
@@ -56,18 +44,6 @@ def test_zip_to_zip_of_the_embedded_set(root, tmp_path):
     assert len(small) == 20
     assert all(np.array_equal(small.image(i), whole.image(i)) for i in range(20))
     assert np.array_equal(small.labels(range(20)).argmax(1), whole.labels(range(20)).argmax(1))
-
-
-def test_same_pictures_give_the_same_bytes(tmp_path):
-    first = fill(tmp_path / 'first', {f'{i}.png': noise(i) for i in range(3)})
-    second = fill(tmp_path / 'second', {f'{i}.png': noise(i) for i in reversed(range(3))})
-    os.utime(second / '0.png', (10**9, 10**9))
-    run('--source', first, '--dest', tmp_path / 'a.zip')
-    run('--source', second, '--dest', tmp_path / 'b.zip')
-    assert sha256(tmp_path / 'a.zip') == sha256(tmp_path / 'b.zip')
-    with zipfile.ZipFile(tmp_path / 'a.zip') as archive:
-        assert {info.compress_type for info in archive.infolist()} == {zipfile.ZIP_STORED}
-        assert {info.date_time for info in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
 
 
 def test_every_colour_mode_becomes_rgb(tmp_path):
@@ -198,18 +174,6 @@ def test_refusals_say_why_and_leave_nothing_behind(tmp_path, pictures, arguments
         assert message in result.stderr
         assert 'Traceback' not in result.output
         assert sorted(os.listdir(tmp_path)) == ['in']
-
-
-def test_nothing_is_overwritten(tmp_path):
-    source = fill(tmp_path / 'in', {'0.png': noise(0)})
-    (tmp_path / 'a.zip').write_bytes(b'precious')
-    assert 'exists already' in run('--source', source, '--dest', tmp_path / 'a.zip', code=2).stderr
-    assert (tmp_path / 'a.zip').read_bytes() == b'precious'
-    assert 'new or empty' in run('--source', source, '--dest', source, code=2).stderr
-    assert '--dest is empty' in run('--source', source, '--dest', '', code=2).stderr
-    (tmp_path / 'empty').mkdir()
-    run('--source', source, '--dest', tmp_path / 'empty')
-    assert sorted(os.listdir(tmp_path / 'empty')) == ['00000', 'dataset.json']
 
 
 def test_missing_source(tmp_path):
@@ -351,148 +315,11 @@ def test_what_is_wanting_on_the_command_line_is_named():
     assert "No such command 'a.zip'" in run('a.zip', code=2).stderr
 
 
-# --- many processes, and being interrupted -----------------------------------
-
-
-def test_any_number_of_workers_gives_the_same_bytes_and_the_same_report(tmp_path):
-    pictures: dict[str, Image.Image | bytes] = {f'{i:02}.png': noise(i, 20, 18, 'L') for i in range(12)}
-    pictures |= {'03.png': b'bad', '08.png': noise(8, 20, 18), '10.png': b''}
-    source = fill(tmp_path / 'in', pictures)
-    options = ['--resolution=16x16', '--transform=center-crop']
-    reports = []
-    for workers in (1, 3):
-        result = run('--source', source, '--dest', tmp_path / f'{workers}.zip', f'--workers={workers}', *options)
-        reports.append(result.stdout.replace(f'{workers}.zip', 'N.zip'))
-    assert reports[0] == reports[1]
-    assert 'bad pictures left out: 2' in reports[0]
-    assert sha256(tmp_path / '1.zip') == sha256(tmp_path / '3.zip')
-    result = run('--source', source, '--dest', tmp_path / 'x.zip', '--workers=2', '--strict', *options, code=2)
-    assert '03.png: is not a PNG' in result.stderr
-    assert sorted(os.listdir(tmp_path)) == ['1.zip', '3.zip', 'in']
-
-
-def test_jobs_are_read_only_a_few_ahead():
-    read = []
-
-    def jobs():
-        for number in range(40):
-            read.append(number)
-            yield number
-
-    results = map_in_order(abs, jobs(), 2)
-    assert [next(results) for _ in range(3)] == [0, 1, 2]
-    assert len(read) <= 9
-    results.close()
-
-
-def test_a_worker_that_dies_is_told():
-    with pytest.raises(UserError, match='a worker process died, mostly because memory ran out: give fewer --workers'):
-        list(map_in_order(os._exit, [3], 2))
-
-
-def is_running(pid: int) -> bool:
-    """Whether a process is there and no zombie."""
-    try:
-        return 'zombie' not in pathlib.Path(f'/proc/{pid}/status').read_text()
-    except OSError:
-        return False
-
-
-def wait_until(condition: Callable[[], bool], process: subprocess.Popen | None = None) -> None:
-    """Waits a minute at most, and for a process only as long as it runs."""
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        assert process is None or process.poll() is None
-        time.sleep(0.02)
-
-
-@pytest.fixture
-def conversion(root, tmp_path):
-    """Starts a conversion of 400 pictures with so many workers; returns it, and its workers, when it is under way."""
-    source = fill(tmp_path / 'in', {'0.png': noise(0, 900, 900)})
-    for i in range(1, 400):
-        os.link(source / '0.png', source / f'{i}.png')
-
-    def start(workers: int) -> tuple[subprocess.Popen, list[int]]:
-        command = [sys.executable, root / 'dataset_tool.py', f'--source={source}', f'--dest={tmp_path}/new/a.zip']
-        process = subprocess.Popen(
-            [*command, '--resolution=512x512', f'--workers={workers}'],
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
-        )  # fmt: skip
-        wait_until(lambda: any(path.stat().st_size > 2**20 for path in tmp_path.glob('new/a.zip*')), process)
-        children = pathlib.Path(f'/proc/{process.pid}/task/{process.pid}/children').read_text()
-        return process, [int(pid) for pid in children.split()]
-
-    return start
-
-
-@pytest.mark.skipif(sys.platform != 'linux', reason='looks processes up in /proc')
-@pytest.mark.parametrize(('number', 'workers'), [(signal.SIGINT, 1), (signal.SIGINT, 2), (signal.SIGTERM, 2)])
-def test_a_signal_stops_it_and_leaves_nothing(tmp_path, conversion, number, workers):
-    process, children = conversion(workers)
-    os.killpg(process.pid, number)
-    out, err = process.communicate(timeout=60)
-    assert process.returncode == 128 + number
-    assert 'a.zip was not made' in err
-    assert 'Traceback' not in err
-    assert out == ''
-    assert sorted(os.listdir(tmp_path)) == ['in']
-    wait_until(lambda: not any(map(is_running, children)))
-
-
-@pytest.mark.skipif(sys.platform != 'linux', reason='looks processes up in /proc')
-def test_an_end_by_force_takes_the_workers_along_and_leaves_no_data_set(tmp_path, conversion):
-    process, children = conversion(2)
-    assert len(children) >= 2
-    process.kill()
-    process.communicate(timeout=60)
-    wait_until(lambda: not any(map(is_running, children)))
-    assert not (tmp_path / 'new' / 'a.zip').exists()
-
-
-@pytest.mark.parametrize('dest', ['new/a.zip', 'new/folder'])
-def test_a_full_disk_is_one_sentence(tmp_path, dest):
-    source = fill(tmp_path / 'in', {f'{i}.png': noise(i) for i in range(3)})
-    code = (
-        'import resource, signal, sys, dataset_tool\n'
-        'signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n'
-        'resource.setrlimit(resource.RLIMIT_FSIZE, (700, 700))\n'
-        'dataset_tool.main()\n'
-    )
-    done = subprocess.run(
-        [sys.executable, '-B', '-c', code, f'--source={source}', f'--dest={tmp_path / dest}'],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 2
-    assert f'--dest={tmp_path / dest}: cannot be written (File too large); free some space' in done.stderr
-    assert 'Traceback' not in done.stderr
-    assert os.listdir(tmp_path) == ['in']
-
-
-def test_a_place_that_cannot_be_written_is_named(tmp_path):
-    source = fill(tmp_path / 'in', {'0.png': noise(0)})
-    result = run('--source', source, '--dest', source / '0.png' / 'a.zip', code=2)
-    assert 'a.zip: cannot be written (File exists)' in result.stderr
-
-
-def test_a_zip_of_more_files_than_the_old_format_counts_is_whole(tmp_path, monkeypatch):
-    monkeypatch.setattr(zipfile, 'ZIP_FILECOUNT_LIMIT', 10)  # in truth 65,535, and FFHQ has 70,000
-    with open_writer(str(tmp_path / 'a.zip')) as write:
-        for number in range(20):
-            write(f'{number:05d}.png', b'x')
-    assert b'PK\x06\x06' in (tmp_path / 'a.zip').read_bytes()  # zip64's end of central directory
-    with zipfile.ZipFile(tmp_path / 'a.zip') as archive:
-        assert len(archive.namelist()) == 20
-
-
-def test_what_appears_meanwhile_is_not_overwritten(tmp_path):
-    def write_late():
-        with open_writer(str(tmp_path / 'a.zip')) as write:
-            write('0.png', b'new')
-            (tmp_path / 'a.zip').write_bytes(b'precious')
-
-    with pytest.raises(UserError, match='exists already'):
-        write_late()
-    assert (tmp_path / 'a.zip').read_bytes() == b'precious'
-    assert os.listdir(tmp_path) == ['a.zip']
+def test_every_command_of_the_documentation_is_understood(root):
+    text = (root / 'docs' / 'data.md').read_text()
+    lines = [line for line in text.splitlines() if line.startswith('python dataset_tool.py --')]
+    assert len(lines) > 12
+    for line in lines:
+        context = dataset_tool.main.make_context('dataset_tool.py', shlex.split(line)[2:])
+        options = dataset_tool.read_options(context.params)
+        assert options.dest.endswith('.zip')

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 
 from dnnlib.errors import ConfigError
 from training.convert.options import Labels
 from training.convert.sources import PictureSource, SourceLabels
-from training.image_source import some
 
 
 def choose_labels(source: PictureSource, kind: Labels) -> SourceLabels | None:
@@ -42,18 +42,12 @@ def to_json(labels: SourceLabels | None, names: Sequence[str], kept: Sequence[in
     return (json.dumps(content) + '\n').encode()
 
 
-def class_counts(labels: SourceLabels, kept: Sequence[int]) -> list[tuple[str, int]]:
-    """The name of every class, or its number, and how many of the kept pictures are of it."""
-    if isinstance(labels.values[0], list):
-        return []
+def describe(labels: SourceLabels, kept: Sequence[int]) -> list[str]:
+    """Lines for people: every class that has a name with its number of pictures, or what the labels are."""
     values = [labels.values[index] for index in kept]
-    names = labels.classes or [str(number) for number in range(max(values) + 1)]  # type: ignore[type-var, operator]
-    counts = [0] * len(names)
-    for value in values:
-        counts[value] += 1  # type: ignore[index]
-    return list(zip(names, counts, strict=True))
-
-
-def missing_classes(counts: list[tuple[str, int]]) -> str:
-    """The classes without a picture, for messages; '' where there are none."""
-    return some(name for name, count in counts if not count)
+    if isinstance(values[0], list):
+        return [f'labels: vectors of {len(values[0])} numbers']
+    counts = Counter(values)  # type: ignore[type-var]
+    if labels.classes:
+        return [f'class {number}: {name} ({counts[number]})' for number, name in enumerate(labels.classes)]
+    return [f'labels: {len(counts)} classes of {min(counts.values())} to {max(counts.values())} pictures']

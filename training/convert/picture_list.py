@@ -17,6 +17,7 @@ from dnnlib.errors import DataError
 from training.convert.decode import EXTENSIONS
 from training.convert.sources import SourceLabels
 from training.image_source import FolderSource, some
+from training.labels import MAX_CLASSES
 
 _LINE = re.compile(rf'(.*(?:{"|".join(map(re.escape, EXTENSIONS))}))(?:\s+(\S.*))?', re.IGNORECASE)
 _NUMBER = re.compile(r'[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?', re.IGNORECASE)
@@ -92,11 +93,14 @@ def _split(line: str) -> list[str]:
 def _number(labels: list[str], names: list[str], where: str) -> SourceLabels:
     """Class numbers as they are, or names numbered."""
     if all(label.isdecimal() for label in labels):
-        return SourceLabels(values=[int(label) for label in labels])
+        numbers = [int(label) for label in labels]
+        if max(numbers) >= MAX_CLASSES:
+            raise DataError(f'{where}: has the class number {max(numbers)}; {MAX_CLASSES - 1} is the largest')
+        return SourceLabels(values=numbers)
     pairs = zip(names, labels, strict=True)
     wrong = [f'{name} ({label})' for name, label in pairs if _NUMBER.fullmatch(label)]
     if wrong:
         raise DataError(f'{where}: labels that are neither class numbers 0, 1, ... nor names: {some(wrong)}')
     classes = sorted(set(labels))
-    numbers = {name: number for number, name in enumerate(classes)}
-    return SourceLabels(values=[numbers[label] for label in labels], classes=classes)
+    number_of = {name: number for number, name in enumerate(classes)}
+    return SourceLabels(values=[number_of[label] for label in labels], classes=classes)

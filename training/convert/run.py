@@ -94,7 +94,7 @@ def _convert_as(
                 if _note(summary, index, outcome, source.where(index), strict=options.strict):
                     write(summary.names[-1], outcome.data)
         except UserError:
-            stop.check()  # a signal to the whole group ends the workers too, which is then no fault
+            stop.check()  # one who asks for an end may end the workers too, which is then no fault
             raise
         if not summary.kept:
             raise DataError(_nothing_left(options, summary))

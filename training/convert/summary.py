@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from training.convert.labels import class_counts
+from training.convert.labels import describe
 from training.convert.sources import SourceLabels
 
 _KINDS = {1: 'grey', 2: 'grey with alpha', 3: 'RGB', 4: 'RGB with alpha'}
@@ -37,7 +37,8 @@ class Summary:
         kind = f'{channels} planes' if is_planes or channels not in _KINDS else _KINDS[channels]
         depth = ', 16 bits' if self.bits == 16 else ''
         yield f'{self.dest}: pictures: {len(self.kept)}, {width}x{height} {kind}{depth}'
-        yield from self._label_lines()
+        if self.labels is not None:
+            yield from (f'  {line}' for line in describe(self.labels, self.kept))
         if self.keeps_alpha and channels in (2, 4) and not self.num_transparent:
             yield '  alpha was kept, but no picture has any transparency'
         if self.num_enlarged:
@@ -51,12 +52,3 @@ class Summary:
         if self.bad:
             yield f'  bad pictures left out: {len(self.bad)}'
             yield from (f'    {line}' for line in self.bad)
-
-    def _label_lines(self) -> Iterator[str]:
-        if self.labels is None:
-            return
-        counts = class_counts(self.labels, self.kept)
-        if not counts:
-            yield f'  labels: vectors of {len(self.labels.values[0])} numbers'  # type: ignore[arg-type]
-        for number, (name, count) in enumerate(counts):
-            yield f'  class {number}: {name} ({count})' if self.labels.classes else f'  class {name} ({count})'
