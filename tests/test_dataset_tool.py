@@ -14,6 +14,7 @@ from PIL import Image
 
 import dataset_tool
 from tests.pictures import encoded, fill, hwc, noise, noise_16, npy, read_set, run, sha256
+from training.convert.png import encode_png
 from training.dataset import DataConfig, ImageDataset
 from training.interface import ImageSpec
 
@@ -207,6 +208,40 @@ def test_landscape_grey_alpha_planes_and_16_bits_come_back_whole(tmp_path):
         assert content == {'labels': None}
         run('--source', tmp_path / f'{name}.zip', '--dest', tmp_path / f'{name}2.zip', *options)
         assert sha256(tmp_path / f'{name}2.zip') == sha256(tmp_path / f'{name}.zip')
+
+
+@pytest.mark.parametrize(
+    ('pictures', 'options', 'expected', 'facts'),
+    [
+        (lambda i: noise(i, mode='L'), [], lambda i: hwc(noise(i, mode='L')), {'channels': 1}),
+        (noise, [], lambda i: hwc(noise(i)), {'channels': 3}),
+        (lambda i: noise(i, mode='LA'), ['--alpha=keep'], lambda i: hwc(noise(i, mode='LA')), {'channels': 2}),
+        (lambda i: noise(i, mode='RGBA'), ['--alpha=keep'], lambda i: hwc(noise(i, mode='RGBA')), {'channels': 4}),
+        (lambda i: noise(i, 24, 16), [], lambda i: hwc(noise(i, 24, 16)), {'channels': 3, 'base': (4, 6)}),
+        (lambda i: encode_png(noise_16(i, channels=1)), ['--bits=16'], lambda i: noise_16(i, channels=1),
+         {'channels': 1, 'bits': 16}),
+        (lambda i: encode_png(noise_16(i)), ['--bits=16'], noise_16, {'channels': 3, 'bits': 16}),
+        (lambda i: npy(noise_16(i, channels=6)), ['--bits=16'], lambda i: noise_16(i, channels=6),
+         {'channels': 6, 'bits': 16}),
+    ],
+    ids=['grey', 'rgb', 'grey-alpha', 'rgba', 'landscape', 'grey-16', 'rgb-16', 'planes-16'],
+)  # fmt: skip
+def test_what_is_written_is_what_training_reads(tmp_path, pictures, options, expected, facts):
+    """Folder -> zip -> data set, labelled by sub-folder, for every kind of image that there is."""
+    files = {}
+    for i in range(3):
+        picture = pictures(i)
+        is_npy = isinstance(picture, bytes) and picture.startswith(b'\x93NUMPY')
+        files[f'{"ab"[i % 2]}/{i}.{"npy" if is_npy else "png"}'] = picture
+    source = fill(tmp_path / 'in', files)
+    run('--source', source, '--dest', tmp_path / 'a.zip', '--labels=folders', *options)
+    dataset = ImageDataset(DataConfig(path=str(tmp_path / 'a.zip'), cond=True))
+    assert dataset.spec == ImageSpec(resolution=16, label_dim=2, num_images=3, **facts)
+    for index, (seed, label) in enumerate([(0, 0), (2, 0), (1, 1)]):
+        assert np.array_equal(dataset.image(index).transpose(1, 2, 0), expected(seed))
+        assert dataset.image(index).dtype == expected(seed).dtype
+        assert dataset.label(index).argmax() == label
+    dataset.close()
 
 
 def test_nvidias_commands_work(tmp_path):

@@ -12,9 +12,10 @@ import numpy as np
 from PIL import Image
 
 from dnnlib.errors import DataError
+from training import image_array
 from training.convert.colour import BadProfileError, to_bits, to_srgb
 from training.convert.png import SIGNATURE, decode_png_16
-from training.image_decode import FORMATS, MAX_PIXELS, is_16_bit, load_image, open_image
+from training.image_decode import FORMATS, is_16_bit, load_image, open_image
 
 EXTENSIONS = ('.png', '.jpg', '.jpeg', '.jfif', '.webp', '.bmp', '.gif', '.tif', '.tiff', '.ppm', '.pgm', '.npy')
 
@@ -66,24 +67,9 @@ def decode(payload: bytes | np.ndarray, where: str, bits: int) -> Decoded:
 
 
 def read_npy(data: bytes, where: str) -> np.ndarray:
-    """The planes in a .npy file, uint8 or uint16 [H, W, C]; [H, W] is one plane. Nothing is allocated on its word."""
-    file = io.BytesIO(data)
-    try:
-        version = np.lib.format.read_magic(file)
-        read_header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, fortran_order, dtype = read_header(file)
-    except Exception as error:  # the header is a Python literal, and may be any
-        raise DataError(f'{where}: is not a .npy file that can be read ({error})') from error
-    if dtype not in (np.dtype('u1'), np.dtype('<u2'), np.dtype('>u2')) or len(shape) not in (2, 3):
-        raise DataError(f'{where}: holds {dtype} {list(shape)}; expected uint8 or uint16 [height, width, channels]')
-    count = int(np.prod(shape, dtype=object))
-    if not 0 < count <= len(data) or shape[0] * shape[1] > MAX_PIXELS:
-        raise DataError(f'{where}: claims the shape {list(shape)}, which its {len(data)} bytes cannot hold')
-    pixels = np.frombuffer(data, dtype, offset=file.tell())
-    if pixels.size != count:
-        raise DataError(f'{where}: is cut short or damaged ({pixels.size} numbers of {count})')
-    pixels = pixels.reshape(shape, order='F' if fortran_order else 'C').astype(dtype.newbyteorder('='))
-    return pixels.reshape(*shape[:2], -1)
+    """The planes in a .npy file, uint8 or uint16 [H, W, C]; [H, W] is one plane."""
+    planes = image_array.to_array(image_array.read_header(data, where), data)  # [C, H, W]
+    return np.ascontiguousarray(planes.transpose(1, 2, 0))
 
 
 def _from_array(pixels: np.ndarray) -> Decoded:
