@@ -189,7 +189,7 @@ def test_landscape_grey_alpha_planes_and_16_bits_come_back_whole(tmp_path):
         'grey-alpha': ({'0.png': noise(0, mode='LA')}, ['--alpha=keep'], hwc(noise(0, mode='LA')),
                        '16x16 grey with alpha'),
         'alpha': ({'0.webp': encoded(noise(0, mode='RGBA'), 'WEBP', lossless=True, exact=True)}, ['--alpha=keep'],
-                  hwc(noise(0, mode='RGBA')), '16x16 RGB with alpha'),
+                  hwc(noise(0, mode='RGBA')), '16x16 RGBA'),
         'grey16': ({'0.png': Image.fromarray(noise_16(0, channels=1)[..., 0])}, ['--bits=16'], noise_16(0, channels=1),
                    '16x16 grey, 16 bits'),
         'rgb16': ({'0.npy': npy(noise_16(0))}, ['--bits=16'], noise_16(0), '16x16 RGB, 16 bits'),

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from training.convert.labels import describe
 from training.convert.sources import SourceLabels
 
-_KINDS = {1: 'grey', 2: 'grey with alpha', 3: 'RGB', 4: 'RGB with alpha'}
+_KINDS = {1: 'grey', 2: 'grey with alpha', 3: 'RGB', 4: 'RGBA'}
 
 
 @dataclass(kw_only=True, slots=True)
