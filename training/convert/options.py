@@ -85,9 +85,8 @@ class ConvertOptions:
 
 def possible_size(height: int, width: int) -> str:
     """A size WxH near this one that can be trained on, for messages."""
-    near = nearest_size(height, width)
-    near = near if split_size(*near) else (8, 8)
-    return f'{near[1]}x{near[0]}'
+    near_height, near_width = nearest_size(height, width)
+    return f'{near_width}x{near_height}'
 
 
 def _check_size(height: int, width: int, option: str) -> None:
