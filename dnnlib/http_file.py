@@ -55,7 +55,7 @@ def receive(url: str, partial: Path, *, certain: bool, timeouts: Timeouts) -> st
     begun = partial.stat().st_size if version and partial.is_file() else 0
     headers = {'Accept-Encoding': 'identity'}
     if begun:
-        headers |= {'Range': f'bytes={begun}-', 'If-Range': version}
+        headers |= {'Range': f'bytes={begun}-', 'If-Range': str(version)}
     with requests.get(url, headers=headers, stream=True, timeout=(timeouts.connect_s, timeouts.read_s)) as answer:
         total = _check(answer, partial, begun, certain)
         etag = answer.headers.get('ETag')

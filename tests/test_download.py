@@ -62,6 +62,11 @@ class Handler(BaseHTTPRequestHandler):
         self.part(0.5)
         time.sleep(1)
 
+    def slow(self):
+        self.part(0.5)
+        time.sleep(0.5)
+        self.wfile.write(self.server.data[len(self.server.data) // 2 :])
+
     def fail(self):
         self.answer(b'', status=500)
 
@@ -287,6 +292,7 @@ def test_a_disk_with_too_little_room_is_not_written_to(server, monkeypatch):
 
 
 def test_two_processes_at_once_download_once(server):
+    server.plan = ['slow']
     code = f'from dnnlib.download import fetch; print(fetch({server.url!r}))'
     calls = [
         subprocess.Popen([sys.executable, '-c', code], cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(2)
