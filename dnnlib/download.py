@@ -28,7 +28,7 @@ import requests
 
 from dnnlib.errors import DownloadError
 from dnnlib.files import TMP_MARK, fsync_path, sha256_of, write_json
-from dnnlib.http_file import Passing, Timeouts, forget, public_url, read_json, receive, version_file
+from dnnlib.http_file import Passing, Timeouts, forget, is_url, public_url, read_json, receive, version_file
 from dnnlib.log import format_bytes
 
 CACHE_VARIABLES = ('GANFOUNDRY_CACHE', 'DNNLIB_CACHE_DIR')
@@ -62,11 +62,6 @@ class _Entry:
             return False
         digest = sha256_of(self.path)
         return digest == record.get('sha256') and sha256 in (None, digest)
-
-
-def is_url(text: str) -> bool:
-    """Whether a text is an http(s) address, rather than a path."""
-    return text.lower().startswith(('http://', 'https://'))
 
 
 def cache_folder() -> Path:

@@ -40,6 +40,11 @@ class Timeouts:
     wait_s: float = 1
 
 
+def is_url(text: str) -> bool:
+    """Whether a text is an http(s) address, rather than a path."""
+    return text.lower().startswith(('http://', 'https://'))
+
+
 def public_url(url: str) -> str:
     """The address without a user's name and password: what records and messages show."""
     parts = urlsplit(url)
