@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -69,7 +68,12 @@ class SnapshotEvaluator:
 
 
 @click.command(context_settings={'help_option_names': ['-h', '--help'], 'max_content_width': 110})
-@click.option('--network', help='Snapshot to measure.', required=True, metavar='FILE')
+@click.option(
+    '--network',
+    help='Snapshot to measure, or an official .pkl: a path or an http(s) address.',
+    required=True,
+    metavar='FILE|URL',
+)
 @click.option('--metrics', help='Comma list, e.g. fd_efflite50k_full,kid_efflite50k_full.', required=True)
 @click.option('--data', help='Images to measure against.  [default: those that it was trained on]', metavar='PATH')
 @click.option('--mirror', help='Count x-flipped images as real.  [default: as in training]', type=bool, metavar='BOOL')
@@ -85,6 +89,7 @@ def main(network: str, metrics: str, plugin: tuple[str, ...], **options: Any) ->
     python calc_metrics.py --network=runs/00000-peeps64-squeeze/network-snapshot-000200.safetensors \\
         --metrics=fd_efflite10k_full,pr_efflite10k3_full
     """
+    from dnnlib.download import fetch
     from dnnlib.registry import load_file
     from metrics.spec import parse_metric
     from torch_utils.devices import pick_device
@@ -97,7 +102,7 @@ def main(network: str, metrics: str, plugin: tuple[str, ...], **options: Any) ->
     for path in plugin:
         load_file(path)
     device = pick_device(options['device'])
-    snapshot = load_snapshot(Path(network))
+    snapshot = load_snapshot(fetch(network))
     dataset = reference_images(snapshot, options['data'], options['mirror'])
     precision = options['precision'] or snapshot.record['config']['precision']
     G = load_generator(snapshot, device, resolve_precision(precision, device))

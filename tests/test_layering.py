@@ -30,6 +30,7 @@ FLOORS = {
     'extensions': 3,
     'train': 4,
     'compose': 4,
+    'flags': 4,
     'generate': 4,
     'calc_metrics': 4,
     'dataset_tool': 4,

@@ -49,16 +49,20 @@ class Source:
 
 @dataclass(kw_only=True, slots=True)
 class Report:
-    """What became of the tensors of one network. origin: the network of the file that they are from."""
+    """What became of the tensors of one network. origin: the network of the file that they are from.
+
+    share: of the network's numbers, how many were taken, 0 to 1.
+    """
 
     origin: str
+    share: float = 0.0
     taken: list[str] = field(default_factory=list)
     widened: list[str] = field(default_factory=list)
     skipped: dict[str, str] = field(default_factory=dict)  # why, by name
 
     def summary(self) -> str:
         """One line for people."""
-        parts = [f"took {len(self.taken)} tensors of the file's {self.origin}"]
+        parts = [f"took {len(self.taken)} tensors of the file's {self.origin}, {self.share:.1%} of its numbers"]
         parts += [f'widened {len(self.widened)}'] * bool(self.widened)
         reasons = Counter(why.partition(':')[0] for why in self.skipped.values())
         return ', '.join(parts) + (':' if reasons else '') + ', '.join(f' {n} {why}' for why, n in reasons.items())
@@ -105,7 +109,8 @@ def transfer(
         origin = 'G_ema' if prefix == 'G' and not has_raw_G else prefix
         net, mark = getattr(state, prefix), f'{origin}.'
         report = _copy(net, {k.removeprefix(mark): t for k, t in source.tensors.items() if k.startswith(mark)}, origin)
-        learned += len({name for name, _ in net.named_parameters()} & {*report.taken, *report.widened})
+        weights = {name for name, p in net.named_parameters() if p.ndim > 1}  # biases of images fit anywhere
+        learned += len(weights & {*report.taken, *report.widened})
         say(f'transfer: {prefix} {report.summary()}')
         for name in report.taken:
             detail(f'  {prefix}.{name}: taken')
@@ -127,7 +132,7 @@ def _copy(net: torch.nn.Module, there: Tensors, origin: str) -> Report:
     """Takes into `net` what fits of the tensors that are there."""
     own = net.state_dict()
     report = Report(origin=origin, skipped={name: UNKNOWN for name in there if name not in own})
-    widened = _widen(net, there)
+    widened, total = _widen(net, there), sum(t.numel() for t in own.values())
     for name, tensor in own.items():
         offered = widened.get(name, there.get(name))
         why = ABSENT if offered is None else _misfit(offered, tensor)
@@ -140,6 +145,7 @@ def _copy(net: torch.nn.Module, there: Tensors, origin: str) -> Report:
             )
         tensor.copy_(offered)
         (report.widened if name in widened else report.taken).append(name)
+        report.share += tensor.numel() / total
     return report
 
 
@@ -157,8 +163,8 @@ def _widen(net: Any, there: Tensors) -> Tensors:
 
     W [w, z] becomes [sqrt((z + w) / z) W, 0] [w, z + w]: the mapping network takes z first, then the embedded label, so
     that the conditional network begins as the unconditional one, and learns what a label changes. The factor undoes
-    that of the equalised learning rate, which divides by the square root of the number of inputs. (The embedding's own
-    columns at their initial values would add noise of unit variance to every w.) A mapping network that loses its
+    that of the equalised learning rate, which divides by the square root of the number of inputs. (The columns'
+    initial values in place of zeros would move every w at random.) A mapping network that loses its
     labels has no such rule: what its layers expect of an embedding cannot be left out.
     """
     name, embed = 'mapping.fc0.weight', 'mapping.embed.weight'
