@@ -8,6 +8,9 @@ import torch
 
 from training.augment.config import AugmentConfig
 from training.augment.controller import Controller
+from training.augment.diffaug import DiffAugment
+from training.augment.pipe import AugmentPipe
+from training.augment.presets import PRESETS
 
 Augment = Callable[[torch.Tensor, float], torch.Tensor]  # [N, C, H, W] and p -> the same shape
 
@@ -40,13 +43,8 @@ class View:
 
 def _augment_of(cfg: AugmentConfig) -> Augment | None:
     if cfg.kind in ('ada', 'fixed'):
-        from training.augment.pipe import AugmentPipe
-        from training.augment.presets import PRESETS
-
         return AugmentPipe(PRESETS[cfg.pipe])
     if cfg.kind == 'diffaug':
-        from training.augment.diffaug import DiffAugment
-
         policy = DiffAugment(cfg.policy)
         return lambda img, p: policy(img)
     return None
