@@ -121,7 +121,7 @@ def test_every_augpipe_is_a_preset_of_the_config(plan):
         (['--cfg=dcgan', '--map-depth=2'], '--map-depth: the generator of --cfg=dcgan has no map_depth; it has'),
         (['--lecam=-1'], '--lecam must be non-negative'),
         (['--snap=0'], '--snap must be at least 1'),
-        (['--resume=ffhq265'], "--resume=ffhq265: no such file, run folder or name; did you mean 'ffhq256'? known: "),
+        (['--resume=ffhq265'], "--resume=ffhq265: no such file or name; did you mean 'ffhq256'? known: "),
     ],
 )  # fmt: skip
 def test_flags_that_exclude_each_other_say_so(data, tmp_path, flags, message):

@@ -84,8 +84,9 @@ def load_source(text: str, sha256: str | None = None) -> Source:
     if path.is_dir():
         path = path / TENSORS
     if not path.is_file():
-        names = suggest(text, [*OFFICIAL, 'auto', 'latest', 'noresume'])
-        raise CheckpointError(f'--resume={text}: no such file, run folder or name; {names}')
+        is_name = '.' not in text and '/' not in text
+        names = ' or name; ' + suggest(text, [*OFFICIAL, 'auto', 'latest', 'noresume']) if is_name else ''
+        raise CheckpointError(f'--resume={text}: no such file{names}')
     if path.name == TENSORS:
         tensors = load_state(path.parent)[0]
     else:
