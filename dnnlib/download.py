@@ -69,7 +69,10 @@ def cache_folder() -> Path:
     for name in CACHE_VARIABLES:
         if os.environ.get(name):
             return Path(os.environ[name]).expanduser()
-    return Path.home() / '.cache' / 'ganfoundry'
+    try:
+        return Path.home() / '.cache' / 'ganfoundry'
+    except RuntimeError:
+        raise DownloadError(f'this user has no home folder to keep downloads in; set {CACHE_VARIABLES[0]}') from None
 
 
 def fetch(url: str, *, sha256: str | None = None, cache: Path | None = None, timeouts: Timeouts | None = None) -> Path:

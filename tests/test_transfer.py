@@ -10,7 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 
+import calc_metrics
+import generate
 import train
+from dnnlib import download
 from dnnlib.errors import CheckpointError, DownloadError
 from tests.runs import TINY, call, last_state, losses, make_zip, only_run
 from torch_utils.checkpoint import load_state, load_tensors
@@ -173,7 +176,7 @@ def test_frozen_layers_take_their_tensors_and_have_no_optimiser():
 
 # ---- runs
 
-QUICK = (*TINY, '--batch=32', '--batch-gpu=32', '--tick=0.128', '--kimg=1')  # 32 steps
+QUICK = (*TINY, '--batch=64', '--batch-gpu=64', '--tick=0.256', '--kimg=1')  # 16 steps
 
 
 @pytest.fixture(scope='module')
@@ -201,7 +204,8 @@ def frozen_run(tmp_path_factory, data, snapshot):
 @pytest.fixture
 def address(snapshot, monkeypatch, tmp_path):
     """An http address of the snapshot's folder; the cache is empty."""
-    monkeypatch.setenv('GANFOUNDRY_CACHE', str(tmp_path / 'cache'))
+    monkeypatch.setattr(download, 'CACHE_VARIABLES', ('TEST_CACHE',))  # native operations stay where they are
+    monkeypatch.setenv('TEST_CACHE', str(tmp_path / 'cache'))
     monkeypatch.setenv('NO_PROXY', '127.0.0.1')
 
     class Quiet(http.server.SimpleHTTPRequestHandler):
@@ -225,7 +229,7 @@ def test_a_run_tells_what_it_took_on_screen_in_its_log_and_its_record(frozen_run
     assert len(record['source']['sha256']) == 64
     assert report['networks']['D']['skipped'] == {}
     assert report['networks']['G']['skipped']['synthesis.b8.squeeze.weight'] == UNKNOWN
-    for line in ("transfer: D took 39 tensors of the file's D, 100.0%", '  G.synthesis.b8.squeeze.weight: not in this',
+    for line in ("tensors of the file's D, 100.0% of its numbers\n", '  G.synthesis.b8.squeeze.weight: not in this',
                  '  D.b16.fromrgb.weight: taken', 'as in StyleGAN2-ADA, unless --set says otherwise'):  # fmt: skip
         assert line in log
     cfg, _ = from_record(record)
@@ -294,7 +298,7 @@ def test_augmentation_may_change_on_the_way_and_its_strength_goes_on(tmp_path, s
     for change in ('aug.kind apa -> ada', 'aug.target 0.0 -> 0.9', 'aug.pipe bgc -> color', 'kimg 1 -> 2'):
         assert f'changed for this sitting: {change}' in said
     after = [line['Progress/augment']['mean'] for line in losses(copy) if line['nimg'] > 1000]
-    assert abs(after[0] - before) < 0.1
+    assert abs(after[0] - before) < 0.2  # an update or none
     assert len(set(after)) > 1
 
 
@@ -303,7 +307,7 @@ def test_networks_are_taken_from_an_address(tmp_path, data, snapshot, address, b
         f'--outdir={tmp_path / "runs"}', f'--data={data}', '--cfg=squeeze', *QUICK, f'--resume={address}{snapshot.name}'
     )
     run = only_run(tmp_path / 'runs')
-    assert run.name == '00000-tiny-squeeze-kimg1-batch32-resumecustom'
+    assert run.name == '00000-tiny-squeeze-kimg1-batch64-resumecustom'
     assert '100.0% of its numbers' in (run / 'log.txt').read_text()
     origin = json.loads((run / 'config.json').read_text())['source']
     assert origin['url'] == address + snapshot.name
@@ -319,10 +323,10 @@ def test_a_short_name_is_an_official_address(snapshot, address, monkeypatch):
     assert source.tensors.keys() == load_tensors(snapshot)[0].keys()
 
 
-def test_drawing_and_measuring_take_an_address(tmp_path, snapshot, address):
-    call(tmp_path, f'--network={address}{snapshot.name}', '--seeds=0', f'--outdir={tmp_path / "out"}',
-         script='generate.py')  # fmt: skip
-    assert (tmp_path / 'out' / 'seed0000.png').is_file()
-    done = call(tmp_path, f'--network={address}{snapshot.name}', '--metrics=fd_efflite8', '--device=cpu',
-                script='calc_metrics.py')  # fmt: skip
-    assert json.loads(done.stdout)['snapshot'] == snapshot.name
+def test_drawing_and_measuring_take_an_address(tmp_path, snapshot, address, capsys):
+    network = f'--network={address}{snapshot.name}'
+    generate.main.main([network, '--seeds=0', f'--outdir={tmp_path}', '--device=cpu'], standalone_mode=False)
+    assert (tmp_path / 'seed0000.png').is_file()
+    capsys.readouterr()
+    calc_metrics.main.main([network, '--metrics=fd_efflite8', '--device=cpu'], standalone_mode=False)
+    assert json.loads(capsys.readouterr().out)['snapshot'] == snapshot.name
