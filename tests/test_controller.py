@@ -46,6 +46,14 @@ def test_the_sign_of_zero_is_zero():
     assert run(resting, [0.0, 0.0], 12) == [0.5] * 12
 
 
+def test_signs_are_counted_from_where_the_loss_is_undecided():
+    cfg = AugmentConfig(kind='ada', p=0.5, interval=1)
+    below, above = (Controller(cfg, 64, CPU, boundary=0.5) for _ in range(2))
+    run(below, [0.4], 2)
+    run(above, [0.6], 2)
+    assert below.p < 0.5 < above.p
+
+
 def test_every_image_of_an_interval_counts_alike():
     """Mean sign 5 / 9 over 9 images, below 0.6, though the mean of the two calls' means is 2 / 3."""
     controller = make(p=0.5, interval=1)
@@ -104,12 +112,15 @@ def test_on_a_gpu_it_says_the_same_and_the_host_does_not_wait():
     [
         ({'kind': 'fixed', 'p': 1.5}, r'aug\.p=1\.5: --p must be between 0 and 1'),
         ({'p': 0.9}, r'aug\.p=0\.9: must not exceed aug\.p_max=0\.85'),
+        ({'pipe': 'bgd'}, r'aug\.pipe=bgd: one of blit, geom'),
+        ({'kind': 'adda'}, r'aug\.kind=adda: one of noaug, ada'),
         ({'target': -0.1}, r'aug\.target=-0\.1: --target must be between 0 and 1'),
         ({'interval': 0}, r'aug\.interval=0'),
         ({'kimg': 0}, r'aug\.kimg=0'),
         ({'p_max': 0}, r'aug\.p_max=0'),
         ({'policy': 'colour'}, r'aug\.policy=colour: names of color, translation, cutout'),
         ({'policy': ''}, r'aug\.policy='),
+        ({'policy': 'color,color'}, r'aug\.policy=color,color: .* each once'),
     ],
 )
 def test_a_wrong_setting_is_refused_by_name(fields, message):

@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from types import SimpleNamespace
+from typing import get_args
 
 import pytest
 import torch
@@ -10,13 +10,15 @@ import torch
 from dnnlib.errors import ConfigError
 from tests.steps import CPU, assert_resumes, assert_same, tiny, train
 from training import plan
-from training.augment import view
-from training.augment.config import AugmentConfig
+from training.augment import config, diffaug, view
+from training.augment.config import AugmentConfig, Pipe
 from training.augment.controller import Controller
+from training.augment.presets import PRESETS
 from training.build import build, build_networks
 from training.config import GradientPenaltyConfig, GuidanceConfig, LossConfig, PathLengthConfig, R1Config, R2Config
 from training.dataset import DataConfig, ImageDataset
 from training.guidance import Guidance
+from training.interface import ImageSpec
 from training.recipes import auto
 from training.registry import RECIPES
 from training.report import status_line, tick_record
@@ -128,11 +130,10 @@ def test_at_p_zero_and_without_a_pipe_an_image_is_itself_and_nothing_is_drawn(ki
 
 
 @pytest.mark.parametrize(
-    'aug',
-    [FIXED, AugmentConfig(kind='ada', p=0.4, target=1.0, interval=2, kimg=0.16), AugmentConfig(kind='diffaug')],
-    ids=lambda aug: aug.kind,
-)
-@pytest.mark.parametrize('kind', ['logistic', 'relativistic'])
+    ('aug', 'kind'),
+    [(FIXED, 'logistic'), (FIXED, 'relativistic'), (AugmentConfig(kind='diffaug'), 'logistic'),
+     (AugmentConfig(kind='ada', p=0.4, target=1.0, interval=2, kimg=0.16), 'lsgan')],
+)  # fmt: skip
 def test_a_run_with_augmentation_resumes_bit_for_bit(dataset, aug, kind):
     whole = assert_resumes(tiny(dataset, aug=aug, loss=LossConfig(kind=kind), **ALL), dataset, 3, 3)
     assert whole.stats.summary()['Health/skipped_steps']['mean'] == 0
@@ -164,6 +165,14 @@ def test_a_state_from_before_augmentation_was_known_loads_and_begins_at_p(datase
 
 
 # ---- what is refused, recorded and planned
+
+
+@pytest.mark.parametrize('aug', ['ada', 'apa'])
+@pytest.mark.parametrize('kind', ['wasserstein', 'relativistic'])
+def test_p_does_not_follow_a_sign_that_means_nothing(dataset, aug, kind):
+    with pytest.raises(ConfigError, match=rf'aug\.kind={aug}: .* loss\.kind={kind}; --set aug\.kind=noaug'):
+        tiny(dataset, aug=AugmentConfig(kind=aug), loss=LossConfig(kind=kind))
+    assert tiny(dataset, aug=AugmentConfig(kind='fixed'), loss=LossConfig(kind=kind)).aug.kind == 'fixed'
 
 
 @pytest.mark.parametrize('field', ['ggdr', 'glead'])
@@ -204,6 +213,14 @@ def test_a_task_speaks_of_the_image_itself_and_d_sees_the_augmented_one():
     logits, losses = guidance.score(img, c, generated=False, seen=-img)
     assert torch.equal(logits, guidance.D(-img, c))
     assert not torch.equal(losses['glead'], guidance.score(-img, c, generated=False)[1]['glead'])
+
+
+def test_the_config_names_the_pipes_presets_and_diffaugments_policies():
+    assert get_args(Pipe) == tuple(PRESETS)
+    assert config.POLICIES == diffaug.POLICIES
+    assert {name for name in PRESETS if PRESETS[name].imgfilter > 0} == set(config.FILTERED)
+    moved = {name for name, t in PRESETS.items() if t.geometric or t.cutout > 0}
+    assert set(PRESETS) - moved == set(config.STILL)
 
 
 @pytest.mark.parametrize('pipe', ['filter', 'bgcf', 'bgcfn', 'bgcfnc'])
@@ -251,7 +268,7 @@ def test_nvidias_presets_have_ada_and_other_recipes_what_their_papers_say():
     RECIPES.load_all()
     nvidia = {'auto', 'stylegan2', 'paper256', 'paper512', 'paper1024', 'cifar'}
     for resolution in (32, 64, 256):
-        spec = SimpleNamespace(resolution=resolution, channels=3, label_dim=0, num_images=100)
+        spec = ImageSpec(resolution=resolution, channels=3, label_dim=0, num_images=100)
         kinds = {name: RECIPES.get(name).make(spec, 1).aug.kind for name in RECIPES.names()}
         ada = nvidia | {'squeeze'} if resolution == 32 else nvidia
         assert {name for name, kind in kinds.items() if kind != 'noaug'} == ada

@@ -16,6 +16,7 @@ from training.config import RunConfig
 from training.guidance import attach_tasks
 from training.interface import ImageSpec, StyleGenerator
 from training.lecam import LeCam
+from training.losses import BOUNDARIES
 from training.networks.layers import set_precision
 from training.optimizers import make_optimizer
 from training.state import TrainState
@@ -51,7 +52,7 @@ def build(cfg: RunConfig, spec: ImageSpec, device: torch.device) -> TrainState:
         opt_G=make_optimizer(G, cfg.g_opt, cfg.pl.interval),
         opt_D=make_optimizer(D, cfg.d_opt, cfg.r1.interval),
         pl_mean=torch.zeros([], device=device),
-        controller=Controller(cfg.aug, cfg.batch, device) if cfg.aug.adapts else None,
+        controller=Controller(cfg.aug, cfg.batch, device, BOUNDARIES[cfg.loss.kind]) if cfg.aug.adapts else None,
         lecam=LeCam(cfg.lecam, device) if cfg.lecam.weight > 0 else None,
     )
 

@@ -17,7 +17,7 @@ from training.checks import require
 from training.dataset import DataConfig
 from training.interface import ImageSpec
 from training.lecam import LeCamConfig
-from training.losses import LOSSES
+from training.losses import BOUNDARIES, LOSSES
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -205,6 +205,13 @@ class RunConfig:
             'g_batch_mult',
             self.g_batch_mult,
             'the relativistic loss pairs generated images with as many real ones; --set g_batch_mult=1',
+        )
+        require(
+            not self.aug.adapts or self.loss.kind in BOUNDARIES,
+            'aug.kind',
+            self.aug.kind,
+            f'p follows the sign of D, which has no meaning under loss.kind={self.loss.kind}; --set aug.kind=noaug, '
+            'fixed or diffaug',
         )
         for name in ('ggdr', 'glead'):
             require(

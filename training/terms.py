@@ -60,7 +60,7 @@ class GeneratorTerms:
         yield self._reported(self.loss.generator(logits))
 
     def pairs(self, micro: Micro) -> Iterator[torch.Tensor]:
-        """G's loss on pairs with the real images; with 'apa' too these are the real ones, as D alone is deceived."""
+        """G's loss on pairs with the real images."""
         assert isinstance(self.loss, Paired)
         fake_logits = self._fake_logits(micro, len(micro.img))  # [N, 1]
         with torch.no_grad():
@@ -165,7 +165,7 @@ class DiscriminatorTerms:
         seen = self.view(shown.img)
         logits, others = self._score(shown.img, seen, micro.c, generated=False)
         if self.state.controller is not None:
-            self.state.controller.feed(logits if shown.real is None else logits[shown.real])
+            self.state.controller.feed(logits if shown.real is None else logits.detach()[shown.real])
         return seen, logits, others
 
     def _gradient_penalty(self, real: torch.Tensor, fake: torch.Tensor, c: torch.Tensor) -> torch.Tensor:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from training.checks import require
 
+Kind = Literal['noaug', 'ada', 'fixed', 'diffaug', 'apa']
+Pipe = Literal['blit', 'geom', 'color', 'filter', 'noise', 'cutout', 'bg', 'bgc', 'bgcf', 'bgcfn', 'bgcfnc']
 POLICIES = ('color', 'translation', 'cutout')  # DiffAugment's
 STILL = ('color', 'filter', 'noise')  # presets and policies that neither move a pixel nor hide one
 FILTERED = ('filter', 'bgcf', 'bgcfn', 'bgcfnc')  # presets with the image-space filter ...
@@ -15,11 +17,11 @@ FILTERED_SIZE = 22  # ... whose padding of 21 pixels by reflection needs images 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AugmentConfig:
-    """What D is shown in place of an image, in every phase, real or generated.
+    """What D is shown in place of an image, real or generated.
 
     kind: 'noaug' the image itself; 'ada' the pipe of Karras et al. (2020) at a strength p that follows D's overfitting;
-    'fixed' the same at one p; 'diffaug' DiffAugment (Zhao et al. 2020), always; 'apa' with probability p a generated
-    image for a real one (Jiang et al. 2021), p as in 'ada'.
+    'fixed' the same at one p; 'diffaug' DiffAugment (Zhao et al. 2020), always; 'apa' in D's main phase, with
+    probability p, a generated image for a real one (Jiang et al. 2021), p as in 'ada'.
     pipe: preset of 'ada' and 'fixed'. policy: of 'diffaug', names joined by commas.
     p: the strength of 'fixed'; where that of 'ada' and 'apa' begins.
     target: the mean sign of D on real images that p is moved towards. interval: steps between two moves.
@@ -30,8 +32,8 @@ class AugmentConfig:
     'fixed' is not capped: there the user has chosen.
     """
 
-    kind: Literal['noaug', 'ada', 'fixed', 'diffaug', 'apa'] = 'noaug'
-    pipe: Literal['blit', 'geom', 'color', 'filter', 'noise', 'cutout', 'bg', 'bgc', 'bgcf', 'bgcfn', 'bgcfnc'] = 'bgc'
+    kind: Kind = 'noaug'
+    pipe: Pipe = 'bgc'
     policy: str = 'color,translation,cutout'
     p: float = 0.0
     target: float = 0.6
@@ -40,14 +42,18 @@ class AugmentConfig:
     p_max: float = 0.85
 
     def __post_init__(self) -> None:
+        for name, choices in (('kind', get_args(Kind)), ('pipe', get_args(Pipe))):
+            value = getattr(self, name)
+            require(value in choices, f'aug.{name}', value, f'one of {", ".join(choices)}')
         require(0 <= self.p <= 1, 'aug.p', self.p, '--p must be between 0 and 1')
         require(0 <= self.target <= 1, 'aug.target', self.target, '--target must be between 0 and 1')
         require(self.interval >= 1, 'aug.interval', self.interval, 'must be at least 1')
         require(self.kimg > 0, 'aug.kimg', self.kimg, 'must be positive')
         require(0 < self.p_max <= 1, 'aug.p_max', self.p_max, 'must lie in (0, 1]')
         require(not self.adapts or self.p <= self.p_max, 'aug.p', self.p, f'must not exceed aug.p_max={self.p_max}')
-        known = bool(self.policies) and set(self.policies) <= set(POLICIES)
-        require(known, 'aug.policy', self.policy, f'names of {", ".join(POLICIES)}, joined by commas')
+        names = self.policies
+        known = set(names) <= set(POLICIES) and len(set(names)) == len(names)
+        require(known, 'aug.policy', self.policy, f'names of {", ".join(POLICIES)}, each once, joined by commas')
 
     @property
     def adapts(self) -> bool:
@@ -57,7 +63,7 @@ class AugmentConfig:
     @property
     def policies(self) -> tuple[str, ...]:
         """DiffAugment's names, one by one."""
-        return tuple(name for name in self.policy.split(',') if name)
+        return tuple(self.policy.split(','))
 
     @property
     def is_still(self) -> bool:

@@ -17,12 +17,16 @@ from training.augment.config import AugmentConfig
 class Controller:
     """r = E[sign(D(x))] over the real images of an interval; p moves by a fixed step towards where r is `target`.
 
+    The paper's D says "real" from 0 up. Least squares, with targets 1 and 0, is undecided at 1/2: signs are counted
+    from there, for from 0 all but every logit would be positive, and p would only rise.
+
     p: the strength, on the host. A D that is sure of the real images has r = 1, one that guesses r = 0.
     """
 
-    def __init__(self, cfg: AugmentConfig, batch: int, device: torch.device) -> None:
-        """batch: images in one step, over all processes."""
+    def __init__(self, cfg: AugmentConfig, batch: int, device: torch.device, boundary: float = 0.0) -> None:
+        """batch: images in one step, over all processes. boundary: the logit from which signs are counted."""
         self.cfg = cfg
+        self.boundary = boundary
         self.p = cfg.p
         self.step_size = batch * cfg.interval / (cfg.kimg * 1000)
         self._sums = torch.zeros([2], dtype=torch.float64, device=device)  # of signs, and how many
@@ -31,12 +35,12 @@ class Controller:
 
     @property
     def at_cap(self) -> bool:
-        """Whether p would go on rising and may not."""
+        """Whether p has risen to its cap."""
         return self.p >= self.cfg.p_max
 
     def feed(self, logits: torch.Tensor) -> None:
         """Takes D's logits (any shape) of real images, as D was shown them."""
-        signs = logits.detach().sign()
+        signs = (logits.detach() - self.boundary).sign()
         self._sums = self._sums + torch.stack([signs.sum(), signs.new_full([], signs.numel())]).double()
 
     def end_step(self, step: int) -> None:
