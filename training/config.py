@@ -207,7 +207,7 @@ class RunConfig:
             'the relativistic loss pairs generated images with as many real ones; --set g_batch_mult=1',
         )
         group = getattr(self.discriminator, 'mbstd_group', 1)
-        group = min(group, self.batch_gpu)
+        group = self.batch_gpu if group is None else min(group, self.batch_gpu)
         require(
             self.batch_gpu % group == 0,
             'batch_gpu',

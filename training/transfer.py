@@ -9,17 +9,22 @@ import torch
 
 from dnnlib.errors import CheckpointError
 from torch_utils.checkpoint import TENSORS, Tensors, load_state, load_tensors
+from training.legacy import is_pickle, load_official
 from training.state import TrainState
 
 
 def load_source(path: Path) -> Tensors:
-    """Tensors of a snapshot file or of a training state (its folder, or the tensors file in it)."""
+    """Tensors of a snapshot file, an official pickle, or a training state (its folder, or the tensors file in it)."""
     if path.name == TENSORS:
         path = path.parent
     if path.is_dir():
         return load_state(path)[0]
+    if is_pickle(path):
+        return load_official(path).tensors
     if path.suffix != '.safetensors':
-        raise CheckpointError(f'--resume={path}: expected a .safetensors snapshot, a run folder, auto or latest')
+        raise CheckpointError(
+            f'--resume={path}: expected a .safetensors or .pkl snapshot, a run folder, auto or latest'
+        )
     return load_tensors(path)[0]
 
 
