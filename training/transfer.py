@@ -22,9 +22,7 @@ def load_source(path: Path) -> Tensors:
     if is_pickle(path):
         return load_official(path).tensors
     if path.suffix != '.safetensors':
-        raise CheckpointError(
-            f'--resume={path}: expected a .safetensors or .pkl snapshot, a run folder, auto or latest'
-        )
+        raise CheckpointError(f'--resume={path}: expected a .safetensors or .pkl file, a run folder, auto or latest')
     return load_tensors(path)[0]
 
 

@@ -14,15 +14,15 @@ from training.legacy.export import export
 from training.legacy.inspect import inspect
 from training.snapshot import load_snapshot, write_snapshot
 
+PATH = click.Path(path_type=Path)
+
 
 @click.command(context_settings={'help_option_names': ['-h', '--help'], 'max_content_width': 110})
-@click.argument('file', type=click.Path(path_type=Path))
-@click.option(
-    '--out', help='Write FILE as a snapshot and a JSON report there.', type=click.Path(path_type=Path), metavar='DIR'
-)
+@click.argument('file', type=PATH)
+@click.option('--out', help='Write FILE as a snapshot and a JSON report there.', type=PATH, metavar='DIR')
 @click.option('--inspect', 'look', help='Print what is in FILE, even if it is of an unknown kind.', is_flag=True)
 @click.option('--export', 'target', help='Write snapshot FILE as a state dict under official names.',
-              type=click.Path(path_type=Path), metavar='FILE')  # fmt: skip
+              type=PATH, metavar='FILE')  # fmt: skip
 def main(file: Path, out: Path | None, look: bool, target: Path | None) -> None:
     """Convert an official network pickle. Nothing in it is executed.
 

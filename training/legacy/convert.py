@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dnnlib import files
-from dnnlib.errors import CheckpointError
+from dnnlib.errors import CheckpointError, UnsafeModelFile
 from dnnlib.registry import source_of
 from torch_utils.checkpoint import Tensors
 from training import recipes
@@ -56,6 +56,8 @@ def load_official(path: Path) -> Official:
     else:
         raise CheckpointError(f'{where}: holds a {type(content).__name__}; expected a dict with G, D and G_ema')
     tensors = {f'{name}.{key}': value for name, net in networks.items() for key, value in net.tensors.items()}
+    if len({tensor.data_ptr() for tensor in tensors.values()}) < len(tensors):
+        raise UnsafeModelFile(f'{where}: one tensor stands in two networks; expected networks of their own')
     report = {
         'source': {'file': path.name, 'bytes': path.stat().st_size, 'sha256': files.sha256_of(path)},
         'networks': {name: _described(net) for name, net in networks.items()},
@@ -66,10 +68,10 @@ def load_official(path: Path) -> Official:
 
 
 def _torch_networks(content: dict[Any, Any], num_images: int, where: str) -> dict[str, Network]:
-    """G_ema, G and D of a dict. A file with one generator has it as G_ema."""
+    """G_ema, G and D of a dict. A generator that stands there alone, or as both, is G_ema."""
     networks = {}
     for name in ('G_ema', 'G'):
-        if content.get(name) is not None:
+        if content.get(name) is not None and (name == 'G_ema' or content[name] is not content.get('G_ema')):
             networks[name] = read_generator(content[name], f'{where}: {name}', num_images)
     if content.get('D') is not None:
         networks['D'] = read_discriminator(content['D'], f'{where}: D', num_images)
