@@ -134,7 +134,8 @@ def _augmentation(value: Any, where: str) -> dict[str, Any]:
     p = state_dict(value, f'{where}: augment_pipe').get('p')
     name = ascii(value.class_name)[1:-1][:80]
     kwargs = arguments(value, f'{where}: augment_pipe')
-    return {'augment_pipe': {'class_name': name, 'kwargs': kwargs, 'p': None if p is None else float(p)}}
+    strength = float(p) if p is not None and p.numel() == 1 else None
+    return {'augment_pipe': {'class_name': name, 'kwargs': kwargs, 'p': strength}}
 
 
 def _record(networks: dict[str, Network], data: dict[str, Any], report: dict[str, Any], where: str) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import torch
 
 from dnnlib.errors import CheckpointError, UnsafeModelFile
 from dnnlib.inert_numpy import NUMPY_HANDLERS
-from dnnlib.inert_pickle import PLAIN_HANDLERS, Handlers, Limits, Node, Pending, read_pickle
+from dnnlib.inert_pickle import PLAIN_HANDLERS, Handler, Handlers, Limits, Node, Pending, read_pickle
 from torch_utils.checkpoint import Tensors
 from training.legacy.torch_blobs import TorchHandlers
 
@@ -35,23 +35,25 @@ class Module(Node):
         return (self.state,)
 
 
-class TFNetwork(Pending):
+class TFNetwork(Node):
     """A network of the TensorFlow era, `dnnlib.tflib.network.Network`. state: its attributes."""
 
-    def __init__(self, args: tuple[Any, ...]) -> None:
-        if args:
-            raise ValueError('expected no argument')
-        self.state: dict[Any, Any] = {}
+    def __init__(self, state: dict[Any, Any]) -> None:
+        self.state = state
 
     def children(self) -> Iterable[Any]:
         return (self.state,)
 
+
+class _TFNetworkWithoutState(Pending):
+    def __init__(self, args: tuple[Any, ...]) -> None:
+        if args:
+            raise ValueError('expected no argument')
+
     def build(self, state: Any) -> TFNetwork:
         if type(state) is not dict:
             raise ValueError('expected its attributes')
-        built = TFNetwork(())
-        built.state = state
-        return built
+        return TFNetwork(state)
 
 
 class _Persistent:
@@ -80,14 +82,40 @@ class _Persistent:
         raise ValueError('not a persistent object: expected type, version, module_src, class_name, state')
 
 
-def handlers_for(where: str, file_bytes: int) -> Handlers:
-    """Everything that NVIDIA's files call, in every version of Python, PyTorch and NumPy that wrote them."""
+def _foreign(what: str) -> Handler:
+    """The handler of a class that is known and not read."""
+
+    def refuse(args: tuple[Any, ...]) -> Any:
+        raise ValueError(f'this is {what}; only StyleGAN2 networks are read, --inspect shows what is inside')
+
+    return refuse
+
+
+# Files that look like NVIDIA's. R3GAN's classes bear the names of StyleGAN2-ADA's, pickled by reference.
+FOREIGN: Handlers = {
+    ('training.networks', 'Generator'): _foreign('an R3GAN generator'),
+    ('training.networks', 'Discriminator'): _foreign('an R3GAN discriminator'),
+    ('R3GAN.Networks', 'Generator'): _foreign('an R3GAN generator'),
+    ('R3GAN.Networks', 'Discriminator'): _foreign('an R3GAN discriminator'),
+    ('dill._dill', '_create_type'): _foreign('written with dill, as StyleGAN-XL does'),
+    ('dill._dill', '_load_type'): _foreign('written with dill, as StyleGAN-XL does'),
+    ('dill._dill', '_create_function'): _foreign('written with dill, as StyleGAN-XL does'),
+    ('dill._dill', '_import_module'): _foreign('written with dill, as StyleGAN-XL does'),
+}
+
+
+def handlers_for(where: str, file_bytes: int, *, inert: bool = False) -> Handlers:
+    """Everything that NVIDIA's files call, in every version of Python, PyTorch and NumPy that wrote them.
+
+    inert: leave out the classes that are known to be foreign, so that they are labelled like any other.
+    """
     return {
+        **({} if inert else FOREIGN),
         **NUMPY_HANDLERS,
         **TorchHandlers(where, file_bytes).handlers,
         ('torch_utils.persistence', '_reconstruct_persistent_obj'): _Persistent(),
         ('dnnlib.util', 'EasyDict'): PLAIN_HANDLERS['collections', 'OrderedDict'],  # both: a dict, filled afterwards
-        ('dnnlib.tflib.network', 'Network'): TFNetwork,
+        ('dnnlib.tflib.network', 'Network'): _TFNetworkWithoutState,
         ('dnnlib', 'EasyDict'): PLAIN_HANDLERS['collections', 'OrderedDict'],
     }
 
@@ -100,8 +128,8 @@ def read_official(path: Path, *, inert: bool = False, limits: Limits = Limits())
     """
     try:
         with path.open('rb') as file:
-            size = path.stat().st_size
-            return read_pickle(file, handlers_for(str(path), size), where=str(path), limits=limits, inert=inert)
+            handlers = handlers_for(str(path), path.stat().st_size, inert=inert)
+            return read_pickle(file, handlers, where=str(path), limits=limits, inert=inert)
     except OSError as error:
         raise CheckpointError(f'{path}: cannot be read ({error.strerror or error})') from None
 
