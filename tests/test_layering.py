@@ -20,6 +20,7 @@ FLOORS = {
     'training.terms': 2.1,
     'training.snapshot': 2.1,
     'training.transfer': 2.1,
+    'training.legacy': 2.1,
     'training.sampling': 2.1,
     'training.sheets': 2.1,
     'training.plan': 2.1,

@@ -22,6 +22,7 @@ from training.build import build
 from training.config import apply_overrides, from_record
 from training.interface import ImageSpec
 from training.registry import RECIPES
+from training.snapshot import load_snapshot
 from training.transfer import ABSENT, UNKNOWN, Source, load_source, transfer
 
 SMALL = {'generator.z_dim': 16, 'generator.w_dim': 16} | {
@@ -172,6 +173,13 @@ def test_frozen_layers_take_their_tensors_and_have_no_optimiser():
     names = [name for name, _ in new.D.named_parameters()]
     assert names[0] == 'b8.conv0.weight'
     assert sum(len(group['params']) for group in new.opt_D.param_groups) == len(names)
+
+
+def test_an_official_pickle_is_taken_whole(golden):
+    path = golden / 'official_layout_cond.pkl'
+    cfg, spec = load_snapshot(path).config()
+    networks, _, _ = take(build(cfg, spec, torch.device('cpu')), load_source(str(path)))
+    assert [report['skipped'] for report in networks.values()] == [{}, {}, {}]
 
 
 # ---- runs

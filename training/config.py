@@ -222,7 +222,7 @@ class RunConfig:
                 'aug.kind=noaug, or leave colours alone to it: aug.pipe=color (ada, fixed), aug.policy=color (diffaug)',
             )
         group = getattr(self.discriminator, 'mbstd_group', 1)
-        group = min(group, self.batch_gpu)
+        group = self.batch_gpu if group is None else min(group, self.batch_gpu)
         require(
             self.batch_gpu % group == 0,
             'batch_gpu',

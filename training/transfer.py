@@ -20,7 +20,7 @@ from dnnlib.files import sha256_of
 from dnnlib.http_file import is_url, public_url
 from dnnlib.registry import suggest
 from torch_utils.checkpoint import TENSORS, Tensors, load_state, load_tensors
-from training.snapshot import load_snapshot
+from training.legacy import is_pickle, load_official
 from training.state import NETWORKS, TrainState
 
 OFFICIAL_URL = 'https://nvlabs-fi-cdn.nvidia.com/stylegan2-ada-pytorch/pretrained/transfer-learning-source-nets/'
@@ -90,7 +90,7 @@ def load_source(text: str, sha256: str | None = None) -> Source:
     if path.name == TENSORS:
         tensors = load_state(path.parent)[0]
     else:
-        tensors = load_tensors(path)[0] if path.suffix == '.safetensors' else load_snapshot(path).tensors
+        tensors = load_official(path).tensors if is_pickle(path) else load_tensors(path)[0]
     origin = {'given': public_url(text), 'file': str(path.absolute()), 'sha256': sha256_of(path)}
     return Source(tensors=tensors, origin=origin | ({'url': public_url(address)} if is_url(address) else {}))
 
