@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -119,6 +120,8 @@ def reference_images(snapshot: Any, data: str | None, mirror: bool | None) -> Im
     from training.dataset import ImageDataset
 
     cfg, spec = snapshot.config()
+    if data is None and cfg.data.path is not None and not Path(cfg.data.path).exists():
+        raise DataError(f'{snapshot.path}: the images of its training ({cfg.data.path}) are not here; specify --data')
     changes: dict[str, Any] = {} if data is None else {'path': data, 'subset': None}
     if mirror is not None:
         changes['mirror'] = mirror

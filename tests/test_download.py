@@ -15,6 +15,7 @@ import pytest
 from dnnlib.download import fetch, public_url
 from dnnlib.errors import DownloadError
 from dnnlib.http_file import Timeouts
+from dnnlib.provenance import environment
 from tests.conftest import ROOT
 
 DATA = bytes(range(256)) * 4096  # 1 MiB, so that it comes in many chunks
@@ -309,5 +310,7 @@ def test_without_locks_each_process_writes_its_own(server, monkeypatch):
     assert files_of(server) == ['net.safetensors', 'net.safetensors.json']
 
 
-def test_a_password_in_an_address_is_not_shown():
+def test_a_password_in_an_address_is_neither_shown_nor_recorded(monkeypatch):
     assert public_url('https://me:secret@host:8/a?b=c') == 'https://host:8/a?b=c'
+    monkeypatch.setattr('sys.argv', ['train.py', '--resume=https://me:secret@host/a', '--desc=a@b'])
+    assert environment(())['argv'] == ['train.py', '--resume=https://host/a', '--desc=a@b']

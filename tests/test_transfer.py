@@ -14,7 +14,7 @@ import calc_metrics
 import generate
 import train
 from dnnlib import download
-from dnnlib.errors import CheckpointError, DownloadError
+from dnnlib.errors import CheckpointError, DataError, DownloadError
 from tests.runs import TINY, call, last_state, losses, make_zip, only_run
 from torch_utils.checkpoint import load_state, load_tensors
 from training import transfer as module
@@ -329,6 +329,12 @@ def test_a_short_name_is_an_official_address(snapshot, address, monkeypatch):
     assert source.origin['given'] == 'ffhq256'
     assert source.origin['url'] == address + snapshot.name
     assert source.tensors.keys() == load_tensors(snapshot)[0].keys()
+
+
+def test_images_that_an_official_file_names_and_nobody_has_are_asked_for(golden):
+    network = f'--network={golden / "official_layout_uncond.pkl"}'
+    with pytest.raises(DataError, match=r'the images of its training \(.*\) are not here; specify --data'):
+        calc_metrics.main.main([network, '--metrics=fd_efflite8', '--device=cpu'], standalone_mode=False)
 
 
 def test_drawing_and_measuring_take_an_address(tmp_path, snapshot, address, capsys):
