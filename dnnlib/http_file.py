@@ -105,10 +105,11 @@ def _check(answer: requests.Response, partial: Path, begun: int, certain: bool) 
             forget(partial)
             raise Passing('the server sent another part than was asked for')
         return int(part[2])
-    length = answer.headers.get('Content-Length')
-    if length is None and not certain and answer.headers.get('Transfer-Encoding') != 'chunked':
+    length = answer.headers.get('Content-Length', '')
+    chunked = 'chunked' in answer.headers.get('Transfer-Encoding', '').lower()  # its end is marked
+    if not (length.isdecimal() or chunked or certain):
         raise DownloadError(f'{shown}: the server states no size, so that a cut would go unnoticed; fetch it by hand')
-    return None if length is None else int(length)
+    return int(length) if length.isdecimal() else None
 
 
 @contextlib.contextmanager

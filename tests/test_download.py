@@ -86,6 +86,13 @@ class Handler(BaseHTTPRequestHandler):
     def no_length(self):
         self.answer(self.server.data, length=0)
 
+    def chunked(self, end=b'0\r\n\r\n'):
+        data = self.server.data
+        self.answer(b'%x\r\n%s\r\n%s' % (len(data), data, end), length=0, Transfer_Encoding='chunked', ETag=None)
+
+    def chunked_cut(self):
+        self.chunked(end=b'')
+
     def no_version(self):
         self.answer(self.server.data[:1000], length=len(self.server.data), ETag=None)
 
@@ -154,7 +161,7 @@ def test_a_broken_download_goes_on_where_it_broke(server, trouble):
     assert 0 < begun <= len(DATA) // 2
 
 
-@pytest.mark.parametrize('trouble', ['fail', 'no_version'])
+@pytest.mark.parametrize('trouble', ['fail', 'no_version', 'chunked_cut'])
 def test_a_failure_that_passes_is_tried_again_from_the_start(server, trouble):
     server.plan = [trouble]
     assert fetch(server.url, timeouts=QUICK).read_bytes() == DATA
@@ -198,6 +205,12 @@ def test_a_part_that_was_not_asked_for_is_thrown_away(server):
 def test_what_is_no_file_is_refused_at_once(server, answer, message):
     server.plan = [answer]
     assert message in refusal(server)
+    assert len(server.seen) == 1
+
+
+def test_a_size_that_is_not_stated_is_not_needed_where_the_end_is_marked(server):
+    server.plan = ['chunked']
+    assert fetch(server.url, timeouts=QUICK).read_bytes() == DATA
     assert len(server.seen) == 1
 
 
