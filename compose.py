@@ -29,7 +29,7 @@ from training.config import RunConfig, apply_overrides, from_record, to_record, 
 from training.dataset import ImageDataset
 from training.registry import RECIPES
 from training.run_folder import RunFolder
-from training.transfer import Source, address_of, load_source
+from training.transfer import Source, address_of, load_source, transfer
 
 # ---- from flags to a config
 
@@ -67,6 +67,7 @@ def new_run(given: dict[str, Any]) -> Run:
         notes += (f'--resume={public_url(resume)}: is fetched when training begins',)
     elif transferred:
         source = load_source(resume)
+        check_source(source, cfg, dataset)
     return Run(cfg=cfg, dataset=dataset, device=device, notes=notes, source=source, origin=source and source.origin)
 
 
@@ -120,6 +121,13 @@ def check(cfg: RunConfig, dataset: ImageDataset) -> None:
         parse_metric(name)
     with torch.device('meta'):
         build_networks(cfg, dataset.spec)
+
+
+def check_source(source: Source, cfg: RunConfig, dataset: ImageDataset) -> None:
+    """Refuses, before a folder is made, networks of which nothing fits. What fits is told when it is taken."""
+    with torch.device('meta'):
+        G, D = build_networks(cfg, dataset.spec)
+    transfer({'G': G, 'D': D, 'G_ema': G}, source, lambda line: None, lambda line: None)
 
 
 def machine_settings(device: torch.device, given: dict[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:

@@ -168,6 +168,7 @@ def restore(state: TrainState, folder: RunFolder, source: Source | None, log: Lo
     """Takes up the newest whole state of the folder; in a new one, the networks of another run if there are any."""
     from dnnlib.files import write_json
     from torch_utils.checkpoint import list_states, load_state
+    from training.state import NETWORKS
     from training.transfer import transfer
 
     if list_states(folder.states):
@@ -175,7 +176,8 @@ def restore(state: TrainState, folder: RunFolder, source: Source | None, log: Lo
         state.load(*load_state(path), where=str(path))
         log.line(f'continuing from {path}')
     elif source is not None:
-        write_json(folder.path / 'transfer.json', transfer(state, source, log.line, log.detail))
+        networks = {name: getattr(state, name) for name in NETWORKS}
+        write_json(folder.path / 'transfer.json', transfer(networks, source, log.line, log.detail))
         log.line('transfer: every tensor is listed in log.txt and transfer.json')
     folder.rewind(state.nimg)
 

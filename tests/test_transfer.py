@@ -1,5 +1,6 @@
 """A new run that starts from the networks of another: what fits is taken, and of every tensor it is said."""
 
+import copy
 import http.server
 import json
 import shutil
@@ -23,6 +24,7 @@ from training.config import apply_overrides, from_record
 from training.interface import ImageSpec
 from training.registry import RECIPES
 from training.snapshot import load_snapshot
+from training.state import NETWORKS
 from training.transfer import ABSENT, UNKNOWN, Source, load_source, transfer
 
 SMALL = {'generator.z_dim': 16, 'generator.w_dim': 16} | {
@@ -48,7 +50,7 @@ def source_of(state, networks=('G_ema', 'D')):
 def take(state, source):
     """The reports by network, the summary, and the lines of the log."""
     said, details = [], []
-    report = transfer(state, source, said.append, details.append)
+    report = transfer({name: getattr(state, name) for name in NETWORKS}, source, said.append, details.append)
     return report['networks'], said, details
 
 
@@ -89,6 +91,8 @@ def test_labels_that_join_leave_every_image_as_it_was():
     assert 'widened 1' in said[1]
     assert networks['D']['skipped']['b4.out.weight'].startswith('another shape: [1, 16] in the file, [16, 16] here')
     assert networks['D']['skipped']['mapping.fc0.weight'] == ABSENT
+    meta = {name: copy.deepcopy(getattr(new, name)).to('meta') for name in NETWORKS}
+    assert transfer(meta, source_of(old), print, print)['networks'] == networks
     z = torch.randn([4, 16], generator=torch.Generator().manual_seed(0))  # [N, z_dim]
     with torch.no_grad():
         before = old.G_ema(z, None, noise_mode='const')  # [N, C, H, W]
@@ -256,11 +260,11 @@ def test_frozen_layers_stay_and_the_others_learn(frozen_run, snapshot):
 
 
 def test_a_transferred_run_with_frozen_layers_resumes_to_the_same_bits(tmp_path, frozen_run):
-    copy = shutil.copytree(frozen_run, tmp_path / frozen_run.name)
-    shutil.rmtree(max((copy / 'state').iterdir()))
-    assert 'transfer: D took' not in call(tmp_path, f'--resume={copy}').stdout
-    assert last_state(copy) == last_state(frozen_run)
-    assert losses(copy) == losses(frozen_run)
+    folder = shutil.copytree(frozen_run, tmp_path / frozen_run.name)
+    shutil.rmtree(max((folder / 'state').iterdir()))
+    assert 'transfer: D took' not in call(tmp_path, f'--resume={folder}').stdout
+    assert last_state(folder) == last_state(frozen_run)
+    assert losses(folder) == losses(frozen_run)
 
 
 @pytest.fixture
@@ -281,16 +285,23 @@ def begin(monkeypatch):
 def test_a_run_that_was_killed_before_its_first_state_begins_from_the_same_networks(
     tmp_path, frozen_run, snapshot, begin
 ):
-    copy = shutil.copytree(frozen_run, tmp_path / frozen_run.name)
-    shutil.rmtree(copy / 'state')
-    state = begin(f'--resume={copy}')
+    folder = shutil.copytree(frozen_run, tmp_path / frozen_run.name)
+    shutil.rmtree(folder / 'state')
+    state = begin(f'--resume={folder}')
     before, _ = load_tensors(snapshot)
     assert all(torch.equal(t, before[f'D.{name}']) for name, t in state.D.state_dict().items())
-    record = json.loads((copy / 'config.json').read_text())
+    record = json.loads((folder / 'config.json').read_text())
     record['source']['sha256'] = '0' * 64
-    (copy / 'config.json').write_text(json.dumps(record))
+    (folder / 'config.json').write_text(json.dumps(record))
     with pytest.raises(DownloadError, match='this is another file'):
-        train.main.main([f'--resume={copy}'], standalone_mode=False)
+        train.main.main([f'--resume={folder}'], standalone_mode=False)
+
+
+def test_networks_that_do_not_fit_are_refused_before_a_folder_is_made(tmp_path, data, snapshot):
+    flags = [f'--outdir={tmp_path}', f'--data={data}', '--cfg=dcgan', '--metrics=none', f'--resume={snapshot}']
+    with pytest.raises(CheckpointError, match='none of its weights fits this run'):
+        train.main.main(flags, standalone_mode=False)
+    assert not list(tmp_path.iterdir())
 
 
 def test_layers_are_not_frozen_on_the_way(frozen_run):
@@ -299,13 +310,13 @@ def test_layers_are_not_frozen_on_the_way(frozen_run):
 
 
 def test_augmentation_may_change_on_the_way_and_its_strength_goes_on(tmp_path, snapshot):
-    copy = shutil.copytree(snapshot.parent, tmp_path / '00000-copy')
-    before = losses(copy)[-1]['Progress/augment']['mean']
+    folder = shutil.copytree(snapshot.parent, tmp_path / '00000-copy')
+    before = losses(folder)[-1]['Progress/augment']['mean']
     assert before > 0.1
-    said = call(tmp_path, f'--resume={copy}', '--kimg=2', '--target=0.9', '--aug=ada', '--augpipe=color').stdout
+    said = call(tmp_path, f'--resume={folder}', '--kimg=2', '--target=0.9', '--aug=ada', '--augpipe=color').stdout
     for change in ('aug.kind apa -> ada', 'aug.target 0.0 -> 0.9', 'aug.pipe bgc -> color', 'kimg 1 -> 2'):
         assert f'changed for this sitting: {change}' in said
-    after = [line['Progress/augment']['mean'] for line in losses(copy) if line['nimg'] > 1000]
+    after = [line['Progress/augment']['mean'] for line in losses(folder) if line['nimg'] > 1000]
     assert abs(after[0] - before) < 0.2  # an update or none
     assert len(set(after)) > 1
 

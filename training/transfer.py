@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -21,7 +21,6 @@ from dnnlib.http_file import is_url, public_url
 from dnnlib.registry import suggest
 from torch_utils.checkpoint import TENSORS, Tensors, load_state, load_tensors
 from training.legacy import is_pickle, load_official
-from training.state import NETWORKS, TrainState
 
 OFFICIAL_URL = 'https://nvlabs-fi-cdn.nvidia.com/stylegan2-ada-pytorch/pretrained/transfer-learning-source-nets/'
 # Networks that StyleGAN2-ADA names: files under OFFICIAL_URL.
@@ -96,19 +95,23 @@ def load_source(text: str, sha256: str | None = None) -> Source:
 
 
 def transfer(
-    state: TrainState, source: Source, say: Callable[[str], None], detail: Callable[[str], None]
+    networks: Mapping[str, torch.nn.Module],
+    source: Source,
+    say: Callable[[str], None],
+    detail: Callable[[str], None],
 ) -> dict[str, Any]:
     """Copies every tensor of G, D and G_ema that fits, and returns the report as JSON holds it.
 
-    A snapshot holds no G: G then starts from G_ema. say, detail: take the lines of the summary, and one a tensor.
-    Raises CheckpointError where nothing that a network learns fits, or where what fits is not finite.
+    networks: by name, 'G', 'D' and 'G_ema'; on the device 'meta' they tell what would be taken. A snapshot holds no G:
+    G then starts from G_ema. say, detail: take the lines of the summary, and one a tensor. Raises CheckpointError where
+    nothing that a network learns fits, or where what fits is not finite.
     """
     say(f'transfer: from {source.origin["file"]} (sha256 {source.origin["sha256"][:16]}...)')
     has_raw_G = any(name.startswith('G.') for name in source.tensors)
     reports, learned = {}, 0
-    for prefix in NETWORKS:
+    for prefix, net in networks.items():
         origin = 'G_ema' if prefix == 'G' and not has_raw_G else prefix
-        net, mark = getattr(state, prefix), f'{origin}.'
+        mark = f'{origin}.'
         report = _copy(net, {k.removeprefix(mark): t for k, t in source.tensors.items() if k.startswith(mark)}, origin)
         weights = {name for name, p in net.named_parameters() if p.ndim > 1}  # biases of images fit anywhere
         learned += len(weights & {*report.taken, *report.widened})
@@ -175,6 +178,6 @@ def _widen(net: Any, there: Tensors) -> Tensors:
     z_dim = net.z_dim
     if there[name].shape != (own[name].shape[0], z_dim):
         return {}
-    wide = torch.zeros_like(own[name])  # [w, z + w]
+    wide = there[name].new_zeros(own[name].shape)  # [w, z + w]
     wide[:, :z_dim] = there[name] * math.sqrt(wide.shape[1] / z_dim)
     return {name: wide}
