@@ -115,6 +115,7 @@ def main(network: str, metrics: str, plugin: tuple[str, ...], **options: Any) ->
 def reference_images(snapshot: Any, data: str | None, mirror: bool | None) -> ImageDataset:
     """The data set of the run that made a snapshot, with what the flags change."""
     from dataclasses import replace
+    from operator import attrgetter
 
     from dnnlib.errors import DataError
     from training.dataset import ImageDataset
@@ -126,8 +127,8 @@ def reference_images(snapshot: Any, data: str | None, mirror: bool | None) -> Im
     if mirror is not None:
         changes['mirror'] = mirror
     dataset = ImageDataset(replace(cfg.data, **changes), cfg.seed)
-    there, here = (dataset.spec.resolution, dataset.spec.channels), (spec.resolution, spec.channels)
-    if there != here or dataset.spec.label_dim != spec.label_dim:
+    compared = attrgetter('height', 'width', 'channels', 'label_dim')
+    if compared(dataset.spec) != compared(spec):
         raise DataError(
             f'--data={dataset.cfg.source}: its images are {dataset.spec}, the network draws {spec}; '
             f'metrics compare images of one shape'

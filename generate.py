@@ -1,4 +1,4 @@
-"""Draw images with a network snapshot: one PNG a seed, or one grid."""
+"""Draw images with a network snapshot: one file a seed, or one grid."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import click
 from dnnlib.errors import ConfigError, run_command
 
 if TYPE_CHECKING:  # the real imports stand in the functions that need them: --help must answer at once
+    import numpy as np
     import torch
 
 MAX_SEED = 2**32 - 1  # of NumPy's RandomState
@@ -40,14 +41,18 @@ def main(**options: Any) -> None:
     \b
     python generate.py --network=runs/00000-peeps64-squeeze/network-snapshot-000200.safetensors --seeds=0-15
     python generate.py --network=... --grid=8x8 --trunc=0.7
+
+    Networks of 16-bit colour, or of more than four channels, draw a .npy file [height, width, channels] a seed, and
+    beside it a PNG of 8 bits to look at, of more than four channels the first three.
     """
     from dnnlib.download import fetch
     from dnnlib.files import sha256_of
     from dnnlib.registry import load_file
     from torch_utils.devices import pick_device
-    from torch_utils.images import save_png, tile
+    from torch_utils.images import save_png, shown, tile
     from training.build import resolve_precision
     from training.snapshot import load_generator, load_snapshot
+    from training.stored_image import to_8_bits
 
     grid = parse_grid(options['grid']) if options['grid'] else None
     seeds = chosen_seeds(options['seeds'], grid)
@@ -60,18 +65,19 @@ def main(**options: Any) -> None:
     label = class_label(G.c_dim, options['class_idx'])  # [1, c_dim]
     if options['recalibrate']:
         measure_batch_norm(G, label, options)
-    images = draw(G, seeds, label, options)  # [N, C, H, W]
+    _, spec = snapshot.config()
+    images = draw(G, seeds, label, options, spec.bits).numpy()  # [N, C, H, W]
 
     outdir = make_outdir(options['outdir'])
     info = {'network': path.name, 'network_sha256': sha256_of(path), 'nimg': snapshot.nimg}
     info |= {key: options[key] for key in ('truncation_psi', 'class_idx', 'noise_mode', 'precision', 'recalibrate')}
     if grid is not None:
         target = outdir / 'grid.png'
-        save_png(tile(images.numpy(), grid[0]), target, {**info, 'seeds': seeds})
+        save_png(tile(shown(to_8_bits(images)), grid[0]), target, {**info, 'seeds': seeds})
         click.echo(f'{target}: {len(seeds)} images')
         return
     for seed, image in zip(seeds, images, strict=True):
-        save_png(image, outdir / f'seed{seed:04d}.png', {**info, 'seed': seed})
+        save_image(image, outdir / f'seed{seed:04d}.png', {**info, 'seed': seed})
     click.echo(f'{outdir}: {len(seeds)} images')
 
 
@@ -142,12 +148,14 @@ def measure_batch_norm(G: torch.nn.Module, label: torch.Tensor, options: dict[st
     recalibrate(G, latents, options['truncation_psi'])
 
 
-def draw(G: torch.nn.Module, seeds: list[int], label: torch.Tensor, options: dict[str, Any]) -> torch.Tensor:
-    """uint8 [N, C, H, W] on the CPU. A seed means StyleGAN2-ADA's z: RandomState(seed).randn(1, z_dim)."""
+def draw(
+    G: torch.nn.Module, seeds: list[int], label: torch.Tensor, options: dict[str, Any], bits: int = 8
+) -> torch.Tensor:
+    """uint8 or uint16 [N, C, H, W] on the CPU. A seed means StyleGAN2-ADA's z: RandomState(seed).randn(1, z_dim)."""
     import numpy as np
     import torch
 
-    from torch_utils.images import to_uint8
+    from torch_utils.images import to_uint8, to_uint16
     from torch_utils.seeding import seed_torch
 
     device = next(G.parameters()).device
@@ -162,8 +170,20 @@ def draw(G: torch.nn.Module, seeds: list[int], label: torch.Tensor, options: dic
         seed_torch(part[0], 'generate')
         with torch.no_grad():
             img = G(z, c, truncation_psi=options['truncation_psi'], noise_mode=options['noise_mode'])  # [N, C, H, W]
-        images.append(to_uint8(img).cpu())
+        images.append((to_uint8 if bits == 8 else to_uint16)(img.cpu()))
     return torch.cat(images)
+
+
+def save_image(image: np.ndarray, path: Path, info: dict[str, Any]) -> None:
+    """Writes uint8 or uint16 [C, H, W] as a PNG; where no PNG holds it, as .npy and a PNG of 8 bits to look at."""
+    from torch_utils.images import fits_png, save_npy, save_png, shown
+    from training.stored_image import to_8_bits
+
+    if fits_png(image):
+        save_png(image, path, info)
+        return
+    save_npy(image, path.with_suffix('.npy'))
+    save_png(shown(to_8_bits(image)), path, info)
 
 
 def make_outdir(name: str) -> Path:

@@ -179,7 +179,7 @@ def network_sizes(folder: RunFolder) -> dict[str, dict[str, int]]:
     cfg, spec = from_record(folder.record())
     G, D = (net.eval().requires_grad_(False) for net in build_networks(cfg, spec))
     z, c = torch.zeros(1, G.z_dim), torch.zeros(1, spec.label_dim)
-    img = torch.zeros(1, spec.channels, spec.resolution, spec.resolution)
+    img = torch.zeros(1, spec.channels, spec.height, spec.width)
     macs = {'G': count_macs(G, z, c), 'D': count_macs(D, img, c)}
     return {'parameters': {'G': count(G)[0], 'D': count(D)[0]}, 'macs': macs}
 
@@ -236,12 +236,12 @@ def write_report(plan: Plan, dataset: ImageDataset, trained: Sequence[Trained], 
 
 def table(plan: Plan, dataset: ImageDataset, rows: list[dict[str, Any]]) -> str:
     """The comparison in Markdown."""
-    side, number = dataset.spec.resolution, dataset.spec.num_images
+    spec = dataset.spec
     heads = ['cfg', f'{plan.metric or "metric"}, end', 'best', 'parameters G', 'D', 'MACs G', 'D', 's/kimg', 'GB']
     heads += ['diversity', 'runs']
     lines = [
-        f'{dataset.name}, {number} images of {side}x{side}; {plan.kimg} kimg, batch {plan.batch}; '
-        f'{plan.jobs} run(s) side by side, {plan.threads} thread(s) each',
+        f'{dataset.name}, {spec.num_images} images of {spec.width}x{spec.height}; '
+        f'{plan.kimg} kimg, batch {plan.batch}; {plan.jobs} run(s) side by side, {plan.threads} thread(s) each',
         '',
         f'| {" | ".join(heads)} |',
         f'|{"---|" * len(heads)}',

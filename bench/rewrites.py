@@ -93,7 +93,7 @@ def gconv_shapes() -> list[tuple[int, int]]:
 
 def blend_forms(c: int, h: int, dtype: torch.dtype, batch: int) -> tuple[dict[str, Form], list[torch.Tensor]]:
     """The forms of a blend, and what they are differentiated by."""
-    layer = SynthesisLayer(2 * c, c, w_dim=W_DIM, resolution=h, kernel_size=1)
+    layer = SynthesisLayer(2 * c, c, w_dim=W_DIM, size=(h, h), kernel_size=1)
     noise, act = layer.noise_const, {'act': 'lrelu', 'gain': LRELU_GAIN}
     x = [torch.randn(batch, c, h, h).to(dtype=dtype, memory_format=torch.channels_last) for _ in range(2)]
     styles = (torch.randn(batch, 2 * c) + 1).requires_grad_()

@@ -196,7 +196,8 @@ class GConvGenerator(torch.nn.Module):
             raise ConfigError(f'resolution={res}: gconv takes powers of two from 8 up; convert with dataset_tool.py')
         widths = widths_of(config, spec)
         sn = config.sn != 'none'
-        self.fc = Linear(self.z_dim, widths[0] * 4 * 4, sn=sn)
+        self.base = spec.size_at(4)
+        self.fc = Linear(self.z_dim, widths[0] * self.base[0] * self.base[1], sn=sn)
         self.blocks = torch.nn.ModuleList(
             GConvBlock(config, i, c, self.z_dim + self.c_dim, is_lowered(config, spec, 8 << k))
             for k, (i, c) in enumerate(itertools.pairwise(widths))
@@ -219,7 +220,7 @@ class GConvGenerator(torch.nn.Module):
         if self.c_dim > 0:
             assert c is not None, f'labels [N, {self.c_dim}] are needed, got None'
             v = torch.cat([z, c.float()], dim=1)
-        x = self.fc(z).unflatten(1, (-1, 4, 4))  # [N, C, 4, 4]
+        x = self.fc(z).unflatten(1, (-1, *self.base))  # [N, C, H, W] of the base
         for block in self.blocks:
             x = block(x, v)
         return torch.tanh(self.rgb(F.relu(self.bn(x.float()))))

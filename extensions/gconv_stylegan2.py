@@ -43,7 +43,7 @@ class GConvSynthesisBlock(SynthesisBlock):
 
     def __init__(self, cfg: GConvStyleGAN2Config, spec: BlockSpec) -> None:
         super().__init__(cfg, spec)
-        layer = partial(GConvSynthesisLayer, w_dim=cfg.w_dim, resolution=spec.resolution, conv_clamp=cfg.conv_clamp)
+        layer = partial(GConvSynthesisLayer, w_dim=cfg.w_dim, size=spec.size, conv_clamp=cfg.conv_clamp)
         if self.has_conv0 and cfg.gconv in ('both', 'conv0'):
             self.conv0 = layer(spec.in_channels, spec.out_channels, up=2)
         if cfg.gconv in ('both', 'conv1'):
@@ -75,10 +75,10 @@ def gconv_stylegan2(facts: ImageSpec, num_gpus: int) -> RunConfig:
     )
     if res in (32, 256):
         return cfg
-    batch_gpu = min(max(8 * 256**2 // res**2, 4), cfg.batch // num_gpus)
+    batch_gpu = min(max(8 * 256**2 // facts.pixels, 4), cfg.batch // num_gpus)
     return replace(
         cfg,
-        r1=R1Config(gamma=cfg.r1.gamma * (res / 256) ** 2),
+        r1=R1Config(gamma=cfg.r1.gamma * facts.pixels / 256**2),
         batch_gpu=batch_gpu,
         discriminator=replace(cfg.discriminator, mbstd_group=min(cfg.discriminator.mbstd_group, batch_gpu)),
     )

@@ -161,28 +161,28 @@ class Fusion(torch.nn.Module):
 
 
 class NoisyConv(torch.nn.Module):
-    """3x3 convolution, with `up` of the doubled pixels, then noise (Karras et al. 2019): [N, I, H, W] -> [N, O, R, R].
+    """3x3 convolution, with `up` of the doubled pixels, then noise (Karras et al. 2019): [N, I, H, W] -> [N, O, *size].
 
     One noise map an image times a learned scale a channel, zero at first, added before the next normalisation.
     """
 
     noise_const: torch.Tensor
 
-    def __init__(self, in_channels: int, out_channels: int, resolution: int, *, up: bool = False) -> None:
+    def __init__(self, in_channels: int, out_channels: int, size: tuple[int, int], *, up: bool = False) -> None:
         super().__init__()
         self.up = up
         self.conv = Conv2d(in_channels, out_channels, 3, act='linear')
         self.noise_scale = torch.nn.Parameter(torch.zeros([out_channels]))
-        self.register_buffer('noise_const', torch.randn([resolution, resolution]))
+        self.register_buffer('noise_const', torch.randn(size))
 
     def forward(self, x: torch.Tensor, noise_mode: str) -> torch.Tensor:
         conv = self.conv
-        x = up_conv2d(x, conv.weight * conv.weight_gain, conv.bias) if self.up else conv(x)  # [N, O, R, R]
+        x = up_conv2d(x, conv.weight * conv.weight_gain, conv.bias) if self.up else conv(x)  # [N, O, *size]
         if noise_mode == 'none':
             return x
-        noise = self.noise_const  # [R, R]
+        noise = self.noise_const  # size
         if noise_mode == 'random':
-            noise = torch.randn([len(x), 1, *noise.shape], device=noise.device)  # [N, 1, R, R]
+            noise = torch.randn([len(x), 1, *noise.shape], device=noise.device)  # [N, 1, *size]
         return torch.addcmul(x, noise.to(x.dtype), self.noise_scale[:, None, None].to(x.dtype))
 
 
@@ -199,9 +199,9 @@ class IFBlock(LowerableBlock):
         v_dim = cfg.z_dim + spec.label_dim
         self.image_gate = Fusion(cfg, i, i, i) if cfg.latent else None
         self.bn0 = BigBN(i, v_dim, EqualizedLinear)
-        self.conv0 = NoisyConv(i, o, resolution, up=True)
+        self.conv0 = NoisyConv(i, o, spec.size_at(resolution), up=True)
         self.bn1 = BigBN(o, v_dim, EqualizedLinear)
-        self.conv1 = NoisyConv(o, o, resolution)
+        self.conv1 = NoisyConv(o, o, spec.size_at(resolution))
         self.skip = conv1x1(i, o, always=False) if cfg.shortcut else None
         self.has_latent, self.feedback = cfg.latent and resolution < spec.resolution, cfg.feedback
         if self.has_latent:
@@ -240,9 +240,10 @@ class IFGenerator(torch.nn.Module):
         self.img_resolution, self.img_channels = res, spec.channels
         self.resolutions = [2**k for k in range(3, res.bit_length())]
         i = channels_at(config, 4)
-        self.fc = FullyConnected(self.z_dim, i * 4 * 4)  # of the latent branch, and where it is shared of the image's
-        self.fc_image = FullyConnected(self.z_dim, i * 4 * 4) if config.init == 'two_fc' else None
-        self.const = torch.nn.Parameter(torch.randn([i, 4, 4])) if config.init == 'const' else None
+        self.base = h, w = spec.size_at(4)
+        self.fc = FullyConnected(self.z_dim, i * h * w)  # of the latent branch, and where it is shared of the image's
+        self.fc_image = FullyConnected(self.z_dim, i * h * w) if config.init == 'two_fc' else None
+        self.const = torch.nn.Parameter(torch.randn([i, h, w])) if config.init == 'const' else None
         for r in self.resolutions:
             o = channels_at(config, r)
             setattr(self, f'b{r}', IFBlock(config, spec, i, o, r))
@@ -260,11 +261,11 @@ class IFGenerator(torch.nn.Module):
             raise ValueError(f"noise_mode '{noise_mode}': must be random, const or none")
         z = z.float() * truncation_psi
         v = torch.cat([z, c.float()], dim=1) if self.c_dim > 0 else z  # [N, V]
-        x = latent = self.fc(z).unflatten(1, (-1, 4, 4))  # [N, I, 4, 4]
+        x = latent = self.fc(z).unflatten(1, (-1, *self.base))  # [N, I, H, W] of the base
         if self.const is not None:
             x = self.const.expand(len(z), -1, -1, -1)
         elif self.fc_image is not None:
-            x = self.fc_image(z).unflatten(1, (-1, 4, 4))
+            x = self.fc_image(z).unflatten(1, (-1, *self.base))
         for r in self.resolutions:
             x, latent = getattr(self, f'b{r}')(x, latent, v, noise_mode)
         return torch.tanh(self.torgb(F.relu(self.bn(x.float()))))
@@ -281,7 +282,7 @@ def ifgan(facts: ImageSpec, num_gpus: int) -> RunConfig:
     of `batch_gpu` images.
     """
     adam = OptimizerConfig(lr=0.0025, beta1=0.0, beta2=0.99)
-    at_once = max(32 * 256**2 // max(facts.resolution, 256) ** 2, 4)
+    at_once = max(32 * 256**2 // max(facts.pixels, 256**2), 4)
     # Table 1's labels are the widths in which the official discriminator's blocks begin, 8192 / R.
     D = StyleGAN2DiscriminatorConfig(channel_base=8192, mbstd_group=4)
     return RunConfig(cfg='ifgan', generator=IFGANConfig(), discriminator=D, r1=R1Config(gamma=10, interval=16),

@@ -1,10 +1,11 @@
 """IGAN: Inception modules with a dilated branch in both networks of a convolutional GAN.
 
 Hashim et al., arXiv 2601.08332, read through a summary of it: no widths, counts, learning rates or code are published,
-so every number that is not cited is this project's choice, and the plan is a reading. It is: z -> 4x4 by a dense
-layer, convolutions up to the first module, a module each at 16x16 and 32x32, convolutions up to the image;
-discriminator mirrored. The modules' places follow from "two resolutions" and "up-sampling between modules" (8x8 and
-16x16 would too), their width from the summary's one example: at 16x16, four branches of 64 from 128 channels.
+so every number that is not cited is this project's choice, and the plan is a reading. It is: z -> 4x4 (or another base
+of the images) by a dense layer, convolutions up to the first module, a module each at 16x16 and 32x32, convolutions up
+to the image; discriminator mirrored. The modules' places follow from "two resolutions" and "up-sampling between
+modules" (8x8 and 16x16 would too), their width from the summary's one example: at 16x16, four branches of 64 from 128
+channels.
 
 Batch normalisation behind a spectrally normalised convolution undoes the scale that the latter sets: the paper's own
 combination, kept. There `sn` acts through BN's eps alone; where no BN follows (D's first and last layer, and all of D
@@ -176,7 +177,8 @@ class IganGenerator(LatentGenerator):
 
     def __init__(self, config: IganGeneratorConfig, spec: ImageSpec) -> None:
         super().__init__(config.z_dim, spec)
-        self.fc = torch.nn.Linear(self.v_dim, config.channel_max * 4 * 4, bias=False)
+        self.base = spec.size_at(4)
+        self.fc = torch.nn.Linear(self.v_dim, config.channel_max * self.base[0] * self.base[1], bias=False)
         self.norm = torch.nn.BatchNorm2d(config.channel_max)
         self.trunk = Trunk(self._layers(config, _resolutions(spec, config, spec.resolution)))
 
@@ -203,8 +205,8 @@ class IganGenerator(LatentGenerator):
         self, z: torch.Tensor, c: torch.Tensor | None, *, truncation_psi: float = 1, noise_mode: str = 'random'
     ) -> torch.Tensor:
         """There is no noise: every known noise_mode means the same; others ValueError."""
-        x = self.fc(self.vector(z, c, truncation_psi, noise_mode))  # [N, channel_max 4 4]
-        x = x.reshape(z.shape[0], -1, 4, 4)
+        x = self.fc(self.vector(z, c, truncation_psi, noise_mode))  # [N, channel_max H W] of the base
+        x = x.reshape(z.shape[0], -1, *self.base)
         return self.trunk(F.relu(self.norm(x))).tanh()  # [N, C, H, W]
 
 
@@ -217,8 +219,9 @@ class IganDiscriminator(torch.nn.Module):
         self.c_dim, self.img_resolution, self.img_channels = spec.label_dim, spec.resolution, spec.channels
         layers, channels = self._layers(config, _resolutions(spec, config, spec.resolution // 2))
         self.trunk = Trunk(layers)
-        self.fc = Linear(channels * 4 * 4, 1, sn=config.sn)
-        self.project = Projection(self.c_dim, channels, pixels=16, sn=config.sn) if self.c_dim else None
+        h, w = spec.size_at(4)
+        self.fc = Linear(channels * h * w, 1, sn=config.sn)
+        self.project = Projection(self.c_dim, channels, pixels=h * w, sn=config.sn) if self.c_dim else None
 
     def _layers(self, cfg: IganDiscriminatorConfig, resolutions: list[int]) -> tuple[dict[str, torch.nn.Module], int]:
         """From the image to 4x4, named by the resolution that they end at, and the channels there."""
@@ -241,7 +244,7 @@ class IganDiscriminator(torch.nn.Module):
         return layers, channels
 
     def forward(self, img: torch.Tensor, c: torch.Tensor | None) -> torch.Tensor:
-        x = self.trunk(img)  # [N, O, 4, 4]
+        x = self.trunk(img)  # [N, O, H, W] of the base
         logits = self.fc(x.flatten(1))  # [N, 1]
         return logits if self.project is None else logits + self.project(x, c)
 
@@ -279,6 +282,6 @@ def igan(facts: ImageSpec, num_gpus: int) -> RunConfig:
         ema=EmaConfig(kimg=0),
         gpus=num_gpus,
         batch=64,
-        batch_gpu=min(max(64 * 256**2 // res**2, 4), 64 // num_gpus),
+        batch_gpu=min(max(64 * 256**2 // facts.pixels, 4), 64 // num_gpus),
         kimg=6000,
     )

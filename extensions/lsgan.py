@@ -5,7 +5,7 @@ counts fit a widely used public implementation's, built here from its shapes; it
 its BN epsilon of 0.8 are left out.
 
 Letters: N batch, I and O input and output channels, C those of the image, V width of the input vector, H and W height
-and width, R image resolution, r that of a stage's output.
+and width of the image, R its resolution, r that of a stage's output, h and w height and width of its features.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from training.networks.spectral_norm import Conv2d, Linear
 from training.registry import register_discriminator, register_generator, register_recipe
 
 PAPER = 'Mao et al., Least Squares GANs, ICCV 2017, as compared by Tian et al., GIU-GANs, 2022'
-START = 8  # the linear layer of G makes features of 8x8
-END = 2  # that of D reads 2x2
+START = 8  # the linear layer of G makes features at this resolution
+END = 2  # that of D reads those at this one
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -116,14 +116,15 @@ class DownStage(LowerableBlock):
 
 @register_generator('lsgan', config=LSGANGeneratorConfig)
 class LSGANGenerator(LatentGenerator):
-    """z [N, z_dim] and c [N, c_dim] -> image [N, C, R, R] float32 in (-1, 1). See `LatentGenerator`."""
+    """z [N, z_dim] and c [N, c_dim] -> image [N, C, H, W] float32 in (-1, 1). See `LatentGenerator`."""
 
     def __init__(self, config: LSGANGeneratorConfig, spec: ImageSpec) -> None:
         super().__init__(config.z_dim, spec)
         check_resolution(spec.resolution)
         self.stages = [2**i for i in range(START.bit_length(), spec.resolution.bit_length())]  # 16, 32, ... R
         in_channels = config.start_channels
-        self.fc = Linear(self.v_dim, in_channels * START**2)
+        self.start = h, w = spec.size_at(START)
+        self.fc = Linear(self.v_dim, in_channels * h * w)
         for res in self.stages:
             setattr(self, f'b{res}', UpStage(in_channels, width(config, res), lowered(config, spec, res)))
             in_channels = width(config, res)
@@ -133,16 +134,16 @@ class LSGANGenerator(LatentGenerator):
         self, z: torch.Tensor, c: torch.Tensor, *, truncation_psi: float = 1, noise_mode: str = 'random'
     ) -> torch.Tensor:
         """noise_mode: accepted, there is no noise; ValueError for anything but random, const and none."""
-        x = self.fc(self.vector(z, c, truncation_psi, noise_mode))  # [N, O 8 8]
-        x = x.unflatten(1, (-1, START, START))  # [N, O, 8, 8]
+        x = self.fc(self.vector(z, c, truncation_psi, noise_mode))  # [N, O h w]
+        x = x.unflatten(1, (-1, *self.start))  # [N, O, h, w]
         for res in self.stages:
-            x = getattr(self, f'b{res}')(x)  # [N, O, r, r]
-        return torch.tanh(self.last(x.to(self.last.weight.dtype)))  # [N, C, R, R]
+            x = getattr(self, f'b{res}')(x)  # [N, O, h, w]
+        return torch.tanh(self.last(x.to(self.last.weight.dtype)))  # [N, C, H, W]
 
 
 @register_discriminator('lsgan', config=LSGANDiscriminatorConfig)
 class LSGANDiscriminator(torch.nn.Module):
-    """Image [N, C, R, R] and label [N, c_dim] -> logits [N, 1] float32; with labels, plus their projection."""
+    """Image [N, C, H, W] and label [N, c_dim] -> logits [N, 1] float32; with labels, plus their projection."""
 
     def __init__(self, config: LSGANDiscriminatorConfig, spec: ImageSpec) -> None:
         super().__init__()
@@ -159,14 +160,15 @@ class LSGANDiscriminator(torch.nn.Module):
             )
             setattr(self, f'b{res}', stage)
             in_channels = width(config, res)
-        self.last = Linear(in_channels * END**2, 1)
-        self.project = Projection(self.c_dim, in_channels, pixels=END**2) if self.c_dim else None
+        h, w = spec.size_at(END)
+        self.last = Linear(in_channels * h * w, 1)
+        self.project = Projection(self.c_dim, in_channels, pixels=h * w) if self.c_dim else None
 
     def forward(self, img: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
-        h = img  # [N, C, R, R]
+        h = img  # [N, C, H, W]
         for res in self.stages:
-            h = getattr(self, f'b{res}')(h)  # [N, O, r, r]
-        h = h.to(self.last.weight.dtype)  # [N, O, 2, 2]
+            h = getattr(self, f'b{res}')(h)  # [N, O, h, w]
+        h = h.to(self.last.weight.dtype)  # [N, O, h, w]
         logits = self.last(h.flatten(1))  # [N, 1]
         return logits if self.project is None else logits + self.project(h, c)
 

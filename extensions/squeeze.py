@@ -81,7 +81,7 @@ class SqueezeBlock(SynthesisBlockBase):
         has_squeeze = not spec.is_last or cfg.rgb != 'pre'
         has_excite = not spec.is_last or cfg.rgb == 'excite'
         has_blend = not spec.is_last and cfg.blend
-        shared = {'w_dim': cfg.w_dim, 'resolution': spec.resolution, 'conv_clamp': cfg.conv_clamp}
+        shared = {'w_dim': cfg.w_dim, 'size': spec.size, 'conv_clamp': cfg.conv_clamp}
         layer = partial(SynthesisLayer, **shared)
 
         self.conv0 = None
@@ -140,11 +140,11 @@ def squeeze(facts: ImageSpec, num_gpus: int) -> RunConfig:
     cfg = replace(cfg, cfg='squeeze', generator=generator)
     if res in (32, 256):
         return cfg
-    batch_gpu = min(max(8 * 256**2 // res**2, 4), cfg.batch // num_gpus)
+    batch_gpu = min(max(8 * 256**2 // facts.pixels, 4), cfg.batch // num_gpus)
     group = min(cfg.discriminator.mbstd_group, batch_gpu)
     return replace(
         cfg,
-        r1=R1Config(gamma=cfg.r1.gamma * (res / 256) ** 2),
+        r1=R1Config(gamma=cfg.r1.gamma * facts.pixels / 256**2),
         batch_gpu=batch_gpu,
         discriminator=replace(cfg.discriminator, mbstd_group=group),
     )

@@ -32,7 +32,8 @@ class Detector(Protocol):
 
     name: a key of `DETECTORS`, part of every metric's name. digest: sha256 of the weights. preprocessing: resizing,
     range and version in words; a change of either is a change of both detector and numbers. num_classes: 0 without
-    a classifier. A call is deterministic, takes grey or RGB at any size and leaves the images as they are.
+    a classifier. A call is deterministic, sees images of any size and number of channels as `metrics.images.to_rgb`
+    does, and leaves them as they are.
     """
 
     name: str
@@ -43,7 +44,7 @@ class Detector(Protocol):
 
     def __call__(
         self,
-        images: torch.Tensor,  # [N, C, H, W] uint8, C is 1 or 3
+        images: torch.Tensor,  # [N, C, H, W] uint8
     ) -> Features: ...
 
 

@@ -73,7 +73,7 @@ class EffLite:
 
     @torch.inference_mode()
     def __call__(self, images: torch.Tensor) -> Features:
-        """Grey or RGB images uint8 [N, C, H, W] -> Features on the detector's device; bitwise repeatable."""
+        """Images uint8 [N, C, H, W], see `to_rgb` -> Features on the detector's device; bitwise repeatable."""
         with deterministic_float32():
             outputs = [self.network(self.prepare(chunk)) for chunk in as_images(images).split(self.chunk_size)]
         pooled, logits = (torch.cat(parts) for parts in zip(*outputs, strict=True))

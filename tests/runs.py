@@ -26,20 +26,39 @@ SHORT = (
 TINY = (*SHORT, '--cbase=192', '--cmax=16', '--map-depth=2', '--set=generator.z_dim=16', '--set=generator.w_dim=16')
 
 
-def make_zip(path: Path, num_images: int = 40, resolution: int = 16, channels: int = 3, classes: int = 3) -> Path:
-    """A labelled data set of coloured squares on noise."""
+def make_zip(
+    path: Path,
+    num_images: int = 40,
+    resolution: int = 16,
+    channels: int = 3,
+    classes: int = 3,
+    *,
+    width: int | None = None,
+    bits: int = 8,
+) -> Path:
+    """A labelled data set of coloured squares on noise. resolution: height, and width where none is given."""
     draw = np.random.RandomState(0)
     labels = []
+    kind = 'png' if (bits == 8 and channels <= 4) or channels == 1 else 'npy'
     with zipfile.ZipFile(path, 'w') as archive:
         for i in range(num_images):
-            pixels = draw.randint(0, 80, [resolution, resolution, channels], dtype=np.uint8)
+            pixels = draw.randint(0, 80, [resolution, width or resolution, channels], dtype=np.uint8)
             pixels[4:12, 4:12, i % channels] = 200 + i % 50
-            data = io.BytesIO()
-            PIL.Image.fromarray(pixels[..., 0] if channels == 1 else pixels).save(data, 'PNG')
-            archive.writestr(f'00000/img{i:08d}.png', data.getvalue())
-            labels.append([f'00000/img{i:08d}.png', i % classes])
+            name = f'00000/img{i:08d}.{kind}'
+            archive.writestr(name, encode(pixels if bits == 8 else pixels.astype(np.uint16) * 257, kind))
+            labels.append([name, i % classes])
         archive.writestr('dataset.json', json.dumps({'labels': labels}))
     return path
+
+
+def encode(pixels: np.ndarray, kind: str) -> bytes:
+    """[H, W, C] as a file of this kind, 'png' or 'npy'."""
+    data = io.BytesIO()
+    if kind == 'npy':
+        np.save(data, pixels)
+    else:
+        PIL.Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels).save(data, 'PNG')
+    return data.getvalue()
 
 
 def command(outdir: Path, *flags: str, script: str = 'train.py') -> list[str]:

@@ -23,7 +23,7 @@ OFFICIAL_TAPS = [0.01089235, 0.00246831, -0.08343160, -0.03416156, 0.34722897, 0
 def warp(img: torch.Tensor, inverse: torch.Tensor) -> torch.Tensor:
     """Images [N, C, H, W] moved by G_inv [N, 3, 3]."""
     margins, theta = geometric.plan(inverse, *img.shape[2:])
-    return geometric.apply(img, margins, theta.to(img.dtype))
+    return geometric.apply(img, theta.to(img.dtype), margins)
 
 
 def noise(*shape: int, seed: int = 0) -> torch.Tensor:

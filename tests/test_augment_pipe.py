@@ -64,7 +64,7 @@ def test_images_that_draw_nothing_stay_to_the_bit_and_the_others_change(name: st
     changes = torch.zeros(64, dtype=torch.bool)
     for values, neutral in (
         (drawn.inverse, torch.eye(3)), (drawn.colours, torch.eye(4)), (drawn.gains, torch.ones(4)),
-        (drawn.sigma, torch.zeros([])), (None if drawn.windows is None else drawn.windows[:, 2], torch.zeros([])),
+        (drawn.sigma, torch.zeros([])), (drawn.windows, torch.zeros(3)),
     ):  # fmt: skip
         if values is not None:
             changes |= (values != neutral).reshape(64, -1).any(dim=1)
@@ -93,6 +93,13 @@ def test_any_number_of_channels_and_any_shape_go_through(channels: int, size: tu
     assert bool(changed.all())
 
 
+@pytest.mark.parametrize('size', [(4, 4), (4, 8), (7, 5)])
+def test_the_smallest_images_go_through_where_nothing_is_filtered(size: tuple[int, int]):
+    y = augment(images(16, 3, *size), 1.0, dataclasses.replace(EVERYTHING, imgfilter=0))
+    assert y.shape == (16, 3, *size)
+    assert bool(y.isfinite().all())
+
+
 def test_a_landscape_that_is_turned_keeps_its_aspect():
     """A bar of 32 x 4 pixels, turned a quarter within its 16 x 40 frame, is 4 wide and fills the height.
 
@@ -101,7 +108,7 @@ def test_a_landscape_that_is_turned_keeps_its_aspect():
     x = torch.full([1, 1, 16, 40], -1.0, dtype=torch.float64)
     x[:, :, 6:10, 4:36] = 1
     margins, theta = geometric.plan(geometric.quarter_turns(torch.ones(1, dtype=torch.float64)), 16, 40)
-    y = geometric.apply(x, margins, theta)
+    y = geometric.apply(x, theta, margins)
     assert bool((y[:, :, :, 18:22] > 0.7).all())
     assert bool((y[:, :, :, 13:17] < -0.7).all())
     assert bool((y[:, :, :, 23:27] < -0.7).all())
@@ -157,6 +164,14 @@ def test_what_was_kept_in_inference_mode_can_be_differentiated_through_later():
     assert torch.autograd.grad(y.sum(), x)[0].abs().sum() > 0
 
 
+def test_no_value_is_read_back_from_the_device():
+    """Tensors on 'meta' have none: not for the margins, nor for which images a stage works on."""
+    x = images(8, 4, 24, 32).to('meta').requires_grad_()
+    y = augment(x, 0.5)
+    assert y.shape == x.shape
+    assert torch.autograd.grad(y.sum(), x)[0].shape == x.shape
+
+
 def test_what_cannot_work_is_refused_with_what_was_expected():
     x = images(2, 3, 24, 24)
     for wrong in (x[0], x.bfloat16(), (x * 127).to(torch.uint8)):
@@ -188,4 +203,4 @@ def test_the_device_is_never_waited_for_and_agrees_with_the_host():
     assert y.device == on_device.device
     without_noise = dataclasses.replace(transforms, noise=0)
     y = augment(on_device, 0.5, without_noise)
-    torch.testing.assert_close(y.cpu(), augment(x, 0.5, without_noise), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(y.cpu(), augment(x, 0.5, without_noise), rtol=1e-3, atol=1e-3)

@@ -147,10 +147,10 @@ def test_mirror_follows_subset_and_flips_left_to_right(tmp_path):
 
 
 def test_lower_resolution_is_the_mean_of_blocks(tmp_path):
-    path = write_zip(tmp_path / 'set.zip', ten_files())
-    dataset = ImageDataset(DataConfig(path=path, resolution=4))
-    assert dataset.spec.resolution == 4
-    mean = pixels(5).reshape(3, 4, 2, 4, 2).astype(np.float64).mean(axis=(2, 4))
+    path = write_zip(tmp_path / 'set.zip', {f'{i}.png': encode(pixels(i, size=16)) for i in range(9)})
+    dataset = ImageDataset(DataConfig(path=path, resolution=8))
+    assert dataset.spec.resolution == 8
+    mean = pixels(5, size=16).reshape(3, 8, 2, 8, 2).astype(np.float64).mean(axis=(2, 4))
     assert np.abs(dataset.image(5) - mean).max() <= 0.5
 
 

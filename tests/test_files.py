@@ -13,7 +13,7 @@ import torch
 from dnnlib import files
 from dnnlib.errors import ConfigError
 from dnnlib.log import format_bytes, format_time
-from torch_utils.images import from_uint8, grid_shape, save_png, tile, to_uint8
+from torch_utils.images import from_pixels, grid_shape, save_png, tile, to_uint8
 from torch_utils.seeding import derive, numpy_generator, seed_torch
 from torch_utils.stats import Collector
 
@@ -95,7 +95,7 @@ def test_statistics_are_those_of_all_values():
 
 def test_pixels_survive_the_network_range():
     pixels = torch.arange(256, dtype=torch.uint8)
-    assert torch.equal(to_uint8(from_uint8(pixels) + 1e-6), pixels)
+    assert torch.equal(to_uint8(from_pixels(pixels) + 1e-6), pixels)
     assert to_uint8(torch.tensor([-9.0, 9.0])).tolist() == [0, 255]
 
 
@@ -117,8 +117,8 @@ def test_a_sheet_is_filled_row_by_row(tmp_path, channels):
     ('resolution', 'shape'), [(32, (32, 32)), (128, (32, 32)), (256, (30, 16)), (512, (15, 8)), (1024, (7, 4))]
 )
 def test_sheets_have_the_sizes_that_users_know(resolution, shape):
-    assert grid_shape(resolution) == shape
-    assert np.prod(grid_shape(resolution, limit=100)) <= 100
+    assert grid_shape(resolution, resolution) == shape
+    assert np.prod(grid_shape(resolution, resolution, limit=100)) <= 100
 
 
 def test_numbers_read_well():

@@ -65,7 +65,7 @@ def test_without_w_l_it_is_stylegan2_bit_for_bit(architecture: str, noise_mode: 
 def test_the_layer_has_a_kernel_for_every_sample(out_channels: int, up: int) -> None:
     """Modulated, demodulated (StyleGAN2, Eq. 1 and 3), recombined (GConv, Eq. 5 to 7), then filtered as StyleGAN2's."""
     torch.manual_seed(0)
-    layer = GConvSynthesisLayer(4, out_channels, w_dim=6, resolution=5 * up, up=up).double()
+    layer = GConvSynthesisLayer(4, out_channels, w_dim=6, size=(5 * up, 5 * up), up=up).double()
     torch.nn.init.normal_(layer.bias)
     torch.nn.init.constant_(layer.noise_strength, 0.3)
     x, w = torch.randn(3, 4, 5, 5, dtype=torch.float64), torch.randn(3, 6, dtype=torch.float64)

@@ -98,6 +98,23 @@ def test_it_draws_and_scores_images_of_the_data(name, resolution, channels, labe
         assert not torch.allclose(D(img, c), D(img, other))
 
 
+@pytest.mark.parametrize(('base', 'channels', 'label_dim'), [((4, 6), 3, 0), ((6, 4), 4, 0), ((5, 7), 1, 3)])
+@pytest.mark.parametrize('name', NAMES)
+def test_it_draws_and_scores_images_that_are_not_square(name, base, channels, label_dim):
+    res = max(16, RECIPES.get(name).min_resolution)
+    spec = dataclasses.replace(facts(res, label_dim, channels), base=base)
+    _, G, D = make(name, spec)
+    z, c = inputs(G)
+    img = G(z, c)
+    assert img.shape == (4, channels, base[0] * res // 4, base[1] * res // 4) == (4, channels, spec.height, spec.width)
+    logits = D(img, c)
+    assert logits.shape == (4, 1)
+    logits.sum().backward()
+    first, *others = [parameter.grad for net in (G, D) for parameter in net.parameters()]
+    assert first.abs().sum() > 0  # through all of D and all of G
+    assert all(grad.isfinite().all() for grad in (first, *others) if grad is not None)
+
+
 @pytest.mark.parametrize('label_dim', [0, 3])
 @pytest.mark.parametrize('name', NAMES)
 def test_gradients_of_first_and_second_order_reach_every_parameter(name, label_dim):

@@ -81,6 +81,18 @@ def test_tasks_teach_d_and_leave_g_alone(dataset):
     assert guidance.score(img, torch.zeros(2, 0), generated=False)[1].keys() == {'glead'}
 
 
+def test_tasks_read_features_that_are_not_square(dataset):
+    spec = dataclasses.replace(dataset.spec, base=(4, 6))
+    G, D = build_networks(small(dataset, ggdr=ON, glead=GuidanceConfig(weight=1, resolution=8)), spec)
+    guidance = Guidance(G, D)
+    with guidance.generating():
+        img = G(torch.randn(2, 8), None)
+    assert img.shape == (2, 3, 32, 48)
+    _, losses = guidance.score(img, torch.zeros(2, 0), generated=True)
+    assert all(loss.isfinite().all() for loss in losses.values())
+    assert len(losses) == 2
+
+
 def test_ggdr_is_one_minus_the_cosine_at_each_position(dataset):
     cfg = small(dataset, ggdr=ON)
     torch.manual_seed(0)
@@ -146,4 +158,4 @@ def test_a_network_that_shows_no_features_is_refused(dataset):
     with pytest.raises(
         ConfigError, match=r'ggdr\.weight=10\.0: this generator shows no features; --set ggdr\.weight=0'
     ):
-        GGDR(GuidanceConfig(weight=10.0), Blind(), D)
+        GGDR(GuidanceConfig(weight=10.0), dataset.spec, Blind(), D)

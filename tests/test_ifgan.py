@@ -292,7 +292,7 @@ def test_the_label_reaches_the_normalisation_and_not_the_start() -> None:
 @torch.no_grad()
 def test_noise_is_one_map_an_image_times_a_scale_a_channel_that_begins_at_zero() -> None:
     torch.manual_seed(0)
-    layer = NoisyConv(3, 4, 8)
+    layer = NoisyConv(3, 4, (8, 8))
     x = torch.randn(2, 3, 8, 8)
     clean = layer(x, 'none')
     assert torch.equal(layer(x, 'random'), clean)

@@ -1,6 +1,6 @@
-"""Image tensors to PNG files: ranges, grids, metadata.
+"""Image tensors to files: ranges, grids, PNG and its metadata.
 
-Letters: N images, C channels (1 or 3), H height, W width.
+Letters: N images, C channels, H height, W width.
 """
 
 from __future__ import annotations
@@ -16,19 +16,37 @@ import torch
 
 from dnnlib.files import atomic_path
 
+PNG_CHANNELS = {np.dtype(np.uint8): 4, np.dtype(np.uint16): 1}  # the most that Pillow writes
+
+
+def from_pixels(img: torch.Tensor) -> torch.Tensor:
+    """Pixels to network range: uint8 [0, 255] or uint16 [0, 65535] to float32 [-1, 1]. Any shape."""
+    assert img.dtype in (torch.uint8, torch.uint16)
+    return img.float() / (127.5 if img.dtype == torch.uint8 else 32767.5) - 1
+
 
 def to_uint8(img: torch.Tensor) -> torch.Tensor:
     """Network range to pixels: [-1, 1] float to [0, 255] uint8, truncated as StyleGAN users know it. Any shape."""
     return (img.float() * 127.5 + 128).clamp(0, 255).to(torch.uint8)
 
 
-def from_uint8(img: torch.Tensor) -> torch.Tensor:
-    """Pixels to network range: uint8 [0, 255] to float32 [-1, 1]. Any shape."""
-    return img.float() / 127.5 - 1
+def to_uint16(img: torch.Tensor) -> torch.Tensor:
+    """Network range to pixels: [-1, 1] float to [0, 65535] uint16, as `to_uint8` does. Any shape."""
+    return (img.float() * 32767.5 + 32768).clamp(0, 65535).to(torch.uint16)
+
+
+def fits_png(image: np.ndarray) -> bool:
+    """Whether `save_png` writes [C, H, W] as it is."""
+    return 1 <= len(image) <= PNG_CHANNELS.get(image.dtype, 0)
+
+
+def shown(images: np.ndarray) -> np.ndarray:
+    """What a PNG shows of images [..., C, H, W]: up to four channels as they are, of more the first three, as RGB."""
+    return images if images.shape[-3] <= 4 else images[..., :3, :, :]
 
 
 def tile(images: np.ndarray, columns: int) -> np.ndarray:
-    """One large image, filled row by row; missing places at the end stay black."""
+    """One large image, filled row by row; missing places at the end stay black, or clear where there is alpha."""
     n, c, h, w = images.shape  # [N, C, H, W]
     rows = -(-n // columns)
     sheet = np.zeros([rows * columns, c, h, w], dtype=images.dtype)
@@ -38,27 +56,40 @@ def tile(images: np.ndarray, columns: int) -> np.ndarray:
 
 
 def save_png(image: np.ndarray | torch.Tensor, path: Path, info: dict[str, Any] | None = None) -> None:
-    """Writes uint8 [C, H, W] as a grey or RGB PNG, atomically; each item of `info` becomes a text chunk."""
+    """Writes [C, H, W] as a PNG, atomically; each item of `info` becomes a text chunk.
+
+    uint8: grey, grey with alpha, RGB or RGBA, by the number of channels. uint16: grey alone. ValueError, naming the
+    file, for anything else.
+    """
     pixels = np.asarray(image)  # [C, H, W]
-    assert pixels.dtype == np.uint8
     assert pixels.ndim == 3
-    if pixels.shape[0] not in (1, 3):
-        raise ValueError(f'{path}: a PNG holds 1 or 3 channels here, not {pixels.shape[0]}')
+    if not fits_png(pixels):
+        raise ValueError(
+            f'{path}: a PNG holds 1 to 4 channels of 8 bits or 1 of 16, not {len(pixels)} of {pixels.dtype}'
+        )
     text = PIL.PngImagePlugin.PngInfo()
     for key, value in (info or {}).items():
         text.add_text(key, value if isinstance(value, str) else json.dumps(value))
-    picture = PIL.Image.fromarray(pixels[0] if pixels.shape[0] == 1 else pixels.transpose(1, 2, 0))
+    picture = PIL.Image.fromarray(np.ascontiguousarray(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0)))
     with atomic_path(path) as tmp:
         picture.save(tmp, format='PNG', pnginfo=text)
 
 
-def grid_shape(resolution: int, limit: int | None = None) -> tuple[int, int]:
+def save_npy(image: np.ndarray | torch.Tensor, path: Path) -> None:
+    """Writes [C, H, W] as a .npy file [H, W, C] in its own dtype, atomically: what no PNG holds."""
+    pixels = np.asarray(image)
+    assert pixels.ndim == 3
+    with atomic_path(path) as tmp, open(tmp, 'wb') as file:
+        np.lib.format.write_array(file, np.ascontiguousarray(pixels.transpose(1, 2, 0)), allow_pickle=False)
+
+
+def grid_shape(height: int, width: int, limit: int | None = None) -> tuple[int, int]:
     """Columns and rows of a sample sheet that fills an 8K screen: 32x32 up to 128 px, 7x4 from 1024 px on.
 
     limit: at most that many images, for slow machines; the sheet then is as square as it can be.
     """
-    columns, rows = int(np.clip(7680 // resolution, 7, 32)), int(np.clip(4320 // resolution, 4, 32))
+    columns, rows = int(np.clip(7680 // width, 7, 32)), int(np.clip(4320 // height, 4, 32))
     if limit is not None and columns * rows > limit:
-        columns = min(columns, max(round(limit**0.5), 1))
+        columns = min(columns, max(round((limit * height / width) ** 0.5), 1))
         rows = max(limit // columns, 1)
     return columns, rows

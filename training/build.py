@@ -34,7 +34,7 @@ def build_networks(cfg: RunConfig, spec: ImageSpec) -> tuple[torch.nn.Module, to
     G = registry.architecture_of(registry.GENERATORS, cfg.generator).build(cfg.generator, spec)
     D = registry.architecture_of(registry.DISCRIMINATORS, cfg.discriminator).build(cfg.discriminator, spec)
     _check_capabilities(cfg, G)
-    attach_tasks(cfg, G, D)
+    attach_tasks(cfg, spec, G, D)
     for net in (G, D):
         set_precision(net, DTYPES[cfg.precision])
     return G, D
@@ -78,9 +78,10 @@ def _cpu_has_bf16() -> bool:
 def _check_resolution(cfg: RunConfig, spec: ImageSpec) -> None:
     smallest = registry.RECIPES.get(cfg.cfg).min_resolution
     if spec.resolution < smallest:
+        height, width = spec.size_at(smallest)
         raise ConfigError(
-            f'--cfg={cfg.cfg}: draws images from {smallest}x{smallest} up, the data are '
-            f'{spec.resolution}x{spec.resolution}; use larger images or another --cfg'
+            f'--cfg={cfg.cfg}: draws images from {width}x{height} up, the data are {spec.width}x{spec.height}; '
+            f'use larger images or another --cfg'
         )
 
 

@@ -1,8 +1,9 @@
-"""The images and labels of a data set in the StyleGAN layout: a folder or a zip, `dataset.json`, square pictures.
+"""The images and labels of a data set in the StyleGAN layout: a folder or a zip, `dataset.json`, images of one kind.
 
-Opening one reads the index, the labels and the first image; every other image is checked when it is met.
+Opening one reads the index, the labels and the first image; every other image is checked when it is met. All images
+have one height, width, number of channels and depth in bits.
 
-Letters: N batch, C image channels, H and W image height and width (H = W, a power of two).
+Letters: N batch, C image channels, H and W image height and width (what `shapes.split_size` takes).
 """
 
 from __future__ import annotations
@@ -14,18 +15,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image
 
-from dnnlib.errors import ConfigError, DataError
-from training.image_decode import EXTENSIONS, load_image, open_image, storage_fault, to_array
+from dnnlib.errors import ConfigError, DataError, UserError
 from training.image_source import LABELS_NAME, open_source
 from training.labels import label_width, parse_labels, to_vectors
+from training.shapes import nearest_size, split_size
+from training.stored_image import EXTENSIONS, Layout, StoredImage, open_stored, to_8_bits
 
 if TYPE_CHECKING:
     from training.interface import ImageSpec
 
 EMBEDDED = pathlib.Path(__file__).resolve().parent.parent / 'data' / 'peeps64.zip'
-MIN_RESOLUTION = 4  # where every network starts
+MIN_RESOLUTION = 8  # every network doubles its base once at least
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,7 +37,9 @@ class DataConfig:
     cond: bool = False  # train on the labels in dataset.json
     subset: int | None = None  # only so many images, chosen by the run's seed; None is all
     mirror: bool = False  # every image once more, flipped left to right
-    resolution: int | None = None  # train smaller than the data: box-averaged to this power of two; None is as stored
+    # Train smaller than the data: box-averaged to this power of two, the side of squares that are as deep (for other
+    # images ImageSpec.resolution, their base unchanged); None is as stored.
+    resolution: int | None = None
 
     def __post_init__(self) -> None:
         if self.path == '':
@@ -58,7 +61,7 @@ class DataConfig:
 
 
 class ImageDataset:
-    """Images uint8 [C, H, W] and labels float32 [label_dim], by index. May be sent to worker processes.
+    """Images uint8 or uint16 [C, H, W] and labels float32 [label_dim], by index. May be sent to worker processes.
 
     cfg: which images. seed: chooses the images of `--subset`, nothing else.
     Raises DataError or ConfigError naming the file or the option. Reading an image may raise DataError, naming it.
@@ -68,10 +71,14 @@ class ImageDataset:
         self.cfg = cfg
         self.name = cfg.name
         self._source = open_source(cfg.source, EXTENSIONS)
-        self._channels, self._stored_resolution = self._inspect_first()
-        self._labels = self._read_labels() if cfg.cond else None
-        self._label_dim = 0 if self._labels is None else label_width(self._labels)
-        self._chosen = self._choose(seed)  # [num_files or subset]: position in the source
+        try:
+            self._layout, self._stored_resolution, self._base = self._inspect_first()
+            self._labels = self._read_labels() if cfg.cond else None
+            self._label_dim = 0 if self._labels is None else label_width(self._labels)
+            self._chosen = self._choose(seed)  # [num_files or subset]: position in the source
+        except UserError:
+            self._source.close()  # nobody else can: the caller gets no object
+            raise
 
     @property
     def spec(self) -> ImageSpec:
@@ -80,9 +87,11 @@ class ImageDataset:
 
         return ImageSpec(
             resolution=self.cfg.resolution or self._stored_resolution,
-            channels=self._channels,
+            channels=self._layout.channels,
             label_dim=self._label_dim,
             num_images=len(self),
+            base=self._base,
+            bits=self._layout.bits,
         )
 
     def __len__(self) -> int:
@@ -96,7 +105,7 @@ class ImageDataset:
         return self._source.name(self._position(index))
 
     def image(self, index: int) -> np.ndarray:
-        """uint8 [C, H, W]. The second half of a mirrored set holds the x-flips of the first."""
+        """uint8 [C, H, W], uint16 where spec.bits is 16. A mirrored set's second half holds the first's x-flips."""
         pixels = self._decode(self._position(index))  # [C, H, W]
         return pixels if index < len(self._chosen) else np.ascontiguousarray(pixels[:, :, ::-1])
 
@@ -112,10 +121,13 @@ class ImageDataset:
         return to_vectors(self._labels[positions], self._label_dim)
 
     def image_batches(self, batch_size: int, max_images: int | None = None) -> Iterator[np.ndarray]:
-        """All images (or the first max_images) in order, uint8 [N, C, H, W]; the last batch may be smaller."""
+        """All images (or the first max_images) in order, uint8 [N, C, H, W]; the last batch may be smaller.
+
+        16 bits come as 8, rounded: what metrics see.
+        """
         count = len(self) if max_images is None else min(max_images, len(self))
         for start in range(0, count, batch_size):
-            yield np.stack([self.image(index) for index in range(start, min(start + batch_size, count))])
+            yield np.stack([to_8_bits(self.image(index)) for index in range(start, min(start + batch_size, count))])
 
     def close(self) -> None:
         """Lets go of the zip's file handle; the next read opens it again."""
@@ -153,52 +165,45 @@ class ImageDataset:
             raise ConfigError(f'--cond=True needs two classes or more; all images in {path} are class 0')
         return labels
 
-    def _inspect_first(self) -> tuple[int, int]:
-        """Channels and resolution, as the first image has them; raises with the way out where they cannot be used."""
-        image, data = self._open(0)
-        width, height = image.size
-        if width != height or not is_resolution(width):
-            side = max(MIN_RESOLUTION, 2 ** (min(width, height).bit_length() - 1))
-            way_out = self._tool_command(f'-{side}', f' --resolution={side}x{side} --transform=center-crop')
-            needs = f'training needs squares whose side is a power of two, at least {MIN_RESOLUTION}'
-            raise DataError(f'{self._source.where(0)}: is {width}x{height}; {needs}. Try: {way_out}')
+    def _inspect_first(self) -> tuple[Layout, int, tuple[int, int]]:
+        """Layout, resolution and base as the first image has them; raises with the way out where they are of no use."""
+        stored = self._open(0)
+        layout = stored.layout
+        split = split_size(layout.height, layout.width)
+        if split is None:
+            needs = 'both sides must be 4 to 64 pixels doubled equally often, as 256x256, 384x256 and 1280x704 are'
+            way_out = self._resize_command(*nearest_size(layout.height, layout.width))
+            raise DataError(f'{self._source.where(0)}: is {layout.size}; to train, {needs}. Try: {way_out}')
+        resolution, base = split
         wanted = self.cfg.resolution
-        if wanted is not None and wanted > width:
-            limit = f'the images in {self.cfg.source} are {width}x{width}, and are never enlarged'
-            raise ConfigError(f'data.resolution={wanted}: {limit}; choose {width} or less')
-        load_image(image, data, self._source.where(0))
-        return len(image.getbands()), width
+        if wanted is not None and wanted > resolution:
+            limit = f'the images in {self.cfg.source} are {layout.size}, and are never enlarged'
+            raise ConfigError(f'data.resolution={wanted}: {limit}; choose {resolution} or less')
+        stored.decode()
+        return layout, resolution, base
 
     def _decode(self, position: int) -> np.ndarray:
-        """Pixels of file `position` at the resolution in use, uint8 [C, H, W]."""
-        image, data = self._open(position)
-        where = self._source.where(position)
-        width, height = image.size
-        size = self._stored_resolution
-        if (width, height) != (size, size):
-            first = f'the first image ({self._source.name(0)}) is {size}x{size}'
-            way_out = self._tool_command(f'-{size}', f' --resolution={size}x{size} --transform=center-crop')
-            raise DataError(f'{where}: is {width}x{height}, but {first}; all must be equal. Try: {way_out}')
-        if len(image.getbands()) != self._channels:
-            kinds = {1: 'grey', 3: 'RGB'}
-            this, first = kinds[len(image.getbands())], kinds[self._channels]
-            fault = f'is {this}, but the first image ({self._source.name(0)}) is {first}; all must be equal'
+        """Pixels of file `position` at the resolution in use, uint8 or uint16 [C, H, W]."""
+        stored = self._open(position)
+        where, this, first = self._source.where(position), stored.layout, self._layout
+        if (this.height, this.width) != (first.height, first.width):
+            fault = f'is {this.size}, but the first image ({self._source.name(0)}) is {first.size}; all must be equal'
+            raise DataError(f'{where}: {fault}. Try: {self._resize_command(first.height, first.width)}')
+        if this != first:
+            fault = f'is {this.kind}, but the first image ({self._source.name(0)}) is {first.kind}; all must be equal'
             raise DataError(f'{where}: {fault}. Try: {self._tool_command("-rgb")}')
-        load_image(image, data, where)
-        if self.cfg.resolution not in (None, size):
-            image = image.reduce(size // self.cfg.resolution)  # the mean of each block, rounded
-        return to_array(image)
+        return stored.decode(self._stored_resolution // (self.cfg.resolution or self._stored_resolution))
 
-    def _open(self, position: int) -> tuple[Image.Image, bytes]:
-        """Header and bytes of file `position`, known to be 8-bit RGB or grey."""
-        where = self._source.where(position)
+    def _open(self, position: int) -> StoredImage:
+        """Header and bytes of file `position`, known to be of a kind that can be trained on."""
         data = self._source.read(position)
-        image = open_image(data, where)
-        fault = storage_fault(image, data)
-        if fault:
-            way_out = self._tool_command('-rgb')
-            raise DataError(f'{where}: has {fault}; training needs 8-bit RGB or grey. Try: {way_out}')
-        return image, data
+        name, where = self._source.name(position), self._source.where(position)
+        return open_stored(data, name, where, way_out=self._tool_command('-rgb'))
+
+    def _resize_command(self, height: int, width: int) -> str:
+        """The command that makes a data set of this size of this one."""
+        size = f'{width}x{height}'
+        return self._tool_command(f'-{size}', f' --resolution={size} --transform=center-crop')
 
     def _tool_command(self, suffix: str, options: str = '') -> str:
         """The command that makes a usable data set of this one."""
@@ -215,5 +220,5 @@ def read_spec(cfg: DataConfig) -> ImageSpec:
 
 
 def is_resolution(size: int) -> bool:
-    """Whether pictures of this side can be trained on."""
+    """Whether square pictures of this side can be trained on, or others at this resolution."""
     return size >= MIN_RESOLUTION and size & (size - 1) == 0

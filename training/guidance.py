@@ -3,7 +3,7 @@
 Both read D's features through a U-Net's decoder and belong to D: their layers are its submodules, trained in its main
 phase. Where a paper's decoder is known here by its figure alone, the reading is the plainest one, and said.
 
-Letters: N batch, C channels, R height and width of features, L number of ws, W their width.
+Letters: N batch, C channels, R resolution of features, h and w their height and width, L number of ws, W their width.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ import torch.nn.functional as F
 
 from dnnlib.errors import ConfigError
 from training.config import GuidanceConfig, RunConfig
-from training.interface import FeatureNetwork, StyleGenerator
+from training.interface import FeatureNetwork, ImageSpec, StyleGenerator
 from training.networks.layers import Conv2d, FullyConnected, LowerableBlock
 
-Features = dict[int, torch.Tensor]  # by R: [N, C, R, R]
+Features = dict[int, torch.Tensor]  # by R: [N, C, h, w]
 
 
 class FeatureTap:
@@ -49,7 +49,7 @@ def _recorder(features: Features, res: int) -> Any:
 
 
 class Decoder(LowerableBlock):
-    """D's features from 4x4 to R x R, up-sampled step by step beside its finer ones, to [N, out_channels, R, R].
+    """D's features from the base to R, up-sampled step by step beside its finer ones, to [N, out_channels, h, w].
 
     A reading: one 3x3 convolution a resolution on the concatenation, as wide as D is there, then a linear 1x1.
     """
@@ -80,7 +80,7 @@ class GGDR(torch.nn.Module):
     name = 'ggdr'
     on_real = False  # a real image has no features of G
 
-    def __init__(self, cfg: GuidanceConfig, G: Any, D: Any) -> None:
+    def __init__(self, cfg: GuidanceConfig, spec: ImageSpec, G: Any, D: Any) -> None:
         super().__init__()
         self.weight = cfg.weight
         self.resolution = _resolution(self.name, cfg, max(G.img_resolution // 4, 4), G, D)
@@ -88,14 +88,14 @@ class GGDR(torch.nn.Module):
 
     def forward(self, G: Any, img: torch.Tensor, c: torch.Tensor, of_d: Features, of_g: Features) -> torch.Tensor:
         """1 - cos(f_G, f_D) at each position, averaged over them, [N]."""
-        target = of_g[self.resolution].detach().float()  # [N, C, R, R]
+        target = of_g[self.resolution].detach().float()  # [N, C, h, w]
         return (1 - F.cosine_similarity(self.decoder(of_d), target, dim=1)).mean(dim=(1, 2))
 
 
 class GLeaD(torch.nn.Module):
     """D's features and latent let G redraw the image, real or generated (Bai et al., CVPR 2023, section 3.2).
 
-    G is held fixed: it decodes features f of D's [N, C, R, R] under D's latent w [N, W], the same for every layer.
+    G is held fixed: it decodes features f of D's [N, C, h, w] under D's latent w [N, W], the same for every layer.
     The paper reads at 32x32 of images of 256x256, elsewhere it is an eighth of their size, and adds a perceptual
     distance by a VGG network; there is none among this project's parts, so the distance is that of pixels alone.
     """
@@ -103,7 +103,7 @@ class GLeaD(torch.nn.Module):
     name = 'glead'
     on_real = True
 
-    def __init__(self, cfg: GuidanceConfig, G: Any, D: Any) -> None:
+    def __init__(self, cfg: GuidanceConfig, spec: ImageSpec, G: Any, D: Any) -> None:
         super().__init__()
         self.resolution = _resolution(self.name, cfg, max(G.img_resolution // 8, 4), G, D)
         out_channels = G.feature_channels()[self.resolution]
@@ -114,7 +114,8 @@ class GLeaD(torch.nn.Module):
         self.weight = cfg.weight
         channels = D.feature_channels()
         self.decoder = Decoder(channels, self.resolution, out_channels)
-        self.latent = FullyConnected(channels[4] * 4 * 4, G.w_dim)
+        h, w = spec.size_at(4)
+        self.latent = FullyConnected(channels[4] * h * w, G.w_dim)
 
     def forward(self, G: Any, img: torch.Tensor, c: torch.Tensor, of_d: Features, of_g: Features) -> torch.Tensor:
         """Mean squared difference of the image and G's redrawing of it, [N]."""
@@ -127,12 +128,12 @@ class GLeaD(torch.nn.Module):
 TASKS: dict[str, type[GGDR] | type[GLeaD]] = {task.name: task for task in (GGDR, GLeaD)}
 
 
-def attach_tasks(cfg: RunConfig, G: torch.nn.Module, D: torch.nn.Module) -> None:
+def attach_tasks(cfg: RunConfig, spec: ImageSpec, G: torch.nn.Module, D: torch.nn.Module) -> None:
     """Gives D the layers of the tasks that are on. ConfigError where a network does not show the features."""
     for name, task in TASKS.items():
         settings = getattr(cfg, name)
         if settings.weight > 0:
-            D.add_module(name, task(settings, G, D))
+            D.add_module(name, task(settings, spec, G, D))
 
 
 class Guidance:

@@ -56,14 +56,14 @@ def load_image(image: Image.Image, data: bytes, where: str) -> None:
 
 
 def storage_fault(image: Image.Image, data: bytes) -> str | None:
-    """What keeps an image from being 8-bit RGB or grey, in words; None for one that is."""
-    if is_16_bit(image, data):
-        return '16 bits a channel'
+    """What keeps an image from being 8-bit L, LA, RGB or RGBA, or 16-bit grey, in words; None for one that is."""
+    if is_16_bit(image, data) and image.mode not in ('I;16', 'I'):
+        return 'several channels of 16 bits'
     if image.mode in ('P', 'PA'):
         return f'a colour palette (mode {image.mode})'
-    if image.mode in ('RGBA', 'LA', 'RGBa', 'La') or 'transparency' in image.info:
-        return f'transparency (mode {image.mode})'
-    if image.mode not in ('RGB', 'L'):
+    if 'transparency' in image.info:
+        return f'a transparent colour (mode {image.mode})'
+    if image.mode not in ('L', 'LA', 'RGB', 'RGBA') and not is_16_bit(image, data):
         return f'colour mode {image.mode}'
     return None
 
@@ -74,10 +74,10 @@ def is_16_bit(image: Image.Image, data: bytes) -> bool:
 
 
 def to_array(image: Image.Image) -> np.ndarray:
-    """A loaded RGB or grey image as uint8 [C, H, W], contiguous."""
-    pixels = np.asarray(image)  # [H, W, 3] or [H, W]
+    """A loaded image without a `storage_fault` as uint8, or uint16, [C, H, W], contiguous."""
+    pixels = np.asarray(image)  # [H, W, C] or [H, W]
     if pixels.ndim == 2:
-        return pixels[np.newaxis].copy()
+        return pixels[np.newaxis].astype(np.uint8 if image.mode == 'L' else np.uint16)  # 16-bit grey may be int32
     return np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 

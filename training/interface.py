@@ -32,12 +32,24 @@ class ImageSpec:
     @property
     def height(self) -> int:
         """Pixels."""
-        return self.base[0] * self.resolution // 4
+        return self.size_at(self.resolution)[0]
 
     @property
     def width(self) -> int:
         """Pixels."""
-        return self.base[1] * self.resolution // 4
+        return self.size_at(self.resolution)[1]
+
+    @property
+    def pixels(self) -> int:
+        """Of one image: the square of its side, where it is a square."""
+        return self.height * self.width
+
+    def size_at(self, resolution: int) -> tuple[int, int]:
+        """Height and width of features that networks name by a resolution; at 4 they are the base.
+
+        Below 4, where a base may be odd, half a pixel counts as one, as a convolution of stride 2 has it.
+        """
+        return -(-self.base[0] * resolution // 4), -(-self.base[1] * resolution // 4)
 
 
 @runtime_checkable
@@ -46,7 +58,7 @@ class Generator(Protocol):
 
     z_dim: int
     c_dim: int
-    img_resolution: int
+    img_resolution: int  # as ImageSpec has it: for images that are not square, neither their height nor their width
     img_channels: int
 
     def __call__(
@@ -92,7 +104,7 @@ class FeatureNetwork(Protocol):
     """A network that shows its features, which GGDR and GLeaD need of G and of D."""
 
     def feature_blocks(self) -> dict[int, torch.nn.Module]:
-        """By resolution R: the module whose output, or its first part, is features [N, C, R, R]."""
+        """By resolution R: the module whose output, or its first part, is features [N, C, *spec.size_at(R)]."""
         ...
 
     def feature_channels(self) -> dict[int, int]:

@@ -38,7 +38,7 @@ def latent_run(
     of the batch at once, as BN's statistics want; above that, as many images as have the pixels of 64 at 256x256, and
     at least 4, with the statistics of so many.
     """
-    share = max(BATCH * 256**2 // facts.resolution**2, 4)
+    share = max(BATCH * 256**2 // facts.pixels, 4)
     return RunConfig(
         cfg=cfg,
         generator=generator,

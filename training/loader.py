@@ -42,7 +42,10 @@ def data_loader(
 
 
 class BatchStream:
-    """An endless iterator of (images uint8 [B, C, H, W], labels float32 [B, label_dim]); close it, or use `with`."""
+    """An endless iterator of images, uint8 or uint16 [B, C, H, W], and labels, float32 [B, label_dim].
+
+    Close it, or use `with`.
+    """
 
     def __init__(
         self,

@@ -49,7 +49,7 @@ def _describe_data(cfg: RunConfig, spec: ImageSpec) -> str:
     labels = f'labels of width {spec.label_dim}' if spec.label_dim else 'no labels'
     flips = ', x-flips included' if cfg.data.mirror else ''
     return (
-        f'Images: {spec.num_images:,} of {spec.resolution}x{spec.resolution}, {spec.channels} channels, '
+        f'Images: {spec.num_images:,} of {spec.width}x{spec.height}, {spec.channels} channels of {spec.bits} bits, '
         f'{labels}{flips}\n  from {cfg.data.path or "the embedded set, data/peeps64.zip"}; '
         f'{cfg.kimg * 1000 / spec.num_images:.1f} epochs in all'
     )
@@ -105,8 +105,8 @@ def _describe_disk(cfg: RunConfig, spec: ImageSpec, G: torch.nn.Module, D: torch
     snapshot = 4 * (g_params + g_buffers + d_params + d_buffers)
     state = snapshot + 4 * (g_params + g_buffers) + 4 * 2 * (g_params + d_params)
     snapshots = int(cfg.kimg / cfg.tick / cfg.snap) + 1
-    columns, rows = grid_shape(spec.resolution, cfg.grid_images)
-    sheet = columns * rows * spec.resolution**2 * spec.channels
+    columns, rows = grid_shape(spec.height, spec.width, cfg.grid_images)
+    sheet = columns * rows * spec.pixels * min(spec.channels, 4)
     total = snapshots * (snapshot + sheet) + (cfg.keep + 2) * state
     return (
         f'Disk: about {format_bytes(total)} = {snapshots} snapshots of {format_bytes(snapshot)}, {cfg.keep} + 1 states '
@@ -115,7 +115,7 @@ def _describe_disk(cfg: RunConfig, spec: ImageSpec, G: torch.nn.Module, D: torch
 
 
 def list_recipes(spec: ImageSpec) -> str:
-    """Every `--cfg`: its paper, parameters and multiply-adds at this data set's resolution, its generator's options."""
+    """Every `--cfg`: its paper, parameters and multiply-adds at this data set's size, its generator's options."""
     RECIPES.load_all()
     entries = []
     for name in RECIPES.names():
@@ -137,7 +137,7 @@ def _size(name: str, spec: ImageSpec) -> str:
         return str(error)
     g_macs, d_macs = (format_macs(macs) for macs in _macs(spec, G, D))
     return (
-        f'at {spec.resolution}x{spec.resolution}: G {count(G)[0]:,} parameters, {g_macs} multiply-adds; '
+        f'at {spec.width}x{spec.height}: G {count(G)[0]:,} parameters, {g_macs} multiply-adds; '
         f'D {count(D)[0]:,}, {d_macs}'
     )
 
@@ -146,7 +146,7 @@ def _macs(spec: ImageSpec, G: Any, D: torch.nn.Module) -> tuple[int, int]:
     """Multiply-adds of G's and D's forward of one image."""
     with torch.device('meta'):
         z, c = torch.empty([1, G.z_dim]), torch.empty([1, spec.label_dim])
-        img = torch.empty([1, spec.channels, spec.resolution, spec.resolution])
+        img = torch.empty([1, spec.channels, spec.height, spec.width])
     return count_macs(G, z, c), count_macs(D, img, c)
 
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 SMALLEST = 4  # pixels of a base's shorter side
 LARGEST_BASE = 64  # of its longer side: a longer one is a network that has hardly any depth
+WORTH_A_DOUBLING = 0.9  # the share of a picture that a proposal with one doubling more should keep
 
 
 def split_size(height: int, width: int) -> tuple[int, tuple[int, int]] | None:
     """(resolution, (base height, base width)) of a size in pixels, as ImageSpec has them; None for one without.
 
-    resolution is 4 times the doublings, the side of a square that is as deep.
+    resolution is 4 times the doublings, the side of a square that is as deep. The base is the smallest that there is.
     """
     resolution, h, w = 4, height, width
     while h % 2 == 0 and w % 2 == 0 and min(h, w) >= 2 * SMALLEST:
@@ -25,8 +26,24 @@ def split_size(height: int, width: int) -> tuple[int, tuple[int, int]] | None:
 
 
 def nearest_size(height: int, width: int) -> tuple[int, int]:
-    """The size with a small base that keeps most of a picture: what a message can propose. Each at most the picture."""
-    step = 4  # of a side: a multiple of it that is as deep as the picture allows
-    while min(height, width) >= 8 * step:
-        step *= 2
-    return max(height // step, 1) * step, max(width // step, 1) * step
+    """(height, width) near a picture's that `split_size` takes: what a message can propose.
+
+    Its own where that is taken, otherwise each at most the picture's, except that no side is below 8 pixels: of all
+    numbers of doublings the largest that keeps nine tenths of the picture, else the one that keeps most.
+    """
+    if split_size(height, width) is not None:
+        return height, width
+    best = (0, 0)
+    doublings = 1
+    while doublings == 1 or min(height, width) >> doublings >= SMALLEST:
+        size = _at_most(height, doublings), _at_most(width, doublings)
+        kept, most = size[0] * size[1], best[0] * best[1]
+        if kept >= WORTH_A_DOUBLING * height * width or kept > most:
+            best = size
+        doublings += 1
+    return best
+
+
+def _at_most(side: int, doublings: int) -> int:
+    """The longest side no longer than `side` that is an allowed side of a base, doubled so often."""
+    return min(max(side >> doublings, SMALLEST), LARGEST_BASE) << doublings

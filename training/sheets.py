@@ -10,20 +10,22 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from torch_utils.images import grid_shape, save_png, tile, to_uint8
+from torch_utils.images import grid_shape, save_png, shown, tile, to_uint8
 from torch_utils.seeding import numpy_generator
 from training.dataset import ImageDataset
+from training.stored_image import to_8_bits
 
 
 class SampleSheet:
     """Latents, labels and real images of a run's sheets; a function of the data and the seed alone.
 
     Without labels, places are filled with random images; with labels, each row shows one class (rows cycle through
-    the classes that occur, vector labels keep random order).
+    the classes that occur, vector labels keep random order). A sheet has 8 bits a channel and shows of five channels or
+    more the first three, as RGB.
     """
 
     def __init__(self, dataset: ImageDataset, z_dim: int, seed: int, limit: int | None = None) -> None:
-        self.columns, rows = grid_shape(dataset.spec.resolution, limit)
+        self.columns, rows = grid_shape(dataset.spec.height, dataset.spec.width, limit)
         draw = numpy_generator(seed, 'sheet')
         self._indices = _pick_images(dataset, self.columns, rows, draw)
         self._dataset = dataset
@@ -32,7 +34,7 @@ class SampleSheet:
 
     def save_reals(self, path: Path) -> None:
         """The real images of the sheet."""
-        images = np.stack([self._dataset.image(int(i)) for i in self._indices])  # [N, C, H, W]
+        images = np.stack([shown(to_8_bits(self._dataset.image(int(i)))) for i in self._indices])  # [N, C, H, W]
         save_png(tile(images, self.columns), path)
 
     @torch.no_grad()
@@ -41,7 +43,7 @@ class SampleSheet:
         device = next(G_ema.parameters()).device
         batches = zip(self.z.split(batch_size), self.c.split(batch_size), strict=True)
         images = [to_uint8(G_ema(z.to(device), c.to(device), noise_mode='const')).cpu() for z, c in batches]
-        save_png(tile(torch.cat(images).numpy(), self.columns), path, info)
+        save_png(tile(shown(torch.cat(images).numpy()), self.columns), path, info)
 
 
 def _pick_images(dataset: ImageDataset, columns: int, rows: int, draw: np.random.Generator) -> np.ndarray:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import torch
 
-from torch_utils.images import from_uint8
+from torch_utils.images import from_pixels
 from torch_utils.seeding import seed_torch
 from torch_utils.timing import PhaseTimer
 from training.augment.view import View
@@ -54,7 +54,7 @@ class TrainStep:
 
     def __call__(
         self,
-        img: torch.Tensor,  # [B, C, H, W] uint8
+        img: torch.Tensor,  # [B, C, H, W] uint8 or uint16
         c: torch.Tensor,  # [B, label_dim] float32
     ) -> None:
         """One step on one batch of real images."""
@@ -88,7 +88,7 @@ class TrainStep:
 
     def split(self, img: torch.Tensor, c: torch.Tensor) -> list[Micro]:
         """A batch of the loader as micro-batches on the device."""
-        img = from_uint8(img.to(self.device, non_blocking=True))  # [B, C, H, W]
+        img = from_pixels(img.to(self.device, non_blocking=True))  # [B, C, H, W]
         c = c.to(self.device, non_blocking=True)  # [B, label_dim]
         size = self.cfg.batch_gpu
         return [Micro(img=i, c=j, index=k) for k, (i, j) in enumerate(zip(img.split(size), c.split(size), strict=True))]

@@ -10,6 +10,7 @@ Letters: B batch of one rank, C image channels, H and W image height and width.
 from __future__ import annotations
 
 import collections
+import math
 import multiprocessing
 import signal
 import sys
@@ -37,21 +38,22 @@ class DecoderPool:
 
     def __init__(self, dataset: ImageDataset, batches: Iterator[np.ndarray], batch_size: int, num_workers: int) -> None:
         spec = dataset.spec
-        shape = [SLOTS, batch_size, spec.channels, spec.resolution, spec.resolution]
+        shape = [SLOTS, batch_size, spec.channels, spec.height, spec.width]
+        dtype = torch.uint16 if spec.bits == 16 else torch.uint8
         self._batches = batches
         self._workers: list[_Worker] = []
         # Also runs when this object is forgotten, and at exit, before multiprocessing sends its children the SIGTERM
         # that they ignore and then waits for them.
         self._end = util.Finalize(self, _kill_all, args=(self._workers,), exitpriority=100)
         for _ in range(num_workers):
-            self._workers.append(_Worker(dataset, _shared(shape)))
+            self._workers.append(_Worker(dataset, _shared(shape, dtype)))
         self._due: collections.deque[tuple[_Worker, np.ndarray, int]] = collections.deque()
         for slot in range(SLOTS):
             for worker in self._workers:
                 self._ask(worker, slot)
 
     def next_images(self) -> tuple[np.ndarray, torch.Tensor]:
-        """Indices int64 [B] and images uint8 [B, C, H, W] of the next batch.
+        """Indices int64 [B] and images uint8 or uint16 [B, C, H, W] of the next batch.
 
         Raises DataError for an image that cannot be used, WorkerDiedError when the worker in turn is gone.
         """
@@ -79,7 +81,7 @@ class DecoderPool:
 
 
 class _Worker:
-    """One process and the parent's end of its pipe. slots: uint8 [SLOTS, B, C, H, W], shared with it."""
+    """One process and the parent's end of its pipe. slots: [SLOTS, B, C, H, W], shared with it."""
 
     def __init__(self, dataset: ImageDataset, slots: torch.Tensor) -> None:
         context = _context()
@@ -122,7 +124,7 @@ class _Worker:
 
 
 def read_images(dataset: ImageDataset, indices: np.ndarray) -> torch.Tensor:
-    """The images at `indices`, uint8 [B, C, H, W], decoded here and now."""
+    """The images at `indices`, uint8 or uint16 [B, C, H, W], decoded here and now."""
     return torch.from_numpy(np.stack([dataset.image(int(index)) for index in indices]))
 
 
@@ -162,12 +164,12 @@ def _context() -> ForkContext | SpawnContext:
     return multiprocessing.get_context('fork') if fork else multiprocessing.get_context('spawn')
 
 
-def _shared(shape: list[int]) -> torch.Tensor:
-    """uint8 memory that a child sees too."""
+def _shared(shape: list[int], dtype: torch.dtype) -> torch.Tensor:
+    """Memory that a child sees too."""
     try:
-        return torch.empty(shape, dtype=torch.uint8).share_memory_()
+        return torch.empty(shape, dtype=dtype).share_memory_()
     except RuntimeError as error:
-        size = f'{int(np.prod(shape)) / 2**20:.0f} MB'
+        size = f'{math.prod(shape) * dtype.itemsize / 2**20:.0f} MB'
         hint = 'give the container more (docker run --shm-size=1g, or --ipc=host), or lower --workers'
         raise RuntimeError(f'no shared memory for a data worker ({size}): {hint}') from error
 

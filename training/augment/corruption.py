@@ -21,13 +21,12 @@ def draw_noise(transforms: Transforms, ranges: Ranges, n: int, p: float) -> torc
 def draw_cutout(transforms: Transforms, ranges: Ranges, n: int, p: float) -> torch.Tensor | None:
     """Each image's rectangle, float64 [N, 3] on the host: its centre (x, y) and half its size, in parts of the image.
 
-    Half a size of 0 where the gate is closed. None without the transform. First the centres, then the gates.
+    All are 0 where the gate is closed. None without the transform. First the centres, then the gates.
     """
     if transforms.cutout == 0:
         return None
-    centres = uniform(n, 2)
-    half = gated(torch.full([n], ranges.cutout_size / 2, dtype=torch.float64), transforms.cutout * p)
-    return torch.cat([centres, half[:, None]], dim=1)
+    half = torch.full([n, 1], ranges.cutout_size / 2, dtype=torch.float64)
+    return gated(torch.cat([uniform(n, 2), half], dim=1), transforms.cutout * p)
 
 
 def apply_noise(
@@ -47,7 +46,8 @@ def apply_cutout(
     x, y, half = windows[:, :, None].unbind(dim=1)  # [N, 1] each
     columns = (pixel_centres(width, img) - x).abs() < half  # [N, W]
     rows = (pixel_centres(height, img) - y).abs() < half  # [N, H]
-    return img.masked_fill((rows[:, :, None] & columns[:, None, :])[:, None], 0)
+    kept = ~(rows[:, :, None] & columns[:, None, :])[:, None]  # [N, 1, H, W]
+    return img * kept.to(img.dtype)  # masked_fill is many times slower on CPUs where the mask broadcasts
 
 
 def pixel_centres(size: int, like: torch.Tensor) -> torch.Tensor:

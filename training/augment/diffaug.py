@@ -101,7 +101,7 @@ def translate(
     inside = ((y >= 0) & (y < height))[:, :, None] & ((x >= 0) & (x < width))[:, None, :]  # [N, H, W]
     source = y.clamp(0, height - 1)[:, :, None] * width + x.clamp(0, width - 1)[:, None, :]  # [N, H, W]
     moved = img.flatten(2).gather(2, source.flatten(1)[:, None].expand(-1, channels, -1))  # [N, C, H * W]
-    return moved.view_as(img).masked_fill(~inside[:, None], 0)
+    return moved.view_as(img) * inside[:, None].to(img.dtype)
 
 
 def cut_out(
@@ -114,4 +114,4 @@ def cut_out(
     x = torch.arange(width, device=img.device) - corners[:, :1]  # [N, W]
     y = torch.arange(height, device=img.device) - corners[:, 1:]  # [N, H]
     inside = ((y >= 0) & (y < size_y))[:, :, None] & ((x >= 0) & (x < size_x))[:, None, :]  # [N, H, W]
-    return img.masked_fill(inside[:, None], 0)
+    return img * (~inside[:, None]).to(img.dtype)

@@ -141,10 +141,10 @@ def plan(inverse: torch.Tensor, height: int, width: int) -> Warp:
 def needed_margins(inverse: torch.Tensor, height: int, width: int) -> Margins:
     """Pixels to reflect on each side, at most the size less one, so that no image of the batch reads beyond them.
 
-    Reading: the official code takes the pixels' corners and adds 6 for both filters, which is too little by
-    3 / s - 3 where an image shrinks by s, and lets zeros in there, by what the rest of the batch asks for. Here the
-    reach of the down-sampling filter goes through the map too, and an image does not depend on its neighbours. At the
-    identity both say 6.
+    Reading: the official code sends the image's corners through the map and adds 6 for both filters. That is too
+    little by 3 / s - 3 where an image shrinks to s of its size: zeros come in, unless another image of the batch needs
+    more. Here the reach of the down-sampling filter goes through the map too, and an image does not depend on its
+    neighbours. At the identity both say 6.
     """
     sides = []
     for size in (width, height):
@@ -161,8 +161,12 @@ def needed_margins(inverse: torch.Tensor, height: int, width: int) -> Margins:
     return left, right, top, bottom
 
 
-def apply(img: torch.Tensor, margins: Margins, theta: torch.Tensor) -> torch.Tensor:
-    """Resamples images [N, C, H, W] by a `Warp` whose theta lies beside them, in their dtype."""
+def apply(
+    img: torch.Tensor,  # [N, C, H, W]
+    theta: torch.Tensor,  # [N, 2, 3], of `plan`
+    margins: Margins,
+) -> torch.Tensor:
+    """The images resampled, [N, C, H, W]."""
     height, width = img.shape[2:]
     f = _filter(img.device, img.dtype)
     fine = upsample2d(F.pad(img, margins, mode='reflect'), f)  # [N, C, 2 (H + margins), 2 (W + margins)]

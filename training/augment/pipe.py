@@ -2,7 +2,7 @@
 
 Every image gets its own transforms: each has a gate, open with probability p times the transform's multiplier. They
 are drawn on the host for a whole batch, so that the device is never asked, and a stage works on those images only that
-it would change. Differentiable any number of times in the images.
+it would change. Differentiable any number of times in the images; on CUDA their gradient is summed in no fixed order.
 
 The order of drawing is that of applying: xflip, rotate90, xint, scale, rotate, aniso, rotate, xfrac; brightness,
 contrast, lumaflip, hue, saturation; imgfilter; noise; cutout. The pixels of the noise come last, from the device's
@@ -12,6 +12,7 @@ Letters: N batch, C channels, K colour channels, H and W height and width.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -32,11 +33,15 @@ class Draws:
     windows: torch.Tensor | None  # [N, 3] that are cut out
 
 
+Function = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]  # images [M, C, H, W], values [M, ...] -> images
+Prepared = tuple[Function, torch.Tensor]  # a stage's function, and its values for some images
+
+
 @dataclass(frozen=True, slots=True)
 class Work:
     """One stage on the images that it changes."""
 
-    function: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+    function: Function
     chosen: torch.Tensor  # [M] indices of the images
     values: torch.Tensor  # [M, ...] what the stage does to each
     colours_only: bool
@@ -96,33 +101,31 @@ class AugmentPipe:
         )
 
     def _plan(self, draws: Draws, shape: torch.Size) -> list[Work]:
-        """The stages that change any image, on the host. Parameters that change nothing choose no image."""
+        """The stages that change any image, on the host. What was drawn and changes nothing chooses no image."""
         channels, height, width = shape[1:]
-        plan: list[Work] = []
-        if draws.inverse is not None:
-            chosen = _differing(draws.inverse, torch.eye(3, dtype=torch.float64))
+        k = colour.num_colours(channels)
+        stages: tuple[tuple[torch.Tensor | None, torch.Tensor, Callable[[torch.Tensor], Prepared], bool], ...] = (
+            # drawn, neutral, function and its values, on colours only
+            (draws.inverse, torch.eye(3), lambda inverse: _prepare_warp(inverse, height, width), False),
+            (draws.colours, torch.eye(4), lambda maps: (colour.apply, colour.plan(maps, k)), True),
+            (draws.gains, torch.ones(4), lambda gains: (filtering.apply, filtering.plan(gains)), True),
+            (draws.sigma, torch.zeros([]), lambda sigma: (corruption.apply_noise, sigma), True),
+            (draws.windows, torch.zeros(3), lambda windows: (corruption.apply_cutout, windows), False),
+        )
+        plan = []
+        for drawn, neutral, prepare, colours_only in stages:
+            if drawn is None:
+                continue
+            chosen = (drawn != neutral).reshape(len(drawn), -1).any(dim=1).nonzero()[:, 0]  # [M]
             if len(chosen):
-                margins, theta = geometric.plan(draws.inverse[chosen], height, width)
-                plan.append(Work(lambda img, theta: geometric.apply(img, margins, theta), chosen, theta, False))
-        if draws.colours is not None:
-            chosen = _differing(draws.colours, torch.eye(4, dtype=torch.float64))
-            maps = colour.plan(draws.colours[chosen], colour.num_colours(channels))
-            plan.append(Work(colour.apply, chosen, maps, True))
-        if draws.gains is not None:
-            chosen = _differing(draws.gains, torch.ones([], dtype=torch.float64))
-            plan.append(Work(filtering.apply, chosen, filtering.plan(draws.gains[chosen]), True))
-        if draws.sigma is not None:
-            chosen = _differing(draws.sigma, torch.zeros([], dtype=torch.float64))
-            plan.append(Work(corruption.apply_noise, chosen, draws.sigma[chosen], True))
-        if draws.windows is not None:
-            chosen = _differing(draws.windows[:, 2], torch.zeros([], dtype=torch.float64))
-            plan.append(Work(corruption.apply_cutout, chosen, draws.windows[chosen], False))
-        return [work for work in plan if len(work.chosen)]
+                function, values = prepare(drawn[chosen])
+                plan.append(Work(function, chosen, values, colours_only))
+        return plan
 
 
-def _differing(values: torch.Tensor, neutral: torch.Tensor) -> torch.Tensor:
-    """Indices [M] of the images whose parameters [N, ...] are not the neutral ones."""
-    return (values != neutral).reshape(len(values), -1).any(dim=1).nonzero()[:, 0]
+def _prepare_warp(inverse: torch.Tensor, height: int, width: int) -> Prepared:
+    margins, theta = geometric.plan(inverse, height, width)
+    return functools.partial(geometric.apply, margins=margins), theta
 
 
 def _send(plan: list[Work], img: torch.Tensor) -> list[Work]:

@@ -12,6 +12,11 @@ from dataclasses import dataclass
 
 from dnnlib.errors import ConfigError
 
+_BLIT = ('xflip', 'rotate90', 'xint')
+_GEOM = ('scale', 'rotate', 'aniso', 'xfrac')
+_COLOR = ('brightness', 'contrast', 'lumaflip', 'hue', 'saturation')
+_FILTER, _NOISE, _CUTOUT = ('imgfilter',), ('noise',), ('cutout',)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Transforms:
@@ -42,14 +47,12 @@ class Transforms:
     @property
     def geometric(self) -> bool:
         """Whether any transform moves pixels."""
-        names = ('xflip', 'rotate90', 'xint', 'scale', 'rotate', 'aniso', 'xfrac')
-        return any(getattr(self, name) > 0 for name in names)
+        return any(getattr(self, name) > 0 for name in _BLIT + _GEOM)
 
     @property
     def colour(self) -> bool:
         """Whether any transform maps colours."""
-        names = ('brightness', 'contrast', 'lumaflip', 'hue', 'saturation')
-        return any(getattr(self, name) > 0 for name in names)
+        return any(getattr(self, name) > 0 for name in _COLOR)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -81,12 +84,6 @@ def _require_numbers(values: Transforms | Ranges) -> None:
         numbers = value if isinstance(value, tuple) else (value,)
         if not all(math.isfinite(number) and number >= 0 for number in numbers):
             raise ConfigError(f'{field.name}={value}: must be finite and at least 0')
-
-
-_BLIT = ('xflip', 'rotate90', 'xint')
-_GEOM = ('scale', 'rotate', 'aniso', 'xfrac')
-_COLOR = ('brightness', 'contrast', 'lumaflip', 'hue', 'saturation')
-_FILTER, _NOISE, _CUTOUT = ('imgfilter',), ('noise',), ('cutout',)
 
 
 def _all_of(*groups: tuple[str, ...]) -> Transforms:

@@ -1,13 +1,15 @@
 """The DCGAN-shaped pair of networks: 4x4 convolutions, twice the size and half the channels at every stage.
 
 Radford et al. 2016, "Unsupervised Representation Learning with Deep Convolutional GANs". A stage is named by the
-resolution r of its features: 4, 8, ... R / 2 in images of R x R. It has clip(channel_base / r, channel_min,
-channel_max) channels. An architecture derives from the two networks and puts modules of its own behind the stages.
+resolution r of its features: 4, 8, ... R / 2 in images of resolution R. It has clip(channel_base / r, channel_min,
+channel_max) channels. The first convolution of G and the last of D lead from one pixel to the images' base and back:
+their kernels have its size. An architecture derives from the two networks and puts modules of its own behind the
+stages.
 
 BN statistics, here and in what derives, are those of one micro-batch: --batch-gpu changes what is trained.
 
 Letters: N batch, I and O input and output channels, C those of the image, V width of the input vector, H and W height
-and width, R image resolution, r that of a stage.
+and width of the image, R its resolution, r that of a stage, h and w height and width of its features.
 """
 
 from __future__ import annotations
@@ -128,14 +130,14 @@ class Stage(LowerableBlock):
         self.layer, self.extra, self.tail = layer, extra, tail
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = self.layer(self.lower(x))  # [N, O, r, r]
-        x = x if self.extra is None else self.extra(x)  # [N, O, r, r]
-        return x if self.tail is None else self.tail(x)  # [N, O, r, r]
+        x = self.layer(self.lower(x))  # [N, O, h, w]
+        x = x if self.extra is None else self.extra(x)  # [N, O, h, w]
+        return x if self.tail is None else self.tail(x)  # [N, O, h, w]
 
 
 @register_generator('dcgan', config=DCGANGeneratorConfig)
 class DCGANGenerator(LatentGenerator):
-    """z [N, z_dim] and c [N, c_dim] -> image [N, C, R, R] float32 in (-1, 1). See `LatentGenerator`."""
+    """z [N, z_dim] and c [N, c_dim] -> image [N, C, H, W] float32 in (-1, 1). See `LatentGenerator`."""
 
     def __init__(self, config: DCGANGeneratorConfig, spec: ImageSpec) -> None:
         super().__init__(config.z_dim, spec)
@@ -151,8 +153,8 @@ class DCGANGenerator(LatentGenerator):
 
     def _stage(self, cfg: DCGANGeneratorConfig, spec: ImageSpec, res: int, in_channels: int) -> Stage:
         c = width(cfg, res)
-        stride, padding = (1, 0) if res == 4 else (2, 1)
-        conv = ConvTranspose2d(in_channels, c, 4, stride=stride, padding=padding, bias=cfg.bias, sn=cfg.sn)
+        kernel, stride, padding = (spec.size_at(4), 1, 0) if res == 4 else (4, 2, 1)
+        conv = ConvTranspose2d(in_channels, c, kernel, stride=stride, padding=padding, bias=cfg.bias, sn=cfg.sn)
         extra = None
         if res in cfg.extra:
             same = Conv2d(c, c, 3, padding=1, bias=cfg.bias, sn=cfg.sn)
@@ -169,7 +171,7 @@ class DCGANGenerator(LatentGenerator):
         return torch.nn.BatchNorm2d(width(cfg, res))
 
     def make_tail(self, cfg: DCGANGeneratorConfig, res: int) -> torch.nn.Module | None:
-        """What stands behind the stage at `res`: [N, O, r, r] -> same shape."""
+        """What stands behind the stage at `res`: [N, O, h, w] -> same shape."""
         return None
 
     def forward(
@@ -178,13 +180,13 @@ class DCGANGenerator(LatentGenerator):
         """noise_mode: accepted, there is no noise; ValueError for anything but random, const and none."""
         x = self.vector(z, c, truncation_psi, noise_mode)[:, :, None, None]  # [N, V, 1, 1]
         for res in self.stages:
-            x = getattr(self, f'b{res}')(x)  # [N, O, r, r]
-        return torch.tanh(self.last(x.to(self.last.weight.dtype)))  # [N, C, R, R]
+            x = getattr(self, f'b{res}')(x)  # [N, O, h, w]
+        return torch.tanh(self.last(x.to(self.last.weight.dtype)))  # [N, C, H, W]
 
 
 @register_discriminator('dcgan', config=DCGANDiscriminatorConfig)
 class DCGANDiscriminator(torch.nn.Module):
-    """Image [N, C, R, R] and label [N, c_dim] -> logits [N, 1] float32; with labels, plus their projection."""
+    """Image [N, C, H, W] and label [N, c_dim] -> logits [N, 1] float32; with labels, plus their projection."""
 
     def __init__(self, config: DCGANDiscriminatorConfig, spec: ImageSpec) -> None:
         super().__init__()
@@ -194,10 +196,11 @@ class DCGANDiscriminator(torch.nn.Module):
         for res in self.stages:
             setattr(self, f'b{res}', self._stage(config, spec, res, in_channels))
             in_channels = width(config, res)
-        self.last = Conv2d(in_channels, 1, 4, bias=config.bias, sn=config.sn_last)
+        base = spec.size_at(4)
+        self.last = Conv2d(in_channels, 1, base, bias=config.bias, sn=config.sn_last)
         self.project = None
         if self.c_dim:
-            self.project = Projection(self.c_dim, in_channels, pixels=16, sn=config.sn_last)
+            self.project = Projection(self.c_dim, in_channels, pixels=base[0] * base[1], sn=config.sn_last)
         initialize(self, config.init_std)
 
     def _stage(self, cfg: DCGANDiscriminatorConfig, spec: ImageSpec, res: int, in_channels: int) -> Stage:
@@ -219,14 +222,14 @@ class DCGANDiscriminator(torch.nn.Module):
         )
 
     def make_tail(self, cfg: DCGANDiscriminatorConfig, res: int) -> torch.nn.Module | None:
-        """What stands behind the stage at `res`: [N, O, r, r] -> same shape."""
+        """What stands behind the stage at `res`: [N, O, h, w] -> same shape."""
         return None
 
     def forward(self, img: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
-        h = img  # [N, C, R, R]
+        h = img  # [N, C, H, W]
         for res in self.stages:
-            h = getattr(self, f'b{res}')(h)  # [N, O, r, r]
-        h = h.to(self.last.weight.dtype)  # [N, O, 4, 4]
+            h = getattr(self, f'b{res}')(h)  # [N, O, h, w]
+        h = h.to(self.last.weight.dtype)  # [N, O, h, w] of the base
         logits = self.last(h).flatten(1)  # [N, 1]
         return logits if self.project is None else logits + self.project(h, c)
 

@@ -92,10 +92,16 @@ def minibatch_std(x: torch.Tensor, group: int | None, num_features: int) -> torc
 
 
 class DiscriminatorEpilogue(torch.nn.Module):
-    """4x4 features (and image, in 'skip') -> [N, out_features]; always float32."""
+    """Features (and image, in 'skip') of `size`, the base -> [N, out_features]; always float32."""
 
     def __init__(
-        self, cfg: StyleGAN2DiscriminatorConfig, *, in_channels: int, img_channels: int, out_features: int
+        self,
+        cfg: StyleGAN2DiscriminatorConfig,
+        *,
+        in_channels: int,
+        img_channels: int,
+        out_features: int,
+        size: tuple[int, int],
     ) -> None:
         super().__init__()
         if in_channels % max(cfg.mbstd_channels, 1):
@@ -105,11 +111,11 @@ class DiscriminatorEpilogue(torch.nn.Module):
         if self.has_fromrgb:
             self.fromrgb = Conv2d(img_channels, in_channels, 1)
         self.conv = Conv2d(in_channels + cfg.mbstd_channels, in_channels, 3, conv_clamp=cfg.conv_clamp)
-        self.fc = FullyConnected(in_channels * 4 * 4, in_channels, act='lrelu')
+        self.fc = FullyConnected(in_channels * size[0] * size[1], in_channels, act='lrelu')
         self.out = FullyConnected(in_channels, out_features)
 
     def forward(self, x: torch.Tensor, img: torch.Tensor) -> torch.Tensor:
-        x = x.float()  # [N, C, 4, 4]
+        x = x.float()  # [N, C, H, W]
         if self.has_fromrgb:
             x = x + self.fromrgb(img)
         if self.mbstd_channels > 0:
@@ -156,7 +162,11 @@ class StyleGAN2Discriminator(torch.nn.Module):
                 lr_multiplier=config.map_lr_multiplier,
             )
         self.b4 = DiscriminatorEpilogue(
-            config, in_channels=in_channels, img_channels=spec.channels, out_features=self.cmap_dim or 1
+            config,
+            in_channels=in_channels,
+            img_channels=spec.channels,
+            out_features=self.cmap_dim or 1,
+            size=spec.size_at(4),
         )
 
     def _trainable(self, config: StyleGAN2DiscriminatorConfig) -> Iterator[bool]:

@@ -153,11 +153,11 @@ class GConvSynthesisLayer(SynthesisLayer):
         out_channels: int,
         *,
         w_dim: int,
-        resolution: int,
+        size: tuple[int, int],
         up: int = 1,
         conv_clamp: float | None = None,
     ) -> None:
-        super().__init__(in_channels, out_channels, w_dim=w_dim, resolution=resolution, up=up, conv_clamp=conv_clamp)
+        super().__init__(in_channels, out_channels, w_dim=w_dim, size=size, up=up, conv_clamp=conv_clamp)
         self.select = torch.nn.Parameter(torch.randn([out_channels, in_channels + w_dim]))  # W_s
         self.combine = torch.nn.Parameter(torch.randn([out_channels, out_channels]) * 0.1)  # W_L
         self.select_gain = 1 / math.sqrt(in_channels + w_dim)

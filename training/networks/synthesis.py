@@ -24,7 +24,7 @@ NoiseMode = Literal['random', 'const', 'none']
 
 
 class SynthesisLayer(torch.nn.Module):
-    """Modulated convolution, noise, bias, leaky ReLU: [N, I, H, W] -> [N, C, H up, W up]."""
+    """Modulated convolution, noise, bias, leaky ReLU: [N, I, H, W] -> [N, C, H up, W up]. size: H up, W up."""
 
     resample_filter: torch.Tensor
     noise_const: torch.Tensor
@@ -35,7 +35,7 @@ class SynthesisLayer(torch.nn.Module):
         out_channels: int,
         *,
         w_dim: int,
-        resolution: int,
+        size: tuple[int, int],
         kernel_size: int = 3,
         up: int = 1,
         conv_clamp: float | None = None,
@@ -48,7 +48,7 @@ class SynthesisLayer(torch.nn.Module):
         self.noise_strength = torch.nn.Parameter(torch.zeros([]))
         self.bias = torch.nn.Parameter(torch.zeros([out_channels]))
         self.register_buffer('resample_filter', setup_filter(FIR_TAPS))
-        self.register_buffer('noise_const', torch.randn([resolution, resolution]))
+        self.register_buffer('noise_const', torch.randn(size))
 
     def forward(self, x: torch.Tensor, w: torch.Tensor, noise_mode: NoiseMode, gain: float = 1) -> torch.Tensor:
         return self.convolve(x, w, noise_mode, gain)
@@ -98,9 +98,13 @@ class ToRGB(torch.nn.Module):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BlockSpec:
-    """What a block must fit: its place in the network. in_channels: 0 in the first block, which starts from nothing."""
+    """What a block must fit: its place in the network. in_channels: 0 in the first block, which starts from nothing.
+
+    resolution: its name; size: height and width of its features.
+    """
 
     resolution: int
+    size: tuple[int, int]
     in_channels: int
     out_channels: int
     img_channels: int
@@ -123,7 +127,7 @@ class SynthesisBlockBase(LowerableBlock):
         super().__init__(spec.lowered)
         self.register_buffer('resample_filter', setup_filter(FIR_TAPS))
         if spec.in_channels == 0:
-            self.const = torch.nn.Parameter(torch.randn([spec.out_channels, spec.resolution, spec.resolution]))
+            self.const = torch.nn.Parameter(torch.randn([spec.out_channels, *spec.size]))
 
     def start(self, x: torch.Tensor | None, batch: int) -> torch.Tensor:
         """The features that enter the block, [N, I, H, W]: the learned constant in the first one."""
@@ -140,7 +144,7 @@ class SynthesisBlock(SynthesisBlockBase):
 
     def __init__(self, cfg: StyleGAN2GeneratorConfig, spec: BlockSpec) -> None:
         super().__init__(spec)
-        layer = partial(SynthesisLayer, w_dim=cfg.w_dim, resolution=spec.resolution, conv_clamp=cfg.conv_clamp)
+        layer = partial(SynthesisLayer, w_dim=cfg.w_dim, size=spec.size, conv_clamp=cfg.conv_clamp)
         self.has_conv0 = spec.in_channels > 0
         self.has_skip = self.has_conv0 and cfg.architecture == 'resnet'
         if self.has_conv0:
@@ -181,12 +185,14 @@ class SynthesisNetwork(torch.nn.Module):
     ) -> None:
         super().__init__()
         self.w_dim = cfg.w_dim
+        self.base = spec.base
         self.resolutions = resolutions(spec)
         self.channels = {res: channels_at(cfg, res) for res in self.resolutions}
         in_channels = 0
         for res in self.resolutions:
             place = BlockSpec(
                 resolution=res,
+                size=spec.size_at(res),
                 in_channels=in_channels,
                 out_channels=self.channels[res],
                 img_channels=spec.channels,
@@ -211,8 +217,8 @@ class SynthesisNetwork(torch.nn.Module):
     ) -> torch.Tensor:
         """noise_mode: 'random' draws from torch's global generator, 'const' takes the stored noise, 'none' adds none.
 
-        features: [N, C, R, R] in the place of the output of the block at R: what comes before does not run, and the
-        image begins with the block after it.
+        features: [N, C, *size_at(R)] in the place of the output of the block at R: what comes before does not run, and
+        the image begins with the block after it.
 
         Raises ValueError for any other noise_mode.
         """
@@ -221,11 +227,12 @@ class SynthesisNetwork(torch.nn.Module):
         assert ws.shape[1:] == (self.num_ws, self.w_dim), f'ws must be [N, {self.num_ws}, {self.w_dim}]'
         w = ws.float().unbind(dim=1)  # L times [N, w_dim]
         x, img = features, None
+        given = 0 if features is None else 4 * features.shape[2] // self.base[0]  # the R of the features
         first = 0
         for res, block in zip(self.resolutions, self.blocks(), strict=True):
             # ToRGB takes the w of the next block's first convolution: the index advances by the convolutions alone.
             last = first + block.num_conv + block.num_torgb
-            if features is None or res > features.shape[-1]:
+            if res > given:
                 x, img = block(x, img, w[first:last], noise_mode)
             first += block.num_conv
         assert img is not None  # the last block draws in every architecture
