@@ -18,6 +18,10 @@ class ConfigError(UserError):
     """An option or a config field with a value that cannot work."""
 
 
+class DownloadError(UserError):
+    """A file that cannot be had from the network, or is not what it should be."""
+
+
 class DataError(UserError):
     """A data set, an image or a label that cannot be used."""
 
