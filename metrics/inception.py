@@ -203,7 +203,7 @@ class MixedD(nn.Module):
 
 
 class MixedE(nn.Module):
-    """Fig. 7: 1 x 1, 3 x 3 spread over 1 x 3 beside 3 x 1, the same after a 3 x 3, pool. [N, C, 8, 8] -> [N, D, 8, 8]"""
+    """Fig. 7: 1 x 1, a 3 x 3 as 1 x 3 beside 3 x 1, the same after a 3 x 3, pool. [N, C, 8, 8] -> [N, D, 8, 8]"""
 
     def __init__(self, channels: int, pool: Callable[[torch.Tensor], torch.Tensor]) -> None:
         super().__init__()

@@ -6,6 +6,7 @@ Letters: N batch, C image channels, H and W image height and width.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any, ClassVar, Self
 
 import torch
@@ -36,9 +37,9 @@ class NetworkDetector(ABC):
     def __init__(self, device: torch.device | str = 'cpu', *, weights: Weights | None = None) -> None:
         self.device = torch.device(device)
         self.chunk_size = CPU_CHUNK if self.device.type == 'cpu' else GPU_CHUNK
-        weights = weights or load_weights(self.source)
+        weights = weights or self.published_weights()
         self.digest, self.edition = weights.digest, weights.edition
-        network = self.ready(load_network(self.make_network(), weights))
+        network = self.ready(load_network(self.make_network, weights))
         self.network = network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     @classmethod
@@ -47,10 +48,14 @@ class NetworkDetector(ABC):
         return locate(cls.source) is not None
 
     @classmethod
+    def published_weights(cls) -> Weights:
+        """The weights that the name stands for. UserError where they cannot be had."""
+        return load_weights(cls.source)
+
+    @classmethod
     def random(cls, device: torch.device | str = 'cpu') -> Self:
         """The detector with weights that mean nothing, for tests and for timing."""
-        with torch.device('meta'):
-            tensors = random_weights(cls.make_network())
+        tensors = random_weights(cls.make_network)
         return cls(device, weights=Weights(tensors, digest_of(tensors), 'random'))
 
     @torch.inference_mode()
@@ -81,7 +86,9 @@ class NetworkDetector(ABC):
         """A prepared chunk -> its features."""
 
 
-def load_network(network: nn.Module, weights: Weights) -> nn.Module:
-    """Puts weights into a network, strictly, without a copy; for inference."""
+def load_network(make_network: Callable[[], nn.Module], weights: Weights) -> Any:
+    """A network whose parameters are the weights, none lacking and none left, for inference."""
+    with torch.device('meta'):
+        network = make_network()
     network.load_state_dict(weights.tensors, strict=True, assign=True)
     return network.eval().requires_grad_(False)

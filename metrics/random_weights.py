@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import math
 import zlib
+from collections.abc import Callable
 
 import torch
 from torch import nn
 
 
-def random_weights(network: nn.Module) -> dict[str, torch.Tensor]:
-    """A state dict for a network (which may live on `meta`), each tensor drawn from a generator seeded by its name.
+def random_weights(make_network: Callable[[], nn.Module]) -> dict[str, torch.Tensor]:
+    """A state dict for a network, each tensor drawn from a generator that is seeded by its name.
 
     Variances as He et al. 2015 (arXiv:1502.01852), so that activations keep their size through the depth.
     """
+    with torch.device('meta'):
+        network = make_network()
     return {name: _draw(name, tensor.shape) for name, tensor in network.state_dict().items()}
 
 

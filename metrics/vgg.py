@@ -21,7 +21,7 @@ from metrics.lpips_weights import LPIPS, TRUNK, of_trunk
 from metrics.network_detector import NetworkDetector
 from metrics.resize import resize_like_tensorflow
 from metrics.torchscript import read_torchscript
-from metrics.weights import Edition, Source, Tensors, read_state_dict
+from metrics.weights import Edition, Source, Tensors, Weights, digest_of, load_weights, read_state_dict
 
 INPUT_SIZE = 224
 WIDTHS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
@@ -30,28 +30,42 @@ FC_WIDTH = 4096
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
-class Vgg16Trunk(nn.Module):
-    """The convolutions. Normalised images [N, 3, H, W], H and W at least 16 -> the ReLU before each pool."""
+def convolutions() -> nn.Sequential:
+    """The 13 convolutions with their ReLUs, and the five pools, in one row as they are published."""
+    layers = nn.Sequential()
+    channels = 3
+    for widths in WIDTHS:
+        for width in widths:
+            layers.append(nn.Conv2d(channels, width, 3, padding=1))
+            layers.append(nn.ReLU(inplace=True))
+            channels = width
+        layers.append(nn.MaxPool2d(2))
+    return layers
+
+
+def taps_of(layers: nn.Sequential, x: torch.Tensor) -> list[torch.Tensor]:
+    """Normalised images [N, 3, H, W] through `convolutions()` -> what goes into each pool.
+
+    [N, 64, H, W], [N, 128, H/2, W/2], [N, 256, H/4, W/4], [N, 512, H/8, W/8], [N, 512, H/16, W/16]
+    """
+    taps = []
+    for layer in layers:
+        if isinstance(layer, nn.MaxPool2d):
+            taps.append(x)
+        if len(taps) < len(WIDTHS):
+            x = layer(x)
+    return taps
+
+
+class Vgg16Conv(nn.Module):
+    """Normalised images [N, 3, H, W], H and W at least 16 -> the last convolution's ReLU, its mean, [N, 512]."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.features = nn.Sequential()
-        channels = 3
-        for widths in WIDTHS:
-            for width in widths:
-                self.features.append(nn.Conv2d(channels, width, 3, padding=1))
-                self.features.append(nn.ReLU(inplace=True))
-                channels = width
-            self.features.append(nn.MaxPool2d(2))
+        self.features = convolutions()
 
-    def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
-        """[N, 64, H, W], [N, 128, H/2, W/2], [N, 256, H/4, W/4], [N, 512, H/8, W/8], [N, 512, H/16, W/16]"""
-        taps = []
-        for layer in self.features:
-            if isinstance(layer, nn.MaxPool2d):
-                taps.append(x)
-            x = layer(x)
-        return taps
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return taps_of(self.features, x)[-1].mean(dim=(2, 3))
 
 
 class Vgg16(nn.Module):
@@ -64,7 +78,7 @@ class Vgg16(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.features = Vgg16Trunk().features
+        self.features = convolutions()
         side = INPUT_SIZE // 2 ** len(WIDTHS)
         self.classifier = nn.Sequential(
             nn.Linear(WIDTHS[-1][-1] * side * side, FC_WIDTH),
@@ -115,7 +129,7 @@ class Vgg16Detector(NetworkDetector):
     """
 
     name = 'vgg16'
-    preprocessing = 'v1: float32, bilinear as TensorFlow 1 (no half-pixel centres) to 224, mean and std of ImageNet'
+    preprocessing = 'v1: float32, bilinear as TensorFlow 1 (no half-pixel centres) to 224, ImageNet mean and std'
     feature_dim = FC_WIDTH
     num_classes = 0
     source = Source(
@@ -153,24 +167,26 @@ class Vgg16Detector(NetworkDetector):
 class Vgg16ConvDetector(NetworkDetector):
     """The detector `vgg16conv`: the last convolution's ReLU, averaged over the image, [N, 512]; no classes.
 
-    Not the network of pr50k3_full: a stand-in whose weights need no download beyond a package.
+    Not the network of pr50k3_full: a stand-in, whose weights a package registry carries.
     """
 
     name = 'vgg16conv'
-    preprocessing = 'v1: float32, bilinear with antialiasing (torch, half-pixel centres) to 224, mean and std of ImageNet'
+    preprocessing = 'v1: float32, bilinear with antialiasing (torch, half-pixel centres) to 224, ImageNet mean and std'
     feature_dim = WIDTHS[-1][-1]
     num_classes = 0
     source = LPIPS
 
     @staticmethod
-    def make_network() -> Vgg16Trunk:
+    def make_network() -> Vgg16Conv:
         """The bare network, with any weights."""
-        return Vgg16Trunk()
+        return Vgg16Conv()
 
     @classmethod
-    def select(cls, tensors: Tensors) -> Tensors:
-        """The convolutions alone."""
-        return {name: tensors[name] for name in TRUNK}
+    def published_weights(cls) -> Weights:
+        """The convolutions alone, and their digest."""
+        weights = load_weights(cls.source)
+        tensors = {name: weights.tensors[name] for name in TRUNK}
+        return Weights(tensors, digest_of(tensors), weights.edition)
 
     def prepare(self, images: torch.Tensor) -> torch.Tensor:
         """uint8 [N, C, H, W] -> [N, 3, 224, 224] float32, channels last."""
@@ -181,4 +197,4 @@ class Vgg16ConvDetector(NetworkDetector):
 
     def features(self, x: torch.Tensor) -> Features:
         """[N, 3, 224, 224] -> [N, 512]"""
-        return Features(self.network(x)[-1].mean(dim=(2, 3)), None)
+        return Features(self.network(x), None)

