@@ -78,9 +78,9 @@ class Lpips:
         self,
         images: torch.Tensor,  # [N, 1 or 3, H, W] uint8, or float in [0, 255]
     ) -> torch.Tensor:
-        """Embeddings [N, F] float32, F about 123 H W; bitwise repeatable.
+        """Embeddings [N, F] float32, F = 122 H W where both sizes divide by 16; bitwise repeatable.
 
-        Floats are taken as they are, unrounded: the steps of PPL are far smaller than a grey level. DataError for
+        An image of 256 x 256 becomes 32 MB, so batches should be small. Floats are taken as they are, unrounded: the steps of PPL are far smaller than a grey level. DataError for
         images of less than 16 pixels, or of another form.
         """
         allowed = images.dtype == torch.uint8 or images.is_floating_point()

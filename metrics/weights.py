@@ -77,9 +77,13 @@ def named_path(name: str) -> Path | None:
 
 
 def detectors_folder() -> Path | None:
-    """The user's folder of network files, if the environment names one."""
-    folder = os.environ.get(FOLDER_VARIABLE)
-    return Path(folder).expanduser() if folder else None
+    """The user's folder of network files, if the environment names one. ConfigError where it is not there."""
+    if not (text := os.environ.get(FOLDER_VARIABLE)):
+        return None
+    folder = Path(text).expanduser()
+    if not folder.is_dir():
+        raise ConfigError(f'{FOLDER_VARIABLE}={text}: there is no such folder')
+    return folder
 
 
 def cached_folder() -> Path:

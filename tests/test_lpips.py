@@ -41,6 +41,7 @@ def test_distances_of_embeddings_are_the_formula(lpips):
 
 
 def test_it_is_a_distance(lpips):
+    assert lpips.embed(A).shape == (1, 122 * 64 * 48)
     assert float(lpips.distance(A, A)) == 0
     assert torch.equal(lpips.distance(A, B), lpips.distance(B, A))
     pairs = lpips.distance(torch.cat([A, B]), torch.cat([B, B]))

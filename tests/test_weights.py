@@ -77,6 +77,7 @@ def test_the_places_are_asked_in_order(source, tmp_path, monkeypatch):
     monkeypatch.setattr(weights, '_in_package', lambda edition: installed)
     assert locate(source).suffix == '.safetensors'
 
+    (tmp_path / 'mine').mkdir()
     monkeypatch.setenv('GANFOUNDRY_DETECTORS', str(tmp_path / 'mine'))
     mine = put(tmp_path, 'other.pth', tmp_path / 'mine')
     assert locate(source) == mine
@@ -176,6 +177,12 @@ def test_a_failed_download_says_why(source, monkeypatch):
 def test_a_path_that_is_not_there_is_refused_at_once(source, tmp_path):
     with pytest.raises(ConfigError, match=r'--detector-path=net=.*nowhere'):
         set_path('net', tmp_path / 'nowhere')
+
+
+def test_a_folder_that_is_not_there_is_refused(source, tmp_path, monkeypatch):
+    monkeypatch.setenv('GANFOUNDRY_DETECTORS', str(tmp_path / 'nowhere'))
+    with pytest.raises(ConfigError, match=r'GANFOUNDRY_DETECTORS=.*nowhere'):
+        locate(source)
 
 
 @pytest.mark.parametrize('zipped', [True, False])
