@@ -80,8 +80,8 @@ class Lpips:
     ) -> torch.Tensor:
         """Embeddings [N, F] float32, F = 122 H W where both sizes divide by 16; bitwise repeatable.
 
-        An image of 256 x 256 becomes 32 MB, so batches should be small. Floats are taken as they are, unrounded: the steps of PPL are far smaller than a grey level. DataError for
-        images of less than 16 pixels, or of another form.
+        An image of 256 x 256 becomes 32 MB, so batches should be small. Floats are taken as they are, unrounded: the
+        steps of PPL are far smaller than a grey level. DataError for images below 16 pixels, or of another form.
         """
         allowed = images.dtype == torch.uint8 or images.is_floating_point()
         if images.ndim != 4 or images.shape[1] not in (1, 3) or not allowed:
