@@ -132,7 +132,7 @@ class CustomDetector:
         self.num_classes = 0
         self._run = (_load_onnx if path.suffix == '.onnx' else _load_torchscript)(path, self.device)
         self._path = path
-        self.feature_dim = self(torch.zeros(1, 3, 32, 32, dtype=torch.uint8)).pooled.shape[1]
+        self.feature_dim = self._probe()
 
     @classmethod
     def of(cls, name: str) -> type[CustomDetector]:
@@ -152,6 +152,16 @@ class CustomDetector:
         with deterministic_float32():
             chunks = as_images(images).split(CHUNK)
             return Features(torch.cat([self._features(chunk.to(self.device)) for chunk in chunks]), None)
+
+    def _probe(self) -> int:
+        """D, by a batch of two: a graph that was exported for one image fails here and not in the middle of a run."""
+        try:
+            return self(torch.zeros(2, 3, 32, 32, dtype=torch.uint8)).pooled.shape[1]
+        except UserError:
+            raise
+        except Exception as error:  # the user's code, in a runtime with errors of its own
+            size = self.input.size
+            raise UserError(f'{self._path}: fails on images [2, 3, {size}, {size}]: {error}') from error
 
     def _features(self, images: torch.Tensor) -> torch.Tensor:
         x = self._run(self.input.apply(images))

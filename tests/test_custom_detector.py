@@ -110,7 +110,14 @@ def test_inputs_reach_the_declared_range_and_no_further(resize):
 def test_what_returns_no_features_is_refused(registry, tmp_path):
     custom.allow_torchscript()
     set_path(f'mine={save(tmp_path / "wrong.pt", Wrong(), 8)},size=8')
-    with pytest.raises(UserError, match=r'wrong\.pt: expected features \[1, D\].*\[1, 3, 8, 8\]'):
+    with pytest.raises(UserError, match=r'wrong\.pt: expected features \[2, D\].*\[2, 3, 8, 8\]'):
+        load('mine')
+
+
+def test_an_input_that_the_network_fails_on_is_said_at_once(registry, tmp_path):
+    custom.allow_torchscript()
+    set_path(f'mine={save(tmp_path / "net.pt", nn.Sequential(nn.Flatten(), nn.Linear(192, 2)), 8)},size=9')
+    with pytest.raises(UserError, match=r'net\.pt: fails on images \[2, 3, 9, 9\]'):
         load('mine')
 
 

@@ -94,3 +94,14 @@ def test_a_record_says_what_measured():
 
 def test_every_detector_of_the_table_is_built_in():
     assert set(DETECTORS) == detectors._BUILT_IN
+
+
+def test_the_page_on_detectors_names_every_file_with_its_digest(root):
+    page = (root / 'docs' / 'detectors.md').read_text()
+    for name in ('inception', 'vgg16', 'vgg16conv'):
+        for edition in class_of(name).source.editions:
+            assert edition.sha256 in page
+            assert edition.filename in page
+    for name, entry in DETECTORS.items():
+        assert f'`{name}`' in page
+        assert str(entry.feature_dim) in page
