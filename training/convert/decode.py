@@ -145,10 +145,10 @@ def _read_tiff_16(data: bytes, where: str) -> np.ndarray:
     try:
         import tifffile
     except ImportError as error:
-        way_out = 'pip install tifffile, or save it as a 16-bit PNG'
+        way_out = 'pip install ".[tiff]", or save it as a 16-bit PNG'
         raise DataError(f'{where}: is a TIFF of 16-bit colour, which needs the tifffile package; {way_out}') from error
     with tifffile.TiffFile(io.BytesIO(data)) as file:
-        page = file.pages[0]
+        page = file.pages.first  # a whole page: later ones may be abridged
         if page.photometric != tifffile.PHOTOMETRIC.RGB or page.planarconfig != tifffile.PLANARCONFIG.CONTIG:
             raise DataError(f'{where}: is a 16-bit TIFF that is not plain RGB; save it as a 16-bit PNG')
         pixels = page.asarray()  # [H, W, C]
