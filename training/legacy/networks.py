@@ -7,6 +7,7 @@ say is then taken, and our own defaults only where they say nothing.
 
 from __future__ import annotations
 
+import typing
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +31,9 @@ FACTS = {'z_dim', 'c_dim', 'w_dim', 'img_resolution', 'img_channels'}
 LARGEST = {'map_depth': 64}  # of an argument; a network of a billion layers is not even counted
 LARGEST_OTHER = 2**20
 FIR_LENGTH = 4  # our layers pad for filters of this length; the taps are loaded with the weights
+
+# Resolved at import: annotations are compiled for it, and nothing is compiled while a file is read.
+HINTS = {cls: typing.get_type_hints(cls) for cls in (StyleGAN2GeneratorConfig, StyleGAN2DiscriminatorConfig)}
 
 FOREIGN = {
     'SuperresGenerator': 'a StyleGAN-XL generator',
@@ -215,8 +219,9 @@ def make_config(cls: type, values: dict[str, Any], optional: dict[str, Any], whe
     for name, value in known.items():
         if type(value) is int and value > LARGEST.get(name, LARGEST_OTHER):
             raise CheckpointError(f'{where}: made with {name}={value}, more than {LARGEST.get(name, LARGEST_OTHER)}')
+    hints = HINTS[cls]
     try:
-        return typed.from_dict(cls, plain(known, where), where)
+        return cls(**{name: typed.parse(hints[name], plain(value, where), name) for name, value in known.items()})
     except ConfigError as error:
         raise CheckpointError(f'{where}: made with arguments that no network here takes: {error}') from None
 

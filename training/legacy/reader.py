@@ -198,7 +198,7 @@ def arguments(module: Module, where: str) -> dict[str, Any]:
     args, kwargs = module.state.get('_init_args', ()), module.state.get('_init_kwargs')
     if args not in ((), []) or type(kwargs) is not dict:
         raise UnsafeModelFile(f'{where}: a {ascii(module.class_name)[:80]} without its keyword arguments')
-    return plain(kwargs, f'{where}: the arguments of {ascii(module.class_name)[1:80]}')
+    return plain(kwargs, f'{where}: the arguments of {ascii(module.class_name)[1:-1][:80]}')
 
 
 def plain(value: Any, where: str) -> Any:
