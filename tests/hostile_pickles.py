@@ -203,6 +203,7 @@ CORPUS = {
     'marks that nest deeply': b'\x80\x04' + b'(' * 100_000 + b'.',
     'tuples as a key': b'\x80\x04}' + LAUGHS + b'Ns.',
     'tuples in a set': b'\x80\x04\x8f(' + LAUGHS + b'\x90.',
+    'keys of one hash': b'\x80\x04}(' + b''.join(number(i * (2**61 - 1)) + b'N' for i in range(3, 9)) + b'u.',
     'a container in itself': b'\x80\x04}\x94' + text('G_ema') + b'h\x00s.',
     'many containers': network(b'](' + b'}' * 400_000 + b'e'),
     'many memo entries': network(b'N' + b'\x94' * 400_000),

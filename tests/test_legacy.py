@@ -17,7 +17,9 @@ import torch
 from click.testing import CliRunner
 from safetensors import safe_open
 
+import generate
 from dnnlib.errors import CheckpointError, ConfigError, UnsafeModelFile
+from tests import hostile_pickles as hostile
 from tests.official_layout import (
     D_KWARGS,
     G_KWARGS,
@@ -36,6 +38,7 @@ from training.legacy import is_pickle, load_official
 from training.legacy.__main__ import main
 from training.legacy.export import export
 from training.legacy.inspect import inspect
+from training.legacy.reader import read_official
 from training.networks import dcgan  # noqa: F401 (registers itself)
 from training.snapshot import Snapshot, load_generator, load_snapshot
 from training.transfer import load_source
@@ -179,7 +182,7 @@ def test_a_file_converted_from_tensorflow_has_a_mapping_without_layers(tmp_path:
 
 
 @pytest.mark.parametrize(
-    ('g_arch', 'd_arch', 'labels'), [('skip', 'resnet', 0), ('resnet', 'skip', 2), ('orig', 'orig', 0)]
+    ('g_arch', 'd_arch', 'labels'), [('skip', 'resnet', 0), ('resnet', 'skip', 2), ('skip', 'orig', 0)]
 )
 @torch.no_grad()
 def test_tensorflow_files_draw_and_judge_as_ours(tmp_path: Path, g_arch: str, d_arch: str, labels: int) -> None:
@@ -203,6 +206,49 @@ def test_tensorflow_files_draw_and_judge_as_ours(tmp_path: Path, g_arch: str, d_
     torch.testing.assert_close(load_D(snapshot)(img, c), D(img, c), rtol=0, atol=1e-5)
     assert torch.equal(snapshot.tensors['G.mapping.fc0.weight'], nets[0].mapping.fc0.weight)
     assert snapshot.config()[0].data.path == 'the-unnamed-data-of-an-official-file'
+
+
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        ({'fmap_const': 64}, "made with 'fmap_const', which is not known here"),
+        ({'nonlinearity': 'relu'}, "made with nonlinearity='relu', which no network here has"),
+        ({'resample_kernel': [1, 2, 1]}, r'made with resample_kernel=\[1, 2, 1\], expected 4 numbers'),
+        ({'mapping_layers': 4}, 'has no variable mapping/Dense2/weight'),
+        (
+            {'mapping_layers': 1},
+            r"holds \['mapping/Dense1/bias', 'mapping/Dense1/weight'\], which a StyleGAN2 of these",
+        ),
+        ({'latent_size': 7}, r'mapping\.fc0\.weight is \[5, 6\] torch.float32, expected \[5, 7\]'),
+        ({'mapping_fmaps': 9}, 'made with mapping_fmaps=9, expected 5'),
+    ],
+)
+def test_a_tensorflow_network_that_is_another_is_named(tmp_path: Path, change: dict[str, Any], message: str) -> None:
+    kwargs = {'num_channels': 3, 'resolution': 8, 'fmap_base': 16, 'fmap_max': 4, 'latent_size': 6, 'dlatent_size': 5}
+    G = tf_network(generator(), {**kwargs, 'mapping_layers': 2, **change})
+    path = tmp_path / 'a.pkl'
+    path.write_bytes(dumps((G, G, G)))
+    with pytest.raises(CheckpointError, match=message):
+        load_official(path)
+
+
+@pytest.mark.parametrize('dtype', [torch.float64, torch.float16, torch.bfloat16, torch.int64, torch.uint8, torch.bool])
+def test_tensors_of_every_type_and_layout_come_out_bit_for_bit(tmp_path: Path, dtype: torch.dtype) -> None:
+    x = (torch.arange(60).reshape(3, 4, 5) % 7).to(dtype)
+    views = {'x': x, 'transposed': x.permute(2, 0, 1), 'part': x[1:, ::2, 3:], 'scalar': x[2, 1, 1]}
+    path = tmp_path / 'a.pkl'
+    path.write_bytes(dumps(views))
+    for name, tensor in read_official(path).items():
+        assert tensor.dtype == dtype
+        assert torch.equal(tensor, views[name])
+        assert tensor.is_contiguous()
+
+
+def test_a_tensor_of_a_gpu_is_read_to_the_cpu(tmp_path: Path) -> None:
+    path = tmp_path / 'a.pkl'
+    content = np.float32(0.5).tobytes()
+    path.write_bytes(hostile.network(hostile.tensor(payload=hostile.blob(device='cuda:3', content=content))))
+    assert torch.equal(read_official(path)['G_ema'], torch.tensor([0.5]))
 
 
 def refusal(path: Path) -> str:
@@ -307,6 +353,13 @@ def test_conversion_writes_a_snapshot_and_a_report_and_export_the_official_names
     )
     again, first = load_snapshot(path).config()[0], before.config()[0]
     assert (again.generator, again.discriminator) == (first.generator, first.discriminator)
+
+
+def test_generate_draws_with_an_official_file(tmp_path: Path, golden: Path) -> None:
+    flags = [f'--network={golden / "official_layout_cond.pkl"}', '--class=3', '--seeds=0-1', f'--outdir={tmp_path}']
+    result = CliRunner().invoke(generate.main, [*flags, '--device=cpu'], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['seed0000.png', 'seed0001.png']
 
 
 def test_export_names_what_has_no_official_name(tmp_path: Path, golden: Path) -> None:

@@ -66,16 +66,21 @@ def test_nothing_that_a_file_says_is_done(tmp_path: Path, golden: Path, root: Pa
 
 def small_files() -> dict[str, bytes]:
     """Files of every official layout, so small that ten thousand of them are read in a minute."""
-    G = torch.nn.Sequential(torch.nn.Linear(2, 3))
+    G = torch.nn.Sequential(torch.nn.Linear(32, 16))
     stub = persistent(G, 'Generator', {**G_KWARGS, 'synthesis_kwargs': dict(WIDTHS)}, num_ws=np.int64(3))
     content = {'training_set_kwargs': {'path': 'x.zip', 'max_size': 9}, 'G_ema': stub, 'D': None}
-    arrays = {'a': np.arange(6, dtype='f4').reshape(2, 3), 'b': [np.float64(1), np.ones(3, 'u1'), {1, 2}, b'x', -1e9]}
+    arrays = {
+        'a': np.arange(600, dtype='f4').reshape(20, 30),
+        'b': [np.float64(1), np.ones(3, 'u1'), {1, 2}, b'x', -1e9],
+    }
     return {'torch3.pkl': dumps(content, 3), 'torch4.pkl': dumps(content, 4), 'numpy.pkl': dumps(arrays, 2)}
 
 
-def test_ten_thousand_damaged_files_are_read_or_refused(tmp_path: Path, root: Path) -> None:
+def test_ten_thousand_damaged_files_are_read_or_refused(tmp_path: Path, golden: Path, root: Path) -> None:
     folder = tmp_path / 'files'
     folder.mkdir()
+    for case in ('uncond', 'cond'):
+        shutil.copy(golden / f'official_layout_{case}.pkl', folder)
     for name, data in small_files().items():
         (folder / name).write_bytes(data)
     result = audit('mutants', folder, root)

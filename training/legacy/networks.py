@@ -33,7 +33,9 @@ LARGEST_OTHER = 2**20
 FIR_LENGTH = 4  # our layers pad for filters of this length; the taps are loaded with the weights
 
 # Resolved at import: annotations are compiled for it, and nothing is compiled while a file is read.
-HINTS = {cls: typing.get_type_hints(cls) for cls in (StyleGAN2GeneratorConfig, StyleGAN2DiscriminatorConfig)}
+HINTS: dict[type, dict[str, Any]] = {
+    cls: typing.get_type_hints(cls) for cls in (StyleGAN2GeneratorConfig, StyleGAN2DiscriminatorConfig)
+}
 
 FOREIGN = {
     'SuperresGenerator': 'a StyleGAN-XL generator',
