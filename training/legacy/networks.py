@@ -41,7 +41,6 @@ HINTS: dict[type, dict[str, Any]] = {
 FOREIGN = {
     'SuperresGenerator': 'a StyleGAN-XL generator',
     'ProjectedDiscriminator': 'a StyleGAN-XL discriminator',
-    'GeneratorEnsemble': 'several generators in one',
 }
 
 
