@@ -153,13 +153,15 @@ def _read(
 
 def check_nesting(root: Any, depth: int) -> None:
     """ValueError when containers in `root` hold themselves, or nest deeper than `depth`."""
-    heights: dict[int, int] = {}  # id -> containers below it, itself included
+    heights: dict[int, int] = {}  # id -> containers below it, itself included: what stands in two places is met once
     path: set[int] = set()
     todo: list[tuple[Any, Iterator[Any]]] = []
 
     def enter(value: Any) -> None:
         if id(value) in path:
             raise ValueError('a container that contains itself')
+        if len(todo) >= depth:
+            raise ValueError(f'containers nest deeper than {depth}')
         path.add(id(value))
         todo.append((value, iter(_children(value))))
 

@@ -24,8 +24,7 @@ class Machine:
         persistent: Handler | None,
     ) -> None:
         self.source, self.handlers, self.limits = source, handlers, limits
-        self.inert, self.persistent = inert, persistent
-        self.code = -1  # of the opcode in work
+        self.inert, self.persistent, self.code = inert, persistent, -1  # code: of the opcode in work
         self.stack: list[Any] = []
         self.marks: list[int] = []  # heights of the stack
         self.memo: dict[int, Any] = {}
@@ -36,8 +35,7 @@ class Machine:
         """Runs one opcode; whether it was STOP."""
         start = self.source.pos
         self.code = -1
-        code = self.source.take(1)[0]
-        self.code = code
+        self.code = code = self.source.take(1)[0]
         self.opcodes += 1
         if self.opcodes == 1 and code != 0x80:
             raise ValueError('not a pickle of protocol 2 to 5')
@@ -91,9 +89,9 @@ class Machine:
         if not self.marks:
             raise ValueError('no mark on the stack')
         height = self.marks.pop()
-        items = self.stack[height:]
+        items = [self.finished(item) for item in self.stack[height:]]
         del self.stack[height:]
-        return [self.finished(item) for item in items]
+        return items
 
     def finished(self, value: Any) -> Any:
         """`value`, as a part of something; ValueError while its state is missing."""
@@ -111,9 +109,7 @@ class Machine:
         if index not in self.memo:
             raise ValueError(f'memo entry {index} does not exist')
         value = self.memo[index]
-        if isinstance(value, Pending) and value.result is not None:
-            value = value.result
-        self.stack.append(value)
+        self.stack.append(value if not isinstance(value, Pending) or value.result is None else value.result)
 
     # ---- values
 
@@ -136,45 +132,41 @@ class Machine:
         items = [self.finished(self.pop()) for _ in range(n)]
         self.push(tuple(items[::-1]))
 
+    def target(self, kind: type) -> Any:
+        """The container on top that is to be filled: one of `kind`, or an object of an unknown class."""
+        value = self.top()
+        if type(value) is not kind and not isinstance(value, Opaque):
+            raise ValueError(f'items of a {kind.__name__} for a {type(value).__name__}')
+        self.objects += 2
+        return value
+
     def add_items(self, items: list[Any]) -> None:
-        """APPEND(S): to the list on top."""
-        target = self.top()
-        if isinstance(target, Opaque):
-            target = target.items
-        if type(target) is not list:
-            raise ValueError(f'list items for a {type(target).__name__}')
-        self.objects += 1
-        target.extend(items)
+        """APPEND(S)"""
+        target = self.target(list)
+        (target.items if isinstance(target, Opaque) else target).extend(items)
 
     def add_members(self, items: list[Any]) -> None:
-        """ADDITEMS: to the set on top."""
-        target = self.top()
-        if type(target) is not set and not isinstance(target, Opaque):
-            raise ValueError(f'set items for a {type(target).__name__}')
+        """ADDITEMS"""
+        target = self.target(set)
+        self.objects += len(items)
         if isinstance(target, Opaque):
             target.items.extend(items)
-            return
-        self.objects += len(items)
-        target.update(map(as_key, items))
+        else:
+            target.update(map(as_key, items))
 
     def add_pairs(self, items: list[Any]) -> None:
-        """SETITEM(S): to the dict on top."""
-        target = self.top()
+        """SETITEM(S)"""
+        target = self.target(dict)
+        self.objects += len(items) // 2
         if len(items) % 2:
             raise ValueError('a key without a value')
-        if type(target) is not dict and not isinstance(target, Opaque):
-            raise ValueError(f'dict items for a {type(target).__name__}')
-        self.objects += 2 + len(items) // 2
         pairs = zip(items[::2], items[1::2], strict=True)
         if isinstance(target, Opaque):
-            target.pairs.extend(pairs)
-            return
-        for i, (key, value) in enumerate(pairs):
+            return target.pairs.extend(pairs)
+        for key, value in pairs:
             if as_key(key) in target:
                 raise ValueError(f'the key {ascii(key)[:80]} is given twice')
             target[key] = value
-            if i % OPS_BETWEEN_CHECKS == 0:
-                self.check_cost()
 
     # ---- globals and calls
 
@@ -195,11 +187,10 @@ class Machine:
         if type(ref) is not Ref or type(args) is not tuple:
             raise ValueError(f'a call of a {type(ref).__name__}; expected a global and a tuple of arguments')
         handler = self.handlers.get((ref.module, ref.name))
+        if handler is None and self.inert:
+            return self.push(Opaque(ref, args), 5)
         if handler is None:
-            if not self.inert:
-                raise ValueError(f'the file calls the global {ref}, which may only be mentioned')
-            self.push(Opaque(ref, args), 5)
-            return
+            raise ValueError(f'the file calls the global {ref}, which may only be mentioned')
         try:
             made = handler(args)
         except ValueError as error:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import io
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 Handler = Callable[[Any], Any]  # of a call's arguments, a tuple of anything; or of a persistent id
 Handlers = Mapping[tuple[str, str], Handler | None]
+
+_HASH_MODULUS = sys.hash_info.modulus
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -68,10 +71,13 @@ class Opaque(Node):
 
 
 def as_key(value: Any) -> Any:
-    """A key of a dict or an item of a set. Tuples would be hashed to their bottom at every use: refused."""
-    if value is None or type(value) in (str, bytes, bool, int, float):
+    """A key of a dict or an item of a set: what cannot be made to collide, or to be hashed at length, on purpose.
+
+    Tuples would be hashed to their bottom at every use; whole numbers from _HASH_MODULUS on share the hashes of others.
+    """
+    if value is None or type(value) in (str, bytes, bool, float) or (type(value) is int and abs(value) < _HASH_MODULUS):
         return value
-    raise ValueError(f'a {type(value).__name__} as a key; expected text or a number')
+    raise ValueError(f'a {type(value).__name__} as a key; expected text or a small number')
 
 
 class Source:

@@ -17,10 +17,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from training.build import build_networks
 from training.interface import ImageSpec
 from training.networks.config import StyleGAN2DiscriminatorConfig, StyleGAN2GeneratorConfig
 from training.networks.discriminator import StyleGAN2Discriminator
 from training.networks.stylegan2 import StyleGAN2Generator
+from training.snapshot import Snapshot
 
 SOURCE = "raise RuntimeError('source text was executed')\n"
 HOOKS = ('_backward_hooks', '_forward_hooks', '_forward_pre_hooks', '_state_dict_hooks', '_load_state_dict_pre_hooks')
@@ -125,6 +127,13 @@ def official_file(path: Path, protocol: int = 4, **content: Any) -> Path:
     """A file of {name: Persistent or plain}."""
     path.write_bytes(dumps(content, protocol))
     return path
+
+
+def load_D(snapshot: Snapshot) -> torch.nn.Module:
+    """The discriminator of a snapshot."""
+    _, D = build_networks(*snapshot.config())
+    D.load_state_dict({k[2:]: v for k, v in snapshot.tensors.items() if k.startswith('D.')}, strict=True)
+    return D
 
 
 # ---- TensorFlow

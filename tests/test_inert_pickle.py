@@ -16,8 +16,8 @@ from dnnlib.errors import UnsafeModelFile
 from dnnlib.inert_numpy import NUMPY_HANDLERS
 from dnnlib.inert_pickle import Limits, Opaque, read_pickle, read_prefix
 
-KEYS = st.one_of(st.text(max_size=5), st.integers(-(2**70), 2**70), st.binary(max_size=5), st.none())
-SCALARS = st.one_of(KEYS, st.booleans(), st.floats(allow_nan=False))
+KEYS = st.one_of(st.text(max_size=5), st.integers(-(2**60), 2**60), st.binary(max_size=5), st.none())
+SCALARS = st.one_of(KEYS, st.integers(-(2**120), 2**120), st.booleans(), st.floats(allow_nan=False))
 PLAIN = st.recursive(
     SCALARS,
     lambda inner: st.one_of(

@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import re
-import shutil
 import tempfile
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from click.testing import CliRunner
-from safetensors import safe_open
 
-from dnnlib.errors import CheckpointError, ConfigError, UnsafeModelFile
+from tests import hostile_pickles as hostile
 from tests.official_layout import (
     D_KWARGS,
     G_KWARGS,
@@ -26,28 +19,18 @@ from tests.official_layout import (
     discriminator,
     dumps,
     generator,
+    load_D,
     official_file,
     persistent,
     tf_network,
 )
-from training.build import build_networks
 from training.interface import ImageSpec
-from training.legacy import is_pickle, load_official
-from training.legacy.__main__ import main
-from training.legacy.export import export
-from training.legacy.inspect import inspect
-from training.networks import dcgan  # noqa: F401 (registers itself)
-from training.snapshot import Snapshot, load_generator, load_snapshot
+from training.legacy import load_official
+from training.legacy.reader import read_official
+from training.snapshot import load_generator, load_snapshot
 from training.transfer import load_source
 
 CPU = torch.device('cpu')
-
-
-def load_D(snapshot: Snapshot) -> torch.nn.Module:
-    """The discriminator of a snapshot."""
-    _, D = build_networks(*snapshot.config())
-    D.load_state_dict({k[2:]: v for k, v in snapshot.tensors.items() if k.startswith('D.')}, strict=True)
-    return D
 
 
 @pytest.mark.parametrize('case', ['uncond', 'cond'])
@@ -155,11 +138,19 @@ def test_what_the_arguments_leave_out_is_read_off_the_layers(tmp_path: Path) -> 
     assert torch.equal(load_D(snapshot)(img, c), D(img, c))
 
 
+@pytest.mark.parametrize('labels', [0, 2])
 @torch.no_grad()
-def test_a_file_converted_from_tensorflow_has_a_mapping_without_layers(tmp_path: Path) -> None:
-    spec = ImageSpec(resolution=8, channels=3, label_dim=2, num_images=1)
+def test_a_file_converted_from_tensorflow_has_a_mapping_without_layers(tmp_path: Path, labels: int) -> None:
+    spec = ImageSpec(resolution=8, channels=3, label_dim=labels, num_images=1)
     D = discriminator(spec=spec, map_depth=0, mbstd_group=None, cmap_dim=7, num_fp16_res=0, conv_clamp=None)
-    kwargs = {'c_dim': 2, 'img_resolution': 8, 'img_channels': 3, 'cmap_dim': 7, 'architecture': 'resnet', **WIDTHS}
+    kwargs = {
+        'c_dim': labels,
+        'img_resolution': 8,
+        'img_channels': 3,
+        'cmap_dim': 7,
+        'architecture': 'resnet',
+        **WIDTHS,
+    }
     kwargs |= {
         'num_fp16_res': 0,
         'conv_clamp': None,
@@ -169,17 +160,16 @@ def test_a_file_converted_from_tensorflow_has_a_mapping_without_layers(tmp_path:
     }
     kwargs['mapping_kwargs']['activation'] = 'lrelu'
     stub = persistent(D, 'Discriminator', kwargs)
-    stub.meta['state']['_modules']['b4'].meta['state']['cmap_dim'] = 7
-    G_kwargs = G_KWARGS | {'c_dim': 2, 'mapping_kwargs': {'num_layers': 2}, 'synthesis_kwargs': {**WIDTHS}}
+    G_kwargs = G_KWARGS | {'c_dim': labels, 'mapping_kwargs': {'num_layers': 2}, 'synthesis_kwargs': {**WIDTHS}}
     snapshot = load_snapshot(
         official_file(tmp_path / 'a.pkl', G_ema=persistent(generator(spec=spec), 'Generator', G_kwargs), D=stub)
     )
-    img, c = torch.randn(3, 3, 8, 8), torch.eye(2)[[0, 1, 1]]
+    img, c = torch.randn(3, 3, 8, 8), torch.eye(2)[[0, 1, 1]] if labels else None
     assert torch.equal(load_D(snapshot)(img, c), D(img, c))
 
 
 @pytest.mark.parametrize(
-    ('g_arch', 'd_arch', 'labels'), [('skip', 'resnet', 0), ('resnet', 'skip', 2), ('orig', 'orig', 0)]
+    ('g_arch', 'd_arch', 'labels'), [('skip', 'resnet', 0), ('resnet', 'skip', 2), ('skip', 'orig', 0)]
 )
 @torch.no_grad()
 def test_tensorflow_files_draw_and_judge_as_ours(tmp_path: Path, g_arch: str, d_arch: str, labels: int) -> None:
@@ -205,164 +195,23 @@ def test_tensorflow_files_draw_and_judge_as_ours(tmp_path: Path, g_arch: str, d_
     assert snapshot.config()[0].data.path == 'the-unnamed-data-of-an-official-file'
 
 
-def refusal(path: Path) -> str:
-    """The message with which a file is refused."""
-    with pytest.raises(CheckpointError) as caught:
-        load_official(path)
-    assert str(caught.value).startswith(str(path))
-    return str(caught.value)
+@pytest.mark.parametrize('dtype', [torch.float64, torch.float16, torch.bfloat16, torch.int64, torch.uint8, torch.bool])
+def test_tensors_of_every_type_and_layout_come_out_bit_for_bit(tmp_path: Path, dtype: torch.dtype) -> None:
+    x = (torch.arange(60).reshape(3, 4, 5) % 7).to(dtype)
+    views = {'x': x, 'transposed': x.permute(2, 0, 1), 'part': x[1:, ::2, 3:], 'scalar': x[2, 1, 1]}
+    path = tmp_path / 'a.pkl'
+    path.write_bytes(dumps(views))
+    for name, tensor in read_official(path).items():
+        assert tensor.dtype == dtype
+        assert torch.equal(tensor, views[name])
+        assert tensor.is_contiguous()
 
 
-def write(tmp_path: Path, G_kwargs: dict[str, Any] | None = None, name: str = 'Generator', **state: Any) -> Path:
-    """A file with one generator, some of it changed."""
-    kwargs = G_KWARGS | {'mapping_kwargs': {'num_layers': 2}, 'synthesis_kwargs': {**WIDTHS}} | (G_kwargs or {})
-    return official_file(tmp_path / 'a.pkl', G_ema=persistent(generator(), name, kwargs, **state))
-
-
-@pytest.mark.parametrize(
-    ('kwargs', 'message'),
-    [
-        ({'conv_kernel': 1}, "made with 'conv_kernel', which is not known here"),
-        ({'extra_kwargs': {}}, "made with 'extra_kwargs', which is not known here"),
-        ({'mapping_kwargs': {'depth': 2}}, "mapping_kwargs={'depth': 2}; known are activation, embed_features"),
-        ({'mapping_kwargs': {'num_layers': 10**9}}, 'made with map_depth=1000000000, more than 64'),
-        ({'synthesis_kwargs': {'use_noise': False}}, 'made with use_noise=False, which no network here has'),
-        ({'synthesis_kwargs': {'activation': 'swish'}}, "made with activation='swish', which no network here has"),
-        ({'synthesis_kwargs': {'resample_filter': [1, 2, 1]}}, r'made with resample_filter=\[1, 2, 1\]'),
-        ({'mapping_kwargs': {'layer_features': 64}}, 'made with layer_features=64, expected 5'),
-        ({'img_resolution': 12}, 'made with arguments that no network here takes: resolution=12'),
-        ({'img_resolution': '8'}, "made with img_resolution='8', which is no size"),
-        ({'synthesis_kwargs': {'channel_base': 'big'}}, 'expected a whole number'),
-        ({'z_dim': 7}, r'mapping\.fc0\.weight is \[5, 6\] torch.float32, expected \[5, 7\]'),
-        ({'c_dim': 2}, r'mapping\.embed\.weight is missing'),
-        ({'img_resolution': 16}, r'synthesis\.b16\S+ is missing.*and \d+ more'),
-    ],
-)
-def test_arguments_without_a_network_are_named(tmp_path: Path, kwargs: dict[str, Any], message: str) -> None:
-    assert re.search(message, refusal(write(tmp_path, kwargs)))
-
-
-def test_other_architectures_are_recognised_by_name(tmp_path: Path) -> None:
-    T = generator()
-    T.synthesis.input = torch.nn.Linear(2, 2)
-    path = official_file(tmp_path / 'a.pkl', G_ema=persistent(T, 'Generator', G_KWARGS))
-    assert 'a StyleGAN3 generator (configuration T or R)' in refusal(path)
-    assert 'a StyleGAN-XL generator' in refusal(write(tmp_path, name='SuperresGenerator'))
-    assert 'an object of the class EG3D' in refusal(write(tmp_path, name='EG3D'))
-    path.write_bytes(b'\x80\x04\x8c\x11training.networks\x8c\x09Generator\x93)\x81.')
-    assert 'this is an R3GAN generator; only StyleGAN2 networks are read' in refusal(path)
-    path.write_bytes(b'\x80\x04\x8c\x0adill._dill\x8c\x0a_load_type\x93\x8c\x04type\x85R.')
-    assert 'this is written with dill, as StyleGAN-XL does' in refusal(path)
-    path.write_bytes(b'\x80\x04]q\x00.')
-    assert 'holds a list; expected a dict with G, D and G_ema' in refusal(path)
-    path.write_bytes(dumps({'training_set_kwargs': None}))
-    assert 'holds no generator' in refusal(path)
-
-
-def test_a_file_is_known_by_its_name_or_its_first_bytes(tmp_path: Path, golden: Path) -> None:
-    cached = tmp_path / '0123abcd'
-    shutil.copy(golden / 'official_layout_cond.pkl', cached)
-    assert is_pickle(cached)
-    cached.write_bytes((0x0480).to_bytes(8, 'little') + b'{"a":1}')  # the length of a header that looks like a protocol
-    assert not is_pickle(cached)
-    assert is_pickle(Path('absent.pkl'))
-    with pytest.raises(CheckpointError, match=r'absent\.pkl: cannot be read \(No such file'):
-        load_snapshot(Path('absent.pkl'))
-
-
-def run(*args: str) -> str:
-    """What `python -m training.legacy` prints."""
-    result = CliRunner().invoke(main, list(args), catch_exceptions=False)
-    assert result.exit_code == 0, result.output
-    return result.output
-
-
-@torch.no_grad()
-def test_conversion_writes_a_snapshot_and_a_report_and_export_the_official_names(tmp_path: Path, golden: Path) -> None:
-    source = golden / 'official_layout_cond.pkl'
-    printed = run(str(source), f'--out={tmp_path / "out"}')
-    report = json.loads((tmp_path / 'out' / 'official_layout_cond.json').read_text())
-    assert json.dumps(report, indent=2) in printed
-    assert report['networks']['G_ema']['kwargs']['mapping_kwargs'] == {'num_layers': 3}
-    assert (report['networks']['G_ema']['tensors'], report['networks']['D']['tensors']) == (60, 46)
-    assert (report['training_set_kwargs']['max_size'], report['augment_pipe']['p']) == (100, 1.0)
-
-    before, after = load_snapshot(source), load_snapshot(tmp_path / 'out' / 'official_layout_cond.safetensors')
-    assert after.record == before.record
-    assert all(torch.equal(after.tensors[name], tensor) for name, tensor in before.tensors.items())
-
-    target = tmp_path / 'exported.safetensors'
-    run(str(after.path), f'--export={target}')
-    with safe_open(target, framework='pt') as file:
-        header = file.metadata()
-        assert set(file.keys()) == set(before.tensors)
-    kwargs = json.loads(header['G_kwargs'])
-    assert kwargs['mapping_kwargs']['num_layers'] == 3
-    D_kwargs = json.loads(header['D_kwargs'])
-    assert D_kwargs['epilogue_kwargs']['mbstd_group_size'] == 2
-
-    G, D = load_generator(before, CPU, 'fp32'), load_D(before)
-    path = official_file(  # the arguments in the header are those that official classes are made with
-        tmp_path / 'b.pkl', G_ema=persistent(G, 'Generator', kwargs), D=persistent(D, 'Discriminator', D_kwargs)
-    )
-    again, first = load_snapshot(path).config()[0], before.config()[0]
-    assert (again.generator, again.discriminator) == (first.generator, first.discriminator)
-
-
-def test_export_names_what_has_no_official_name(tmp_path: Path, golden: Path) -> None:
-    snapshot = load_snapshot(golden / 'official_layout_uncond.pkl')
-    record = json.loads(json.dumps(snapshot.record))
-    record['config']['discriminator'] = {'kind': 'dcgan'}
-    with pytest.raises(CheckpointError, match='official names exist for StyleGAN2 networks alone'):
-        export(replace(snapshot, record=record), tmp_path / 'a.safetensors')
-    record = json.loads(json.dumps(snapshot.record))
-    record['facts']['base'] = [4, 6]
-    with pytest.raises(CheckpointError, match='official networks draw squares alone'):
-        export(replace(snapshot, record=record), tmp_path / 'a.safetensors')
-
-
-def test_inspect_shows_files_of_any_kind_and_runs_nothing(tmp_path: Path) -> None:
-    path = tmp_path / 'foreign.pkl'
-    weights = torch.arange(6.0).reshape(2, 3)
-    inner = dumps({'weight': weights, 'dtype': torch.float32, 'steps': [1, 2]})[2:-1]
-    path.write_bytes(b'\x80\x04\x8c\x0eR3GAN.Networks\x8c\x09Generator\x93)\x81' + inner[9:] + b'b.')
-    lines = '\n'.join(inspect(path))
-    assert (
-        lines
-        == 'R3GAN.Networks.Generator\n  weight: tensor [2, 3] float32\n  dtype: the name torch.float32\n  steps: [1, 2]'
-    )
-    path.write_bytes(b'\x80\x02cos\nsystem\n' + b'X\x05\0\0\0touch\x85R.')
-    assert run(str(path), '--inspect') == "os.system\n  args: ('touch',)\n"
-
-
-def test_the_command_wants_one_task(golden: Path) -> None:
-    with pytest.raises(ConfigError, match='choose one of --out=DIR, --inspect and --export=FILE'):
-        main.main([str(golden / 'official_layout_cond.pkl')], standalone_mode=False)
-
-
-def test_the_stand_ins_of_these_tests_are_not_what_is_read(tmp_path: Path) -> None:
-    """A file that this repository's own classes could not load at all: there is no such module to import."""
-    assert importlib.util.find_spec('torch_utils.persistence') is None
-    load_official(write(tmp_path))
-
-
-def test_tables_of_a_module_that_are_none_are_refused(tmp_path: Path) -> None:
-    w = torch.ones(1)
-    child = persistent(torch.nn.Linear(1, 1), 'Linear')
-    for state, message in (
-        ({'_parameters': {'a.b': w}}, "_parameters holds 'a.b', which is no name"),
-        ({'_parameters': {'a': 'text'}}, 'a is no tensor'),
-        ({'_parameters': {'a': w, 'b': w}}, 'b is no tensor, or one that stands in two places'),
-        ({'_modules': {'a': 'text'}}, 'a is no module'),
-        ({'_modules': {'a': child, 'b': child}}, 'b is no module, or one that stands in two places'),
-        ({'_modules': []}, '_modules: expected no hooks, and a table'),
-        ({'_forward_hooks': {0: 'hook'}}, '_forward_hooks.*: expected no hooks'),
-        ({'_non_persistent_buffers_set': ['a']}, '_non_persistent_buffers_set is no set'),
-        ({'_init_kwargs': {'z_dim': {1: 2}}}, 'a dict where plain values are expected'),
-        ({'_init_args': (6,)}, 'without its keyword arguments'),
-    ):
-        with pytest.raises(UnsafeModelFile, match=message):
-            load_official(write(tmp_path, **state))
+def test_a_tensor_of_a_gpu_is_read_to_the_cpu(tmp_path: Path) -> None:
+    path = tmp_path / 'a.pkl'
+    content = np.float32(0.5).tobytes()
+    path.write_bytes(hostile.network(hostile.tensor(payload=hostile.blob(device='cuda:3', content=content))))
+    assert torch.equal(read_official(path)['G_ema'], torch.tensor([0.5]))
 
 
 def test_buffers_that_are_not_persistent_are_left_out(tmp_path: Path) -> None:

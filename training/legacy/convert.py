@@ -64,7 +64,7 @@ def load_official(path: Path) -> Official:
         'training_set_kwargs': data,
         **extra,
     }
-    return Official(tensors=tensors, record=_record(networks, data, report, where), report=report)
+    return Official(tensors=tensors, record=_record(networks, data, report), report=report)
 
 
 def _torch_networks(content: dict[Any, Any], num_images: int, where: str) -> dict[str, Network]:
@@ -138,7 +138,7 @@ def _augmentation(value: Any, where: str) -> dict[str, Any]:
     return {'augment_pipe': {'class_name': name, 'kwargs': kwargs, 'p': strength}}
 
 
-def _record(networks: dict[str, Network], data: dict[str, Any], report: dict[str, Any], where: str) -> dict[str, Any]:
+def _record(networks: dict[str, Network], data: dict[str, Any], report: dict[str, Any]) -> dict[str, Any]:
     """What `Snapshot.config` reads: a run of --cfg=stylegan2 with these networks, on the data that the file names."""
     G, D = networks['G_ema'], networks.get('D')
     cfg = run_config(G.spec, G.config, D.config if D is not None else StyleGAN2DiscriminatorConfig())

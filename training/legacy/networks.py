@@ -7,6 +7,7 @@ say is then taken, and our own defaults only where they say nothing.
 
 from __future__ import annotations
 
+import typing
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +22,7 @@ from training.networks.config import StyleGAN2DiscriminatorConfig, StyleGAN2Gene
 from training.networks.discriminator import StyleGAN2Discriminator
 from training.networks.stylegan2 import StyleGAN2Generator
 
+# embed_features and layer_features decide shapes alone, which the tensors must have anyway.
 MAPPING = {'num_layers', 'embed_features', 'layer_features', 'activation', 'lr_multiplier', 'w_avg_beta'}
 BLOCKS = {'architecture', 'channel_base', 'channel_max', 'num_fp16_res', 'conv_clamp'}
 # Accepted with one value, which is what our layers do, or where the value decides nothing that we keep.
@@ -31,10 +33,14 @@ LARGEST = {'map_depth': 64}  # of an argument; a network of a billion layers is 
 LARGEST_OTHER = 2**20
 FIR_LENGTH = 4  # our layers pad for filters of this length; the taps are loaded with the weights
 
+# Resolved at import: annotations are compiled for it, and nothing is compiled while a file is read.
+HINTS: dict[type, dict[str, Any]] = {
+    cls: typing.get_type_hints(cls) for cls in (StyleGAN2GeneratorConfig, StyleGAN2DiscriminatorConfig)
+}
+
 FOREIGN = {
     'SuperresGenerator': 'a StyleGAN-XL generator',
     'ProjectedDiscriminator': 'a StyleGAN-XL discriminator',
-    'GeneratorEnsemble': 'several generators in one',
 }
 
 
@@ -61,7 +67,6 @@ def read_generator(module: Module, where: str, num_images: int = 1) -> Network:
     given = _flattened(kwargs, ('synthesis_kwargs',), FACTS | BLOCKS | LAYERS, where)
     mapping = _group(kwargs, 'mapping_kwargs', MAPPING, where)
     _check_fixed({**given, 'mapping activation': mapping.get('activation', 'lrelu')}, where)
-    _check_widths(mapping, given.get('w_dim'), where)
     inner, first = _part(module, 'mapping'), _part(synthesis, 'b4', 'conv1')
     values = {
         'z_dim': given.get('z_dim'),
@@ -90,7 +95,6 @@ def read_discriminator(module: Module, where: str, num_images: int = 1) -> Netwo
     spec = make_spec(given, num_images, where)
     top = _part(module, f'b{spec.resolution}')
     inner, std = _part(module, 'mapping'), _part(module, 'b4', 'mbstd')
-    _check_widths(mapping, _attribute(_part(module, 'b4'), 'cmap_dim'), where)
     values = {
         'architecture': given.get('architecture', _attribute(top, 'architecture')),
         'cmap_dim': given.get('cmap_dim'),
@@ -167,13 +171,6 @@ def _check_fixed(given: dict[str, Any], where: str) -> None:
             raise CheckpointError(f'{where}: made with {name}={value!a:.80}, which no network here has')
 
 
-def _check_widths(mapping: dict[str, Any], width: Any, where: str) -> None:
-    """The mapping network is as wide as what it makes."""
-    for name in ('embed_features', 'layer_features'):
-        if mapping.get(name) not in (None, width):
-            raise CheckpointError(f'{where}: made with {name}={mapping[name]!a:.80}, expected {width}')
-
-
 def _widths(given: dict[str, Any]) -> dict[str, Any]:
     return {name: given.get(name) for name in ('channel_base', 'channel_max')}
 
@@ -215,8 +212,9 @@ def make_config(cls: type, values: dict[str, Any], optional: dict[str, Any], whe
     for name, value in known.items():
         if type(value) is int and value > LARGEST.get(name, LARGEST_OTHER):
             raise CheckpointError(f'{where}: made with {name}={value}, more than {LARGEST.get(name, LARGEST_OTHER)}')
+    hints = HINTS[cls]
     try:
-        return typed.from_dict(cls, plain(known, where), where)
+        return cls(**{name: typed.parse(hints[name], plain(value, where), name) for name, value in known.items()})
     except ConfigError as error:
         raise CheckpointError(f'{where}: made with arguments that no network here takes: {error}') from None
 

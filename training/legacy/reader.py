@@ -16,7 +16,7 @@ import torch
 
 from dnnlib.errors import CheckpointError, UnsafeModelFile
 from dnnlib.inert_numpy import NUMPY_HANDLERS
-from dnnlib.inert_pickle import PLAIN_HANDLERS, Handler, Handlers, Limits, Node, Pending, read_pickle
+from dnnlib.inert_pickle import PLAIN_HANDLERS, Handler, Handlers, Node, Pending, read_pickle
 from torch_utils.checkpoint import Tensors
 from training.legacy.torch_blobs import TorchHandlers
 
@@ -120,7 +120,7 @@ def handlers_for(where: str, file_bytes: int, *, inert: bool = False) -> Handler
     }
 
 
-def read_official(path: Path, *, inert: bool = False, limits: Limits = Limits()) -> Any:  # noqa: B008 - frozen
+def read_official(path: Path, *, inert: bool = False) -> Any:
     """What is in a network pickle: dicts and tuples of `Module` or `TFNetwork`, tensors, plain values.
 
     inert: label what is unknown instead of refusing it. CheckpointError where there is no file; UnsafeModelFile names
@@ -129,7 +129,7 @@ def read_official(path: Path, *, inert: bool = False, limits: Limits = Limits())
     try:
         with path.open('rb') as file:
             handlers = handlers_for(str(path), path.stat().st_size, inert=inert)
-            return read_pickle(file, handlers, where=str(path), limits=limits, inert=inert)
+            return read_pickle(file, handlers, where=str(path), inert=inert)
     except OSError as error:
         raise CheckpointError(f'{path}: cannot be read ({error.strerror or error})') from None
 
@@ -198,7 +198,7 @@ def arguments(module: Module, where: str) -> dict[str, Any]:
     args, kwargs = module.state.get('_init_args', ()), module.state.get('_init_kwargs')
     if args not in ((), []) or type(kwargs) is not dict:
         raise UnsafeModelFile(f'{where}: a {ascii(module.class_name)[:80]} without its keyword arguments')
-    return plain(kwargs, f'{where}: the arguments of {ascii(module.class_name)[1:80]}')
+    return plain(kwargs, f'{where}: the arguments of {ascii(module.class_name)[1:-1][:80]}')
 
 
 def plain(value: Any, where: str) -> Any:

@@ -3,6 +3,10 @@
 What differs: a fully connected weight is transposed; a convolution's is HWIO, and flipped in height and width where it
 enlarges the image; a style's bias lacks its 1; noise has a running number; fmap_base is half of channel_base. Filters
 are no variables: ours are made of `resample_kernel`.
+
+No official TensorFlow file was at hand: the names are those that every published converter reads, and a file that has
+others is refused by them. That includes the generators of architecture 'orig', which have a ToRGB for every resolution
+of progressive growing.
 """
 
 from __future__ import annotations
@@ -30,7 +34,7 @@ Arrays = dict[str, np.ndarray]
 # Arguments that change how a network is called, trained or computed, not what it is.
 CALLS = {'func_name', 'truncation_psi', 'truncation_cutoff', 'truncation_psi_val', 'truncation_cutoff_val',
          'style_mixing_prob', 'randomize_noise', 'is_training', 'is_validation', 'return_dlatents', 'dtype',
-         'fused_modconv', 'is_template_graph', 'name'}  # fmt: skip
+         'fused_modconv', 'is_template_graph', 'name', 'mapping_func', 'synthesis_func'}  # fmt: skip
 SIZES = {'num_channels', 'resolution', 'label_size', 'fmap_base', 'fmap_max'}
 BLOCKS = {'architecture', 'num_fp16_res', 'conv_clamp', 'resample_kernel', 'nonlinearity', 'fmap_min', 'fmap_decay'}
 MAPPING = {'mapping_layers', 'mapping_fmaps', 'mapping_lrmul', 'mapping_nonlinearity'}
