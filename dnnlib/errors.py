@@ -26,6 +26,10 @@ class CheckpointError(UserError):
     """A snapshot or a training state that is damaged, foreign or absent."""
 
 
+class UnsafeModelFile(CheckpointError):
+    """A pickle that is damaged, costs too much to read, or asks for what reading data does not need."""
+
+
 def run_command(main: Callable[[], object]) -> None:
     """Runs a command line: a UserError becomes one line on stderr and exit code 2."""
     try:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import Literal
 
+from training.augment.config import AugmentConfig
 from training.config import R1Config, RunConfig, require
 from training.interface import ImageSpec
 from training.networks.config import StyleGAN2GeneratorConfig
@@ -65,12 +66,14 @@ def gconv_stylegan2(facts: ImageSpec, num_gpus: int) -> RunConfig:
     """StyleGAN2's own settings: `cifar` at 32x32, `paper256` at every other size.
 
     Away from 256x256 R1's gamma scales with the number of pixels, as StyleGAN2-ADA's own rule does, and a process takes
-    as many images at a time as have the pixels of the preset's eight, at least 4.
+    as many images at a time as have the pixels of the preset's eight, at least 4. No augmentation.
     """
     res = facts.resolution
     cfg = cifar(facts, num_gpus) if res == 32 else paper256(facts, num_gpus)
     options = {field.name: getattr(cfg.generator, field.name) for field in fields(cfg.generator)}
-    cfg = replace(cfg, cfg='gconv-stylegan2', generator=GConvStyleGAN2Config(**options))
+    cfg = replace(
+        cfg, cfg='gconv-stylegan2', aug=AugmentConfig(kind='noaug'), generator=GConvStyleGAN2Config(**options)
+    )
     if res in (32, 256):
         return cfg
     batch_gpu = min(images_at_once(8, 256, facts.pixels), cfg.batch // num_gpus)

@@ -16,6 +16,7 @@ from typing import Literal
 
 import torch
 
+from training.augment.config import AugmentConfig
 from training.config import R1Config, RunConfig, require
 from training.interface import ImageSpec
 from training.networks.config import StyleGAN2GeneratorConfig
@@ -131,9 +132,11 @@ def squeeze(facts: ImageSpec, num_gpus: int) -> RunConfig:
 
     Away from 256x256 the paper gives nothing: R1's gamma then scales with the number of pixels, as StyleGAN2-ADA's
     own rule does, and a process takes as many images at a time as have the pixels of the preset's eight, at least 4.
+    ADA is on for CIFAR-10 and AFHQ, off for FFHQ and LSUN: at 32x32 it is on, at other sizes small data ask for it.
     """
     res = facts.resolution
     cfg = cifar(facts, num_gpus) if res == 32 else paper256(facts, num_gpus)
+    cfg = replace(cfg, aug=AugmentConfig(kind='ada' if res == 32 else 'noaug'))
     generator = SqueezeConfig(**{field.name: getattr(cfg.generator, field.name) for field in fields(cfg.generator)})
     cfg = replace(cfg, cfg='squeeze', generator=generator)
     if res in (32, 256):

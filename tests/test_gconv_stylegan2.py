@@ -106,12 +106,13 @@ def test_the_recipe_scales_paper256(resolution: int, gamma: float, batch_gpu: in
     assert cfg.batch_gpu % min(cfg.discriminator.mbstd_group, cfg.batch_gpu) == 0
 
 
-def test_the_recipe_is_stylegan2s_but_for_the_generators_kind() -> None:
+def test_the_recipe_is_stylegan2s_but_for_the_generators_kind_and_without_ada() -> None:
     for resolution, preset in ((32, cifar), (256, paper256)):
         cfg, base = gconv_stylegan2(facts(resolution), 1), preset(facts(resolution), 1)
         shared = {field.name: getattr(cfg.generator, field.name) for field in fields(base.generator)}
         assert StyleGAN2GeneratorConfig(**shared) == base.generator
-        assert replace(cfg, cfg=base.cfg, generator=base.generator) == base
+        assert cfg.aug.kind == 'noaug'
+        assert replace(cfg, cfg=base.cfg, generator=base.generator, aug=base.aug) == base
         assert cfg.generator.gconv == 'both'
 
 

@@ -9,6 +9,7 @@ import torch
 
 from dnnlib.errors import ConfigError
 from torch_utils.ops.upfirdn2d import upsample2d
+from training.augment.config import AugmentConfig
 from training.build import build, build_networks
 from training.config import EmaConfig, GuidanceConfig, LossConfig
 from training.dataset import DataConfig, ImageDataset
@@ -32,7 +33,7 @@ def small(dataset, name='auto', **changes):
         cfg,
         generator=dataclasses.replace(cfg.generator, z_dim=8, w_dim=12, map_depth=1, **widths),
         discriminator=dataclasses.replace(cfg.discriminator, mbstd_group=2, **widths),
-        batch=4, batch_gpu=2, ema=EmaConfig(kimg=0), **changes,
+        batch=4, batch_gpu=2, ema=EmaConfig(kimg=0), aug=AugmentConfig(), **changes,
     )  # fmt: skip
 
 

@@ -16,6 +16,8 @@ FLOORS = {
     'training.build': 2.1,
     'training.state': 2.1,
     'training.step': 2.1,
+    'training.fakes': 2.1,
+    'training.terms': 2.1,
     'training.snapshot': 2.1,
     'training.transfer': 2.1,
     'training.sampling': 2.1,

@@ -2,24 +2,21 @@
 
 import copy
 import dataclasses
-import json
 
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from dnnlib.errors import ConfigError
+from tests.steps import CPU, assert_resumes, tiny, train
+from training.augment.config import AugmentConfig
 from training.build import build
 from training.config import EmaConfig, GradientPenaltyConfig, LossConfig, OptimizerConfig, R1Config, R2Config
 from training.dataset import DataConfig, ImageDataset
-from training.networks.config import StyleGAN2DiscriminatorConfig, StyleGAN2GeneratorConfig
+from training.lecam import LeCamConfig
 from training.optimizers import lr_scale, make_optimizer, step_if_finite
 from training.recalibrate import batch_norms, recalibrate
-from training.recipes import auto
 from training.step import TrainStep
-
-CPU = torch.device('cpu')
-WIDTHS = {'channel_base': 64, 'channel_max': 8}
 
 
 @pytest.fixture(scope='module')
@@ -27,37 +24,11 @@ def dataset():
     return ImageDataset(DataConfig(resolution=8))
 
 
-def tiny(dataset, **changes):
-    return dataclasses.replace(
-        auto(dataset.spec, 1),
-        generator=StyleGAN2GeneratorConfig(z_dim=8, w_dim=8, map_depth=1, **WIDTHS),
-        discriminator=StyleGAN2DiscriminatorConfig(mbstd_group=2, **WIDTHS),
-        batch=4, batch_gpu=2, kimg=1, **changes,
-    )  # fmt: skip
-
-
-def train(cfg, dataset, steps, state=None):
-    state = state or build(cfg, dataset.spec, CPU)
-    step = TrainStep(cfg, state, dataset, CPU)
-    draw = torch.Generator().manual_seed(5)
-    batches = [torch.randint(0, 256, [4, 3, 8, 8], dtype=torch.uint8, generator=draw) for _ in range(16)]
-    for img in batches[state.step : state.step + steps]:
-        step(img, torch.zeros(4, 0))
-    return state, step
-
-
 @pytest.mark.parametrize('kind', ['cross_entropy', 'hinge', 'lsgan', 'wasserstein', 'relativistic'])
 def test_every_loss_trains_and_resumes_bit_for_bit(dataset, kind):
     penalties = {'gp': GradientPenaltyConfig(weight=10), 'r2': R2Config(gamma=1), 'r1': R1Config(gamma=1, interval=2)}
     cfg = tiny(dataset, loss=LossConfig(kind=kind), **penalties)
-    whole, _ = train(cfg, dataset, 4)
-    half, _ = train(cfg, dataset, 2)
-    resumed = build(cfg, dataset.spec, CPU)
-    resumed.load(copy.deepcopy(half.tensors()), json.loads(json.dumps(half.scalars())), 'test')
-    train(cfg, dataset, 2, resumed)
-    assert resumed.scalars() == whole.scalars()
-    for name, value in whole.tensors().items():
-        assert torch.equal(resumed.tensors()[name], value), name
+    whole = assert_resumes(cfg, dataset, 2, 2)
     summary = whole.stats.summary()
     assert {'Loss/gradient_penalty', 'Loss/r1_penalty', 'Loss/r2_penalty', 'Loss/G/loss'} <= summary.keys()
     assert summary['Health/skipped_steps']['mean'] == 0
@@ -118,14 +89,7 @@ def test_every_optimiser_steps_as_pytorchs_own_and_skips_what_is_not_finite(kind
 
 @pytest.mark.parametrize('kind', ['adagrad', 'rmsprop'])
 def test_other_optimisers_resume_bit_for_bit(dataset, kind):
-    cfg = tiny(dataset, g_opt=OptimizerConfig(kind=kind), d_opt=OptimizerConfig(kind=kind))
-    whole, _ = train(cfg, dataset, 3)
-    half, _ = train(cfg, dataset, 2)
-    resumed = build(cfg, dataset.spec, CPU)
-    resumed.load(copy.deepcopy(half.tensors()), json.loads(json.dumps(half.scalars())), 'test')
-    train(cfg, dataset, 1, resumed)
-    for name, value in whole.tensors().items():
-        assert torch.equal(resumed.tensors()[name], value), name
+    assert_resumes(tiny(dataset, g_opt=OptimizerConfig(kind=kind), d_opt=OptimizerConfig(kind=kind)), dataset, 2, 1)
 
 
 class Normalised(torch.nn.Module):
@@ -166,7 +130,8 @@ def test_gradients_lie_in_one_buffer_and_unused_parameters_have_none(dataset):
     assert state.D.b4.out.bias.grad is None  # R1 does not see the last bias
 
 
-def test_a_step_reads_no_tensor_back_to_the_host(dataset):
+@pytest.mark.parametrize('kind', ['noaug', 'apa'])
+def test_a_step_reads_no_tensor_back_to_the_host(dataset, kind):
     """Reading one would make a GPU's host wait. Style mixing's two draws are the host's own, and left out here."""
 
     class Reads(TorchDispatchMode):
@@ -179,7 +144,8 @@ def test_a_step_reads_no_tensor_back_to_the_host(dataset):
                 self.names.append(str(func))
             return func(*args, **(kwargs or {}))
 
-    cfg = tiny(dataset, style_mixing_prob=0, r2=R2Config(gamma=1), gp=GradientPenaltyConfig(weight=1))
+    cfg = tiny(dataset, style_mixing_prob=0, r2=R2Config(gamma=1), gp=GradientPenaltyConfig(weight=1),
+               aug=AugmentConfig(kind=kind, p=0.5, interval=1), lecam=LeCamConfig(weight=1))  # fmt: skip
     state = build(cfg, dataset.spec, CPU)
     step = TrainStep(cfg, state, dataset, CPU)
     img, c = torch.zeros(4, 3, 8, 8, dtype=torch.uint8), torch.zeros(4, 0)
@@ -188,4 +154,27 @@ def test_a_step_reads_no_tensor_back_to_the_host(dataset):
     with Reads() as reads:
         step(img, c)  # every phase is due
     assert reads.names == []
-    assert {'Loss/pl_penalty', 'Loss/r1_penalty', 'Loss/gradient_penalty'} <= state.stats.summary().keys()
+    assert {
+        'Loss/pl_penalty',
+        'Loss/r1_penalty',
+        'Loss/gradient_penalty',
+        'Loss/D/lecam',
+    } <= state.stats.summary().keys()
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize('kind', ['noaug', 'ada', 'diffaug', 'apa'])
+def test_on_a_gpu_the_host_never_waits_in_a_step(dataset, kind):
+    """Style mixing's two draws are the host's own. The controller's copies are waited for by an event, if at all."""
+    device = torch.device('cuda')
+    cfg = tiny(dataset, r1=R1Config(gamma=1, interval=2), r2=R2Config(gamma=1), gp=GradientPenaltyConfig(weight=1),
+               aug=AugmentConfig(kind=kind, p=0.5, interval=1), lecam=LeCamConfig(weight=1))  # fmt: skip
+    step = TrainStep(cfg, build(cfg, dataset.spec, device), dataset, device)
+    img, c = torch.zeros(4, 3, 8, 8, dtype=torch.uint8).pin_memory(), torch.zeros(4, 0).pin_memory()
+    step(img, c)
+    torch.cuda.set_sync_debug_mode('error')
+    try:
+        for _ in range(4):
+            step(img, c)
+    finally:
+        torch.cuda.set_sync_debug_mode('default')

@@ -10,9 +10,13 @@ import torch
 from dnnlib.errors import ConfigError
 from torch_utils.seeding import seed_torch
 from training import registry
+from training.augment.config import FILTERED, FILTERED_SIZE
+from training.augment.controller import Controller
 from training.config import RunConfig
 from training.guidance import attach_tasks
 from training.interface import ImageSpec, StyleGenerator
+from training.lecam import LeCam
+from training.losses import BOUNDARIES
 from training.networks.layers import set_precision
 from training.optimizers import make_optimizer
 from training.state import TrainState
@@ -26,6 +30,7 @@ def build_networks(cfg: RunConfig, spec: ImageSpec) -> tuple[torch.nn.Module, to
     Raises ConfigError where a network cannot take the resolution, or lacks what a regulariser needs.
     """
     _check_resolution(cfg, spec)
+    _check_filter(cfg, spec)
     G = registry.architecture_of(registry.GENERATORS, cfg.generator).build(cfg.generator, spec)
     D = registry.architecture_of(registry.DISCRIMINATORS, cfg.discriminator).build(cfg.discriminator, spec)
     _check_capabilities(cfg, G)
@@ -47,6 +52,8 @@ def build(cfg: RunConfig, spec: ImageSpec, device: torch.device) -> TrainState:
         opt_G=make_optimizer(G, cfg.g_opt, cfg.pl.interval),
         opt_D=make_optimizer(D, cfg.d_opt, cfg.r1.interval),
         pl_mean=torch.zeros([], device=device),
+        controller=Controller(cfg.aug, cfg.batch, device, BOUNDARIES[cfg.loss.kind]) if cfg.aug.adapts else None,
+        lecam=LeCam(cfg.lecam, device) if cfg.lecam.weight > 0 else None,
     )
 
 
@@ -75,6 +82,15 @@ def _check_resolution(cfg: RunConfig, spec: ImageSpec) -> None:
         raise ConfigError(
             f'--cfg={cfg.cfg}: draws images from {width}x{height} up, the data are {spec.width}x{spec.height}; '
             f'use larger images or another --cfg'
+        )
+
+
+def _check_filter(cfg: RunConfig, spec: ImageSpec) -> None:
+    filtered = cfg.aug.kind in ('ada', 'fixed') and cfg.aug.pipe in FILTERED
+    if filtered and min(spec.height, spec.width) < FILTERED_SIZE:
+        raise ConfigError(
+            f'--augpipe={cfg.aug.pipe}: its filter needs images from {FILTERED_SIZE}x{FILTERED_SIZE} up, the data are '
+            f'{spec.height}x{spec.width}; --augpipe=bgc has no filter'
         )
 
 

@@ -11,17 +11,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from dnnlib import config as typed
-from dnnlib.errors import ConfigError
 from training import registry
+from training.augment.config import AugmentConfig
+from training.checks import require
 from training.dataset import DataConfig
 from training.interface import ImageSpec
-from training.losses import LOSSES
-
-
-def require(ok: bool, name: str, value: object, expected: str) -> None:
-    """Raises ConfigError: the field, its value, and what it should be."""
-    if not ok:
-        raise ConfigError(f'{name}={value}: {expected}')
+from training.lecam import LeCamConfig
+from training.losses import BOUNDARIES, LOSSES
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -162,6 +158,8 @@ class RunConfig:
     pl: PathLengthConfig = field(default_factory=PathLengthConfig)
     ggdr: GuidanceConfig = field(default_factory=GuidanceConfig)  # D predicts G's features (Lee et al. 2022)
     glead: GuidanceConfig = field(default_factory=GuidanceConfig)  # D's features let G redraw (Bai et al. 2023)
+    aug: AugmentConfig = field(default_factory=AugmentConfig)
+    lecam: LeCamConfig = field(default_factory=LeCamConfig)
     style_mixing_prob: float = 0.9  # of a batch taking its later ws from a second latent; needs a W space
     g_opt: OptimizerConfig = field(default_factory=OptimizerConfig)
     d_opt: OptimizerConfig = field(default_factory=OptimizerConfig)
@@ -206,6 +204,21 @@ class RunConfig:
             self.g_batch_mult,
             'the relativistic loss pairs generated images with as many real ones; --set g_batch_mult=1',
         )
+        require(
+            not self.aug.adapts or self.loss.kind in BOUNDARIES,
+            'aug.kind',
+            self.aug.kind,
+            f'p follows the sign of D, which has no meaning under loss.kind={self.loss.kind}; --set aug.kind=noaug, '
+            'fixed or diffaug',
+        )
+        for name in ('ggdr', 'glead'):
+            require(
+                getattr(self, name).weight == 0 or self.aug.is_still,
+                f'{name}.weight',
+                getattr(self, name).weight,
+                f'D then speaks of places in the image, which aug.kind={self.aug.kind} moves or hides; --set '
+                'aug.kind=noaug, or leave colours alone to it: aug.pipe=color (ada, fixed), aug.policy=color (diffaug)',
+            )
         group = getattr(self.discriminator, 'mbstd_group', 1)
         group = min(group, self.batch_gpu)
         require(

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dnnlib.errors import ConfigError, DataError
+from dnnlib.errors import ConfigError, DataError, UserError
 from training.image_source import LABELS_NAME, open_source
 from training.labels import label_width, parse_labels, to_vectors
 from training.shapes import nearest_size, split_size
@@ -71,10 +71,14 @@ class ImageDataset:
         self.cfg = cfg
         self.name = cfg.name
         self._source = open_source(cfg.source, EXTENSIONS)
-        self._layout, self._stored_resolution, self._base = self._inspect_first()
-        self._labels = self._read_labels() if cfg.cond else None
-        self._label_dim = 0 if self._labels is None else label_width(self._labels)
-        self._chosen = self._choose(seed)  # [num_files or subset]: position in the source
+        try:
+            self._layout, self._stored_resolution, self._base = self._inspect_first()
+            self._labels = self._read_labels() if cfg.cond else None
+            self._label_dim = 0 if self._labels is None else label_width(self._labels)
+            self._chosen = self._choose(seed)  # [num_files or subset]: position in the source
+        except UserError:
+            self._source.close()  # nobody else can: the caller gets no object
+            raise
 
     @property
     def spec(self) -> ImageSpec:

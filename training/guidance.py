@@ -155,13 +155,18 @@ class Guidance:
             yield
 
     def score(
-        self, img: torch.Tensor, c: torch.Tensor, generated: bool
+        self, img: torch.Tensor, c: torch.Tensor, generated: bool, seen: torch.Tensor | None = None
     ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-        """D's logits [N, 1], and the weighted loss [N] of each task that is set for such images."""
+        """D's logits [N, 1], and the weighted loss [N] of each task that is set for such images.
+
+        seen: the images as D sees them, where they are augmented. A task speaks of the image itself: GGDR's features
+        are those it was generated from, and GLeaD has it redrawn, for G can draw no image in other colours.
+        """
+        shown = img if seen is None else seen
         if not self.tasks:
-            return self.D(img, c), {}
+            return self.D(shown, c), {}
         with self.taps[1].open() as of_d:
-            logits = self.D(img, c)  # [N, 1]
+            logits = self.D(shown, c)  # [N, 1]
         tasks = [task for task in self.tasks if generated or task.on_real]
         of_g, self.of_g = self.of_g, {}  # held no longer than they are needed
         return logits, {task.name: task.weight * task(self.G, img, c, of_d, of_g) for task in tasks}

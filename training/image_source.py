@@ -15,7 +15,7 @@ import stat
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import IO, Any
 
 import numpy as np
@@ -64,33 +64,27 @@ class ImageSource(abc.ABC):
 
 
 class FolderSource(ImageSource):
-    """All images below a folder. Hidden files are passed over; links to folders are not followed."""
+    """Images below a folder. names: their paths in it."""
 
-    def __init__(self, path: str, extensions: tuple[str, ...]) -> None:
+    def __init__(self, path: str, names: list[str]) -> None:
         self.path = path
-        root = pathlib.Path(path)
-        found = (
-            (pathlib.Path(folder) / file).relative_to(root).as_posix()
-            for folder, _, files in os.walk(root, onerror=_raise_unreadable)
-            for file in files
-        )
-        self.names = encode_names(sorted(name for name in found if is_image(name, extensions)))
+        self.names = encode_names(sorted(names))
 
     def where(self, index: int) -> str:
         return os.path.join(self.path, self.name(index))
 
     def read(self, index: int) -> bytes:
-        return self._read_file(self.where(index))
+        return self.read_file(self.where(index))
 
     def read_labels(self) -> bytes | None:
         path = os.path.join(self.path, LABELS_NAME)
-        return self._read_file(path) if os.path.lexists(path) else None
+        return self.read_file(path) if os.path.lexists(path) else None
 
     def close(self) -> None:
         """A folder keeps no handle."""
 
     @staticmethod
-    def _read_file(path: str) -> bytes:
+    def read_file(path: str) -> bytes:
         try:
             size = os.stat(path).st_size
             if size > MAX_FILE_BYTES:
@@ -104,32 +98,20 @@ class FolderSource(ImageSource):
 
 
 class ZipSource(ImageSource):
-    """All images in a zip, stored or deflated.
+    """Images in a zip, stored or deflated. entries: those to use, by their names with `/`, with dataset.json if any.
 
     Reads seek in a handle of this process alone: a handle that crosses a fork shares its position with the parent, and
     two readers then see each other's bytes. Not for several threads at once.
     """
 
-    def __init__(self, path: str, extensions: tuple[str, ...]) -> None:
+    def __init__(self, path: str, entries: dict[str, zipfile.ZipInfo]) -> None:
         self.path = path
         self._file: IO[bytes] | None = None
         self._pid = 0
-        images = {}
-        self._labels: zipfile.ZipInfo | None = None
-        for info in _read_index(path):
-            name = info.filename.replace('\\', '/')
-            if name != LABELS_NAME and not is_image(name, extensions):
-                continue
-            _check_entry(path, name, info)
-            if name in images or (name == LABELS_NAME and self._labels):
-                raise DataError(f'{path}: {name}: is in the zip more than once; make the zip again')
-            if name == LABELS_NAME:
-                self._labels = info
-            else:
-                images[name] = info
-        names = sorted(images)
+        self._labels = entries.get(LABELS_NAME)
+        names = sorted(name for name in entries if name != LABELS_NAME)
         self.names = encode_names(names)
-        self._entries = np.array([_columns(images[name]) for name in names], dtype=_ENTRY)  # [num_files]
+        self._entries = np.array([_columns(entries[name]) for name in names], dtype=_ENTRY)  # [num_files]
 
     def where(self, index: int) -> str:
         return f'{self.path}: {self.name(index)}'
@@ -201,7 +183,11 @@ def open_source(path: str, extensions: tuple[str, ...]) -> ImageSource:
         mode = os.stat(path).st_mode
     except OSError as error:
         raise DataError(f'{path}: no such file or folder (looked for {os.path.abspath(path)})') from error
-    source = FolderSource(path, extensions) if stat.S_ISDIR(mode) else ZipSource(path, extensions)
+    source: ImageSource
+    if stat.S_ISDIR(mode):
+        source = FolderSource(path, _list_folder(path, extensions))
+    else:
+        source = ZipSource(path, _list_zip(path, extensions))
     if len(source) == 0:
         raise DataError(f'{path}: holds no images; expected files ending in {" ".join(extensions)}')
     return source
@@ -232,11 +218,37 @@ def some(names: Iterable[str]) -> str:
     return ', '.join(names[:3]) + rest
 
 
-def _read_index(path: str) -> list[zipfile.ZipInfo]:
-    """The central directory of a zip, folders left out."""
+def _list_folder(path: str, extensions: tuple[str, ...]) -> list[str]:
+    """Paths of all images below a folder. Hidden files are passed over; links to folders are not followed."""
+    root = pathlib.Path(path)
+    found = (
+        (pathlib.Path(folder) / file).relative_to(root).as_posix()
+        for folder, _, files in os.walk(root, onerror=_raise_unreadable)
+        for file in files
+    )
+    return [name for name in found if is_image(name, extensions)]
+
+
+def _list_zip(path: str, extensions: tuple[str, ...]) -> dict[str, zipfile.ZipInfo]:
+    """The entries of all images in a zip and of dataset.json, by name; raises at the first that is unsafe."""
+    entries: dict[str, zipfile.ZipInfo] = {}
+    for info in read_index(path):
+        name = entry_name(info)
+        if name != LABELS_NAME and not is_image(name, extensions):
+            continue
+        for _, fault in entry_faults(info):
+            raise DataError(f'{path}: {name}: {fault}; make the zip again with dataset_tool.py')
+        if name in entries:
+            raise DataError(f'{path}: {name}: is in the zip more than once; make the zip again')
+        entries[name] = info
+    return entries
+
+
+def read_index(path: str) -> list[zipfile.ZipInfo]:
+    """The central directory of a zip; raises DataError where there is none."""
     try:
         with zipfile.ZipFile(path) as archive:
-            return [info for info in archive.infolist() if not info.is_dir()]
+            return archive.infolist()
     except OSError as error:
         raise DataError(f'{path}: cannot be read ({error.strerror or error})') from error
     # zipfile lets the errors of its parts through when the index is garbage.
@@ -252,23 +264,28 @@ def _columns(info: zipfile.ZipInfo) -> tuple[int, int, int, int, int]:
     return info.header_offset, info.compress_size, info.file_size, info.CRC, info.compress_type
 
 
-def _check_entry(path: str, name: str, info: zipfile.ZipInfo) -> None:
-    """Refuses what a zip may say but an image data set never needs: foreign paths, bombs, links, encryption."""
-    fault = None
+def entry_name(info: zipfile.ZipInfo) -> str:
+    """Path of an entry, with `/`. As stored: zipfile itself cuts names at a NUL."""
+    return info.orig_filename.replace('\\', '/')
+
+
+def entry_faults(info: zipfile.ZipInfo) -> Iterator[tuple[str, str]]:
+    """What a zip may say of an entry but an image data set never needs, as (kind, words); none for a sound entry."""
+    name = entry_name(info)
     if '..' in name.split('/') or name.startswith('/') or re.match('[A-Za-z]:', name):
-        fault = 'has a path that leads out of the zip'
-    elif stat.S_ISLNK(info.external_attr >> 16):
-        fault = 'is a symbolic link'
-    elif info.flag_bits & 1:
-        fault = 'is encrypted'
-    elif info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        fault = f'has compression method {info.compress_type}; expected stored or deflated'
-    elif info.file_size > MAX_FILE_BYTES:
-        fault = f'is larger than {MAX_FILE_BYTES >> 20} MB, the most that one file may have'
-    elif info.file_size > MAX_RATIO * info.compress_size:
-        fault = f'grows more than {MAX_RATIO} times when unpacked, as zip bombs do'
-    if fault:
-        raise DataError(f'{path}: {name}: {fault}; make the zip again with dataset_tool.py')
+        yield 'unsafe-path', 'has a path that leads out of the zip'
+    if '\0' in name:
+        yield 'unsafe-path', 'has a NUL in its name'
+    if stat.S_ISLNK(info.external_attr >> 16):
+        yield 'link', 'is a symbolic link'
+    if info.flag_bits & 1:
+        yield 'encrypted', 'is encrypted'
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        yield 'compression', f'has compression method {info.compress_type}; expected stored or deflated'
+    if info.file_size > MAX_FILE_BYTES:
+        yield 'too-large', f'is larger than {MAX_FILE_BYTES >> 20} MB, the most that one file may have'
+    if info.file_size > MAX_RATIO * info.compress_size:
+        yield 'bomb', f'grows more than {MAX_RATIO} times when unpacked, as zip bombs do'
 
 
 def _raise_unreadable(error: OSError) -> None:

@@ -25,7 +25,7 @@ def parse_labels(text: bytes, names: list[str], where: str) -> np.ndarray | None
     Returns int64 [n] (class numbers), float32 [n, label_dim] (vectors), or None where the file says "labels": null.
     Raises DataError unless every image has one label, and every label one image.
     """
-    pairs = _read_pairs(text, where)
+    pairs = read_content(text, where)['labels']
     if pairs is None:
         return None
     by_name = _by_name(pairs, where)
@@ -36,7 +36,7 @@ def parse_labels(text: bytes, names: list[str], where: str) -> np.ndarray | None
         extra = sorted(set(by_name) - set(names))
         raise DataError(f'{where}: labels for images that are not there ({len(extra)}): {some(extra)}')
     labels = [by_name[name] for name in names]
-    if all(_is_int(label) for label in labels):
+    if all(is_int(label) for label in labels):
         return _classes(labels, names, where)
     if all(isinstance(label, list) for label in labels):
         return _vectors(labels, names, where)
@@ -57,8 +57,8 @@ def to_vectors(labels: np.ndarray, label_dim: int) -> np.ndarray:
     return onehot
 
 
-def _read_pairs(text: bytes, where: str) -> list[Any] | None:
-    """The value of "labels" in the JSON text."""
+def read_content(text: bytes, where: str) -> dict[str, Any]:
+    """The contents of dataset.json; its "labels" is a list or None. Raises DataError for anything else."""
     try:
         content = json.loads(text.decode('utf-8-sig'))
     except (ValueError, RecursionError) as error:
@@ -69,7 +69,7 @@ def _read_pairs(text: bytes, where: str) -> list[Any] | None:
     if pairs is not None and not isinstance(pairs, list):
         kind = type(pairs).__name__
         raise DataError(f'{where}: "labels" is a {kind}; expected a list [["a.png", 0], ["b.png", 1]] or null')
-    return pairs
+    return content
 
 
 def _by_name(pairs: list[Any], where: str) -> dict[str, Any]:
@@ -78,7 +78,7 @@ def _by_name(pairs: list[Any], where: str) -> dict[str, Any]:
     twice = []
     for number, pair in enumerate(pairs):
         if not (isinstance(pair, list) and len(pair) == 2 and isinstance(pair[0], str)):
-            raise DataError(f'{where}: entry {number} of "labels" is {_short(pair)}; expected ["image.png", label]')
+            raise DataError(f'{where}: entry {number} of "labels" is {short(pair)}; expected ["image.png", label]')
         name = pair[0].replace('\\', '/')
         if name in by_name:
             twice.append(name)
@@ -105,9 +105,7 @@ def _vectors(labels: list[list[Any]], names: list[str], where: str) -> np.ndarra
         raise DataError(f'{message}: {some(wrong)}')
     if width == 0:
         raise DataError(f'{where}: label vectors are empty lists; expected at least one number each')
-    wrong = [
-        f'{name} {_short(label)}' for name, label in zip(names, labels, strict=True) if not all(map(_is_num, label))
-    ]
+    wrong = [f'{name} {short(label)}' for name, label in zip(names, labels, strict=True) if not all(map(is_num, label))]
     if wrong:
         raise DataError(f'{where}: label vectors that hold something other than numbers ({len(wrong)}): {some(wrong)}')
     try:
@@ -115,7 +113,7 @@ def _vectors(labels: list[list[Any]], names: list[str], where: str) -> np.ndarra
             vectors = np.array(labels, dtype=np.float64).astype(np.float32)
     except OverflowError as error:
         raise DataError(f'{where}: a label vector holds a number too large for float32') from error
-    wrong = [f'{names[i]} {_short(labels[i])}' for i in np.flatnonzero(~np.isfinite(vectors).all(axis=1))]
+    wrong = [f'{names[i]} {short(labels[i])}' for i in np.flatnonzero(~np.isfinite(vectors).all(axis=1))]
     if wrong:
         raise DataError(f'{where}: label vectors with NaN or infinity ({len(wrong)}): {some(wrong)}')
     return vectors
@@ -124,9 +122,9 @@ def _vectors(labels: list[list[Any]], names: list[str], where: str) -> np.ndarra
 def _mixed(labels: list[Any], names: list[str]) -> str:
     """Words for labels that are neither all classes nor all vectors."""
     wrong = [
-        f'{name} ({_short(label)})'
+        f'{name} ({short(label)})'
         for name, label in zip(names, labels, strict=True)
-        if not _is_int(label) and not isinstance(label, list)
+        if not is_int(label) and not isinstance(label, list)
     ]
     if wrong:
         return f'a label is a class number (0, 1, ...) or a list of numbers; neither ({len(wrong)}): {some(wrong)}'
@@ -135,14 +133,17 @@ def _mixed(labels: list[Any], names: list[str]) -> str:
     return f'labels are of two kinds, class numbers and vectors; with vectors ({count}): {some(vectors)}'
 
 
-def _is_int(value: Any) -> bool:
+def is_int(value: Any) -> bool:
+    """Whether JSON gave a whole number; true and false are none."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _is_num(value: Any) -> bool:
+def is_num(value: Any) -> bool:
+    """Whether JSON gave a number; true and false are none."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _short(value: Any) -> str:
+def short(value: Any) -> str:
+    """A value of JSON for messages: its first 37 characters."""
     text = json.dumps(value)
     return text if len(text) <= 40 else text[:37] + '...'

@@ -116,6 +116,7 @@ class Loop:
             losses=losses,
             phases=self.step.timer.read(),
             memory=resources(self.device),
+            augment=(self.step.view.p, self.step.view.at_cap),
         )
         self.reporter.tick(record, self.cfg.kimg)
         self._watch_health(losses)

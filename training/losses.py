@@ -116,3 +116,7 @@ LOSSES: dict[str, type[Separable] | type[Paired]] = {
     'wasserstein': Wasserstein,
     'relativistic': Relativistic,
 }
+
+# The logit at which D is undecided, by loss. The other losses compare logits with each other: one by itself, and its
+# sign, says nothing.
+BOUNDARIES: dict[str, float] = {'logistic': 0.0, 'cross_entropy': 0.0, 'hinge': 0.0, 'lsgan': 0.5}

@@ -15,6 +15,7 @@ from dnnlib.log import format_bytes
 from torch_utils.images import grid_shape
 from torch_utils.macs import count_macs, format_macs
 from torch_utils.summary import count, module_table
+from training.augment.config import AugmentConfig
 from training.build import build_networks
 from training.config import RunConfig, to_record
 from training.interface import ImageSpec
@@ -63,7 +64,22 @@ def _describe_schedule(cfg: RunConfig) -> str:
         f'  a tick every {cfg.tick:g} kimg, a snapshot every {cfg.tick * cfg.snap:g} kimg ({snapshots} in all), '
         f'metrics {", ".join(cfg.metrics) or "none"}\n'
         f'  loss {cfg.loss.kind}, {cfg.n_critic} steps of D for one of G, precision {cfg.precision}; {_penalties(cfg)}'
+        f'\n  augmentation: {_augmentation(cfg.aug)}'
     )
+
+
+def _augmentation(aug: AugmentConfig) -> str:
+    """What D is shown, and how strongly that is changed."""
+    moves = (
+        f'p from {aug.p:g} towards a mean sign of D of {aug.target:g}, by 1 in {aug.kimg:g} kimg, at most {aug.p_max:g}'
+    )
+    return {
+        'noaug': 'none',
+        'ada': f'ADA, {aug.pipe}, {moves}',
+        'fixed': f'{aug.pipe} at p {aug.p:g}',
+        'diffaug': f'DiffAugment, {aug.policy}',
+        'apa': f'pseudo-real images (APA), {moves}',
+    }[aug.kind]
 
 
 def _penalties(cfg: RunConfig) -> str:
@@ -76,6 +92,7 @@ def _penalties(cfg: RunConfig) -> str:
         f'R1 {every(cfg.r1.interval)} (gamma {cfg.r1.gamma:g})' * (cfg.r1.gamma > 0),
         f'R2 {every(cfg.r1.interval)} (gamma {cfg.r2.gamma:g})' * (cfg.r2.gamma > 0),
         f'gradient penalty in every step (weight {cfg.gp.weight:g})' * (cfg.gp.weight > 0),
+        f'LeCam in every step (weight {cfg.lecam.weight:g})' * (cfg.lecam.weight > 0),
         f'GGDR (weight {cfg.ggdr.weight:g})' * (cfg.ggdr.weight > 0),
         f'GLeaD (weight {cfg.glead.weight:g})' * (cfg.glead.weight > 0),
         f'path length {every(cfg.pl.interval)} of G (weight {cfg.pl.weight:g})' * (cfg.pl.weight > 0),

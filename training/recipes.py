@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from training.augment.config import AugmentConfig
 from training.config import EmaConfig, OptimizerConfig, PathLengthConfig, R1Config, RunConfig
 from training.interface import ImageSpec
 from training.networks.config import StyleGAN2DiscriminatorConfig, StyleGAN2GeneratorConfig
@@ -30,7 +31,7 @@ def style_run(
     ema_rampup: float | None,
     map_depth: int,
 ) -> RunConfig:
-    """A StyleGAN2 run from the columns of the presets' table.
+    """A StyleGAN2 run from the columns of the presets' table, with ADA, as StyleGAN2-ADA has it by default.
 
     fmaps: width of the networks, as a share of channel_base 32768. reference_gpus: the preset's number of GPUs; with
     fewer, its micro-batch stays and gradients are accumulated; with more, the micro-batch shrinks.
@@ -43,6 +44,7 @@ def style_run(
         discriminator=StyleGAN2DiscriminatorConfig(channel_base=base, mbstd_group=mbstd),
         r1=R1Config(gamma=gamma),
         pl=PathLengthConfig(),
+        aug=AugmentConfig(kind='ada'),
         g_opt=OptimizerConfig(lr=lr),
         d_opt=OptimizerConfig(lr=lr),
         ema=EmaConfig(kimg=ema_kimg, rampup=ema_rampup),

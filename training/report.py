@@ -100,6 +100,8 @@ def status_line(record: dict[str, Any], total_kimg: float) -> str:
     ]
     if 'Resources/peak_gpu_mem_gb' in record:
         parts.append(f'gpumem {mean("Resources/peak_gpu_mem_gb"):.2f}')
+    held = ' (cap)' if mean('Progress/augment_at_cap') else ''
+    parts.append(f'augment {mean("Progress/augment"):.3f}{held}')
     parts += [f'{short} {mean(name):.3f}' for short, name in (('G', 'Loss/G/loss'), ('D', 'Loss/D/loss'))]
     return ' '.join(parts)
 
@@ -134,14 +136,18 @@ def tick_record(
     losses: dict[str, dict[str, float]],
     phases: dict[str, tuple[int, float]],
     memory: dict[str, float],
+    augment: tuple[float, bool],
 ) -> dict[str, Any]:
     """A line of stats.jsonl: statistics by name, each {num, mean, std}, then nimg and a time stamp.
 
     Timing/PHASE is the mean of one execution, in milliseconds. sec_per_kimg leaves maintenance out.
+    augment: strength of the augmentation, and whether its cap holds it.
     """
     singles = {
         'Progress/tick': tick,
         'Progress/kimg': nimg / 1000,
+        'Progress/augment': augment[0],
+        'Progress/augment_at_cap': augment[1],
         'Timing/total_sec': total_sec,
         'Timing/total_hours': total_sec / 3600,
         'Timing/sec_per_tick': tick_sec,

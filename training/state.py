@@ -12,6 +12,8 @@ import torch
 
 from dnnlib.errors import CheckpointError
 from torch_utils.stats import Collector
+from training.augment.controller import Controller
+from training.lecam import LeCam
 
 NETWORKS = ('G', 'D', 'G_ema')
 OPTIMIZERS = {'opt_G': 'G', 'opt_D': 'D'}
@@ -29,6 +31,8 @@ class TrainState:
     opt_G: torch.optim.Optimizer
     opt_D: torch.optim.Optimizer
     pl_mean: torch.Tensor  # [], running mean of the path lengths
+    controller: Controller | None = None  # of an augmentation's strength, where that adapts
+    lecam: LeCam | None = None  # where D is so regularised
     nimg: int = 0  # real images shown
     step: int = 0  # iterations done; the lazy intervals count these
     tick: int = 0  # status lines printed
@@ -52,6 +56,7 @@ class TrainState:
             'tick': self.tick,
             'tick_start_nimg': self.tick_start_nimg,
             'stats': self.stats.state_dict(),
+            **{name: part.state_dict() for name, part in self._followers().items()},
         }
 
     def load(self, tensors: Tensors, scalars: dict[str, Any], where: str) -> None:
@@ -65,6 +70,14 @@ class TrainState:
         self.nimg, self.step, self.tick = scalars['nimg'], scalars['step'], scalars['tick']
         self.tick_start_nimg = scalars['tick_start_nimg']
         self.stats.load_state_dict(scalars['stats'])
+        for name, part in self._followers().items():
+            if name in scalars:  # a state from before this part was switched on, or known, leaves it where it begins
+                part.load_state_dict(scalars[name])
+
+    def _followers(self) -> dict[str, Controller | LeCam]:
+        """What follows D's logits, where it is on."""
+        parts = {'controller': self.controller, 'lecam': self.lecam}
+        return {name: part for name, part in parts.items() if part is not None}
 
     def _expected_shapes(self) -> dict[str, tuple[int, ...]]:
         shapes: dict[str, tuple[int, ...]] = {'pl_mean': ()}

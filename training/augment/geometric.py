@@ -1,0 +1,197 @@
+"""ADA's geometric transforms: one map of the plane an image, and one resampling for all of them together.
+
+Maps are 3 x 3 on homogeneous (x, y, 1), in pixels from the centre of the image, y downwards: a turned image that is not
+square keeps its aspect, and loses what leaves the frame. G_inv takes places of the result to places of the input.
+
+The resampling (Karras et al. 2020, appendix B): reflect beyond the borders, up-sample by 2 with the Symlet sym6, read
+the places bilinearly, down-sample by 2 with the same taps reversed. sym6 is orthogonal to its own shifts by two, so
+that the identity gives the image back.
+Letters: N batch, C channels, H and W height and width, O index of a fine row or column of the result.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+
+from torch_utils.ops.grid_sample import grid_sample
+from torch_utils.ops.upfirdn2d import upfirdn2d, upsample2d
+from training.augment.draws import coin_sides, gated, normal, uniform
+from training.augment.presets import Ranges, Transforms
+
+# Low-pass filter of sym6, sum sqrt(2) (Daubechies, "Ten lectures on wavelets", table 8.3: the least asymmetric, N = 6).
+SYM6 = (
+    0.015404109327027373, 0.0034907120842174702, -0.11799011114819057, -0.048311742585633,
+    0.4910559419267466, 0.787641141030194, 0.3379294217276218, -0.07263752278646252,
+    -0.021060292512300564, 0.04472490177066578, 0.0017677118642428036, -0.007800708325034148,
+)  # fmt: skip
+# How far the filters reach, in pixels to the left (above) and to the right (below). A pixel of the result is made of
+# fine samples at places from -2.5 to 3 around it; a sample of fine pixels less than 0.5 away; a fine pixel of pixels
+# from -3 to 2.5 around it.
+RESULT_REACH = (2.5, 3.0)
+INPUT_REACH = (3.5, 3.0)
+
+Margins = tuple[int, int, int, int]  # left, right, top, bottom
+
+
+class Warp(NamedTuple):
+    """What `apply` needs."""
+
+    margins: Margins  # pixels to reflect on each side
+    theta: torch.Tensor  # [N, 2, 3]: place in the result, in pixels -> place in the fine input, edges at -1 and 1
+
+
+# ---- the maps
+
+
+def draw(transforms: Transforms, ranges: Ranges, n: int, p: float, height: int, width: int) -> torch.Tensor | None:
+    """G_inv, float64 [N, 3, 3] on the host; None where no transform moves pixels.
+
+    An image is flipped first and moved by a fraction last. G_inv therefore is the product of the inverses in this
+    order: G = G_n ... G_1, G_inv = G_1^-1 ... G_n^-1. Of each transform the values are drawn, then the gates.
+    """
+    if not transforms.geometric:
+        return None
+    t, size = transforms, torch.tensor([width, height], dtype=torch.float64)
+    inverse = _identities(n)  # [N, 3, 3]
+    if t.xflip > 0:
+        flips = gated(coin_sides(n, 2), t.xflip * p)  # [N]: half of those gated turn over
+        inverse = inverse @ scaling(1 - 2 * flips, torch.ones_like(flips))
+    if t.rotate90 > 0:
+        inverse = inverse @ quarter_turns(gated(coin_sides(n, 4), t.rotate90 * p))
+    if t.xint > 0:
+        shift = ((uniform(n, 2) * 2 - 1) * ranges.xint_max * size).round()  # [N, 2]
+        inverse = inverse @ translation(-gated(shift, t.xint * p))
+    if t.scale > 0:
+        factor = gated(2 ** (normal(n) * ranges.scale_std), t.scale * p, neutral=1)  # [N]
+        inverse = inverse @ scaling(1 / factor, 1 / factor)
+    if t.rotate > 0:
+        inverse = inverse @ rotation(-_angles(t, ranges, n, p))
+    if t.aniso > 0:
+        factor = gated(2 ** (normal(n) * ranges.aniso_std), t.aniso * p, neutral=1)  # [N]
+        inverse = inverse @ scaling(1 / factor, factor)
+    if t.rotate > 0:
+        inverse = inverse @ rotation(-_angles(t, ranges, n, p))
+    if t.xfrac > 0:
+        inverse = inverse @ translation(-gated(normal(n, 2) * ranges.xfrac_std * size, t.xfrac * p))
+    return inverse
+
+
+def _angles(t: Transforms, ranges: Ranges, n: int, p: float) -> torch.Tensor:
+    """Radians of one of the two rotations, [N]. At this probability of each, that of either is `rotate` p."""
+    probability = 1 - math.sqrt(min(max(1 - t.rotate * p, 0), 1))
+    return gated((uniform(n) * 2 - 1) * math.pi * ranges.rotate_max, probability)
+
+
+def _identities(n: int) -> torch.Tensor:
+    return torch.eye(3, dtype=torch.float64).repeat(n, 1, 1)  # [N, 3, 3]
+
+
+def translation(shift: torch.Tensor) -> torch.Tensor:
+    """Moves by (x, y), [N, 2] -> [N, 3, 3]."""
+    m = _identities(len(shift))
+    m[:, :2, 2] = shift
+    return m
+
+
+def scaling(sx: torch.Tensor, sy: torch.Tensor) -> torch.Tensor:
+    """Stretches the axes, [N] and [N] -> [N, 3, 3]."""
+    m = _identities(len(sx))
+    m[:, 0, 0], m[:, 1, 1] = sx, sy
+    return m
+
+
+def rotation(angle: torch.Tensor) -> torch.Tensor:
+    """Turns by radians from x towards y, clockwise as seen, [N] -> [N, 3, 3]."""
+    return _turn(angle.cos(), angle.sin())
+
+
+def quarter_turns(count: torch.Tensor) -> torch.Tensor:
+    """G_inv of `count` quarter turns against the clock, exactly, [N] -> [N, 3, 3]: that of torch.rot90."""
+    table = torch.tensor([[1, 0], [0, 1], [-1, 0], [0, -1]], dtype=torch.float64)[count.long()]  # [N, 2]
+    return _turn(table[:, 0], table[:, 1])
+
+
+def _turn(cosine: torch.Tensor, sine: torch.Tensor) -> torch.Tensor:
+    m = _identities(len(cosine))
+    m[:, 0, 0], m[:, 0, 1] = cosine, -sine
+    m[:, 1, 0], m[:, 1, 1] = sine, cosine
+    return m
+
+
+# ---- the resampling
+
+
+def plan(inverse: torch.Tensor, height: int, width: int) -> Warp:
+    """How `apply` carries out G_inv [N, 3, 3] on images of this size. On the host, in float64."""
+    margins = needed_margins(inverse, height, width)
+    left, right, top, bottom = margins
+    # Pixel k of the padded input is fine pixel 2 k: half a fine pixel to the left of where pixels' areas would put it.
+    recentre = torch.tensor([left - right, top - bottom], dtype=torch.float64)
+    corner = torch.tensor([width + left + right, height + top + bottom], dtype=torch.float64)
+    fine = 2 * inverse[:, :2]  # [N, 2, 3]
+    fine[:, :, 2] += recentre - 0.5
+    return Warp(margins, fine / corner[:, None])
+
+
+def needed_margins(inverse: torch.Tensor, height: int, width: int) -> Margins:
+    """Pixels to reflect on each side, at most the size less one, so that no image of the batch reads beyond them.
+
+    Reading: the official code sends the image's corners through the map and adds 6 for both filters. That is too
+    little by 3 / s - 3 where an image shrinks to s of its size: zeros come in, unless another image of the batch needs
+    more. Here the reach of the down-sampling filter goes through the map too, and an image does not depend on its
+    neighbours. At the identity both say 6.
+    """
+    sides = []
+    for size in (width, height):
+        half = (size - 1) / 2
+        sides.append(torch.tensor([-half - RESULT_REACH[0], half + RESULT_REACH[1]], dtype=torch.float64))
+    corners = torch.cartesian_prod(*sides, torch.ones(1, dtype=torch.float64))  # [4, 3]
+    places = (corners @ inverse[:, :2].mT).flatten(0, 1)  # [4 N, 2]
+    margins = []
+    for size, low, high in zip((width, height), *places.aminmax(dim=0), strict=True):
+        half = (size - 1) / 2
+        for reach in (-float(low) + INPUT_REACH[0] - half, float(high) + INPUT_REACH[1] - half):
+            margins.append(math.ceil(min(max(reach, 0), size - 1)))
+    left, right, top, bottom = margins
+    return left, right, top, bottom
+
+
+def apply(
+    img: torch.Tensor,  # [N, C, H, W]
+    theta: torch.Tensor,  # [N, 2, 3], of `plan`
+    margins: Margins,
+) -> torch.Tensor:
+    """The images resampled, [N, C, H, W]."""
+    height, width = img.shape[2:]
+    f = _filter(img.device, img.dtype)
+    fine = upsample2d(F.pad(img, margins, mode='reflect'), f)  # [N, C, 2 (H + margins), 2 (W + margins)]
+    fine = grid_sample(fine, places(theta, height, width))  # [N, C, 2 H + 10, 2 W + 10]
+    return upfirdn2d(fine, f, down=2, flip_filter=True)  # [N, C, H, W]
+
+
+def places(theta: torch.Tensor, height: int, width: int) -> torch.Tensor:
+    """Where the result's fine samples lie in the input, [N, 2 H + 10, 2 W + 10, 2].
+
+    By products and sums: a matrix product may run in TF32, which would be wrong by a pixel.
+    """
+
+    def ticks(size: int) -> torch.Tensor:
+        first = -(size - 1) / 2 - RESULT_REACH[0]
+        return first + torch.arange(2 * size + 10, device=theta.device, dtype=theta.dtype) / 2  # [O]
+
+    columns = theta[:, None, None, :, 0] * ticks(width)[:, None]  # [N, 1, O, 2]
+    rows = theta[:, None, None, :, 1] * ticks(height)[:, None, None]  # [N, O, 1, 2]
+    return columns + (rows + theta[:, None, None, :, 2])
+
+
+@functools.cache
+def _filter(device: torch.device, dtype: torch.dtype) -> torch.Tensor:
+    """sym6 with sum 1, [12]."""
+    with torch.inference_mode(False):  # what is kept may be differentiated through later
+        taps = torch.tensor(SYM6, dtype=torch.float64)
+        return (taps / taps.sum()).to(dtype).to(device, non_blocking=True)

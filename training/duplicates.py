@@ -1,0 +1,208 @@
+"""Pictures that occur more than once: with the same pixels, nearly the same, or mirrored left to right.
+
+Same pixels are a matter of sha256. Near ones are found in two steps: 64-bit perceptual hashes that differ in a few bits
+name candidates, and a comparison of two thumbnails confirms them. What is kept of each image is 160 bytes: the digest
+of its pixels (32) and the 64 frequencies that its hash is made of (128). The thumbnails of candidates are made again.
+
+Letters: n images, m pairs, S = 32 side of a thumbnail.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+SIDE = 32  # of the thumbnails that are hashed and compared
+BITS = 64  # of a hash
+MAX_DISTANCE = 15  # bits; beyond, most of a data set is a candidate
+MAX_PAIRS = 200_000  # that are compared: a bound for sets that hold a thousand almost equal frames
+
+# Levels of 255 between two thumbnails, on average and in the worst block of 4 x 4. Re-encoded, resized and brightened
+# pictures of 64 pixels stay below both; one drawing with another face stays below the first alone.
+_MAX_DIFFERENCE, _MAX_BLOCK_DIFFERENCE, _BLOCK = 6.0, 16.0, 4
+
+_BANDS, _BAND_BITS = 4, 16
+_CHUNK = 2**21  # pairs that are looked at together
+_NOISE = 3.0  # of a frequency, in levels: what re-encoding adds. Smooth or symmetric pictures have many below it
+_LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Images that are alike. kind: 'exact-duplicate' | 'near-duplicate' | 'flipped-duplicate'; positions ascend."""
+
+    kind: str
+    positions: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """Candidates, closest first. complete: whether none was left out to stay below MAX_PAIRS."""
+
+    first: np.ndarray  # int64 [m]
+    second: np.ndarray  # int64 [m], second > first
+    complete: bool
+
+    def blocks(self, size: int) -> Iterator[Pairs]:
+        """At most `size` pairs at a time, in the order of their first, so that a block needs few images."""
+        order = np.lexsort([self.second, self.first])
+        for start in range(0, len(order), size):
+            part = order[start : start + size]
+            yield Pairs(self.first[part], self.second[part], self.complete)
+
+
+def frequencies(thumbnail: np.ndarray) -> np.ndarray:
+    """The 64 lowest frequencies of a thumbnail uint8 [S, S, 3], without its mean; float16 [64]."""
+    grey = thumbnail @ _LUMA - 127.5  # [S, S]
+    spectrum = _DCT @ grey @ _DCT.T  # [S, S]
+    return spectrum[_ROWS, _COLUMNS].astype(np.float16)
+
+
+def perceptual_hashes(spectra: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Hashes of images and of their x-flips, uint64 [n] each, from `frequencies` float16 [n, 64].
+
+    A bit says whether a frequency is clearly above its median in this data set. Against zero, as pHash has it, aligned
+    faces would share most of their bits, and hashes could not be looked up by a part.
+    """
+    sample = spectra[:: max(len(spectra) // 2**16, 1)].astype(np.float32)  # enough for a median
+    threshold = np.median(sample, axis=0) + _NOISE  # [64]
+    mirrored = np.where(_COLUMNS % 2 == 1, -1, 1).astype(np.float16)  # an x-flip negates the odd cosines
+    return _pack(spectra > threshold), _pack(spectra * mirrored > threshold)
+
+
+def exact_groups(digests: np.ndarray, positions: np.ndarray) -> list[Group]:
+    """Groups of equal digests uint8 [n, 32] among `positions` int64 [m]."""
+    order = positions[np.lexsort(digests[positions].view(np.uint64).T)]
+    new = np.ones(len(order), dtype=bool)
+    new[1:] = (digests[order[1:]] != digests[order[:-1]]).any(axis=1)
+    runs = np.split(order, np.flatnonzero(new)[1:])
+    return _largest_first([Group('exact-duplicate', tuple(sorted(run.tolist()))) for run in runs])
+
+
+def candidate_pairs(hashes: np.ndarray, queries: np.ndarray, positions: np.ndarray, max_distance: int) -> Pairs:
+    """Pairs i < j of `positions`, which ascend, with queries[i] within max_distance bits of hashes[j]; both uint64 [n].
+
+    queries: the hashes themselves for near duplicates, those of the x-flips for mirrored ones.
+    Multi-index hashing (Norouzi et al., CVPR 2012): where all 64 bits differ in at most d, one of 4 bands of 16 bits
+    differs in at most d // 4. So no pair is missed, and only images that nearly share a band are compared.
+    """
+    n, complete = len(hashes), True
+    found = np.empty(0, dtype=np.int64)  # (distance * n + i) * n + j, ascending
+    wanted, known = queries[positions], hashes[positions]
+    for query, hit in _sharing_a_band(wanted, known, max_distance // _BANDS):
+        ahead = query < hit
+        query, hit = query[ahead], hit[ahead]
+        distance = np.bitwise_count(wanted[query] ^ known[hit])
+        close = distance <= max_distance
+        i, j = positions[query[close]], positions[hit[close]]
+        found = np.union1d(found, (distance[close].astype(np.int64) * n + i) * n + j)
+        complete = complete and len(found) <= MAX_PAIRS
+        found = found[:MAX_PAIRS]
+    return Pairs(found // n % n, found % n, complete)
+
+
+def confirmed(kind: str, pairs: Pairs, thumbnails: Mapping[int, np.ndarray]) -> list[tuple[int, int]]:
+    """The candidates that look alike. thumbnails: uint8 [S, S, 3] of every image of the pairs.
+
+    kind: 'near-duplicate', or 'flipped-duplicate', where the second of a pair is compared mirrored.
+    """
+    links = []
+    for first, second in zip(pairs.first.tolist(), pairs.second.tolist(), strict=True):
+        other = thumbnails[second]
+        if look_alike(thumbnails[first], other[:, ::-1] if kind == 'flipped-duplicate' else other):
+            links.append((first, second))
+    return links
+
+
+def linked_groups(kind: str, links: list[tuple[int, int]]) -> list[Group]:
+    """Groups of images that links join, over others too; largest first."""
+    parent: dict[int, int] = {}
+
+    def root(position: int) -> int:
+        while parent.setdefault(position, position) != position:
+            position = parent[position]
+        return position
+
+    for link in links:
+        low, high = sorted(map(root, link))
+        parent[high] = low
+    groups: dict[int, list[int]] = {}
+    for position in sorted(parent):
+        groups.setdefault(root(position), []).append(position)
+    return _largest_first([Group(kind, tuple(group)) for group in groups.values()])
+
+
+def look_alike(a: np.ndarray, b: np.ndarray) -> bool:
+    """Whether two thumbnails uint8 [S, S, 3] are the same picture, but for encoding, size and a little brightness."""
+    difference = np.abs(a.astype(np.int16) - b).mean(axis=2)  # [S, S]
+    blocks = difference.reshape(SIDE // _BLOCK, _BLOCK, SIDE // _BLOCK, _BLOCK).mean(axis=(1, 3))
+    return bool(difference.mean() < _MAX_DIFFERENCE and blocks.max() < _MAX_BLOCK_DIFFERENCE)
+
+
+def _sharing_a_band(queries: np.ndarray, hashes: np.ndarray, radius: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Indices (query, hash) with a band that differs in at most `radius` bits, int64 [m] each, in chunks."""
+    masks = np.arange(2**_BAND_BITS, dtype=np.uint64)
+    masks = masks[np.bitwise_count(masks) <= radius]
+    for band in range(_BANDS):
+        keys = _band(hashes, band)
+        order = np.argsort(keys, kind='stable')
+        keys = keys[order]
+        for mask in masks:
+            wanted = _band(queries, band) ^ mask
+            begin = np.searchsorted(keys, wanted, side='left')
+            count = np.searchsorted(keys, wanted, side='right') - begin
+            yield from _expand(begin, count, order)
+
+
+def _expand(begin: np.ndarray, count: np.ndarray, order: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """The runs order[begin[q] : begin[q] + count[q]] as pairs (q, element), about _CHUNK at a time."""
+    ends = np.cumsum(count)
+    start = 0
+    while start < len(count):
+        done = ends[start - 1] if start else 0
+        stop = max(int(np.searchsorted(ends, done + _CHUNK, side='right')), start + 1)
+        part = count[start:stop]
+        query = np.repeat(np.arange(start, stop), part)
+        within = np.arange(len(query)) - np.repeat(np.cumsum(part) - part, part)
+        yield query, order[np.repeat(begin[start:stop], part) + within]
+        start = stop
+
+
+def _band(hashes: np.ndarray, band: int) -> np.ndarray:
+    """16 bits of each hash, uint64 [n]."""
+    return (hashes >> np.uint64(band * _BAND_BITS)) & np.uint64(2**_BAND_BITS - 1)
+
+
+def _pack(bits: np.ndarray) -> np.ndarray:
+    """bool [n, 64] to uint64 [n]."""
+    return np.packbits(bits, axis=1).view('>u8')[:, 0].astype(np.uint64)
+
+
+def _largest_first(groups: list[Group]) -> list[Group]:
+    """Without those of one image."""
+    several = (group for group in groups if len(group.positions) > 1)
+    return sorted(several, key=lambda group: (-len(group.positions), group.positions))
+
+
+def _dct_matrix() -> np.ndarray:
+    """Orthonormal DCT-II, float64 [S, S]: frequency by pixel."""
+    k, x = np.arange(SIDE)[:, None], np.arange(SIDE)[None, :]
+    matrix = np.cos(np.pi * k * (2 * x + 1) / (2 * SIDE)) * np.sqrt(2 / SIDE)
+    matrix[0] /= np.sqrt(2)
+    return matrix
+
+
+def _lowest() -> tuple[np.ndarray, np.ndarray]:
+    """Rows and columns of the 64 lowest frequencies but the mean, int64 [64] each, dealt to the bands in turn.
+
+    So each band has strong low ones and weak high ones, and none is worse to look up by than the others.
+    """
+    by_height = sorted((u + v, u, v) for u in range(SIDE) for v in range(SIDE))[1 : 1 + BITS]
+    dealt = [entry for band in range(_BANDS) for entry in by_height[band::_BANDS]]
+    return np.array([u for _, u, _ in dealt]), np.array([v for _, _, v in dealt])
+
+
+_DCT = _dct_matrix()
+_ROWS, _COLUMNS = _lowest()

@@ -1,0 +1,59 @@
+"""Generated images for training: latents, labels, style mixing. Draws are functions of what the step has seeded.
+
+Letters: N images, C channels, H and W image size, L number of ws.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from torch_utils.seeding import numpy_generator
+from training.config import RunConfig
+from training.dataset import ImageDataset
+from training.interface import StyleGenerator
+from training.state import TrainState
+
+
+class Fakes:
+    """Draws from G."""
+
+    def __init__(self, cfg: RunConfig, state: TrainState, dataset: ImageDataset, device: torch.device) -> None:
+        self.cfg = cfg
+        self.state = state
+        self.dataset = dataset
+        self.device = device
+        self.has_w_space = isinstance(state.G, StyleGenerator)
+
+    def labels(self, index: int, n: int, purpose: str) -> torch.Tensor:
+        """Labels for n generated images of micro-batch `index`, drawn from the data set's own, [n, label_dim]."""
+        if self.dataset.spec.label_dim == 0:
+            return torch.zeros([n, 0], device=self.device)
+        draw = numpy_generator(self.cfg.seed, f'labels {purpose}', self.state.nimg, index)
+        labels = self.dataset.labels(draw.integers(len(self.dataset), size=n))
+        return torch.from_numpy(labels).to(self.device, non_blocking=True)
+
+    def latents(self, index: int, n: int, purpose: str) -> tuple[torch.Tensor, torch.Tensor]:
+        """z [n, z_dim] and labels [n, label_dim] of micro-batch `index`."""
+        return self.z(n), self.labels(index, n, purpose)
+
+    def z(self, n: int) -> torch.Tensor:
+        """[n, z_dim], standard normal."""
+        return torch.randn([n, self.state.G.z_dim], device=self.device)
+
+    def ws(self, z: torch.Tensor, c: torch.Tensor, update_w_avg: bool = False) -> torch.Tensor:
+        """Maps latents, with style mixing (Karras et al. 2019, section 3.1): one crossover for the whole batch."""
+        G = self.state.G
+        ws = G.mapping(z, c, update_w_avg=update_w_avg)  # [N, L, w_dim]
+        if self.cfg.style_mixing_prob > 0:
+            crossover = int(torch.randint(1, G.num_ws, []))
+            mixed = bool(torch.rand([]) < self.cfg.style_mixing_prob)
+            if mixed:
+                other = G.mapping(torch.randn_like(z), c)
+                ws = torch.cat([ws[:, :crossover], other[:, crossover:]], dim=1)
+        return ws
+
+    def generate(self, z: torch.Tensor, c: torch.Tensor, update_w_avg: bool = False) -> torch.Tensor:
+        """Images [N, C, H, W] of latents [N, z_dim] and labels [N, label_dim]."""
+        if self.has_w_space:
+            return self.state.G.synthesis(self.ws(z, c, update_w_avg))
+        return self.state.G(z, c)
