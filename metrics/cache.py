@@ -15,8 +15,6 @@ import hashlib
 import json
 import os
 import time
-import zipfile
-import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -62,8 +60,7 @@ class Cache:
             return None
         except OSError as error:
             self._warn(f'{path}: cannot be read ({error.strerror or error}); it is computed again')
-        # What NumPy's and zipfile's readers let out of a damaged file.
-        except (ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError) as error:
+        except Exception as error:  # of a damaged archive NumPy, zipfile, zlib and json each raise what they like
             self._warn(f'{path}: damaged ({error}); it is computed again')
             _forget(path)
         return None
@@ -105,8 +102,8 @@ def _key(fields: Fields) -> str:
 
 
 def _read(path: Path, fields: Fields) -> Arrays:
-    with np.load(path, allow_pickle=False) as file:
-        arrays = {name: file[name] for name in file.files}
+    with path.open('rb') as file, np.load(file, allow_pickle=False) as archive:
+        arrays = {name: archive[name] for name in archive.files}
     header = json.loads(str(arrays.pop('header')))
     if header['version'] != VERSION or header['fields'] != dict(fields):
         raise ValueError('its header is that of another entry')
