@@ -43,10 +43,11 @@ def authenticity(real: torch.Tensor, fake: torch.Tensor, *, block: int = BLOCK_E
 
 def authentic_share(reals: Neighbourhood, fake: torch.Tensor) -> float:
     """`authenticity` where the balls (k = 1) of the reals have been made; fake [M, D] about the same mean."""
-    distances, indices = reals.nearest(fake)  # [M, 1]
     # Sec. 3: A = 0 where d(g, r*) < d(r*, its nearest other real), r* the real nearest to g. Equality counts as a
     # copy here: where the data set holds r* twice, both are 0 for a fake that is the third.
-    return float((distances[:, 0] > reals.radii[indices[:, 0]]).double().mean())
+    distances, indices = (found[:, 0] for found in reals.nearest(fake))  # [M]
+    tie = 1e-12 * reals.radii.max()  # far above the rounding errors, far below any difference that means something
+    return float((distances > reals.radii[indices] + tie).double().mean())
 
 
 def closest_pairs(reals: Neighbourhood, fake: torch.Tensor, *, num_samples: int = 16, num_reals: int = 5) -> Pairs:

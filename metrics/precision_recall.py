@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 
 from dnnlib.errors import DataError
-from metrics.neighbours import BLOCK_ELEMENTS, Neighbourhood, about_mean
+from metrics.neighbours import BLOCK_ELEMENTS, Neighbourhood, about_mean, distance_blocks
 
 
 def precision_recall(
@@ -30,8 +30,9 @@ def manifold_shares(reals: Neighbourhood, fake: torch.Tensor) -> tuple[float, fl
     """`precision_recall` where the manifold of the reals has been made; fake [M, D] about the same mean."""
     fakes = Neighbourhood(fake, reals.neighbours, block=reals.block)
     # Eq. (1): f(φ, Φ) = 1 where ‖φ − φ'‖ ≤ ‖φ' − NN_k(φ', Φ)‖ for at least one φ' in Φ; Eq. (2): its two means
-    precision, recall = (
-        sum(int(inside.any(dim=1).sum()) for inside in manifold.inside(points)) / len(points)
-        for manifold, points in ((reals, fake), (fakes, reals.members))
-    )
-    return precision, recall
+    num_precise, recalled = 0, torch.zeros(len(reals), dtype=torch.bool, device=fake.device)
+    for start, distances, error in distance_blocks(fake, reals.members, reals.block):  # [B, N]
+        radii = fakes.radii[start : start + len(distances), None]
+        num_precise += int((distances <= reals.radii + error).any(dim=1).sum())
+        recalled |= (distances <= radii + error).any(dim=0)
+    return num_precise / len(fake), float(recalled.double().mean())
