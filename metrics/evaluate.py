@@ -84,6 +84,15 @@ class Evaluator:
             results[spec.name] = self._path_length(spec, walk, seed)
         return results
 
+    def check(self, name: str, paths: Paths | None = None) -> None:
+        """Raises what evaluating the metric would raise before it reads an image: its network is built."""
+        spec = parse_metric(name)
+        self._check(spec, paths)
+        if spec.kind == 'ppl':
+            self._lpips()
+        else:
+            self._detector(spec.detector)
+
     def provenance(self, name: str) -> dict[str, Any]:
         """What a record of a metric's number should say of where it comes from."""
         spec = parse_metric(name)
