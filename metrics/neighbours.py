@@ -70,4 +70,4 @@ def distance_blocks(x: torch.Tensor, y: torch.Tensor, block: int) -> Iterator[tu
     for start in range(0, len(x), num_rows):
         squares = torch.addmm(y_norms, x[start : start + num_rows], y.T, alpha=-2)  # [B, N]
         squares += x_norms[start : start + num_rows, None]
-        yield start, torch.nn.functional.threshold_(squares, error, 0.0), error
+        yield start, torch.threshold_(squares, error, 0.0), error

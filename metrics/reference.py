@@ -41,14 +41,14 @@ class Reference:
 class SeenReference:
     """A reference through one detector, kept in memory and in the cache.
 
-    read: what to call the images in messages. Images are read only for what neither memory nor cache holds.
+    source: what to call the images in messages. Images are read only for what neither memory nor cache holds.
     """
 
-    def __init__(self, reference: Reference, detector: Detector, cache: Cache | None, read: str) -> None:
+    def __init__(self, reference: Reference, detector: Detector, cache: Cache | None, source: str) -> None:
         self.reference = reference
         self._detector = detector
         self._cache = cache
-        self._read = read
+        self._source = source
         self._seen = Extraction(detector.feature_dim, Need())
 
     def extraction(self, need: Need, *, batch_size: int, progress: Progress | None) -> Extraction:
@@ -58,7 +58,7 @@ class SeenReference:
         if missing.num_items:
             images = self.reference.images()
             found = extract(
-                images, self._detector, missing, batch_size=batch_size, source=self._read, progress=progress
+                images, self._detector, missing, batch_size=batch_size, source=self._source, progress=progress
             )
             self._seen.absorb(found)
             self._store(missing)

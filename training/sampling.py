@@ -68,8 +68,6 @@ def path_batches(
         raise ConfigError(
             f'ppl_w{sampling}: {type(G).__name__} has no W space; ppl_z{sampling} or ppl2_z{sampling} measures in Z'
         )
-    G = copy.deepcopy(G)  # its noise and its precision are about to change
-    set_precision(G, torch.float32)
     return _path_batches(G, dataset, space, sampling, num_pairs, seed, epsilon, batch_size, check)
 
 
@@ -85,13 +83,17 @@ def _path_batches(
     batch_size: int,
     check: Callable[[], None],
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    G = copy.deepcopy(G)  # its noise and its precision are about to change
+    set_precision(G, torch.float32)
     device = next(G.parameters()).device
     latents, labels = numpy_generator(seed, 'path latents'), numpy_generator(seed, 'path labels')
     places = numpy_generator(seed, 'path places')
     for index, start in enumerate(range(0, num_pairs, batch_size)):
         check()
         n = min(batch_size, num_pairs - start)
-        ends = torch.from_numpy(latents.standard_normal([2, n, G.z_dim])).to(device)  # [2, N, z_dim] float64
+        ends = (
+            torch.from_numpy(latents.standard_normal([n, 2, G.z_dim])).to(device).transpose(0, 1)
+        )  # [2, N, z_dim] float64
         t = torch.from_numpy(places.random([n, 1]) * (sampling == 'full')).to(device)  # [N, 1] float64
         c = _draw_labels(dataset, labels, n).to(device).repeat(2, 1)  # [2 N, label_dim]
         seed_torch(seed, 'path noise', index)
