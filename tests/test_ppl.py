@@ -1,4 +1,4 @@
-"""Path length: what LPIPS sees, which steps count, and the walks through generators."""
+"""Path length: what LPIPS sees, which steps count, and the walks through generators; single images of a stream."""
 
 import dataclasses
 
@@ -11,7 +11,7 @@ from metrics.lpips import Lpips
 from metrics.ppl import EPSILON, path_length, prepare, step_lengths
 from tests.test_generators import facts, make
 from training.dataset import DataConfig, ImageDataset
-from training.sampling import path_batches, slerp
+from training.sampling import generated_at, generated_batches, path_batches, slerp
 
 
 class SquaredPixels:
@@ -213,3 +213,13 @@ def test_architectures_are_walked_through_and_left_as_they_are(dataset, name, sp
 def test_w_without_a_w_space_is_refused_at_once_with_the_way_out(dataset):
     with pytest.raises(ConfigError, match='ppl_wend: LinearG has no W space; ppl_zend or ppl2_zend'):
         path_batches(LinearG(), dataset, 'w', 'end', 4, 0, epsilon=1e-4)
+
+
+def test_single_images_of_a_stream_are_drawn_again_to_the_bit(dataset):
+    _, G, _ = make('stylegan2', facts(32))
+    G.eval()
+    stream = torch.cat(list(generated_batches(G, dataset, 11, 3, 4)))
+    found = generated_at(G, dataset, [10, 0, 5], 11, 3, 4)
+    assert set(found) == {10, 0, 5}
+    for position, image in found.items():
+        assert torch.equal(image, stream[position])
