@@ -24,7 +24,7 @@ class Reference:
     """A set of real images.
 
     images: a fresh iterator of uint8 [N, C, H, W] batches in data-set order. num_images: in all. content: a digest of
-    everything that decides the pixels and their order; asked for once, and only if there is a cache. name: for records.
+    everything that decides the pixels and their order; asked for only if there is a cache. name: for records.
     """
 
     images: Callable[[], Images]
@@ -34,7 +34,7 @@ class Reference:
 
     @functools.cached_property
     def digest(self) -> str | None:
-        """What `content` says; None without it."""
+        """What `content` said first; None without it."""
         return None if self.content is None else self.content()
 
 
@@ -72,7 +72,11 @@ class SeenReference:
             self._seen.put_features(torch.from_numpy(found['features']))
 
     def _store(self, new: Need) -> None:
-        if self._cache is None or self.reference.digest is None:
+        if self._cache is None or self.reference.content is None:
+            return
+        # What was seen belongs to the digest only if the images were the same from before the pass until after it.
+        if self.reference.content() != self.reference.digest:
+            self._cache.warn(f'{self._source}: the data set changed while it was read; what was seen is not kept')
             return
         for count in sorted(new.moments):
             mean, cov = self._seen.moments(count)

@@ -297,3 +297,23 @@ def test_a_damaged_entry_is_computed_again(make_zip, cache, warnings):
     assert measured(make_zip(), cache) == (first, 12)
     assert len(warnings) == 2
     assert measured(make_zip(), cache) == (first, 0)
+
+
+def test_nothing_is_kept_of_a_data_set_that_changes_while_it_is_read(cache, warnings):
+    contents = iter(['before', 'after'])
+    images = torch.randint(0, 256, (12, 3, 8, 8), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
+    reals = Reference(images=lambda: iter([images]), num_images=12, content=lambda: next(contents))
+    evaluator = Evaluator(reals=reals, detector_for=lambda name: Detector(), cache=cache)
+    evaluator.evaluate(['fd_efflite12'], fakes=lambda num_images, seed: iter([images]))
+    assert warnings == ['real images for efflite: the data set changed while it was read; what was seen is not kept']
+    assert not cache.folder.exists()
+
+
+def test_without_a_cache_no_digest_is_asked_for(make_zip):
+    def unread():
+        raise AssertionError('the contents were read')
+
+    dataset = ImageDataset(make_zip())
+    reals = Reference(images=lambda: dataset.image_batches(5), num_images=12, content=unread)
+    evaluator = Evaluator(reals=reals, detector_for=lambda name: Detector())
+    evaluator.evaluate(['fd_efflite12'], fakes=lambda num_images, seed: dataset.image_batches(5))
