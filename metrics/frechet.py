@@ -33,27 +33,28 @@ def trace_sqrt_product(cov_a: torch.Tensor, cov_b: torch.Tensor) -> torch.Tensor
 def by_cholesky(cov_a: torch.Tensor, cov_b: torch.Tensor) -> torch.Tensor | None:
     """Tr (A B)^½ from the eigenvalues of Lᵀ B L, A = L Lᵀ; None where that is not known to be right to `TOLERANCE`.
 
-    Where the bound on its rounding errors does not tell, the same is done the other way round, B = L Lᵀ: the two share
-    no rounding error, so their difference is one. The bound alone would refuse most spectra that fall steeply, and
-    they come out right to 1e-12 as long as both covariances have full rank.
+    Where the estimate of its rounding error does not tell, the same is done the other way round, B = L Lᵀ: the two
+    share no rounding error, so their difference is one. The estimate alone would refuse most spectra that fall steeply,
+    and they come out right to 1e-12 as long as both covariances have full rank.
     """
-    found, bound = _roots_by_cholesky(cov_a, cov_b)
-    if found is None or bound <= TOLERANCE * found:
+    found, error = _roots_by_cholesky(cov_a, cov_b)
+    if found is None or error <= TOLERANCE * found:
         return found
     other, _ = _roots_by_cholesky(cov_b, cov_a)
     return found if other is not None and abs(found - other) <= TOLERANCE * found else None
 
 
 def _roots_by_cholesky(cov_a: torch.Tensor, cov_b: torch.Tensor) -> tuple[torch.Tensor | None, float]:
-    """The sum of the roots of the eigenvalues of Lᵀ B L, None if A has no L; and a bound on its rounding error."""
+    """The sum of the roots of the eigenvalues of Lᵀ B L, None if A has no L; and an estimate of its rounding error."""
     lower, failed = torch.linalg.cholesky_ex(cov_a)
     if failed:
         return None, math.inf
     values = torch.linalg.eigvalsh(lower.T @ cov_b @ lower).clamp(min=0)  # [D] ascending
     # An error e of an eigenvalue v, in the order of eps times the largest, is one of e / (2 sqrt v) of its root, and
-    # never more than sqrt e.
+    # never more than sqrt e; over the spectrum the errors have both signs.
     error = values[-1] * torch.finfo(values.dtype).eps
-    return values.sqrt().sum(), float((error / (2 * values.clamp(min=float(error / 4)).sqrt())).sum())
+    errors = error / (2 * values.clamp(min=float(error / 4)).sqrt())  # [D]
+    return values.sqrt().sum(), float(errors.square().sum().sqrt())
 
 
 def by_factors(cov_a: torch.Tensor, cov_b: torch.Tensor) -> torch.Tensor:
