@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import Any
@@ -29,10 +29,10 @@ from metrics.memorisation import draw_pairs
 from metrics.ppl import EPSILON, Paths
 from metrics.reference import ESTIMATORS, Reference
 from metrics.spec import PathSpec, parse_metric
-from metrics.uncertainty import Estimate
+from metrics.uncertainty import Estimate, as_results
 from training.config import RunConfig
 from training.dataset import DataConfig, ImageDataset
-from training.sampling import generated_batches, path_batches
+from training.sampling import generated_at, generated_batches, path_batches
 from training.stored_image import to_8_bits
 
 DETECTOR_BATCH = 64  # images; more would not make a detector faster
@@ -46,11 +46,13 @@ Line = dict[str, Any]
 class Subject:
     """What can be measured.
 
-    fakes: (num_images, seed) -> batches uint8 [N, C, H, W]. paths: pairs of images for PPL; None for finished images.
+    fakes: (num_images, seed) -> batches uint8 [N, C, H, W]. at: (positions, num_images, seed) -> single images of that
+    stream, by position, uint8 [C, H, W]. paths: pairs of images for PPL; None for finished images.
     record: fields of the provenance that say how the images came to be; asked for when something has been measured.
     """
 
     fakes: Fakes
+    at: Callable[[Sequence[int], int, int], Mapping[int, Any]]
     paths: Paths | None
     record: Callable[[], dict[str, Any]]
 
@@ -70,6 +72,9 @@ def of_generator(
     def fakes(num_images: int, seed: int) -> Iterator[torch.Tensor]:
         return generated_batches(G, dataset, num_images, seed, batch, check)
 
+    def at(positions: Sequence[int], num_images: int, seed: int) -> dict[int, torch.Tensor]:
+        return generated_at(G, dataset, positions, num_images, seed, batch)
+
     def paths(path: PathSpec, seed: int, num_pairs: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         walk = path.space, path.sampling, num_pairs, seed
         return path_batches(G, dataset, *walk, epsilon=EPSILON, check=check)
@@ -78,13 +83,14 @@ def of_generator(
         labels = {'labels_sha256': _content(dataset)} if dataset.spec.label_dim else {}
         return {'precision': precision, 'batch': batch, **labels}
 
-    return Subject(fakes=fakes, paths=paths, record=record)
+    return Subject(fakes=fakes, at=at, paths=paths, record=record)
 
 
 def of_images(images: ImageDataset) -> Subject:
     """Finished images, in their order; a seed changes nothing about them."""
     return Subject(
         fakes=lambda num_images, seed: images.image_batches(DETECTOR_BATCH, num_images),
+        at=lambda positions, num_images, seed: {i: to_8_bits(images.image(i)) for i in positions},
         paths=None,
         record=lambda: {'images': images.name, 'images_sha256': _content(images)},
     )
@@ -101,7 +107,7 @@ def reference(dataset: ImageDataset) -> Reference:
     return Reference(
         images=lambda: dataset.image_batches(DETECTOR_BATCH),
         num_images=len(dataset),
-        content=lambda: _content(dataset),
+        content=dataset.content_digest,
         name=dataset.name,
     )
 
@@ -152,14 +158,18 @@ class Meter:
     ) -> None:
         self.seeds, self.replicates = tuple(seeds), replicates
         self._sets = {False: reals, True: whole(reals)}
+        one = self._sets[True] is reals
+        self._references = {False: reference(reals)}
+        self._references[True] = self._references[False] if one else reference(self._sets[True])
         self._evaluator = Evaluator(
-            reals=reference(reals),
-            originals=None if self._sets[True] is reals else reference(self._sets[True]),
+            reals=self._references[False],
+            originals=None if one else self._references[True],
             detector_for=lambda name: get_detector(name, device),
             distance_for=lambda: Lpips(device),
             batch_size=DETECTOR_BATCH,
             cache=cache,
             replicates=replicates,
+            device=device,
             progress=progress,
         )
 
@@ -193,7 +203,7 @@ class Meter:
         spec = parse_metric(name)
         record = self._evaluator.provenance(name)
         if spec.needs_reals:
-            record['reals_sha256'] = _content(self._sets[spec.full])
+            record['reals_sha256'] = self._references[spec.full].digest
         record['estimator'] = f'{spec.kind}, {", ".join(f"{what} {v}" for what, v in ESTIMATORS.items())}'
         return {
             **record,
@@ -206,16 +216,11 @@ class Meter:
     def closest(self, name: str, subject: Subject) -> np.ndarray:
         """Of a `mem` metric that has just been measured: a sheet uint8 [C, H, W], samples beside the nearest reals."""
         spec, pairs = parse_metric(name), self._evaluator.pairs[name]
-        samples: dict[int, np.ndarray] = {}
-        index = 0
-        for batch in subject.fakes(spec.num_fakes, self.seeds[-1]):
-            wanted = [i for i in pairs.samples if index <= i < index + len(batch)]
-            samples |= {i: np.asarray(torch.as_tensor(batch[i - index]).cpu()) for i in wanted}
-            index += len(batch)
-            if len(samples) == len(pairs.samples):
-                break
+        samples = subject.at(pairs.samples, spec.num_fakes, self.seeds[-1])
         reals = self._sets[spec.full]
-        sheet = draw_pairs(pairs, samples.__getitem__, lambda i: to_8_bits(reals.image(i)))
+        sheet = draw_pairs(
+            pairs, lambda i: np.asarray(samples[i]), lambda i: to_8_bits(reals.image(i))
+        )  # [C, rows, columns]
         return sheet if len(sheet) <= 4 else sheet[:3]  # of more channels than a PNG has, those that the detector sees
 
     def _lines(self, names: Sequence[str], subject: Subject) -> dict[str, Line]:
@@ -225,16 +230,15 @@ class Meter:
             for seed in self.seeds
         }
         total_time = time.monotonic() - began
-        return {
-            name: self._line(name, {s: found[name] for s, found in runs.items()}, total_time, subject) for name in names
-        }
+        found = {name: {seed: results[name] for seed, results in runs.items()} for name in names}
+        return {name: self._line(name, numbers, total_time, subject) for name, numbers in found.items()}
 
     def _line(self, name: str, runs: dict[int, dict[str, float]], total_time: float, subject: Subject) -> Line:
         """total_time: seconds of all metrics that shared the pass."""
         results, by_seed = runs[self.seeds[0]], {}
         if len(runs) > 1:
             estimates = read_estimates([{'results': numbers, 'seed': seed} for seed, numbers in runs.items()])
-            results = with_errors(estimates)
+            results = as_results(estimates)
             by_seed = {'by_seed': {str(seed): numbers for seed, numbers in runs.items()}}
         return {
             'results': results,
@@ -255,16 +259,6 @@ def by_detector(names: Sequence[str]) -> list[list[str]]:
         spec = parse_metric(name)
         groups.setdefault(name if spec.kind == 'ppl' else spec.detector, []).append(name)
     return list(groups.values())
-
-
-def with_errors(estimates: dict[str, Estimate]) -> dict[str, float]:
-    """Means, each with its standard error and the ends of its 95 % interval."""
-    results: dict[str, float] = {}
-    for key, estimate in estimates.items():
-        assert estimate.std is not None
-        low, high = estimate.interval()
-        results |= {key: estimate.value, f'{key}_std': estimate.std, f'{key}_low95': low, f'{key}_high95': high}
-    return results
 
 
 def estimates_of(line: Line) -> dict[str, Estimate]:

@@ -17,7 +17,7 @@ from metrics.memorisation import Pairs
 from metrics.ppl import PathDistance, Paths, path_length, step_lengths
 from metrics.reference import Reference, SeenReference
 from metrics.spec import MetricSpec, parse_metric
-from metrics.uncertainty import half_sample_std, intervals
+from metrics.uncertainty import Estimate, as_results, half_sample_std
 
 Results = dict[str, dict[str, float]]
 Fakes = Callable[[int, int], Images]  # (num_images, seed) -> batches of uint8 [N, C, H, W]
@@ -33,7 +33,8 @@ class Evaluator:
     subsets, which `_full` metrics compare with; None where that is the same. detector_for: builds a detector by name.
     distance_for: builds LPIPS. batch_size: images that go to the detector at a time. cache: where to keep what was seen
     in the reals; None keeps nothing. replicates: half samples that the error of each number comes from, 0 for none.
-    progress: called with the source, the images done and the images in all; what it raises ends the evaluation.
+    device: where features are compared; a CPU unless it is CUDA, since the others lack float64. progress: called with
+    the source, the images done and the images in all; what it raises ends the evaluation.
     """
 
     def __init__(
@@ -46,12 +47,14 @@ class Evaluator:
         batch_size: int = 64,
         cache: Cache | None = None,
         replicates: int = 0,
+        device: torch.device | str = 'cpu',
         progress: Progress | None = None,
     ) -> None:
         self.batch_size = batch_size
         self.cache = cache
         self.replicates = replicates
         self.progress = progress
+        self.device = torch.device(device) if torch.device(device).type == 'cuda' else torch.device('cpu')
         self.pairs: dict[str, Pairs] = {}  # by the name of a `mem` metric: what the last evaluation found closest
         self._references = {False: reals} if originals is None else {False: reals, True: originals}
         self._detector_for = detector_for
@@ -85,7 +88,10 @@ class Evaluator:
         return results
 
     def check(self, name: str, paths: Paths | None = None) -> None:
-        """Raises what evaluating the metric would raise before it reads an image: its network is built."""
+        """Raises what evaluating the metric would raise before it reads an image.
+
+        Its network is built, and downloaded where it may be; a second call costs nothing.
+        """
         spec = parse_metric(name)
         self._check(spec, paths)
         if spec.kind == 'ppl':
@@ -157,7 +163,7 @@ class Evaluator:
         return extract(images, detector, need, batch_size=self.batch_size, source=source, progress=self.progress)
 
     def _measured(self, spec: MetricSpec, reals: Extraction | None, fakes: Extraction, seed: int) -> dict[str, float]:
-        measurement = Measurement(spec, reals, self._references[self._set_of(spec)].num_images, fakes)
+        measurement = Measurement(spec, reals, self._references[self._set_of(spec)].num_images, fakes, self.device)
         numbers = measurement.whole(seed)
         if spec.kind == 'mem':
             self.pairs[spec.name] = measurement.pairs()
@@ -180,7 +186,8 @@ class Evaluator:
             seed=seed,
         )
         # The Inception score's second number is a spread itself.
-        return intervals(numbers, {key: std for key, std in errors.items() if key != f'{spec.name}_std'})
+        errors.pop(f'{spec.name}_std', None)
+        return as_results({key: Estimate(value=value, std=errors.get(key)) for key, value in numbers.items()})
 
     def _path_length(
         self, spec: MetricSpec, walk: Iterator[tuple[torch.Tensor, torch.Tensor]], seed: int
