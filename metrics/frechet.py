@@ -7,6 +7,10 @@ from __future__ import annotations
 
 import torch
 
+# Of the estimated relative error of the fast way. It errs on the safe side by two orders and more: spectra that fall by
+# eleven orders (1 / i², 512 of them) are estimated at 2e-10 and come out right to 1e-12.
+TOLERANCE = 1e-9
+
 
 def frechet_distance(mean_a: torch.Tensor, cov_a: torch.Tensor, mean_b: torch.Tensor, cov_b: torch.Tensor) -> float:
     """Squared Fréchet distance of N(mean_a, cov_a) and N(mean_b, cov_b); means [D], covariances [D, D], float64.
@@ -21,7 +25,29 @@ def frechet_distance(mean_a: torch.Tensor, cov_a: torch.Tensor, mean_b: torch.Te
 
 
 def trace_sqrt_product(cov_a: torch.Tensor, cov_b: torch.Tensor) -> torch.Tensor:
-    """Tr (A B)^½ of two covariances [D, D].
+    """Tr (A B)^½ of two covariances [D, D]: by Cholesky where that is exact enough, else by their factors."""
+    fast = by_cholesky(cov_a, cov_b)
+    return by_factors(cov_a, cov_b) if fast is None else fast
+
+
+def by_cholesky(cov_a: torch.Tensor, cov_b: torch.Tensor) -> torch.Tensor | None:
+    """Tr (A B)^½ from the eigenvalues of Lᵀ B L, A = L Lᵀ; None where A is singular or B too nearly so."""
+    lower, failed = torch.linalg.cholesky_ex(cov_a)
+    if failed:
+        return None
+    values = torch.linalg.eigvalsh(lower.T @ cov_b @ lower)  # [D] ascending
+    error = values[-1] * torch.finfo(values.dtype).eps
+    if values[0] <= error:
+        return None
+    # An error e of an eigenvalue v is one of e / (2 sqrt v) of its root, and small ones magnify it; over the spectrum
+    # the errors have both signs.
+    roots = values.sqrt()
+    uncertainty = error * (2 * roots).reciprocal().square().sum().sqrt()
+    return roots.sum() if uncertainty <= TOLERANCE * roots.sum() else None
+
+
+def by_factors(cov_a: torch.Tensor, cov_b: torch.Tensor) -> torch.Tensor:
+    """Tr (A B)^½ of covariances of any rank.
 
     With A = F Fᵀ and B = G Gᵀ the eigenvalues of A B are the squared singular values of Fᵀ G, so their roots come
     without a square root that would turn a rounding error of 1e-16 into one of 1e-8.
