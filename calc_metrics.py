@@ -54,6 +54,7 @@ class SnapshotEvaluator:
             batch_size=batch_size,
             cache=cache,
             replicates=replicates,
+            device=device,
             progress=lambda *state: check(),
         )
 

@@ -40,7 +40,7 @@ class Cache:
 
     def __init__(self, folder: Path | None = None, warn: Callable[[str], None] = lambda text: None) -> None:
         self._folder = folder
-        self._warn = warn
+        self.warn = warn
 
     @property
     def folder(self) -> Path:
@@ -59,9 +59,9 @@ class Cache:
         except FileNotFoundError:
             return None
         except OSError as error:
-            self._warn(f'{path}: cannot be read ({error.strerror or error}); it is computed again')
+            self.warn(f'{path}: cannot be read ({error.strerror or error}); it is computed again')
         except Exception as error:  # of a damaged archive NumPy, zipfile, zlib and json each raise what they like
-            self._warn(f'{path}: damaged ({error}); it is computed again')
+            self.warn(f'{path}: damaged ({error}); it is computed again')
             _forget(path)
         return None
 
@@ -81,7 +81,7 @@ class Cache:
             os.replace(tmp, path)
             fsync_path(path.parent)
         except OSError as error:
-            self._warn(f'{path}: cannot be written ({error.strerror or error}); the next run computes it again')
+            self.warn(f'{path}: cannot be written ({error.strerror or error}); the next run computes it again')
         finally:
             _forget(tmp)
 

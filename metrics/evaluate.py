@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from dnnlib.errors import ConfigError, DataError
+from dnnlib.errors import ConfigError, DataError, UserError
 from metrics.cache import Cache
 from metrics.detectors import Detector, get_detector, provenance
 from metrics.extraction import Extraction, Images, Need, Progress, extract
@@ -17,7 +17,7 @@ from metrics.memorisation import Pairs
 from metrics.ppl import PathDistance, Paths, path_length, step_lengths
 from metrics.reference import Reference, SeenReference
 from metrics.spec import MetricSpec, parse_metric
-from metrics.uncertainty import half_sample_std, intervals
+from metrics.uncertainty import Estimate, as_results, half_sample_std
 
 Results = dict[str, dict[str, float]]
 Fakes = Callable[[int, int], Images]  # (num_images, seed) -> batches of uint8 [N, C, H, W]
@@ -33,7 +33,8 @@ class Evaluator:
     subsets, which `_full` metrics compare with; None where that is the same. detector_for: builds a detector by name.
     distance_for: builds LPIPS. batch_size: images that go to the detector at a time. cache: where to keep what was seen
     in the reals; None keeps nothing. replicates: half samples that the error of each number comes from, 0 for none.
-    progress: called with the source, the images done and the images in all; what it raises ends the evaluation.
+    device: where features are compared; a CPU unless it is CUDA, since the others lack float64. progress: called with
+    the source, the images done and the images in all; what it raises ends the evaluation.
     """
 
     def __init__(
@@ -46,12 +47,14 @@ class Evaluator:
         batch_size: int = 64,
         cache: Cache | None = None,
         replicates: int = 0,
+        device: torch.device | str = 'cpu',
         progress: Progress | None = None,
     ) -> None:
         self.batch_size = batch_size
         self.cache = cache
         self.replicates = replicates
         self.progress = progress
+        self.device = torch.device(device) if torch.device(device).type == 'cuda' else torch.device('cpu')
         self.pairs: dict[str, Pairs] = {}  # by the name of a `mem` metric: what the last evaluation found closest
         self._references = {False: reals} if originals is None else {False: reals, True: originals}
         self._detector_for = detector_for
@@ -83,6 +86,22 @@ class Evaluator:
         for spec, walk in walks:
             results[spec.name] = self._path_length(spec, walk, seed)
         return results
+
+    def usable(self, names: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+        """The metrics whose networks can be had, and of the others why not, in a sentence each by name.
+
+        Networks are built, and downloaded where they may be; a second call costs nothing. ConfigError for a name that
+        is none.
+        """
+        usable, refused = [], {}
+        for name in dict.fromkeys(names):
+            spec = parse_metric(name)
+            try:
+                self._lpips() if spec.kind == 'ppl' else self._detector(spec.detector)
+                usable.append(name)
+            except UserError as error:
+                refused[name] = f'{name} cannot be measured: {error}'
+        return usable, refused
 
     def provenance(self, name: str) -> dict[str, Any]:
         """What a record of a metric's number should say of where it comes from."""
@@ -148,7 +167,7 @@ class Evaluator:
         return extract(images, detector, need, batch_size=self.batch_size, source=source, progress=self.progress)
 
     def _measured(self, spec: MetricSpec, reals: Extraction | None, fakes: Extraction, seed: int) -> dict[str, float]:
-        measurement = Measurement(spec, reals, self._references[self._set_of(spec)].num_images, fakes)
+        measurement = Measurement(spec, reals, self._references[self._set_of(spec)].num_images, fakes, self.device)
         numbers = measurement.whole(seed)
         if spec.kind == 'mem':
             self.pairs[spec.name] = measurement.pairs()
@@ -171,7 +190,8 @@ class Evaluator:
             seed=seed,
         )
         # The Inception score's second number is a spread itself.
-        return intervals(numbers, {key: std for key, std in errors.items() if key != f'{spec.name}_std'})
+        errors.pop(f'{spec.name}_std', None)
+        return as_results({key: Estimate(value=value, std=errors.get(key)) for key, value in numbers.items()})
 
     def _path_length(
         self, spec: MetricSpec, walk: Iterator[tuple[torch.Tensor, torch.Tensor]], seed: int

@@ -45,11 +45,20 @@ def fake_need(spec: MetricSpec, *, one_by_one: bool) -> Need:
 class Measurement:
     """One metric of one generator; what depends on the reals alone is computed once.
 
-    reals: None for the Inception score only. Results stand under the keys of the metric's jsonl line.
+    reals: None for the Inception score only. device: where features are compared; it must know float64. Results stand
+    under the keys of the metric's jsonl line.
     """
 
-    def __init__(self, spec: MetricSpec, reals: Extraction | None, num_reals: int, fakes: Extraction) -> None:
+    def __init__(
+        self,
+        spec: MetricSpec,
+        reals: Extraction | None,
+        num_reals: int,
+        fakes: Extraction,
+        device: torch.device | str = 'cpu',
+    ) -> None:
         self.spec = spec
+        self._device = device
         self._reals = reals
         self._count = spec.num_reals(num_reals)
         self._fakes = fakes
@@ -91,14 +100,14 @@ class Measurement:
         assert self._reals is not None
         return {self.spec.name: frechet_distance(*self._reals.moments(self._count), *fake)}
 
-    @property
+    @functools.cached_property
     def _real_features(self) -> torch.Tensor:
         assert self._reals is not None
-        return self._reals.features(self._count)  # [N, D]
+        return self._reals.features(self._count).to(self._device)  # [N, D]
 
-    @property
+    @functools.cached_property
     def _fake_features(self) -> torch.Tensor:
-        return self._fakes.features(self.spec.num_fakes)  # [N, D]
+        return self._fakes.features(self.spec.num_fakes).to(self._device)  # [N, D]
 
     @functools.cached_property
     def _centred(self) -> tuple[Neighbourhood, torch.Tensor]:

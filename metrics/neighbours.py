@@ -58,17 +58,16 @@ def about_mean(real: torch.Tensor, fake: torch.Tensor) -> tuple[torch.Tensor, to
     return real - centre, fake - centre
 
 
-def distance_blocks(x: torch.Tensor, y: torch.Tensor, block: int) -> Iterator[tuple[int, torch.Tensor, torch.Tensor]]:
-    """Squared distances of x [M, D] to all of y [N, D], float64, as (first row, [B, N], their errors [B, N]).
+def distance_blocks(x: torch.Tensor, y: torch.Tensor, block: int) -> Iterator[tuple[int, torch.Tensor, float]]:
+    """Squared distances of x [M, D] to all of y [N, D], float64, as (first row, [B, N], what they may be off by).
 
     What is not larger than its error is zero.
     """
     x_norms, y_norms = (v.square().sum(dim=1) for v in (x, y))  # [M], [N]
     # Three sums of D products, of two numbers each, and as much again for what they are compared with.
-    unit = 4 * x.shape[1] * torch.finfo(x.dtype).eps
+    error = 4 * x.shape[1] * torch.finfo(x.dtype).eps * float(x_norms.max() + y_norms.max())
     num_rows = max(1, block // len(y))
     for start in range(0, len(x), num_rows):
-        norms = x_norms[start : start + num_rows, None] + y_norms  # [B, N]
-        squares = torch.addmm(norms, x[start : start + num_rows], y.T, alpha=-2)
-        error = norms.mul_(unit)
-        yield start, squares.masked_fill_(squares <= error, 0), error
+        squares = torch.addmm(y_norms, x[start : start + num_rows], y.T, alpha=-2)  # [B, N]
+        squares += x_norms[start : start + num_rows, None]
+        yield start, torch.threshold_(squares, error, 0.0), error

@@ -24,7 +24,7 @@ class Reference:
     """A set of real images.
 
     images: a fresh iterator of uint8 [N, C, H, W] batches in data-set order. num_images: in all. content: a digest of
-    everything that decides the pixels and their order; asked for once, and only if there is a cache. name: for records.
+    everything that decides the pixels and their order; asked for only if there is a cache. name: for records.
     """
 
     images: Callable[[], Images]
@@ -34,21 +34,21 @@ class Reference:
 
     @functools.cached_property
     def digest(self) -> str | None:
-        """What `content` says; None without it."""
+        """What `content` said first; None without it."""
         return None if self.content is None else self.content()
 
 
 class SeenReference:
     """A reference through one detector, kept in memory and in the cache.
 
-    read: what to call the images in messages. Images are read only for what neither memory nor cache holds.
+    source: what to call the images in messages. Images are read only for what neither memory nor cache holds.
     """
 
-    def __init__(self, reference: Reference, detector: Detector, cache: Cache | None, read: str) -> None:
+    def __init__(self, reference: Reference, detector: Detector, cache: Cache | None, source: str) -> None:
         self.reference = reference
         self._detector = detector
         self._cache = cache
-        self._read = read
+        self._source = source
         self._seen = Extraction(detector.feature_dim, Need())
 
     def extraction(self, need: Need, *, batch_size: int, progress: Progress | None) -> Extraction:
@@ -58,7 +58,7 @@ class SeenReference:
         if missing.num_items:
             images = self.reference.images()
             found = extract(
-                images, self._detector, missing, batch_size=batch_size, source=self._read, progress=progress
+                images, self._detector, missing, batch_size=batch_size, source=self._source, progress=progress
             )
             self._seen.absorb(found)
             self._store(missing)
@@ -72,7 +72,11 @@ class SeenReference:
             self._seen.put_features(torch.from_numpy(found['features']))
 
     def _store(self, new: Need) -> None:
-        if self._cache is None or self.reference.digest is None:
+        if self._cache is None or self.reference.content is None:
+            return
+        # What was seen belongs to the digest only if the images were the same from before the pass until after it.
+        if self.reference.content() != self.reference.digest:
+            self._cache.warn(f'{self._source}: the data set changed while it was read; what was seen is not kept')
             return
         for count in sorted(new.moments):
             mean, cov = self._seen.moments(count)

@@ -25,7 +25,7 @@ from dnnlib.errors import ConfigError
 
 REPLICATES = 20
 NORMAL_95 = 1.959964  # of the two-sided 95 % interval
-ERRORS = ('_std', '_low95', '_high95')  # what `intervals` puts behind a key
+ERRORS = ('_std', '_low95', '_high95')  # what `as_results` puts behind a key
 
 
 def half_sample_std(
@@ -84,13 +84,14 @@ def over_seeds(runs: Mapping[int, Mapping[str, float]]) -> dict[str, Estimate]:
     return estimates
 
 
-def intervals(numbers: Mapping[str, float], errors: Mapping[str, float]) -> dict[str, float]:
-    """The numbers followed by `<key>_std` and the ends of their 95 % intervals, `<key>_low95` and `<key>_high95`."""
-    extra: dict[str, float] = {}
-    for key, std in errors.items():
-        low, high = Estimate(value=numbers[key], std=std).interval()
-        extra |= {f'{key}{suffix}': value for suffix, value in zip(ERRORS, (std, low, high), strict=True)}
-    return {**numbers, **extra}
+def as_results(estimates: Mapping[str, Estimate]) -> dict[str, float]:
+    """The numbers of a record: values, then `<key>_std`, `<key>_low95` and `<key>_high95` where there is an error."""
+    results = {key: estimate.value for key, estimate in estimates.items()}
+    for key, estimate in estimates.items():
+        if estimate.std is not None:
+            errors = (estimate.std, *estimate.interval())
+            results |= {f'{key}{suffix}': value for suffix, value in zip(ERRORS, errors, strict=True)}
+    return results
 
 
 def _student_quantile(freedom: int) -> float:

@@ -68,7 +68,7 @@ def refusal(command, *args):
         (['--batch=6', '--mbstd-group=4'], 'must be a multiple of the minibatch-std group, 4'),
         (['--gpus=2'], '--gpus=2: this version trains in one process'),
         (['--seed=-1'], 'must'),
-        (['--metrics=fid50k_full'], 'fd_efflite50k_full works offline'),
+        (['--metrics=fid50k_ful'], 'nearest: fid50k_full'),
         (['--metrics=fd_eflite2k'], 'unknown metric'),
         (['--precision=half'], "'half' is not one of 'auto', 'fp32', 'bf16', 'fp16'"),
         (['--device=tpu'], '--device=tpu: choose cpu or cuda'),

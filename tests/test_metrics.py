@@ -174,6 +174,22 @@ def test_the_fast_way_is_taken_where_it_agrees_with_the_slow_one():
     assert float(fast) == pytest.approx(float(by_factors(a, b)), rel=1e-11)
 
 
+@pytest.mark.parametrize('power', [0.5, 1, 1.5])
+def test_steep_spectra_of_full_rank_take_the_fast_way_too(power):
+    scales = torch.arange(1, 129).double() ** -power
+    mixing = torch.linalg.qr(randn(128, 128).double()).Q
+    a, b = (moments(randn(600, 128, seed=seed).double() * scales @ mixing)[1] for seed in (1, 2))
+    assert float(by_cholesky(a, b)) == pytest.approx(float(by_factors(a, b)), rel=1e-10)
+
+
+def test_a_covariance_without_full_rank_is_never_trusted_to_the_fast_way():
+    full = moments(randn(300, 64) * 3)[1]
+    for num_items in (2, 20, 63, 64):
+        deficient = moments(randn(num_items, 64, seed=1))[1]
+        assert by_cholesky(deficient, full) is None
+        assert by_cholesky(full, deficient) is None
+
+
 @pytest.mark.parametrize(
     ('name', 'features'),
     [

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from dnnlib.errors import ConfigError, DataError
+from dnnlib.errors import ConfigError, DataError, UserError
 from metrics.density_coverage import density_coverage
 from metrics.detectors import Features
 from metrics.evaluate import Evaluator
@@ -202,6 +202,20 @@ def test_a_stream_that_ends_early_is_named():
         run(['fd_efflite40_full'], reals=reference(num_images=120))
     with pytest.raises(DataError, match='generated images for efflite ended after 0 of 40 images'):
         run(['fd_efflite40'], fakes=lambda num_images, seed: iter(()))
+
+
+def test_metrics_whose_network_is_absent_are_told_from_the_rest():
+    def build(name):
+        if name == 'inception':
+            raise UserError('the weights of inception are not on this machine')
+        return ToyDetector()
+
+    evaluator = Evaluator(reals=unread(), detector_for=build, distance_for=SquaredPixels)
+    usable, refused = evaluator.usable(['fid50k_full', 'fd_efflite40', 'ppl2_wend', 'fd_efflite40'])
+    assert usable == ['fd_efflite40', 'ppl2_wend']
+    assert refused == {
+        'fid50k_full': 'fid50k_full cannot be measured: the weights of inception are not on this machine'
+    }
 
 
 # ---- errors

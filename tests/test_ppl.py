@@ -1,4 +1,4 @@
-"""Path length: what LPIPS sees, which steps count, and the walks through generators."""
+"""Path length: what LPIPS sees, which steps count, and the walks through generators; single images of a stream."""
 
 import dataclasses
 
@@ -9,8 +9,9 @@ import torch
 from dnnlib.errors import ConfigError, DataError
 from metrics.lpips import Lpips
 from metrics.ppl import EPSILON, path_length, prepare, step_lengths
+from tests.test_generators import facts, make
 from training.dataset import DataConfig, ImageDataset
-from training.sampling import path_batches, slerp
+from training.sampling import generated_at, generated_batches, path_batches, slerp
 
 
 class SquaredPixels:
@@ -132,6 +133,16 @@ def test_a_walk_has_the_pairs_that_were_asked_for_and_is_a_function_of_the_seed(
     assert not torch.equal(first[0], walk(LinearG(), dataset, seed=1)[0])
 
 
+def test_the_latents_do_not_depend_on_the_batches(dataset):
+    G = LinearStyleG()
+    ends = []
+    for size in (1, 2, 5):
+        a, b = walk(G, dataset, 'w', 'full', num_pairs=5, batch_size=size)
+        ends.append(b - a)  # the noise is that of the batch, and the same at both ends
+    assert torch.allclose(ends[0], ends[1], atol=1e-5)
+    assert torch.allclose(ends[0], ends[2], atol=1e-5)
+
+
 def test_both_ends_share_their_noise_and_every_batch_has_its_own_while_g_keeps_its(dataset):
     G = LinearG()
     G.weight.data.zero_()
@@ -184,6 +195,31 @@ def test_both_ends_have_one_label_of_the_data_set():
     assert (a.sum(dim=0) > 0).sum() > 2
 
 
+@pytest.mark.parametrize(('name', 'space'), [('stylegan2', 'w'), ('stylegan2', 'z'), ('ifgan', 'z'), ('dcgan', 'z')])
+def test_architectures_are_walked_through_and_left_as_they_are(dataset, name, space):
+    _, G, _ = make(name, facts(32), 'bf16')
+    before = {key: value.clone() for key, value in G.eval().state_dict().items()}
+    for a, b in path_batches(G, dataset, space, 'full', 3, 0, epsilon=EPSILON):
+        assert a.dtype == b.dtype == torch.float32
+        assert a.shape[1:] == (3, 32, 32)
+        assert a.abs().max() < 1e5
+        moved = (a - b).abs().amax(dim=(1, 2, 3))
+        assert (moved > 0).all()
+        assert (moved < 10).all()  # of 255
+    for key, value in G.state_dict().items():
+        assert torch.equal(value, before[key]), key
+
+
 def test_w_without_a_w_space_is_refused_at_once_with_the_way_out(dataset):
     with pytest.raises(ConfigError, match='ppl_wend: LinearG has no W space; ppl_zend or ppl2_zend'):
         path_batches(LinearG(), dataset, 'w', 'end', 4, 0, epsilon=1e-4)
+
+
+def test_single_images_of_a_stream_are_drawn_again_to_the_bit(dataset):
+    _, G, _ = make('stylegan2', facts(32))
+    G.eval()
+    stream = torch.cat(list(generated_batches(G, dataset, 11, 3, 4)))
+    found = generated_at(G, dataset, [10, 0, 5], 11, 3, 4)
+    assert set(found) == {10, 0, 5}
+    for position, image in found.items():
+        assert torch.equal(image, stream[position])

@@ -11,7 +11,7 @@ from metrics.frechet import frechet_distance
 from metrics.kid import unbiased_mmd2
 from metrics.neighbours import Neighbourhood
 from metrics.precision_recall import manifold_shares
-from metrics.uncertainty import Estimate, half_sample_std, intervals, over_seeds
+from metrics.uncertainty import Estimate, as_results, half_sample_std, over_seeds
 
 
 def randn(*shape, seed=0):
@@ -75,15 +75,10 @@ def test_halves_are_halves_without_repeats():
     assert not torch.equal(seen[0][0], seen[1][0])
 
 
-def test_intervals_stand_behind_the_numbers():
-    found = intervals({'a': 3.0, 'a_std': 9.0}, {'a': 0.5})
-    assert list(found) == ['a', 'a_std', 'a_low95', 'a_high95']
-    assert found == {
-        'a': 3.0,
-        'a_std': 0.5,
-        'a_low95': pytest.approx(2.02, abs=1e-3),
-        'a_high95': pytest.approx(3.98, abs=1e-3),
-    }
+def test_errors_and_intervals_stand_behind_the_numbers():
+    found = as_results({'a': Estimate(value=3.0, std=0.5), 'b': Estimate(value=1.0)})
+    assert list(found) == ['a', 'b', 'a_std', 'a_low95', 'a_high95']
+    assert tuple(found.values()) == pytest.approx((3.0, 1.0, 0.5, 2.02, 3.98), abs=1e-3)
 
 
 # ---- seeds

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -35,15 +35,44 @@ def generated_batches(
     Labels are drawn from the data set's, noise is random, nothing is truncated. check: called before each batch; it
     may raise to stop.
     """
-    device = next(G.parameters()).device
+    for index, z, c in _inputs(G, dataset, num_images, seed, batch_size):
+        check()
+        yield _draw(G, z, c, seed, index)
+
+
+@torch.no_grad()
+def generated_at(
+    G: Any, dataset: ImageDataset, positions: Sequence[int], num_images: int, seed: int, batch_size: int
+) -> dict[int, torch.Tensor]:
+    """Single images of `generated_batches`, the same bits: {position: uint8 [C, H, W] on the CPU}.
+
+    Only the batches that hold a position are drawn. The other arguments are those of the stream.
+    """
+    found: dict[int, torch.Tensor] = {}
+    for index, z, c in _inputs(G, dataset, num_images, seed, batch_size):
+        wanted = [position for position in positions if position // batch_size == index]
+        if wanted:
+            images = _draw(G, z, c, seed, index).cpu()  # [N, C, H, W]
+            found |= {position: images[position % batch_size] for position in wanted}
+    return found
+
+
+def _inputs(
+    G: Any, dataset: ImageDataset, num_images: int, seed: int, batch_size: int
+) -> Iterator[tuple[int, torch.Tensor, torch.Tensor]]:
+    """Number, latents [N, z_dim] and labels [N, label_dim] of each batch."""
     latents, labels = numpy_generator(seed, 'metric latents'), numpy_generator(seed, 'metric labels')
     for index, start in enumerate(range(0, num_images, batch_size)):
-        check()
         n = min(batch_size, num_images - start)
-        z = torch.from_numpy(latents.standard_normal([n, G.z_dim]).astype(np.float32)).to(device)  # [N, z_dim]
-        c = _draw_labels(dataset, labels, n).to(device)
-        seed_torch(seed, 'metric noise', index)
-        yield to_uint8(G(z, c, noise_mode='random'))  # [N, C, H, W]
+        z = torch.from_numpy(latents.standard_normal([n, G.z_dim]).astype(np.float32))
+        yield index, z, _draw_labels(dataset, labels, n)
+
+
+def _draw(G: Any, z: torch.Tensor, c: torch.Tensor, seed: int, index: int) -> torch.Tensor:
+    """uint8 [N, C, H, W] of batch `index`, whose noise is its own."""
+    device = next(G.parameters()).device
+    seed_torch(seed, 'metric noise', index)
+    return to_uint8(G(z.to(device), c.to(device), noise_mode='random'))
 
 
 def path_batches(
@@ -68,8 +97,6 @@ def path_batches(
         raise ConfigError(
             f'ppl_w{sampling}: {type(G).__name__} has no W space; ppl_z{sampling} or ppl2_z{sampling} measures in Z'
         )
-    G = copy.deepcopy(G)  # its noise and its precision are about to change
-    set_precision(G, torch.float32)
     return _path_batches(G, dataset, space, sampling, num_pairs, seed, epsilon, batch_size, check)
 
 
@@ -85,13 +112,17 @@ def _path_batches(
     batch_size: int,
     check: Callable[[], None],
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    G = copy.deepcopy(G)  # its noise and its precision are about to change
+    set_precision(G, torch.float32)
     device = next(G.parameters()).device
     latents, labels = numpy_generator(seed, 'path latents'), numpy_generator(seed, 'path labels')
     places = numpy_generator(seed, 'path places')
     for index, start in enumerate(range(0, num_pairs, batch_size)):
         check()
         n = min(batch_size, num_pairs - start)
-        ends = torch.from_numpy(latents.standard_normal([2, n, G.z_dim])).to(device)  # [2, N, z_dim] float64
+        ends = (
+            torch.from_numpy(latents.standard_normal([n, 2, G.z_dim])).to(device).transpose(0, 1)
+        )  # [2, N, z_dim] float64
         t = torch.from_numpy(places.random([n, 1]) * (sampling == 'full')).to(device)  # [N, 1] float64
         c = _draw_labels(dataset, labels, n).to(device).repeat(2, 1)  # [2 N, label_dim]
         seed_torch(seed, 'path noise', index)
