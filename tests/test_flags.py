@@ -19,7 +19,8 @@ TRAIN = """
 --nhwc --nobench --allow-tf32 --workers --device
 """
 GENERATE = """
---network --seeds --trunc --class --noise-mode --recalibrate --grid --outdir --batch --precision --plugin --device
+--network --seeds --trunc --class --noise-mode --recalibrate --projected-w --grid --outdir --batch --precision --plugin
+--device
 """
 CALC_METRICS = """
 --network --images --metrics --data --mirror --seed --seeds --bootstrap --gpus --batch --precision --verbose --cache
