@@ -19,6 +19,7 @@ from dnnlib.files import make_run_dir, write_json
 from dnnlib.http_file import is_url, public_url
 from dnnlib.provenance import environment
 from dnnlib.registry import source_of
+from measure import reference_data
 from metrics.detectors import available
 from metrics.spec import parse_metric
 from torch_utils.checkpoint import list_states
@@ -57,9 +58,10 @@ def new_run(given: dict[str, Any]) -> Run:
     resume = given.get('resume', 'noresume')
     transferred = resume not in flags.NO_FILE
     settings |= flags.TRANSFER if transferred else {}
-    cfg = apply_overrides(cfg, settings | flags.config_changes(given, cfg))
+    asked = apply_overrides(cfg, settings | flags.config_changes(given, cfg))
+    cfg = flags.with_fewer_images(given, asked)
     check(cfg, dataset)
-    notes = flags.notes_on(given) + notes
+    notes = flags.notes_on(given) + notes + renamed(asked, cfg)
     if transferred:
         notes += ('transfer: aug.kimg=100 and ema.rampup=none as in StyleGAN2-ADA, unless --set says otherwise',)
     source = None
@@ -79,7 +81,7 @@ def continued_run(folder: RunFolder, given: dict[str, Any]) -> Run:
     check_same(old, given)
     precision = flags.wanted_precision(given)
     cfg = old if precision in ('auto', old.precision) else with_precision(old, precision)
-    cfg = apply_overrides(cfg, flags.config_changes(given, cfg))
+    cfg = flags.with_fewer_images(given, apply_overrides(cfg, flags.config_changes(given, cfg)))
     check_frozen(old, cfg)
     dataset = ImageDataset(cfg.data, cfg.seed)
     if dataset.spec != spec:
@@ -119,8 +121,16 @@ def check(cfg: RunConfig, dataset: ImageDataset) -> None:
     """Refuses, before a folder is made, what building or measuring would refuse later."""
     for name in cfg.metrics:
         parse_metric(name)
+    reference_data(cfg, dataset)
     with torch.device('meta'):
         build_networks(cfg, dataset.spec)
+
+
+def renamed(asked: RunConfig, cfg: RunConfig) -> tuple[str, ...]:
+    """What --metrics-images has made of the metrics that were asked for."""
+    gone = [name for name in asked.metrics if name not in cfg.metrics]
+    new = [name for name in cfg.metrics if name not in asked.metrics]
+    return (f'--metrics-images: {", ".join(gone)} with fewer images, under the name {", ".join(new)}',) if new else ()
 
 
 def check_source(source: Source, cfg: RunConfig, dataset: ImageDataset) -> None:

@@ -5,11 +5,13 @@ given: the options that stand on the command line, by name ('batch_gpu'); what i
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from dnnlib.config import fields_of
 from dnnlib.errors import ConfigError
+from metrics.spec import parse_metric, with_count
 from training.config import RunConfig
 from training.dataset import DataConfig
 from training.transfer import OFFICIAL
@@ -34,6 +36,7 @@ FLAGS = {
     'lecam': ('lecam.weight',),
     'seed': ('seed',),
     'metrics': ('metrics',),
+    'metric_data': ('metric_data',),
     'snap': ('snap',),
     'tick': ('tick',),
     'keep': ('keep',),
@@ -80,6 +83,8 @@ def config_changes(given: dict[str, Any], cfg: RunConfig) -> dict[str, Any]:
         changes['benchmark'] = not given['nobench']
     if changes.get('metrics') == 'none':
         changes['metrics'] = ''
+    if changes.get('metric_data', 'none') != 'none':
+        changes['metric_data'] = str(Path(changes['metric_data']).absolute())
     for item in given['sets']:
         path, equals, value = item.partition('=')
         if not equals:
@@ -88,6 +93,18 @@ def config_changes(given: dict[str, Any], cfg: RunConfig) -> dict[str, Any]:
             raise ConfigError(f'--set {item}: other fields follow from this one; set it by {flag}')
         changes[path] = value
     return changes
+
+
+def with_fewer_images(given: dict[str, Any], cfg: RunConfig) -> RunConfig:
+    """--metrics-images: no metric generates more images. One that did takes a name that says its number."""
+    most = given.get('metrics_images')
+    if most is None:
+        return cfg
+    if most < 2:
+        raise ConfigError(f'--metrics-images={most}: must be at least 2; --metrics=none measures nothing')
+    specs = map(parse_metric, cfg.metrics)
+    names = (with_count(spec.name, most) if spec.num_fakes > most else spec.name for spec in specs)
+    return replace(cfg, metrics=tuple(dict.fromkeys(names)))
 
 
 def check_aug(given: dict[str, Any], cfg: RunConfig) -> None:

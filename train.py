@@ -78,6 +78,13 @@ def spelled(name: str) -> str:
 @click.option('--lecam', help='Weight of LeCam regularisation, e.g. 0.01.', type=float, metavar='WEIGHT')
 # Records
 @click.option('--metrics', help='Comma list, or none.  [default: what this machine can do]')
+@click.option(
+    '--metric-data', help='Real images that metrics compare with.  [default: those of --data]', metavar='PATH'
+)
+@click.option('--metrics-images', help='Most images that a metric generates.', type=int, metavar='INT')
+@click.option(
+    '--detector-path', help="A detector's file; docs/detectors.md lists them.", multiple=True, metavar='NAME=FILE'
+)
 @click.option('--snap', help='Ticks between snapshots.', type=int)
 @click.option('--tick', help='kimg between status lines.', type=float)
 @click.option('--keep', help='Training states kept besides the best.', type=int)
@@ -103,10 +110,13 @@ def main(**options: Any) -> None:
     import compose
     from dnnlib.files import exclusive
     from dnnlib.registry import load_file
+    from metrics.detectors import set_path
 
     given = {name: value for name, value in options.items() if value is not None}
     for path in given['plugin']:
         load_file(path)
+    for option in given['detector_path']:
+        set_path(option)
     if given.get('cfg') == 'list':
         return list_recipes(given)
     folder = compose.find_run(given)
@@ -186,7 +196,7 @@ def run_loop(
     run: Run, folder: RunFolder, record: dict[str, Any], state: TrainState, log: Log, stop: StopSignal
 ) -> bool:
     """Puts the parts of the loop together and runs it. Returns whether the run is complete."""
-    from calc_metrics import SnapshotEvaluator
+    from snapshot_metrics import for_training
     from training.loader import data_loader
     from training.loop import Loop
     from training.sheets import SampleSheet
@@ -204,7 +214,7 @@ def run_loop(
         sheet=sheet,
         folder=folder,
         log=log,
-        evaluate=SnapshotEvaluator(cfg.metrics, dataset, device, cfg.seed, check=stop.check) if cfg.metrics else None,
+        evaluate=for_training(cfg, dataset, state.G_ema, log.warn, stop.check),
         stop=stop.requested,
     )
     with data_loader(

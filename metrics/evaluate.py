@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from dnnlib.errors import ConfigError, DataError, UserError
+from dnnlib.errors import ConfigError, DataError
 from metrics.cache import Cache
 from metrics.detectors import Detector, get_detector, provenance
 from metrics.extraction import Extraction, Images, Need, Progress, extract
@@ -87,21 +87,17 @@ class Evaluator:
             results[spec.name] = self._path_length(spec, walk, seed)
         return results
 
-    def usable(self, names: Sequence[str]) -> tuple[list[str], dict[str, str]]:
-        """The metrics whose networks can be had, and of the others why not, in a sentence each by name.
+    def check(self, name: str, paths: Paths | None = None) -> None:
+        """Raises what evaluating the metric would raise before it reads an image.
 
-        Networks are built, and downloaded where they may be; a second call costs nothing. ConfigError for a name that
-        is none.
+        Its network is built, and downloaded where it may be; a second call costs nothing.
         """
-        usable, refused = [], {}
-        for name in dict.fromkeys(names):
-            spec = parse_metric(name)
-            try:
-                self._lpips() if spec.kind == 'ppl' else self._detector(spec.detector)
-                usable.append(name)
-            except UserError as error:
-                refused[name] = f'{name} cannot be measured: {error}'
-        return usable, refused
+        spec = parse_metric(name)
+        self._check(spec, paths)
+        if spec.kind == 'ppl':
+            self._lpips()
+        else:
+            self._detector(spec.detector)
 
     def provenance(self, name: str) -> dict[str, Any]:
         """What a record of a metric's number should say of where it comes from."""

@@ -48,6 +48,7 @@ OFFICIAL_NAMES = (
     *('fid50k', 'kid50k', 'pr50k3', 'ppl_zfull', 'ppl_wfull', 'ppl_zend', 'ppl_wend'),
 )
 _COUNT = r'(?P<count>[1-9]\d*)((?P<thousands>k)(?P<neighbours>[1-9]\d*)?)?'
+_OFFICIAL_NAME = re.compile(rf'(?P<kind>{"|".join(_OFFICIAL)}){_COUNT}(?P<full>_full)?', re.ASCII)
 _PATH = re.compile(
     r'ppl(?P<whole>2)?_(?P<space>[zw])(?P<sampling>full|end)((?P<count>[1-9]\d*)(?P<thousands>k)?)?', re.ASCII
 )
@@ -123,7 +124,7 @@ def parse_metric(name: str) -> MetricSpec:
         path = PathSpec(space=match['space'], sampling=match['sampling'], crop=not match['whole'])
         num_pairs = _number(match) if match['count'] else 50_000
         return MetricSpec(name=name, kind='ppl', detector=LPIPS, num_fakes=num_pairs, path=path)
-    if match := re.fullmatch(rf'(?P<kind>{"|".join(_OFFICIAL)}){_COUNT}(?P<full>_full)?', name, re.ASCII):
+    if match := _OFFICIAL_NAME.fullmatch(name):
         kind, detector = _OFFICIAL[match['kind']]
     elif match := _grammar().fullmatch(name):
         kind, detector = match['kind'], match['detector']
@@ -141,6 +142,27 @@ def parse_metric(name: str) -> MetricSpec:
         full=match['full'] is not None,
         neighbours=int(match['neighbours'] or _NEIGHBOURS.get(kind, 0)),
     )
+
+
+def with_count(name: str, count: int) -> str:
+    """The name of the same metric over another number of generated images: `fid50k_full`, 2000 -> `fid2k_full`.
+
+    ConfigError where no name says it: a number of neighbours stands behind the `k`.
+    """
+    spec = parse_metric(name)
+    match = _PATH.fullmatch(name) or _OFFICIAL_NAME.fullmatch(name) or _grammar().fullmatch(name)
+    assert match is not None
+    number = str(count) if count % 1000 else f'{count // 1000}k'
+    if match['count'] is None:
+        return name + number
+    head, tail = name[: match.start('count')], '_full' if spec.full else ''
+    if spec.neighbours and spec.neighbours != _NEIGHBOURS[spec.kind]:
+        if count % 1000:
+            raise ConfigError(f'{name}: with {spec.neighbours} neighbours the number of images is one of thousands')
+        tail = f'{spec.neighbours}{tail}'
+    elif match.groupdict().get('neighbours') and not count % 1000:
+        tail = f'{spec.neighbours}{tail}'
+    return f'{head}{"_" if head[-1].isdigit() else ""}{number}{tail}'
 
 
 def _number(match: re.Match[str]) -> int:

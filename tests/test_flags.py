@@ -15,13 +15,17 @@ from training.registry import RECIPES
 TRAIN = """
 --outdir --cfg --data --resume --freezed -n --dry-run --plugin --set --cond --subset --mirror --resolution --gamma
 --kimg --batch --batch-gpu --glr --dlr --cbase --cmax --map-depth --mbstd-group --seed --aug --p --target --augpipe
---lecam --metrics --snap --tick --keep --desc --gpus --precision --fp32 --nhwc --nobench --allow-tf32 --workers --device
+--lecam --metrics --metric-data --metrics-images --detector-path --snap --tick --keep --desc --gpus --precision --fp32
+--nhwc --nobench --allow-tf32 --workers --device
 """
 GENERATE = """
 --network --seeds --trunc --class --noise-mode --recalibrate --projected-w --grid --outdir --batch --precision --plugin
 --device
 """
-CALC_METRICS = '--network --metrics --data --mirror --seed --batch --precision --plugin --device'
+CALC_METRICS = """
+--network --images --metrics --data --mirror --seed --seeds --bootstrap --gpus --batch --precision --verbose --cache
+--plot --detector-path --plugin --device
+"""
 STYLEGAN2_ADA = """
 --outdir --gpus --snap --metrics --seed -n --dry-run --data --cond --subset --mirror --cfg --gamma --kimg --batch --aug
 --p --target --augpipe --resume --freezed --fp32 --nhwc --nobench --allow-tf32 --workers
@@ -48,7 +52,7 @@ def plan(data, tmp_path, monkeypatch):
 
 
 def options_of(command):
-    return {name for option in command.params for name in option.opts}
+    return {name for option in command.params for name in option.opts if name.startswith('-')}
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,9 @@ FLOORS = {
     'flags': 4,
     'generate': 4,
     'calc_metrics': 4,
+    'measure': 4,
+    'snapshot_metrics': 4,
+    'targets': 4,
     'dataset_tool': 4,
 }
 LOOP = 2.2  # architectures may use all of training/ but the loop

@@ -211,11 +211,10 @@ def test_metrics_whose_network_is_absent_are_told_from_the_rest():
         return ToyDetector()
 
     evaluator = Evaluator(reals=unread(), detector_for=build, distance_for=SquaredPixels)
-    usable, refused = evaluator.usable(['fid50k_full', 'fd_efflite40', 'ppl2_wend', 'fd_efflite40'])
-    assert usable == ['fd_efflite40', 'ppl2_wend']
-    assert refused == {
-        'fid50k_full': 'fid50k_full cannot be measured: the weights of inception are not on this machine'
-    }
+    for name in ('fd_efflite40', 'ppl2_wend'):
+        evaluator.check(name, paths=lambda *walk: iter(()))
+    with pytest.raises(UserError, match='the weights of inception are not on this machine'):
+        evaluator.check('fid50k_full')
 
 
 # ---- errors

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from calc_metrics import reference_images
 from dnnlib.errors import ConfigError, DataError
+from targets import reference_images
 from training.build import build_networks
 from training.config import to_record
 from training.dataset import DataConfig, ImageDataset

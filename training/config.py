@@ -177,6 +177,7 @@ class RunConfig:
     save_every_s: float = 600.0  # longest time between two training states, seconds, checked once a tick
     grid_images: int | None = None  # most images on a sample sheet; none fills an 8K screen
     metrics: tuple[str, ...] = ()
+    metric_data: str | None = None  # folder or zip of the real images that metrics compare with; none is data.path
     precision: Literal['fp32', 'bf16', 'fp16'] = 'fp32'  # of the blocks that the networks' configs lower
     benchmark: bool = True  # whether cuDNN tries its algorithms out and keeps the fastest
     allow_tf32: bool = False  # whether float32 products may round their factors to TF32
