@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 
 # The demo: image squeeze connections on the embedded drawings, small enough for two cores and ten minutes.
 DEMO := --cfg=squeeze --resolution=32 --cbase=1024 --cmax=128 --kimg=40 --batch=16 --gamma=0.5 \
-        --glr=0.005 --dlr=0.005 --tick=1 --snap=5 --metrics=fd_efflite1k --outdir=runs --desc=demo
+        --glr=0.005 --dlr=0.005 --aug=noaug --tick=1 --snap=5 --metrics=fd_efflite1k --outdir=runs --desc=demo
 
 .PHONY: setup demo test lint format cuda-check bench clean
 
