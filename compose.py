@@ -5,7 +5,9 @@ given: the options that stand on the command line, by name; what is not there ta
 
 from __future__ import annotations
 
+import math
 import os
+import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,12 +21,15 @@ from dnnlib.provenance import environment
 from dnnlib.registry import source_of
 from metrics.detectors import available
 from metrics.spec import parse_metric
-from torch_utils.checkpoint import Tensors
+from torch_utils import distributed
+from torch_utils.checkpoint import Tensors, list_states
 from torch_utils.devices import pick_device
+from torch_utils.distributed import World
 from torch_utils.ops import dispatch
 from training.build import build_networks, resolve_precision
 from training.config import RunConfig, apply_overrides, from_record, to_record, with_precision
 from training.dataset import DataConfig, ImageDataset
+from training.interface import ImageSpec
 from training.registry import RECIPES
 from training.run_folder import RunFolder
 from training.transfer import load_source
@@ -47,6 +52,8 @@ FLAGS = {
     'tick': ('tick',),
     'keep': ('keep',),
     'workers': ('workers',),
+    'deterministic': ('deterministic',),
+    'timeout': ('timeout_s',),
 }
 DATA_FLAGS = {'data': 'path', 'cond': 'cond', 'subset': 'subset', 'mirror': 'mirror', 'resolution': 'resolution'}
 SET_REFUSES = {
@@ -55,8 +62,10 @@ SET_REFUSES = {
     'precision': '--precision',
     'gpus': '--gpus',
     'seed': '--seed',
+    'deterministic': '--deterministic',
 }
 NAMED_FLAGS = ('gamma', 'kimg', 'batch')  # stand in the run folder's name when they are given
+SHARES = 4  # under --deterministic a batch has a multiple of so many micro-batches, for 1, 2 and 4 processes alike
 NO_FILE = ('noresume', 'auto', 'latest')  # values of --resume that name no file
 
 
@@ -76,27 +85,33 @@ class Run:
 
 def new_run(given: dict[str, Any]) -> Run:
     """Facts of the data, then the recipe, then what the machine can do, then flags and --set."""
-    device, num_gpus, changes = pick_device(given.get('device')), check_gpus(given), config_changes(given)
+    device, changes = pick_device(given.get('device')), config_changes(given)
+    num_gpus = num_processes(given, device)
     dataset = ImageDataset(data_config(given), given.get('seed', 0))
-    cfg = RECIPES.get(given.get('cfg', 'auto')).make(dataset.spec, num_gpus)
+    cfg = recipe(given, dataset.spec, num_gpus)
     cfg = replace(cfg, data=dataset.cfg)
     cfg = with_precision(cfg, resolve_precision(wanted_precision(given), device))
     settings, notes = machine_settings(device, given)
-    cfg = apply_overrides(cfg, settings | changes)
+    cfg = apply_overrides(cfg, settings | changes | shares(cfg, given, num_gpus))
     check(cfg, dataset)
+    return Run(cfg=cfg, dataset=dataset, device=device, notes=notes, source=source_of_weights(given))
+
+
+def source_of_weights(given: dict[str, Any]) -> Tensors | None:
+    """What --resume=FILE brings."""
     resume = given.get('resume', 'noresume')
-    source = None if resume in NO_FILE else load_source(Path(resume))
-    return Run(cfg=cfg, dataset=dataset, device=device, notes=notes, source=source)
+    return None if resume in NO_FILE or is_run_folder(resume) else load_source(Path(resume))
 
 
 def continued_run(folder: RunFolder, given: dict[str, Any]) -> Run:
     """The recorded config, with the flags that are given now on top; each change is told."""
-    check_gpus(given)
+    device = pick_device(given.get('device'))
     old, spec = from_record(folder.record())
     check_same(old, given)
     precision = wanted_precision(given)
     cfg = old if precision in ('auto', old.precision) else with_precision(old, precision)
-    cfg = apply_overrides(cfg, config_changes(given))
+    num_gpus = num_processes(given, device, recorded=old.gpus)
+    cfg = apply_overrides(cfg, config_changes(given) | shares(cfg, given, num_gpus))
     dataset = ImageDataset(cfg.data, cfg.seed)
     if dataset.spec != spec:
         raise ConfigError(
@@ -105,7 +120,9 @@ def continued_run(folder: RunFolder, given: dict[str, Any]) -> Run:
     check(cfg, dataset)
     before, after = flatten(old), flatten(cfg)
     notes = tuple(f'changed for this sitting: {k} {before[k]} -> {v}' for k, v in after.items() if before[k] != v)
-    return Run(cfg=cfg, dataset=dataset, device=pick_device(given.get('device')), notes=notes)
+    # Started again by a launcher before there was a state, the run begins as it did the first time.
+    source = None if list_states(folder.states) else source_of_weights(given)
+    return Run(cfg=cfg, dataset=dataset, device=device, notes=notes, source=source)
 
 
 def check_same(old: RunConfig, given: dict[str, Any]) -> None:
@@ -154,11 +171,67 @@ def wanted_precision(given: dict[str, Any]) -> str:
     return 'fp32' if given.get('fp32') else given.get('precision', 'auto')
 
 
-def check_gpus(given: dict[str, Any]) -> int:
-    """--gpus, which must be 1 in this version."""
-    if given.get('gpus', 1) != 1:
-        raise ConfigError(f'--gpus={given["gpus"]}: this version trains in one process; use --gpus=1')
-    return 1
+# ---- processes
+
+
+def join_world(given: dict[str, Any]) -> World:
+    """The processes that a launcher has started for this run; this one alone without a launcher."""
+    return distributed.join(pick_device(given.get('device')))
+
+
+def num_processes(given: dict[str, Any], device: torch.device, recorded: int = 1) -> int:
+    """How many processes train: those that a launcher has started, or --gpus, or what the run had before."""
+    num = given.get('gpus', recorded)
+    if distributed.is_launched():
+        started = distributed.launched_size()
+        if given.get('gpus', started) != started:
+            raise ConfigError(f'--gpus={num}: torchrun has started {started} processes; drop the flag')
+        return started
+    if num < 1:
+        raise ConfigError(f'--gpus={num}: --gpus must be at least 1')
+    if device.type == 'cuda' and num > torch.cuda.device_count():
+        raise ConfigError(
+            f'--gpus={num}: PyTorch sees {torch.cuda.device_count()} here; give as many, or start the run by torchrun '
+            f'on several machines (docs/cluster.md)'
+        )
+    return num
+
+
+def recipe(given: dict[str, Any], spec: ImageSpec, num_gpus: int) -> RunConfig:
+    """The config that --cfg makes for so many processes.
+
+    Under --deterministic for one, since nothing may follow from their number. Recipes share batches of 2^n images:
+    where the user gives a batch for another number of processes, the nearest one below is asked for.
+    """
+    if given.get('deterministic'):
+        num_gpus = 1
+    elif 'batch' in given:
+        num_gpus = 1 << (num_gpus.bit_length() - 1)
+    return RECIPES.get(given.get('cfg', 'auto')).make(spec, num_gpus)
+
+
+def shares(cfg: RunConfig, given: dict[str, Any], num_gpus: int) -> dict[str, Any]:
+    """The number of processes, and a micro-batch by which they share the batch, where the user gives none.
+
+    `cfg` has the micro-batch of its recipe, or of the run so far. It stays where it can, so that a run continues on
+    another number of processes with the same micro-batches; else it is the next smaller one.
+    """
+    batch, parts = given.get('batch', cfg.batch), num_gpus
+    if 'batch_gpu' in given:
+        return {'gpus': num_gpus}
+    if given.get('deterministic', cfg.deterministic):
+        parts = math.lcm(SHARES, num_gpus)
+        if batch % parts:
+            raise ConfigError(
+                f'--batch={batch}: under --deterministic it must be a multiple of {parts}, which 1, 2 and 4 processes '
+                f'share alike; or choose the micro-batch yourself, by --batch-gpu'
+            )
+    elif 'batch' in given or batch % num_gpus:
+        return {'gpus': num_gpus}  # one micro-batch a process, or refused
+    group = given.get('mbstd_group', getattr(cfg.discriminator, 'mbstd_group', 1))
+    sizes = range(min(cfg.batch_gpu, batch // parts), 0, -1)
+    fits = (size for size in sizes if batch % (parts * size) == 0 and size % min(group, size) == 0)
+    return {'gpus': num_gpus, 'batch_gpu': next(fits)}
 
 
 def machine_settings(device: torch.device, given: dict[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
@@ -180,6 +253,7 @@ def record_of(run: Run) -> dict[str, Any]:
         'plugin': source_of(RECIPES.module_of(run.cfg.cfg)),
         'operations': dispatch.pick('auto', torch.empty(0, device=run.device)),
         'threads': torch.get_num_threads(),
+        'launch': os.environ.get('TORCHELASTIC_RUN_ID') if distributed.is_launched() else None,
         **environment(('torch', 'numpy', 'pillow', 'scipy')),
     }
 
@@ -196,8 +270,22 @@ def drift(before: dict[str, Any], now: dict[str, Any]) -> tuple[str, ...]:
 # ---- run folders
 
 
-def find_run(given: dict[str, Any]) -> RunFolder | None:
-    """The folder that --resume names, if it names one. 'auto' finds nothing on the first launch, and says nothing."""
+def find_run(given: dict[str, Any], world: World | None = None) -> RunFolder | None:
+    """The folder of the run that goes on, if one does: the same in every process, for rank 0 looks.
+
+    'auto' finds nothing on the first launch, and says nothing.
+    """
+    path = (world or World()).shared(lambda: _path_of(_find_run(given)))
+    return None if path is None else RunFolder(Path(path))
+
+
+def _path_of(folder: RunFolder | None) -> str | None:
+    return None if folder is None else str(folder.path)
+
+
+def _find_run(given: dict[str, Any]) -> RunFolder | None:
+    if (again := restarted_run(Path(given['outdir']))) is not None:
+        return again
     resume = given.get('resume', 'noresume')
     if resume in ('auto', 'latest'):
         runs = [path.parent for path in Path(given['outdir']).glob('[0-9]*-*/config.json')]
@@ -208,6 +296,18 @@ def find_run(given: dict[str, Any]) -> RunFolder | None:
             raise ConfigError(f'--resume=latest: no run in {given["outdir"]}; name another --outdir')
         return RunFolder(max(runs)) if runs else None
     return RunFolder(Path(resume)) if resume != 'noresume' and is_run_folder(resume) else None
+
+
+def restarted_run(outdir: Path) -> RunFolder | None:
+    """After the launcher has lost a process and started all again: the run that they trained."""
+    if int(os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')) == 0:
+        return None
+    mine = {'launch': os.environ['TORCHELASTIC_RUN_ID'], 'argv': sys.argv}
+    for config in sorted(outdir.glob('[0-9]*-*/config.json'), reverse=True):
+        record = RunFolder(config.parent).record()
+        if {name: record.get(name) for name in mine} == mine:
+            return RunFolder(config.parent)
+    return None
 
 
 def is_run_folder(path: str) -> bool:
@@ -224,8 +324,12 @@ def run_name(run: Run, given: dict[str, Any]) -> str:
     return '-'.join([*parts, given['desc']] if 'desc' in given else parts)
 
 
-def make_folder(run: Run, given: dict[str, Any], record: dict[str, Any]) -> RunFolder:
-    """A new run folder with its config.json."""
-    folder = RunFolder(make_run_dir(Path(given['outdir']), run_name(run, given)))
-    write_json(folder.path / 'config.json', record)
-    return folder
+def make_folder(run: Run, given: dict[str, Any], record: dict[str, Any], world: World | None = None) -> RunFolder:
+    """A new run folder with its config.json, made by rank 0 for all processes."""
+
+    def make() -> str:
+        path = make_run_dir(Path(given['outdir']), run_name(run, given))
+        write_json(path / 'config.json', record)
+        return str(path)
+
+    return RunFolder(Path((world or World()).shared(make)))

@@ -6,6 +6,7 @@ keeps its traceback.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 
@@ -27,9 +28,14 @@ class CheckpointError(UserError):
 
 
 def run_command(main: Callable[[], object]) -> None:
-    """Runs a command line: a UserError becomes one line on stderr and exit code 2."""
+    """Runs a command line: a UserError becomes one line on stderr and exit code 2.
+
+    Of several processes (torchrun numbers them in RANK), all but the first say which one they are.
+    """
     try:
         main()
     except UserError as error:
-        print(f'Error: {" ".join(str(error).split())}', file=sys.stderr)
+        rank = os.environ.get('RANK', '0')
+        who = '' if rank == '0' else f' (rank {rank})'
+        print(f'Error{who}: {" ".join(str(error).split())}', file=sys.stderr)
         sys.exit(2)

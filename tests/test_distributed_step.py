@@ -96,7 +96,7 @@ def test_every_architecture_gives_the_same_bits(name):
     """Batch-norm statistics, spectral norms' vectors and the mean w are those of all micro-batches."""
     dataset = ImageDataset(DataConfig(resolution=32))
     cfg = dataclasses.replace(RECIPES.get(name).make(dataset.spec, 1), batch=4, batch_gpu=2, deterministic=True)
-    small = {'channel_base': 64, 'channel_max': 8, 'z_dim': 8, 'w_dim': 8, 'channel_min': 4, 'mbstd_group': 2}
+    small = {'channel_base': 256, 'channel_max': 16, 'z_dim': 8, 'w_dim': 8, 'channel_min': 4, 'mbstd_group': 2}
     nets = {
         part: dataclasses.replace(net, **{k: v for k, v in small.items() if hasattr(net, k)})
         for part, net in (('generator', cfg.generator), ('discriminator', cfg.discriminator))
