@@ -17,8 +17,8 @@ def launch(num_processes: int, max_restarts: int, argv: list[str]) -> int:
     """Runs `python argv` in so many processes and returns the exit code of the whole.
 
     A process that dies takes the others with it; the group is started again at most `max_restarts` times, and each
-    continues the run. SIGINT and SIGTERM are passed on to all, which have 30 s to save. Returns what the run itself decided (0, 130, 143, ...);
-    of a run that failed, the code of its first failure, 128 + the number for a signal.
+    continues the run. SIGINT and SIGTERM are passed on to all, which have 30 s to save. Returns what the run itself
+    decided (0, 130, 143, ...); of a run that failed, the code of its first failure, 128 + the number for a signal.
     """
     from torch.distributed.elastic.multiprocessing import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
