@@ -217,7 +217,9 @@ def join(device: torch.device) -> World:
             )
         torch.cuda.set_device(local_rank)
     store, rank, size = next(dist.rendezvous('env://', timeout=datetime.timedelta(seconds=JOIN_S)))
-    return connect(store, rank, size, local_rank, device.type)
+    # torchrun's agent keeps its store when it starts the group again, with the addresses of those that are gone.
+    attempt = os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')
+    return connect(dist.PrefixStore(f'attempt {attempt}', store), rank, size, local_rank, device.type)
 
 
 def connect(store: Any, rank: int, size: int, local_rank: int = 0, device_type: str = 'cpu') -> World:
