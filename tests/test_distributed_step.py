@@ -80,13 +80,16 @@ def test_three_processes_give_the_bits_of_one(dataset):
     assert_same(run_ranks(1, trained, cfg, dataset, 2)[0][0], run_ranks(3, trained, cfg, dataset, 2)[2][0])
 
 
-def test_without_deterministic_weights_stay_close_and_statistics_are_counted_once(dataset, alone):
-    first, second = run_ranks(2, trained, everything(dataset), dataset)
-    for name, value in alone[0].items():
-        np.testing.assert_allclose(first[0][name], value, rtol=1e-2, atol=2e-3, err_msg=name)
-    assert {name: line['num'] for name, line in alone[2].items()} == {
-        name: line['num'] for name, line in first[2].items()
-    }
+def test_without_deterministic_20_steps_stay_close_and_statistics_are_counted_once(dataset):
+    """R17: the order of sums alone differs."""
+    (alone, _, counted), *_ = run_ranks(1, trained, everything(dataset), dataset, 20)
+    first, second = run_ranks(2, trained, everything(dataset), dataset, 20)
+    for net in ('G.', 'D.', 'G_ema.'):
+        names = [name for name in alone if name.startswith(net)]
+        square = sum(np.square(alone[name].astype(np.float64)).sum() for name in names)
+        error = sum(np.square(alone[name].astype(np.float64) - first[0][name]).sum() for name in names)
+        assert error <= 1e-4**2 * square
+    assert {k: line['num'] for k, line in counted.items()} == {k: line['num'] for k, line in first[2].items()}
     assert_same(first[0], second[0])
     assert first[1:] == second[1:]
 
