@@ -97,6 +97,7 @@ def main(**options: Any) -> None:
 def train_in_folder(run: Run, folder: RunFolder | None, given: dict[str, Any], world: World) -> int:
     """Trains in the folder of a run that goes on, or in a new one, and returns the exit code."""
     import compose
+    from dnnlib.errors import UserError, tell
     from dnnlib.files import exclusive
     from torch_utils.devices import prepare
     from torch_utils.launch import leave
@@ -106,7 +107,13 @@ def train_in_folder(run: Run, folder: RunFolder | None, given: dict[str, Any], w
     warnings = compose.drift(folder.record(), record) if folder else ()
     folder = folder or compose.make_folder(run, given, record, world)
     with exclusive(folder.lock) if world.leads else contextlib.nullcontext():
-        code = train(run, folder, record, warnings, world)
+        try:
+            code = train(run, folder, record, warnings, world)
+        except UserError as error:
+            if world.size == 1:
+                raise
+            tell(error)  # all processes have it: to start them again would not help
+            code = 2
     world.close()
     return leave(code, world.rank)
 

@@ -28,14 +28,16 @@ class CheckpointError(UserError):
 
 
 def run_command(main: Callable[[], object]) -> None:
-    """Runs a command line: a UserError becomes one line on stderr and exit code 2.
-
-    Of several processes (torchrun numbers them in RANK), all but the first say which one they are.
-    """
+    """Runs a command line: a UserError becomes one line on stderr and exit code 2."""
     try:
         main()
     except UserError as error:
-        rank = os.environ.get('RANK', '0')
-        who = '' if rank == '0' else f' (rank {rank})'
-        print(f'Error{who}: {" ".join(str(error).split())}', file=sys.stderr)
+        tell(error)
         sys.exit(2)
+
+
+def tell(error: UserError) -> None:
+    """One line on stderr. Of several processes (torchrun numbers them in RANK), all but the first say who they are."""
+    rank = os.environ.get('RANK', '0')
+    who = '' if rank == '0' else f' (rank {rank})'
+    print(f'Error{who}: {" ".join(str(error).split())}', file=sys.stderr)

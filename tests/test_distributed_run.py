@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 
 import psutil
 import pytest
@@ -123,3 +124,17 @@ def test_a_lost_process_without_restarts_ends_the_run_with_its_code(tmp_path, da
     assert process.returncode in (1, 128 + signal.SIGKILL)  # which of the two ends was seen first
     assert 'another process has gone' in errors
     assert 'no restart was left of 0' in errors
+
+
+def test_an_image_that_one_process_cannot_read_ends_all_with_its_name_and_a_saved_state(tmp_path, data):
+    blob = bytearray(data.read_bytes())
+    with zipfile.ZipFile(data) as archive:
+        entry = archive.infolist()[20]
+    blob[entry.header_offset + 30 + len(entry.filename) + entry.compress_size // 2] ^= 255
+    bad = tmp_path / 'bad.zip'
+    bad.write_bytes(blob)
+    done = call(tmp_path / 'runs', f'--data={bad}', *FLAGS, '--gpus=2', '--max-restarts=1', check=False)
+    assert done.returncode == 2, done.stdout + done.stderr  # and no restart, which would meet it again
+    assert done.stderr.count(entry.filename) == 1
+    assert 'saved at 0.00 kimg' in done.stdout
+    assert last_state(only_run(tmp_path / 'runs'))[1]['nimg'] == 0
