@@ -1,131 +1,181 @@
-"""Measure a network snapshot: metrics by name, against the data that it was trained on or others."""
+"""Measure networks and finished images: metrics by name, against the data that they were trained on or others."""
 
 from __future__ import annotations
 
 import json
+import sys
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from dnnlib.errors import run_command
+from dnnlib.errors import ConfigError, run_command
 
 if TYPE_CHECKING:  # the real imports stand in the functions that need them: --help must answer at once
-    import torch
+    from targets import Options, Session, Target
 
-    from training.dataset import ImageDataset
-
-
-class SnapshotEvaluator:
-    """Metrics of generators against one data set; what the detector saw in the reals is kept between calls.
-
-    names: metrics, the first of them decides which snapshot is best. seed: of latents, labels, noise and subsets.
-    check: called between batches; what it raises ends the evaluation.
-    """
-
-    def __init__(
-        self,
-        names: tuple[str, ...],
-        dataset: ImageDataset,
-        device: torch.device,
-        seed: int,
-        *,
-        batch_size: int = 64,
-        check: Callable[[], None] = lambda: None,
-    ) -> None:
-        from metrics.detectors import get_detector
-        from metrics.evaluate import Evaluator
-        from metrics.spec import parse_metric
-
-        self.names = names
-        self._kinds = {name: parse_metric(name).kind for name in names}
-        self._dataset, self._seed, self._batch_size, self._check = dataset, seed, batch_size, check
-        self._evaluator = Evaluator(
-            reals=lambda: dataset.image_batches(batch_size),
-            num_reals=len(dataset),
-            detector_for=lambda name: get_detector(name, device),
-            batch_size=batch_size,
-            progress=lambda *state: check(),
-        )
-
-    def __call__(self, G_ema: torch.nn.Module) -> Iterator[tuple[str, dict[str, Any]]]:
-        """(name, {'results', 'metric', 'total_time', 'seed'}) for every metric; the time is that of all together."""
-        from training.sampling import generated_batches
-
-        def fakes(num_images: int, seed: int) -> Iterator[torch.Tensor]:
-            return generated_batches(G_ema, self._dataset, num_images, seed, self._batch_size, self._check)
-
-        began = time.monotonic()
-        results = self._evaluator.evaluate(self.names, fakes=fakes, seed=self._seed)
-        for name, values in results.items():
-            total_time = time.monotonic() - began
-            yield name, {'results': values, 'metric': name, 'total_time': total_time, 'seed': self._seed}
-
-    def lower_is_better(self, name: str) -> bool:
-        """True for distances, False for scores."""
-        return self._kinds[name] in ('fd', 'kid')
+REPORT_S = 10.0  # seconds between two lines of progress
 
 
 @click.command(context_settings={'help_option_names': ['-h', '--help'], 'max_content_width': 110})
-@click.option('--network', help='Snapshot to measure.', required=True, metavar='FILE')
-@click.option('--metrics', help='Comma list, e.g. fd_efflite50k_full,kid_efflite50k_full.', required=True)
+@click.argument('others', nargs=-1, metavar='[A [B]]')
+@click.option(
+    '--network',
+    help='What to measure: a snapshot or an official .pkl (a path or an http(s) address), a run folder (all its '
+    'snapshots, newest first), a folder or a zip of images.',
+    metavar='FILE|URL|DIR',
+)
+@click.option('--images', help='Finished images to measure, a folder or a zip.', metavar='PATH')
+@click.option('--metrics', help='Comma list, e.g. fid50k_full,kid_efflite10k_full.', required=True)
 @click.option('--data', help='Images to measure against.  [default: those that it was trained on]', metavar='PATH')
-@click.option('--mirror', help='Count x-flipped images as real.  [default: as in training]', type=bool, metavar='BOOL')
-@click.option('--seed', help='Seed of every random draw.', type=int, default=0, show_default=True)
-@click.option('--batch', help='Images drawn at a time.', type=click.IntRange(1), default=64, show_default=True)
+@click.option(
+    '--mirror',
+    help='Count x-flipped images as real, but for _full metrics.  [default: as in training]',
+    type=bool,
+    metavar='BOOL',
+)
+@click.option('--seed', help='Seed of every random draw.', type=click.IntRange(0), default=0, show_default=True)
+@click.option(
+    '--seeds',
+    help='Measure with so many seeds, from --seed on: means and their errors.',
+    type=click.IntRange(1),
+    default=1,
+)
+@click.option(
+    '--bootstrap',
+    help='Errors from so many halves of the generated images.  [default: 0; 20 to compare A with B]',
+    type=click.IntRange(0),
+    metavar='N',
+)
+@click.option('--gpus', help='Number of processes.', type=int, default=1, show_default=True)
+@click.option('--batch', help='Images drawn at a time.  [default: by their size]', type=click.IntRange(1))
 @click.option('--precision', type=click.Choice(['auto', 'fp32', 'bf16', 'fp16']), help='[default: as in training]')
+@click.option('--verbose', help='Tell on stderr how far it is.', type=bool, default=True, metavar='BOOL')
+@click.option('--cache/--no-cache', help='Keep what detectors see in real images.  [default: cache]', default=True)
+@click.option('--plot/--no-plot', help='Draw metric-NAME.png in the run folder.  [default: plot]', default=True)
+@click.option(
+    '--detector-path', help="A detector's file; docs/detectors.md lists them.", multiple=True, metavar='NAME=FILE'
+)
 @click.option('--plugin', help='Python file that registers the --cfg of the snapshot.', multiple=True, metavar='FILE')
 @click.option('--device', help='cpu or cuda.  [default: what is there]')
-def main(network: str, metrics: str, plugin: tuple[str, ...], **options: Any) -> None:
-    """Measure a network snapshot; each metric is printed as a line of JSON.
+def main(others: tuple[str, ...], network: str | None, images: str | None, **options: Any) -> None:
+    """Measure a network, a run or finished images; each metric is printed as a line of JSON.
+
+    With A and B, says whether they differ by more than noise. With --seeds, numbers are means with their errors.
+    Results of a snapshot in a run folder are appended to metric-NAME.jsonl there, and metric-NAME.png shows them.
 
     \b
     python calc_metrics.py --network=runs/00000-peeps64-squeeze/network-snapshot-000200.safetensors \\
         --metrics=fd_efflite10k_full,pr_efflite10k3_full
+    python calc_metrics.py --network=runs/00000-peeps64-squeeze --metrics=fid50k_full
+    python calc_metrics.py --images=samples.zip --data=ffhq.zip --metrics=fid50k_full,kid50k_full
+    python calc_metrics.py A.safetensors B.safetensors --metrics=fid50k_full --seeds=3
     """
     from dnnlib.registry import load_file
-    from metrics.spec import parse_metric
-    from torch_utils.devices import pick_device
-    from training.build import resolve_precision
-    from training.snapshot import load_generator, load_snapshot
+    from metrics.detectors import set_path
+    from targets import Session, find_targets
 
-    names = tuple(name for name in metrics.split(',') if name)
+    words = [*([network] if network else []), *others]
+    if not 1 <= len(words) + (images is not None) <= 2:
+        raise ConfigError('--network must point to a file, a URL or a folder; give one, or two (A B) to compare them')
+    for option in options['detector_path']:
+        set_path(option)
+    for path in options['plugin']:
+        load_file(path)
+    comparing = len(words) + (images is not None) == 2
+    parsed = parse_options(options, comparing)
+    found = [find_targets(word) for word in words]
+    found += [find_targets(images, images=True)] if images else []
+    session = Session(parsed, tell)
+    if comparing:
+        measure_two(session, *[targets[0] for targets in found])
+    else:
+        measure_all(session, found[0])
+
+
+def parse_options(options: dict[str, Any], comparing: bool) -> Options:
+    """What the flags say of every target."""
+    from metrics.cache import Cache
+    from metrics.spec import parse_metric
+    from metrics.uncertainty import REPLICATES
+    from targets import Options
+    from torch_utils.devices import pick_device
+
+    if options['gpus'] != 1:
+        least = '--gpus must be at least 1' if options['gpus'] < 1 else 'this version measures in one process'
+        raise ConfigError(f'--gpus={options["gpus"]}: {least}; use --gpus=1')
+    names = tuple(name for name in options['metrics'].split(',') if name)
     for name in names:
         parse_metric(name)
-    for path in plugin:
-        load_file(path)
-    device = pick_device(options['device'])
-    snapshot = load_snapshot(Path(network))
-    dataset = reference_images(snapshot, options['data'], options['mirror'])
-    precision = options['precision'] or snapshot.record['config']['precision']
-    G = load_generator(snapshot, device, resolve_precision(precision, device))
-    evaluate = SnapshotEvaluator(names, dataset, device, options['seed'], batch_size=options['batch'])
-    for _, line in evaluate(G):
-        click.echo(json.dumps({**line, 'snapshot': snapshot.path.name, 'nimg': snapshot.nimg, 'data': dataset.name}))
+    if not names:
+        raise ConfigError('--metrics is empty; name at least one, e.g. --metrics=fid50k_full')
+    num_seeds, replicates = options['seeds'], options['bootstrap']
+    if replicates is None:
+        replicates = REPLICATES if comparing and num_seeds == 1 else 0
+    if replicates == 1:
+        raise ConfigError('--bootstrap=1: one half says nothing of an error; give 2 or more, 20 as a rule')
+    if num_seeds > 1 and replicates:
+        raise ConfigError('--seeds and --bootstrap both give the errors; choose one of them')
+    return Options(
+        names=names,
+        device=pick_device(options['device']),
+        data=options['data'],
+        mirror=options['mirror'],
+        seeds=tuple(range(options['seed'], options['seed'] + num_seeds)),
+        replicates=replicates,
+        batch=options['batch'],
+        precision=options['precision'],
+        cache=Cache(warn=tell) if options['cache'] else None,
+        plot=options['plot'],
+        progress=Progress() if options['verbose'] else None,
+    )
 
 
-def reference_images(snapshot: Any, data: str | None, mirror: bool | None) -> ImageDataset:
-    """The data set of the run that made a snapshot, with what the flags change."""
-    from dataclasses import replace
-    from operator import attrgetter
+def measure_all(session: Session, targets: list[Target]) -> None:
+    """The targets one by one. Of a run folder, what has been measured already is taken as it is."""
+    for target in targets:
+        for line in session.measure(session.open(target), skip=len(targets) > 1):
+            click.echo(json.dumps(line))
 
-    from dnnlib.errors import DataError
-    from training.dataset import ImageDataset
 
-    cfg, spec = snapshot.config()
-    changes: dict[str, Any] = {} if data is None else {'path': data, 'subset': None}
-    if mirror is not None:
-        changes['mirror'] = mirror
-    dataset = ImageDataset(replace(cfg.data, **changes), cfg.seed)
-    compared = attrgetter('height', 'width', 'channels', 'label_dim')
-    if compared(dataset.spec) != compared(spec):
-        raise DataError(
-            f'--data={dataset.cfg.source}: its images are {dataset.spec}, the network draws {spec}; '
-            f'metrics compare images of one shape'
+def measure_two(session: Session, *targets: Target) -> None:
+    """Two targets against the same reals, and a line for each number that they have in common. Of a run folder it is
+    the newest snapshot."""
+    from targets import comparisons
+
+    a, b = map(session.open, targets)
+    if a.meter is not b.meter:
+        raise ConfigError('the two were trained on different images; say with --data which ones both are compared with')
+    if a.names != b.names:
+        raise ConfigError(
+            f'{a.target.path} gives {", ".join(a.names)}, {b.target.path} {", ".join(b.names)}: ask for metrics of as '
+            f'many images as both have'
         )
-    return dataset
+    lines = []
+    for job in (a, b):
+        lines.append(list(session.measure(job)))
+        for line in lines[-1]:
+            click.echo(json.dumps(line))
+    for comparison in comparisons(a, b, (lines[0], lines[1])):
+        click.echo(json.dumps(comparison))
+        tell(comparison['sentence'])
+
+
+class Progress:
+    """Tells now and then how many images have been looked at."""
+
+    def __init__(self) -> None:
+        self._told_at = time.monotonic()
+
+    def __call__(self, source: str, done: int, total: int) -> None:
+        if time.monotonic() - self._told_at >= REPORT_S:
+            self._told_at = time.monotonic()
+            tell(f'{source}: {done} of {total}')
+
+
+def tell(text: str) -> None:
+    """For people: stdout is for the lines of JSON."""
+    print(text, file=sys.stderr, flush=True)
 
 
 if __name__ == '__main__':

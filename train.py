@@ -15,20 +15,37 @@ if TYPE_CHECKING:  # the real imports stand in the functions that need them: --h
     from compose import Run
     from dnnlib.log import Log
     from dnnlib.signals import StopSignal
-    from torch_utils.checkpoint import Tensors
     from torch_utils.distributed import World
     from training.run_folder import RunFolder
     from training.state import TrainState
+    from training.transfer import Source
 
 REPEAT_S = 2.0  # in which several processes get the same request to stop from a batch system and from their launcher
 
 
-@click.command(context_settings={'help_option_names': ['-h', '--help'], 'max_content_width': 110})
+def spelled(name: str) -> str:
+    """--map_depth is --map-depth."""
+    return name.replace('_', '-')
+
+
+@click.command(
+    context_settings={
+        'help_option_names': ['-h', '--help'],
+        'max_content_width': 110,
+        'token_normalize_func': spelled,
+    }
+)
 # Where, what, on what
 @click.option('--outdir', help='Where run folders are made.', default='runs', show_default=True, metavar='DIR')
 @click.option('--cfg', help='Architecture and recipe; "list" shows them all.  [default: auto]')
 @click.option('--data', help='Images: a zip or a folder.  [default: the embedded set]', metavar='PATH')
-@click.option('--resume', help='Continue a run: RUN_DIR, latest, or auto. Or start from the networks of a FILE.')
+@click.option(
+    '--resume',
+    help='Continue a run: RUN_DIR, latest, or auto. Or start from the networks of another: a snapshot, an official '
+    '.pkl, an http(s) address of one, or ffhq256, ffhq512, ffhq1024, celebahq256, lsundog256.',
+    metavar='FROM',
+)
+@click.option('--freezed', help="Freeze D's first layers (Freeze-D).", type=int, metavar='INT')
 @click.option('-n', '--dry-run', help='Print the plan and stop.', is_flag=True)
 @click.option('--plugin', help='Python file that registers more --cfg names.', multiple=True, metavar='FILE')
 @click.option('--set', 'sets', help='Set any config field, e.g. --set r1.interval=8.', multiple=True, metavar='A.B=C')
@@ -49,8 +66,29 @@ REPEAT_S = 2.0  # in which several processes get the same request to stop from a
 @click.option('--map-depth', help='Layers of the mapping network.', type=int)
 @click.option('--mbstd-group', help='Group of the minibatch standard deviation.', type=int)
 @click.option('--seed', help='Seed of every random draw.', type=int)
+# Limited data
+@click.option(
+    '--aug',
+    help='Augmentation of what D sees; its strength adapts (ada, apa), is --p (fixed), or full (diffaug).',
+    type=click.Choice(['noaug', 'ada', 'fixed', 'diffaug', 'apa']),
+)
+@click.option('--p', help='Strength of --aug=fixed, 0 to 1.', type=float)
+@click.option('--target', help='Mean sign of D on real images that --aug=ada and apa hold.  [default: 0.6]', type=float)
+@click.option(
+    '--augpipe',
+    help='Transforms of --aug=ada and fixed.  [default: bgc]',
+    type=click.Choice(['blit', 'geom', 'color', 'filter', 'noise', 'cutout', 'bg', 'bgc', 'bgcf', 'bgcfn', 'bgcfnc']),
+)
+@click.option('--lecam', help='Weight of LeCam regularisation, e.g. 0.01.', type=float, metavar='WEIGHT')
 # Records
 @click.option('--metrics', help='Comma list, or none.  [default: what this machine can do]')
+@click.option(
+    '--metric-data', help='Real images that metrics compare with.  [default: those of --data]', metavar='PATH'
+)
+@click.option('--metrics-images', help='Most images that a metric generates.', type=int, metavar='INT')
+@click.option(
+    '--detector-path', help="A detector's file; docs/detectors.md lists them.", multiple=True, metavar='NAME=FILE'
+)
 @click.option('--snap', help='Ticks between snapshots.', type=int)
 @click.option('--tick', help='kimg between status lines.', type=float)
 @click.option('--keep', help='Training states kept besides the best.', type=int)
@@ -62,6 +100,9 @@ REPEAT_S = 2.0  # in which several processes get the same request to stop from a
 @click.option('--timeout', help='Seconds after which hung processes end.  [default: 600]', type=float, metavar='S')
 @click.option('--precision', type=click.Choice(['auto', 'fp32', 'bf16', 'fp16']), help='[default: auto]')
 @click.option('--fp32', help='The same as --precision=fp32.', type=bool, metavar='BOOL')
+@click.option('--nhwc', help='Accepted, and changes nothing.', type=bool, metavar='BOOL')
+@click.option('--nobench', help='Keep cuDNN from trying its algorithms out.', type=bool, metavar='BOOL')
+@click.option('--allow-tf32', help='Let matrix products and convolutions use TF32.', type=bool, metavar='BOOL')
 @click.option('--workers', help='Processes that decode images.', type=int)
 @click.option('--device', help='cpu or cuda.  [default: what is there]')
 def main(**options: Any) -> None:
@@ -75,15 +116,19 @@ def main(**options: Any) -> None:
     python train.py --gpus=8 --data=ffhq.zip         on eight GPUs of this machine
     """
     import compose
+    import processes
     from dnnlib.registry import load_file
+    from metrics.detectors import set_path
     from torch_utils.launch import launch
 
     given = {name: value for name, value in options.items() if value is not None}
     for path in given['plugin']:
         load_file(path)
+    for option in given['detector_path']:
+        set_path(option)
     if given.get('cfg') == 'list':
         return list_recipes(given)
-    world = compose.join_world(given)
+    world = processes.join_world(given)
     folder = compose.find_run(given, world)
     run = compose.continued_run(folder, given) if folder else compose.new_run(given)
     if given['dry_run']:
@@ -102,7 +147,8 @@ def train_in_folder(run: Run, folder: RunFolder | None, given: dict[str, Any], w
     from torch_utils.devices import prepare
     from torch_utils.launch import leave
 
-    prepare(run.device, run.cfg.deterministic)
+    cfg = run.cfg
+    prepare(run.device, benchmark=cfg.benchmark, allow_tf32=cfg.allow_tf32, deterministic=cfg.deterministic)
     record = compose.record_of(run)
     warnings = compose.drift(folder.record(), record) if folder else ()
     folder = folder or compose.make_folder(run, given, record, world)
@@ -120,7 +166,7 @@ def train_in_folder(run: Run, folder: RunFolder | None, given: dict[str, Any], w
 
 def list_recipes(given: dict[str, Any]) -> None:
     """--cfg=list"""
-    from compose import data_config
+    from flags import data_config
     from training import plan
     from training.dataset import read_spec
 
@@ -131,6 +177,8 @@ def print_plan(run: Run, where: Path) -> None:
     """--dry-run"""
     from training.plan import describe_run
 
+    for note in run.notes:
+        click.echo(f'note: {note}')
     click.echo(describe_run(run.cfg, run.dataset.spec, str(where)))
 
 
@@ -161,9 +209,11 @@ def train(run: Run, folder: RunFolder, record: dict[str, Any], warnings: tuple[s
         return code
 
 
-def restore(state: TrainState, folder: RunFolder, source: Tensors | None, log: Log, world: World) -> None:
+def restore(state: TrainState, folder: RunFolder, source: Source | None, log: Log, world: World) -> None:
     """Takes up the newest whole state of the folder; in a new one, the networks of another run if there are any."""
+    from dnnlib.files import write_json
     from torch_utils.checkpoint import list_states, load_state
+    from training.state import NETWORKS
     from training.transfer import transfer
 
     def newest() -> str | None:
@@ -173,7 +223,11 @@ def restore(state: TrainState, folder: RunFolder, source: Tensors | None, log: L
         state.load(*load_state(Path(path)), where=path)
         log.line(f'continuing from {path}')
     elif source is not None:
-        transfer(state, source, log.line)
+        networks = {name: getattr(state, name) for name in NETWORKS}
+        report = transfer(networks, source, log.line, log.detail)
+        if world.leads:
+            write_json(folder.path / 'transfer.json', report)
+        log.line('transfer: every tensor is listed in log.txt and transfer.json')
     if world.leads:
         folder.rewind(state.nimg)
 
@@ -182,8 +236,8 @@ def run_loop(
     run: Run, folder: RunFolder, record: dict[str, Any], state: TrainState, log: Log, stop: StopSignal, world: World
 ) -> bool:
     """Puts the parts of the loop together and runs it. Returns whether the run is complete."""
-    from calc_metrics import SnapshotEvaluator
     from dnnlib.signals import StopRequested
+    from snapshot_metrics import for_training
     from training.loader import data_loader
     from training.loop import Loop
     from training.sheets import SampleSheet
@@ -198,7 +252,6 @@ def run_loop(
     sheet = SampleSheet(dataset, state.G.z_dim, cfg.seed, cfg.grid_images) if world.leads else None
     if state.nimg == 0 and sheet is not None:
         sheet.save_reals(folder.path / 'reals.png')
-    measures = cfg.metrics and world.leads
     loop = Loop(
         cfg=cfg,
         record=record,
@@ -207,7 +260,7 @@ def run_loop(
         sheet=sheet,
         folder=folder,
         log=log,
-        evaluate=SnapshotEvaluator(cfg.metrics, dataset, device, cfg.seed, check=check) if measures else None,
+        evaluate=for_training(cfg, dataset, state.G_ema, log.warn, check) if world.leads else None,
         stop=stop.requested,
         world=world,
     )

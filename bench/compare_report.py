@@ -152,7 +152,7 @@ def read_result(trained: Trained, plan: Plan, real_diversity: float) -> tuple[Re
         result.sec_per_kimg = statistics.median(line['Timing/sec_per_kimg']['mean'] for line in ticks)
         memory = 'Resources/peak_gpu_mem_gb' if 'Resources/peak_gpu_mem_gb' in ticks[0] else 'Resources/cpu_mem_gb'
         result.memory_gb = max(line[memory]['mean'] for line in ticks)
-    lower = plan.metric is None or parse_metric(plan.metric).kind in ('fd', 'kid')  # distances, not scores
+    lower = plan.metric is None or parse_metric(plan.metric).lower_is_better
     if plan.metric is not None:
         lines = folder.results(plan.metric)
         result.curve = [(line['nimg'] / 1000, _first(line)) for line in lines]

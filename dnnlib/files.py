@@ -64,9 +64,11 @@ def write_json(path: Path, data: Any) -> None:
 
 
 def append_line(path: Path, line: str) -> None:
-    """Appends one line in a single write, so that a kill leaves at most one partial line at the end."""
-    with path.open('ab') as file:
-        file.write(line.encode() + b'\n')
+    """Appends one line in a single write, so that a kill leaves at most one partial line, which the next one ends."""
+    with path.open('a+b') as file:
+        file.seek(max(file.seek(0, os.SEEK_END) - 1, 0))
+        cut = file.read(1) not in (b'', b'\n')
+        file.write((b'\n' if cut else b'') + line.encode() + b'\n')
 
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:

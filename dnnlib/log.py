@@ -34,10 +34,11 @@ class Log:
     def _write(self, text: str) -> None:
         self.clear_bar()
         for target in (self._stream, self._file):
-            if target is not None:
-                with contextlib.suppress(OSError, ValueError):
-                    target.write(text + '\n')
-                    target.flush()
+            _write(target, text)
+
+    def detail(self, text: str) -> None:
+        """A line for the file alone."""
+        _write(self._file, text)
 
     def bar(self, text: str) -> None:
         """Redraws the progress bar; nothing where stderr is not a terminal."""
@@ -66,6 +67,13 @@ class Log:
         if self._file is not None:
             with contextlib.suppress(OSError):
                 self._file.close()
+
+
+def _write(target: TextIO | None, text: str) -> None:
+    if target is not None:
+        with contextlib.suppress(OSError, ValueError):
+            target.write(text + '\n')
+            target.flush()
 
 
 def format_time(seconds: float) -> str:

@@ -39,7 +39,7 @@ class Scores:
         self.values = list(values)
         self.measured = 0
 
-    def __call__(self, G_ema):
+    def __call__(self, G_ema, names):
         value = self.values[self.measured]
         self.measured += 1
         if isinstance(value, Exception):

@@ -9,8 +9,10 @@ import torch
 from dnnlib.errors import ConfigError
 
 
-def prepare(device: torch.device, deterministic: bool = False) -> None:
-    """Settings of a process that trains: cuDNN tries its algorithms out, and float32 is IEEE, not TF32.
+def prepare(
+    device: torch.device, *, benchmark: bool = True, allow_tf32: bool = False, deterministic: bool = False
+) -> None:
+    """Settings of a process that trains: whether cuDNN tries its algorithms out, and float32 is IEEE, or TF32.
 
     deterministic: the same bits in every process and every run. On GPUs an operation without a reproducible kernel
     then raises an error that names it; on CPUs there is one thread, for sums are split by the number of threads.
@@ -21,9 +23,9 @@ def prepare(device: torch.device, deterministic: bool = False) -> None:
     if deterministic and device.type == 'cpu':
         torch.set_num_threads(1)
     if device.type == 'cuda':
-        torch.backends.cudnn.benchmark = not deterministic
-        torch.backends.cudnn.allow_tf32 = False
-        torch.backends.cuda.matmul.allow_tf32 = False
+        torch.backends.cudnn.benchmark = benchmark and not deterministic
+        torch.backends.cudnn.allow_tf32 = allow_tf32
+        torch.backends.cuda.matmul.allow_tf32 = allow_tf32
 
 
 def pick_device(name: str | None, *, kinds: tuple[str, ...] = ('cpu', 'cuda')) -> torch.device:

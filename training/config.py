@@ -177,7 +177,10 @@ class RunConfig:
     save_every_s: float = 600.0  # longest time between two training states, seconds, checked once a tick
     grid_images: int | None = None  # most images on a sample sheet; none fills an 8K screen
     metrics: tuple[str, ...] = ()
+    metric_data: str | None = None  # folder or zip of the real images that metrics compare with; none is data.path
     precision: Literal['fp32', 'bf16', 'fp16'] = 'fp32'  # of the blocks that the networks' configs lower
+    benchmark: bool = True  # whether cuDNN tries its algorithms out and keeps the fastest
+    allow_tf32: bool = False  # whether float32 products may round their factors to TF32
     seed: int = 0
     deterministic: bool = False  # the same bits for 1, 2 and 4 processes: one order of every sum, reproducible kernels
     workers: int = 3  # processes that decode images, for each of `gpus`
@@ -223,7 +226,7 @@ class RunConfig:
                 'aug.kind=noaug, or leave colours alone to it: aug.pipe=color (ada, fixed), aug.policy=color (diffaug)',
             )
         group = getattr(self.discriminator, 'mbstd_group', 1)
-        group = min(group, self.batch_gpu)
+        group = self.batch_gpu if group is None else min(group, self.batch_gpu)
         require(
             self.batch_gpu % group == 0,
             'batch_gpu',

@@ -20,6 +20,7 @@ Points = list[tuple[float, float]]  # (kimg, value)
 
 def nice_ticks(low: float, high: float, count: int = 5) -> list[float]:
     """About `count` round numbers (1, 2 or 5 times a power of ten apart) that span [low, high]."""
+    high = high if high > low else low + 1
     span = max(high - low, 1e-9)
     raw = span / count
     power = 10 ** math.floor(math.log10(raw))
@@ -44,12 +45,13 @@ def draw_curves(curves: dict[str, list[Points]], title: str, path: Path) -> None
     picture = Image.new('RGB', (WIDTH * SCALE, HEIGHT * SCALE), 'white')
     canvas = ImageDraw.Draw(picture)
     font = ImageFont.load_default(size=13 * SCALE)
-    xs, ys = nice_ticks(0, max(kimg for kimg, _ in every)), nice_ticks(0, max(value for _, value in every))
+    values = [value for _, value in every]  # some below 0: the kernel distance is unbiased
+    xs, ys = nice_ticks(0, max(kimg for kimg, _ in every)), nice_ticks(min(0, *values), max(0, *values))
     left, top, right, bottom = (m * SCALE for m in MARGIN)
     plot_w, plot_h = WIDTH * SCALE - left - right, HEIGHT * SCALE - top - bottom
 
     def place(kimg: float, value: float) -> tuple[float, float]:
-        return left + plot_w * kimg / xs[-1], top + plot_h * (1 - value / ys[-1])
+        return left + plot_w * kimg / xs[-1], top + plot_h * (ys[-1] - value) / (ys[-1] - ys[0])
 
     for y in ys:
         canvas.line([place(0, y), place(xs[-1], y)], fill=GRID, width=SCALE)

@@ -8,6 +8,7 @@ Letters: N batch, C image channels, H and W image height and width (what `shapes
 
 from __future__ import annotations
 
+import hashlib
 import os
 import pathlib
 from collections.abc import Iterator, Sequence
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import PIL
 
 from dnnlib.errors import ConfigError, DataError, UserError
 from training.image_source import LABELS_NAME, open_source
@@ -46,8 +48,9 @@ class DataConfig:
             raise ConfigError('--data is empty; give a folder or a zip, or leave it out for the embedded set')
         if self.subset is not None and self.subset < 1:
             raise ConfigError(f'--subset={self.subset}: must be at least 1; leave it out to use all images')
-        if self.resolution is not None and not is_resolution(self.resolution):
-            raise ConfigError(f'data.resolution={self.resolution}: must be a power of two, at least {MIN_RESOLUTION}')
+        res = self.resolution
+        if res is not None and (res < MIN_RESOLUTION or res & (res - 1)):
+            raise ConfigError(f'data.resolution={res}: must be a power of two, at least {MIN_RESOLUTION}')
 
     @property
     def source(self) -> str:
@@ -128,6 +131,25 @@ class ImageDataset:
         count = len(self) if max_images is None else min(max_images, len(self))
         for start in range(0, count, batch_size):
             yield np.stack([to_8_bits(self.image(index)) for index in range(start, min(start + batch_size, count))])
+
+    def content_digest(self) -> str:
+        """sha256, in hex, over everything that decides the images and labels, by index.
+
+        Every file in use is read and none is decoded, each time: seconds for what it takes minutes to look at, and
+        never stale. Sizes, dates and CRCs would be found at once, but each can stay the same while the pixels change.
+        """
+        cfg = self.cfg
+        facts = (
+            f'v2 Pillow {PIL.__version__} resolution={cfg.resolution} mirror={cfg.mirror} labels={self._label_dim}\n'
+        )
+        digest = hashlib.sha256(facts.encode())  # decoders of JPEG and WebP differ between versions of Pillow
+        for position in self._chosen.tolist():
+            data = self._source.read(position)
+            digest.update(f'{len(data)} {self._source.name(position)}\n'.encode('utf-8', 'surrogateescape'))
+            digest.update(data)
+        if self._labels is not None:
+            digest.update(np.ascontiguousarray(self._labels[self._chosen]).view(np.uint8).data)
+        return digest.hexdigest()
 
     def close(self) -> None:
         """Lets go of the zip's file handle; the next read opens it again."""
@@ -217,8 +239,3 @@ def read_spec(cfg: DataConfig) -> ImageSpec:
     dataset = ImageDataset(cfg)
     dataset.close()
     return dataset.spec
-
-
-def is_resolution(size: int) -> bool:
-    """Whether square pictures of this side can be trained on, or others at this resolution."""
-    return size >= MIN_RESOLUTION and size & (size - 1) == 0

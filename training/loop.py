@@ -10,7 +10,7 @@ the others wait for it there.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -25,7 +25,7 @@ from torch_utils.stats import Collector
 from training.config import RunConfig
 from training.consistency import check_same
 from training.report import Reporter, resources, tick_record
-from training.run_folder import RunFolder
+from training.run_folder import RunFolder, first_result
 from training.sheets import SampleSheet
 from training.snapshot import save_snapshot
 from training.state import TrainState
@@ -41,8 +41,10 @@ class Evaluator(Protocol):
 
     names: tuple[str, ...]
 
-    def __call__(self, G_ema: torch.nn.Module) -> Iterable[tuple[str, dict[str, Any]]]:
-        """(name, line of metric-NAME.jsonl) for each metric; may raise StopRequested."""
+    def __call__(
+        self, G_ema: torch.nn.Module, names: Sequence[str]
+    ) -> Iterable[tuple[str, dict[str, Any] | Exception]]:
+        """(name, line of metric-NAME.jsonl or what it failed with) of these metrics; may raise StopRequested."""
 
     def lower_is_better(self, name: str) -> bool: ...
 
@@ -284,15 +286,31 @@ class Loop:
         if self.evaluate is None or self.reporter is None or self.stop():
             return
         nimg = self.state.nimg
-        if all(nimg in {line['nimg'] for line in self.folder.results(name)} for name in self.evaluate.names):
-            return
+        names = [
+            name for name in self.evaluate.names if nimg not in {line['nimg'] for line in self.folder.results(name)}
+        ]
         try:
-            for name, line in self.evaluate(self.state.G_ema):
+            for name, line in self.evaluate(self.state.G_ema, names) if names else ():
+                if isinstance(line, Exception):
+                    self.reporter.metric_failed(name, nimg, line)
+                    continue
                 snapshot = self.folder.snapshot(nimg).name
-                self.reporter.metric(name, {**line, 'snapshot': snapshot, 'nimg': nimg, 'timestamp': time.time()})
+                place = {'snapshot': snapshot, 'snapshot_pkl': snapshot, 'nimg': nimg, 'timestamp': time.time()}
+                self.reporter.metric(name, {**line, **place})
         except StopRequested:
             self.log.line('metrics interrupted; they are measured when the run continues')
         except Exception as error:  # whatever it is, it is no reason to stop training
-            self.log.warn(
-                f'metrics failed at {nimg / 1000:.1f} kimg: {type(error).__name__}: {error}; training goes on'
-            )
+            self.reporter.metric_failed('metrics', nimg, error)
+        self._note_best(self.evaluate)
+
+    def _note_best(self, evaluate: Evaluator) -> None:
+        """Writes best.json, and says so where the snapshot is the best so far."""
+        name = evaluate.names[0]
+        best = self.folder.best(name, lower_is_better=evaluate.lower_is_better(name))
+        if best is None:
+            return
+        try:
+            if self.folder.record_best(best):
+                self.log.line(f'best so far: {best["snapshot"]}, {name} {first_result(best):.4f}')
+        except OSError as error:
+            self.log.warn(f'{self.folder.best_record}: cannot be written ({error.strerror}); training goes on')

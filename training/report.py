@@ -25,10 +25,12 @@ class Reporter:
         self._folder = folder
         self._log = log
         self._device = device
+        self._failed_metrics = folder.last_stats().get('Health/failed_metrics', {'mean': 0.0})['mean']
         self._board = self._open_board()
 
     def tick(self, record: dict[str, Any], total_kimg: float) -> None:
         """Appends a tick's record and prints its status line."""
+        record = {'Health/failed_metrics': point(self._failed_metrics), **record}
         self._log.line(status_line(record, total_kimg))
         self.append(self._folder.stats, record)
         scalars = {k: v['mean'] for k, v in record.items() if isinstance(v, dict)}
@@ -41,14 +43,16 @@ class Reporter:
         self._draw_curve(name)
         self._to_board({f'Metrics/{k}': v for k, v in record['results'].items()}, record['nimg'])
 
+    def metric_failed(self, name: str, nimg: int, error: Exception) -> None:
+        """Warns, and counts in Health/failed_metrics of every tick from then on."""
+        self._failed_metrics += 1
+        self._log.warn(f'{name} failed at {nimg / 1000:.1f} kimg: {type(error).__name__}: {error}; training goes on')
+
     def _draw_curve(self, name: str) -> None:
-        lines = self._folder.results(name)
-        title = next(iter(lines[-1]['results']))  # of several numbers, such as precision and recall, the first
-        path = self._folder.metric(name).with_suffix('.png')
         try:
-            draw_curve([(line['nimg'] / 1000, line['results'][title]) for line in lines], title, path)
-        except OSError as error:
-            self._log.warn(f'{path}: the curve cannot be drawn ({error}); training goes on')
+            draw_metric(self._folder, name)
+        except Exception as error:  # a picture is no reason to lose the other metrics
+            self._log.warn(f'{name}: the curve cannot be drawn ({error}); training goes on')
 
     def append(self, path: Path, record: dict[str, Any]) -> None:
         """One JSON line."""
@@ -79,6 +83,15 @@ class Reporter:
         except Exception as error:  # a logger of somebody else's must not stop days of training
             self._log.warn(f'TensorBoard failed and is switched off: {error}')
             self._board = None
+
+
+def draw_metric(folder: RunFolder, name: str) -> None:
+    """metric-NAME.png: the first result of a metric against kimg, if there is any."""
+    lines = folder.curve(name)
+    if lines:
+        title = next(iter(lines[-1]['results']))
+        points = [(line['nimg'] / 1000, line['results'][title]) for line in lines]
+        draw_curve(points, title, folder.metric(name).with_suffix('.png'))
 
 
 def status_line(record: dict[str, Any], total_kimg: float) -> str:
