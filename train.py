@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,9 +15,12 @@ if TYPE_CHECKING:  # the real imports stand in the functions that need them: --h
     from compose import Run
     from dnnlib.log import Log
     from dnnlib.signals import StopSignal
+    from torch_utils.distributed import World
     from training.run_folder import RunFolder
     from training.state import TrainState
     from training.transfer import Source
+
+REPEAT_S = 2.0  # in which several processes get the same request to stop from a batch system and from their launcher
 
 
 def spelled(name: str) -> str:
@@ -90,7 +94,10 @@ def spelled(name: str) -> str:
 @click.option('--keep', help='Training states kept besides the best.', type=int)
 @click.option('--desc', help="Ends the run folder's name.", metavar='STR')
 # Machine
-@click.option('--gpus', help='Number of processes.', type=int)
+@click.option('--gpus', help='Processes on this machine. Several machines: torchrun, see docs/cluster.md.', type=int)
+@click.option('--deterministic', help='The same bits for 1, 2 and 4 processes.', type=bool, metavar='BOOL')
+@click.option('--max-restarts', help='Times to go on after a lost process.', type=click.IntRange(0), metavar='INT')
+@click.option('--timeout', help='Seconds after which hung processes end.  [default: 600]', type=float, metavar='S')
 @click.option('--precision', type=click.Choice(['auto', 'fp32', 'bf16', 'fp16']), help='[default: auto]')
 @click.option('--fp32', help='The same as --precision=fp32.', type=bool, metavar='BOOL')
 @click.option('--nhwc', help='Accepted, and changes nothing.', type=bool, metavar='BOOL')
@@ -106,11 +113,13 @@ def main(**options: Any) -> None:
     python train.py --cfg=squeeze --data=ffhq.zip    image squeeze connections on your images
     python train.py --cfg=list --data=ffhq.zip       what there is, and how large it is for these images
     python train.py --resume=latest                  continue the newest run, bit for bit
+    python train.py --gpus=8 --data=ffhq.zip         on eight GPUs of this machine
     """
     import compose
-    from dnnlib.files import exclusive
+    import processes
     from dnnlib.registry import load_file
     from metrics.detectors import set_path
+    from torch_utils.launch import launch
 
     given = {name: value for name, value in options.items() if value is not None}
     for path in given['plugin']:
@@ -119,16 +128,40 @@ def main(**options: Any) -> None:
         set_path(option)
     if given.get('cfg') == 'list':
         return list_recipes(given)
-    folder = compose.find_run(given)
+    world = processes.join_world(given)
+    folder = compose.find_run(given, world)
     run = compose.continued_run(folder, given) if folder else compose.new_run(given)
     if given['dry_run']:
         name = f'NNNNN-{compose.run_name(run, given)}'
         return print_plan(run, folder.path if folder else Path(given['outdir'], name))
+    if run.cfg.gpus > world.size:  # everything is checked: let each process do the same again, and train
+        sys.exit(launch(run.cfg.gpus, given.get('max_restarts', 0), sys.argv))
+    sys.exit(train_in_folder(run, folder, given, world))
+
+
+def train_in_folder(run: Run, folder: RunFolder | None, given: dict[str, Any], world: World) -> int:
+    """Trains in the folder of a run that goes on, or in a new one, and returns the exit code."""
+    import compose
+    from dnnlib.errors import UserError, tell
+    from dnnlib.files import exclusive
+    from torch_utils.devices import prepare
+    from torch_utils.launch import leave
+
+    cfg = run.cfg
+    prepare(run.device, benchmark=cfg.benchmark, allow_tf32=cfg.allow_tf32, deterministic=cfg.deterministic)
     record = compose.record_of(run)
     warnings = compose.drift(folder.record(), record) if folder else ()
-    folder = folder or compose.make_folder(run, given, record)
-    with exclusive(folder.lock):
-        sys.exit(train(run, folder, record, warnings))
+    folder = folder or compose.make_folder(run, given, record, world)
+    with exclusive(folder.lock) if world.leads else contextlib.nullcontext():
+        try:
+            code = train(run, folder, record, warnings, world)
+        except UserError as error:
+            if world.size == 1:
+                raise
+            tell(error)  # all processes have it: to start them again would not help
+            code = 2
+    world.close()
+    return leave(code, world.rank)
 
 
 def list_recipes(given: dict[str, Any]) -> None:
@@ -149,73 +182,87 @@ def print_plan(run: Run, where: Path) -> None:
     click.echo(describe_run(run.cfg, run.dataset.spec, str(where)))
 
 
-def train(run: Run, folder: RunFolder, record: dict[str, Any], warnings: tuple[str, ...]) -> int:
-    """Trains until the end or a signal, and returns the exit code."""
+def train(run: Run, folder: RunFolder, record: dict[str, Any], warnings: tuple[str, ...], world: World) -> int:
+    """Trains until the end or a signal, and returns the exit code, which is that of all processes."""
     from dnnlib.log import Log
     from dnnlib.signals import StopSignal
     from torch_utils.allocator import keep_freed_memory
-    from torch_utils.devices import prepare
     from training.build import build
 
     keep_freed_memory()
-    prepare(run.device, benchmark=run.cfg.benchmark, allow_tf32=run.cfg.allow_tf32)
-    with Log(folder.path / 'log.txt') as log, StopSignal() as stop:
-        log.line(f'run folder {folder.path}, {run.device}, {run.cfg.precision}')
+    repeat_s = REPEAT_S if world.size > 1 else 0
+    with Log(folder.path / 'log.txt', rank=world.rank) as log, StopSignal(repeat_s) as stop:
+        several = f', {world.size} processes' if world.size > 1 else ''
+        log.line(f'run folder {folder.path}, {run.device}{several}, {run.cfg.precision}')
         for note in run.notes:
             log.line(note)
-        for warning in warnings:
+        for warning in warnings if world.leads else ():
             log.warn(warning)
         state = build(run.cfg, run.dataset.spec, run.device)
-        restore(state, folder, run.source, log)
-        if run_loop(run, folder, record, state, log, stop):
+        restore(state, folder, run.source, log, world)
+        complete = run_loop(run, folder, record, state, log, stop, world)
+        code = world.maximum(stop.exit_code, 'the exit code')
+        if complete:
             log.line(f'done: {folder.snapshot(state.nimg)}')
             return 0
         log.line(f'stopped and saved at {state.nimg / 1000:.2f} kimg; continue: python train.py --resume={folder.path}')
-        return stop.exit_code
+        return code
 
 
-def restore(state: TrainState, folder: RunFolder, source: Source | None, log: Log) -> None:
+def restore(state: TrainState, folder: RunFolder, source: Source | None, log: Log, world: World) -> None:
     """Takes up the newest whole state of the folder; in a new one, the networks of another run if there are any."""
     from dnnlib.files import write_json
     from torch_utils.checkpoint import list_states, load_state
     from training.state import NETWORKS
     from training.transfer import transfer
 
-    if list_states(folder.states):
-        path = folder.newest_state(log.warn)
-        state.load(*load_state(path), where=str(path))
+    def newest() -> str | None:
+        return str(folder.newest_state(log.warn)) if list_states(folder.states) else None
+
+    if (path := world.shared(newest)) is not None:
+        state.load(*load_state(Path(path)), where=path)
         log.line(f'continuing from {path}')
     elif source is not None:
         networks = {name: getattr(state, name) for name in NETWORKS}
-        write_json(folder.path / 'transfer.json', transfer(networks, source, log.line, log.detail))
+        report = transfer(networks, source, log.line, log.detail)
+        if world.leads:
+            write_json(folder.path / 'transfer.json', report)
         log.line('transfer: every tensor is listed in log.txt and transfer.json')
-    folder.rewind(state.nimg)
+    if world.leads:
+        folder.rewind(state.nimg)
 
 
 def run_loop(
-    run: Run, folder: RunFolder, record: dict[str, Any], state: TrainState, log: Log, stop: StopSignal
+    run: Run, folder: RunFolder, record: dict[str, Any], state: TrainState, log: Log, stop: StopSignal, world: World
 ) -> bool:
     """Puts the parts of the loop together and runs it. Returns whether the run is complete."""
+    from dnnlib.signals import StopRequested
     from snapshot_metrics import for_training
     from training.loader import data_loader
     from training.loop import Loop
     from training.sheets import SampleSheet
     from training.step import TrainStep
 
+    def check() -> None:
+        stop.check()
+        if world.peer_asked():
+            raise StopRequested
+
     cfg, dataset, device = run.cfg, run.dataset, run.device
-    sheet = SampleSheet(dataset, state.G.z_dim, cfg.seed, cfg.grid_images)
-    if state.nimg == 0:
+    sheet = SampleSheet(dataset, state.G.z_dim, cfg.seed, cfg.grid_images) if world.leads else None
+    if state.nimg == 0 and sheet is not None:
         sheet.save_reals(folder.path / 'reals.png')
     loop = Loop(
         cfg=cfg,
         record=record,
         state=state,
-        step=TrainStep(cfg, state, dataset, device),
+        step=TrainStep(cfg, state, dataset, device, world),
         sheet=sheet,
         folder=folder,
         log=log,
-        evaluate=for_training(cfg, dataset, state.G_ema, log.warn, stop.check),
+        evaluate=for_training(cfg, dataset, state.G_ema, log.warn, check) if world.leads else None,
         stop=stop.requested,
+        world=world,
     )
     with data_loader(
         dataset,
@@ -223,6 +270,8 @@ def run_loop(
         batch_size=cfg.batch,
         seed=cfg.seed,
         num_workers=cfg.workers,
+        rank=world.rank,
+        world=world.size,
         device=device,
     ) as batches:
         return loop.run(batches)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 from types import FrameType, TracebackType
 from typing import Any, Self
 
@@ -18,7 +19,13 @@ class StopSignal:
 
     SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
-    def __init__(self) -> None:
+    def __init__(self, repeat_s: float = 0.0) -> None:
+        """repeat_s: signals within so many seconds of the first are the same request.
+
+        A batch system sends one to every process, and a launcher passes its own on.
+        """
+        self._repeat_s = repeat_s
+        self._at = 0.0
         self._received: int | None = None
         self._previous: dict[int, Any] = {}
 
@@ -46,6 +53,8 @@ class StopSignal:
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self._received is not None:
+            if time.monotonic() - self._at < self._repeat_s:
+                return
             os._exit(128 + number)
-        self._received = number
+        self._received, self._at = number, time.monotonic()
         sys.stderr.write('\nstopping after this step; once more to leave at once\n')

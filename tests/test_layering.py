@@ -30,6 +30,7 @@ FLOORS = {
     'training.loop': 2.2,
     'extensions': 3,
     'train': 4,
+    'processes': 4,
     'compose': 4,
     'flags': 4,
     'generate': 4,

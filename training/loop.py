@@ -2,6 +2,9 @@
 
 A tick ends every `cfg.tick` kimg. Every `cfg.snap` ticks, and at the end, there is a snapshot: network file, sheet of
 samples, training state, metrics. Training states are also saved when the last one is `save_every_s` old.
+
+Of several processes all run the loop, and hold the same state at every point of it. Rank 0 alone writes and measures;
+the others wait for it there.
 """
 
 from __future__ import annotations
@@ -17,8 +20,10 @@ from dnnlib.errors import DataError, UserError
 from dnnlib.log import Log, format_bytes, format_time
 from dnnlib.signals import StopRequested
 from torch_utils import checkpoint
+from torch_utils.distributed import World
 from torch_utils.stats import Collector
 from training.config import RunConfig
+from training.consistency import check_same
 from training.report import Reporter, resources, tick_record
 from training.run_folder import RunFolder, first_result
 from training.sheets import SampleSheet
@@ -26,6 +31,9 @@ from training.snapshot import save_snapshot
 from training.state import TrainState
 from training.step import TrainStep
 from training.workers import WorkerDiedError
+
+CHECK_TICKS = 4  # between two comparisons of what the processes hold
+GO, STOP, FAILED = range(3)  # what a process says before a step; the largest holds for all
 
 
 class Evaluator(Protocol):
@@ -41,8 +49,15 @@ class Evaluator(Protocol):
     def lower_is_better(self, name: str) -> bool: ...
 
 
+class PeerFailed(UserError):
+    """This process is well; another one has an error that ends the run."""
+
+
 class Loop:
-    """Runs a TrainState to its end, or until `stop` says so."""
+    """Runs a TrainState to its end, or until `stop` says so in any process.
+
+    sheet, evaluate: of rank 0; elsewhere None.
+    """
 
     def __init__(
         self,
@@ -51,16 +66,18 @@ class Loop:
         record: dict[str, Any],
         state: TrainState,
         step: TrainStep,
-        sheet: SampleSheet,
+        sheet: SampleSheet | None,
         folder: RunFolder,
         log: Log,
         evaluate: Evaluator | None,
         stop: Callable[[], bool],
+        world: World | None = None,
     ) -> None:
         self.cfg, self.record, self.state, self.step = cfg, record, state, step
         self.sheet, self.folder, self.log, self.evaluate, self.stop = sheet, folder, log, evaluate, stop
         self.device = state.pl_mean.device
-        self.reporter = Reporter(folder, log, self.device)
+        self.world = world or World()
+        self.reporter = Reporter(folder, log, self.device) if self.world.leads else None
         last = folder.last_stats().get('Timing/total_sec', {'mean': 0.0})
         self.seconds_before = last['mean']  # of earlier sittings
         self.began = self.saved_at = self.tick_began = time.monotonic()
@@ -74,33 +91,60 @@ class Loop:
     def run(self, batches: Iterable[tuple[torch.Tensor, torch.Tensor]]) -> bool:
         """Trains. Returns True when the run is complete, False when it was stopped (and saved) before."""
         state = self.state
-        if state.nimg == 0:
-            self._save_sheet(self.folder.path / 'fakes_init.png')
-        else:
-            self._measure_if_missed()
+        self.world.watch(self.cfg.timeout_s)
+        self._check_same()
+        with self.world.alone('the beginning', self.stop) as leads:
+            if leads and state.nimg == 0:
+                self._save_sheet(self.folder.path / 'fakes_init.png')
+            elif leads:
+                self._measure_if_missed()
         self.tick_began = time.monotonic()
         try:
             self._train(iter(batches))
-        except (DataError, WorkerDiedError):
+        except (DataError, WorkerDiedError, PeerFailed):
             # The batch that failed has changed nothing yet: what was learnt until it is whole.
-            self._save_state()
+            self._save_for_good()
             self.log.line(f'saved at {state.nimg / 1000:.2f} kimg: once that is mended, --resume={self.folder.path}')
             raise
         finally:
-            self.reporter.close()
+            if self.reporter is not None:
+                self.reporter.close()
         return state.nimg >= self.end_nimg
 
     def _train(self, batches: Iterator[tuple[torch.Tensor, torch.Tensor]]) -> None:
         """Steps until the end of the run or a request to stop, which is granted with a saved state."""
         state = self.state
         while state.nimg < self.end_nimg:
-            self.step(*next(batches))
+            batch = self._next(batches)
+            if batch is None:
+                return self._save_for_good()
+            self.step(*batch)
             self._show_progress()
             done = state.nimg >= self.end_nimg
             if done or state.step == 1 or state.nimg >= state.tick_start_nimg + self.cfg.tick * 1000:
                 self._end_tick(done)
-            if self.stop() and not done:
-                return self._save_state()
+
+    def _next(self, batches: Iterator[tuple[torch.Tensor, torch.Tensor]]) -> tuple[torch.Tensor, torch.Tensor] | None:
+        """The next batch; None once a process was asked to stop; PeerFailed where another one has no batch."""
+        self.world.at(f'step {self.state.step}')
+        batch, error, verdict = None, None, STOP if self.stop() else GO
+        if verdict == GO:
+            try:
+                batch = next(batches)
+            except (DataError, WorkerDiedError) as caught:
+                error, verdict = caught, FAILED
+        agreed = self.world.maximum(verdict, 'whether to go on')
+        if error is not None:
+            raise error
+        if agreed == FAILED:
+            raise PeerFailed('another process could not load its images; its message stands beside this one')
+        return batch if agreed == GO else None
+
+    def _check_same(self) -> None:
+        """Compares the processes' states. Left out: statistics that each measures for its own G_ema."""
+        measured = {f'G_ema.{name}' for name, _ in self.state.G_ema.named_buffers()}
+        tensors = {name: value for name, value in self.state.tensors().items() if name not in measured}
+        check_same(self.world, tensors, self.state.nimg)
 
     # ---- ticks
 
@@ -108,28 +152,37 @@ class Loop:
         began = time.monotonic()
         state = self.state
         losses = state.stats.summary()
-        record = tick_record(
-            nimg=state.nimg,
-            tick=state.tick,
-            tick_nimg=state.nimg - state.tick_start_nimg,
-            tick_sec=began - self.tick_began,
-            maintenance_sec=self.maintenance_sec,
-            total_sec=self.seconds_before + began - self.began,
-            losses=losses,
-            phases=self.step.timer.read(),
-            memory=resources(self.device),
-            augment=(self.step.view.p, self.step.view.at_cap),
-        )
-        self.reporter.tick(record, self.cfg.kimg)
+        self._report(losses, began)
         self._watch_health(losses)
         tick = state.tick
         state.tick, state.tick_start_nimg, state.stats = tick + 1, state.nimg, Collector()
+        if tick % CHECK_TICKS == 0:
+            self._check_same()
         if done or tick % self.cfg.snap == 0:
             self._snapshot(first=tick == 0 and not done)
         elif began - self.saved_at >= self.cfg.save_every_s:
             self._save_state()
         self.tick_began = time.monotonic()
         self.maintenance_sec = self.tick_began - began
+
+    def _report(self, losses: dict[str, dict[str, float]], now: float) -> None:
+        """The record of the tick that ends."""
+        state = self.state
+        if self.reporter is None:
+            return
+        record = tick_record(
+            nimg=state.nimg,
+            tick=state.tick,
+            tick_nimg=state.nimg - state.tick_start_nimg,
+            tick_sec=now - self.tick_began,
+            maintenance_sec=self.maintenance_sec,
+            total_sec=self.seconds_before + now - self.began,
+            losses=losses,
+            phases=self.step.timer.read(),
+            memory=resources(self.device),
+            augment=(self.step.view.p, self.step.view.at_cap),
+        )
+        self.reporter.tick(record, self.cfg.kimg)
 
     def _watch_health(self, losses: dict[str, dict[str, float]]) -> None:
         skipped = losses['Health/skipped_steps']
@@ -154,9 +207,14 @@ class Loop:
     # ---- snapshots
 
     def _snapshot(self, first: bool) -> None:
-        """Everything that a snapshot is. The first one, before anything has been learnt, is not measured."""
-        nimg = self.state.nimg
+        """Everything that a snapshot is, by rank 0. The first one, before anything was learnt, is not measured."""
         self.step.recalibrate()
+        with self.world.alone('a snapshot and its metrics', self.stop) as leads:
+            if leads:
+                self._write_snapshot(first)
+
+    def _write_snapshot(self, first: bool) -> None:
+        nimg = self.state.nimg
         if not first:
             self._save_sheet(self.folder.sheet(nimg))
         self._guarded(
@@ -168,11 +226,21 @@ class Loop:
             self._measure()
 
     def _save_sheet(self, path: Path) -> None:
+        assert self.sheet is not None
+        sheet = self.sheet
         info = {'nimg': self.state.nimg, 'cfg': self.cfg.cfg, 'seed': self.cfg.seed}
         batch = max(self.cfg.batch_gpu, 1)
-        self._guarded(lambda: self.sheet.save_fakes(self.state.G_ema, path, batch, info), path)
+        self._guarded(lambda: sheet.save_fakes(self.state.G_ema, path, batch, info), path)
+
+    def _save_for_good(self) -> None:
+        """Saves before all processes leave: none goes before rank 0 has saved."""
+        with self.world.alone('saving', lambda: False):
+            self._save_state()
 
     def _save_state(self) -> None:
+        """Rank 0 saves, and needs nobody for it: what processes know apart is exchanged in every step."""
+        if not self.world.leads:
+            return
         state = self.state
         name = f'{state.nimg:09d}'
         path = self.folder.states / name
@@ -215,7 +283,7 @@ class Loop:
 
     def _measure(self) -> None:
         """Metrics of G_ema now. A failure of one is reported and training goes on."""
-        if self.evaluate is None or self.stop():
+        if self.evaluate is None or self.reporter is None or self.stop():
             return
         nimg = self.state.nimg
         names = [

@@ -57,6 +57,15 @@ class GradientBuffer:
             p.grad = g.view_as(p)
         return packed
 
+    def clear(self) -> None:
+        """No parameter has a gradient."""
+        for p in self.params:
+            p.grad = None
+
+    def fill(self, packed: torch.Tensor) -> torch.Tensor:
+        """Puts other numbers in the place of those that were gathered last, of which there are as many."""
+        return self.flat[: len(packed)].copy_(packed)
+
 
 def step_if_finite(optimizer: torch.optim.Optimizer, grads: torch.Tensor, scale: float) -> torch.Tensor:
     """An optimiser step at `scale` times the learning rate, unless a gradient is not finite.
