@@ -15,8 +15,8 @@ from training.registry import RECIPES
 TRAIN = """
 --outdir --cfg --data --resume --freezed -n --dry-run --plugin --set --cond --subset --mirror --resolution --gamma
 --kimg --batch --batch-gpu --glr --dlr --cbase --cmax --map-depth --mbstd-group --seed --aug --p --target --augpipe
---lecam --metrics --metric-data --metrics-images --detector-path --snap --tick --keep --desc --gpus --precision --fp32
---nhwc --nobench --allow-tf32 --workers --device
+--lecam --metrics --metric-data --metrics-images --detector-path --snap --tick --keep --desc --gpus --deterministic
+--max-restarts --timeout --precision --fp32 --nhwc --nobench --allow-tf32 --workers --device
 """
 GENERATE = """
 --network --seeds --trunc --class --noise-mode --recalibrate --projected-w --grid --outdir --batch --precision --plugin

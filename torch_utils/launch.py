@@ -27,6 +27,8 @@ def launch(num_processes: int, max_restarts: int, argv: list[str]) -> int:
     with tempfile.TemporaryDirectory(prefix='ganfoundry-') as folder:
         exit_file = Path(folder) / 'code'
         os.environ[EXIT_FILE] = str(exit_file)
+        # A store of its own for every attempt: the engine's outlives a restart, and ranks would read stale keys there.
+        os.environ['TORCH_DISABLE_SHARE_RDZV_TCP_STORE'] = '1'
         os.environ.setdefault('OMP_NUM_THREADS', str(max((os.cpu_count() or 1) // num_processes, 1)))
         try:
             elastic_launch(_config(num_processes, max_restarts), sys.executable)(*argv)
