@@ -47,6 +47,9 @@ FLAGS = {
     'tick': ('tick',),
     'keep': ('keep',),
     'workers': ('workers',),
+    'on_nan': ('on_nan',),
+    'bad_images': ('bad_images',),
+    'guardian': ('guardian.mode',),
 }
 DATA_FLAGS = {'data': 'path', 'cond': 'cond', 'subset': 'subset', 'mirror': 'mirror', 'resolution': 'resolution'}
 SET_REFUSES = {

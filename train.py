@@ -14,6 +14,7 @@ if TYPE_CHECKING:  # the real imports stand in the functions that need them: --h
     from compose import Run
     from dnnlib.log import Log
     from dnnlib.signals import StopSignal
+    from dnnlib.time_limit import TimeLimit
     from torch_utils.checkpoint import Tensors
     from training.run_folder import RunFolder
     from training.state import TrainState
@@ -57,6 +58,11 @@ if TYPE_CHECKING:  # the real imports stand in the functions that need them: --h
 @click.option('--fp32', help='The same as --precision=fp32.', type=bool, metavar='BOOL')
 @click.option('--workers', help='Processes that decode images.', type=int)
 @click.option('--device', help='cpu or cuda.  [default: what is there]')
+# What goes wrong
+@click.option('--for', 'time_limit', help='Save and stop in time, e.g. 2h, 90m, 1d (exit code 75).', metavar='TIME')
+@click.option('--on-nan', type=click.Choice(['skip', 'rollback', 'abort', 'mask']), help='[default: skip]')
+@click.option('--bad-images', type=click.Choice(['error', 'skip']), help='[default: error]')
+@click.option('--guardian', type=click.Choice(['off', 'warn', 'rollback']), help='[default: warn]')
 def main(**options: Any) -> None:
     """Train an image GAN on a folder or a zip of images.
 
@@ -71,6 +77,7 @@ def main(**options: Any) -> None:
     from dnnlib.registry import load_file
 
     given = {name: value for name, value in options.items() if value is not None}
+    limit = time_limit(given)
     for path in given['plugin']:
         load_file(path)
     if given.get('cfg') == 'list':
@@ -84,7 +91,21 @@ def main(**options: Any) -> None:
     warnings = compose.drift(folder.record(), record) if folder else ()
     folder = folder or compose.make_folder(run, given, record)
     with exclusive(folder.lock):
-        sys.exit(train(run, folder, record, warnings))
+        sys.exit(train(run, folder, record, warnings, limit))
+
+
+def time_limit(given: dict[str, Any]) -> TimeLimit | None:
+    """--for, counted from the launch of this process."""
+    import time
+
+    import psutil
+
+    from dnnlib.time_limit import TimeLimit, parse_duration
+
+    if 'time_limit' not in given:
+        return None
+    used = time.time() - psutil.Process().create_time()
+    return TimeLimit(parse_duration(given['time_limit'], '--for'), used)
 
 
 def list_recipes(given: dict[str, Any]) -> None:
@@ -103,17 +124,21 @@ def print_plan(run: Run, where: Path) -> None:
     click.echo(describe_run(run.cfg, run.dataset.spec, str(where)))
 
 
-def train(run: Run, folder: RunFolder, record: dict[str, Any], warnings: tuple[str, ...]) -> int:
-    """Trains until the end or a signal, and returns the exit code."""
-    from dnnlib.log import Log
+def train(
+    run: Run, folder: RunFolder, record: dict[str, Any], warnings: tuple[str, ...], limit: TimeLimit | None
+) -> int:
+    """Trains until the end, a signal or the time limit, and returns the exit code."""
+    from dnnlib.log import Log, format_time
     from dnnlib.signals import StopSignal
+    from dnnlib.time_limit import EXIT_CODE
     from torch_utils.allocator import keep_freed_memory
+    from torch_utils.checkpoint import list_states
     from torch_utils.devices import prepare
     from training.build import build
 
     keep_freed_memory()
     prepare(run.device)
-    with Log(folder.path / 'log.txt') as log, StopSignal() as stop:
+    with Log(folder.path / 'log.txt') as log, StopSignal(limit) as stop:
         log.line(f'run folder {folder.path}, {run.device}, {run.cfg.precision}')
         for note in run.notes:
             log.line(note)
@@ -124,7 +149,10 @@ def train(run: Run, folder: RunFolder, record: dict[str, Any], warnings: tuple[s
         if run_loop(run, folder, record, state, log, stop):
             log.line(f'done: {folder.snapshot(state.nimg)}')
             return 0
-        log.line(f'stopped and saved at {state.nimg / 1000:.2f} kimg; continue: python train.py --resume={folder.path}')
+        saved = max((int(path.name) for path in list_states(folder.states)), default=0)
+        why = f', --for={format_time(stop.limit.seconds)} is over' if stop.limit and stop.exit_code == EXIT_CODE else ''
+        log.line(f'stopped at {state.nimg / 1000:.2f} kimg{why}; the newest state is of {saved / 1000:.2f} kimg')
+        log.line(f'continue: python train.py --resume={folder.path}')
         return stop.exit_code
 
 
@@ -147,6 +175,7 @@ def run_loop(
 ) -> bool:
     """Puts the parts of the loop together and runs it. Returns whether the run is complete."""
     from calc_metrics import SnapshotEvaluator
+    from training.bad_images import BadImages
     from training.loader import data_loader
     from training.loop import Loop
     from training.sheets import SampleSheet
@@ -154,8 +183,9 @@ def run_loop(
 
     cfg, dataset, device = run.cfg, run.dataset, run.device
     sheet = SampleSheet(dataset, state.G.z_dim, cfg.seed, cfg.grid_images)
+    bad_images = BadImages(folder.bad_images, dataset, log.warn) if cfg.bad_images == 'skip' else None
     if state.nimg == 0:
-        sheet.save_reals(folder.path / 'reals.png')
+        sheet.save_reals(folder.path / 'reals.png', 0 if bad_images is None else bad_images.most)
     loop = Loop(
         cfg=cfg,
         record=record,
@@ -166,14 +196,17 @@ def run_loop(
         log=log,
         evaluate=SnapshotEvaluator(cfg.metrics, dataset, device, cfg.seed, check=stop.check) if cfg.metrics else None,
         stop=stop.requested,
+        saved=lambda seconds: stop.limit.saved(seconds) if stop.limit else None,
     )
     with data_loader(
         dataset,
-        start_nimg=state.nimg,
+        start_nimg=state.data_position,
         batch_size=cfg.batch,
         seed=cfg.seed,
         num_workers=cfg.workers,
         device=device,
+        bad_images=bad_images,
+        warn=log.warn,
     ) as batches:
         return loop.run(batches)
 

@@ -44,8 +44,9 @@ class Log:
     def clear_bar(self) -> None:
         """Wipes the bar so that a line can take its place."""
         if self._bar_shown:
-            sys.stderr.write('\r\x1b[K')
-            sys.stderr.flush()
+            with contextlib.suppress(OSError, ValueError):
+                sys.stderr.write('\r\x1b[K')
+                sys.stderr.flush()
             self._bar_shown = False
 
     def __enter__(self) -> Self:

@@ -25,6 +25,7 @@ FLOORS = {
     'training.plan': 2.1,
     'training.run_folder': 2.1,
     'training.report': 2.1,
+    'training.recovery': 2.1,
     'training.curve': 2.1,
     'training.loop': 2.2,
     'extensions': 3,

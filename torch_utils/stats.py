@@ -20,7 +20,9 @@ class Collector:
         """Adds every element of `values` (any shape, detached here) to the statistics of `name`."""
         x = torch.as_tensor(values).detach().flatten().double()
         moments = torch.stack([x.new_full([], x.numel()), x.sum(), x.square().sum()])
-        self._moments[name] = self._moments[name] + moments if name in self._moments else moments
+        before = self._moments.get(name)
+        # Moments that come from a saved state lie on the CPU.
+        self._moments[name] = moments if before is None else before.to(moments.device) + moments
 
     def summary(self) -> dict[str, dict[str, float]]:
         """{'name': {'num', 'mean', 'std'}}, sorted by name, with the standard deviation of the population."""

@@ -15,9 +15,12 @@ from training import registry
 from training.augment.config import AugmentConfig
 from training.checks import require
 from training.dataset import DataConfig
+from training.guardian import GuardianConfig
 from training.interface import ImageSpec
 from training.lecam import LeCamConfig
 from training.losses import BOUNDARIES, LOSSES
+
+OnNan = Literal['skip', 'rollback', 'abort', 'mask']
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -180,6 +183,9 @@ class RunConfig:
     precision: Literal['fp32', 'bf16', 'fp16'] = 'fp32'  # of the blocks that the networks' configs lower
     seed: int = 0
     workers: int = 3  # processes that decode images
+    on_nan: OnNan = 'skip'  # what follows losses or gradients that are not finite, see recovery.py
+    bad_images: Literal['error', 'skip'] = 'error'  # what follows an image that cannot be decoded, see bad_images.py
+    guardian: GuardianConfig = field(default_factory=GuardianConfig)
 
     def __post_init__(self) -> None:
         for name in ('gpus', 'batch', 'batch_gpu', 'kimg', 'snap', 'keep', 'n_critic', 'g_batch_mult'):

@@ -23,6 +23,7 @@ class RunFolder:
         self.path = path
         self.states = path / 'state'
         self.stats = path / 'stats.jsonl'
+        self.bad_images = path / 'bad-images.txt'
         self.lock = path / '.lock'
 
     def snapshot(self, nimg: int) -> Path:

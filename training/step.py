@@ -20,8 +20,9 @@ from training.config import RunConfig
 from training.dataset import ImageDataset
 from training.ema import ema_beta, update_ema
 from training.fakes import Fakes
+from training.health import Undo, guarded_step
 from training.losses import LOSSES, Paired
-from training.optimizers import GradientBuffer, lr_scale, step_if_finite
+from training.optimizers import GradientBuffer, lr_scale
 from training.recalibrate import BATCHES, batch_norms, recalibrate
 from training.state import TrainState
 from training.terms import DiscriminatorTerms, GeneratorTerms, Micro, Term
@@ -50,6 +51,7 @@ class TrainStep:
         self.view = View(cfg.aug, state.controller)
         self.phases = self._make_phases()
         self.buffers = {'G': GradientBuffer(state.G), 'D': GradientBuffer(state.D)}
+        self.undo = Undo(state.G, state.D)
         self.timer = PhaseTimer(device)
 
     def __call__(
@@ -95,18 +97,29 @@ class TrainStep:
 
     def run_phase(self, phase: Phase, micros: list[Micro]) -> None:
         """Gradients of a phase averaged over its micro-batches, then one optimiser step."""
-        net, optimizer = getattr(self.state, phase.net), getattr(self.state, f'opt_{phase.net}')
+        state, cfg = self.state, self.cfg
+        net, optimizer, scale = (
+            getattr(state, phase.net),
+            getattr(state, f'opt_{phase.net}'),
+            state.loss_scale(phase.net),
+        )
+        weight = phase.gain / len(micros) * (1 if scale is None else scale.factor)
+        total, pl_mean = torch.zeros([], device=self.device), state.pl_mean
+        self.undo.remember()
         optimizer.zero_grad(set_to_none=True)
         net.requires_grad_(True)
         for micro in micros:
-            seed_torch(self.cfg.seed, phase.name, self.state.nimg, micro.index)
+            seed_torch(cfg.seed, state.purpose(phase.name), state.nimg, micro.index)
             for term in phase.terms:
                 for loss in term(micro):
-                    (loss * (phase.gain / len(micros))).backward()
+                    (loss * weight).backward()
+                    total = total + loss.detach()
         net.requires_grad_(False)
-        grads = self.buffers[phase.net].gather()
-        skipped = step_if_finite(optimizer, grads, lr_scale(self.cfg, self.state.nimg))
-        self.state.stats.report('Health/skipped_steps', skipped)
+        packed = self.buffers[phase.net].gather(total)
+        rate = lr_scale(cfg, state.nimg)
+        unsound = guarded_step(optimizer, packed, rate, on_nan=cfg.on_nan, loss_scale=scale, stats=state.stats)
+        self.undo.where(unsound)
+        state.pl_mean = torch.where(unsound, pl_mean, state.pl_mean)
 
     def _follow(self) -> None:
         """What D has said in this step moves the augmentation's strength and LeCam's anchors."""
