@@ -1,7 +1,9 @@
 """What a run does about what went wrong in it: warns, ends, or goes back to a state from before.
 
 After a rollback other draws and other images follow (`TrainState.retry`), so that the fault is not repeated. Nothing is
-written for it: a run that is killed before it has saved again comes to the same fault and goes the same way.
+written for it: a run that is killed before it has saved again comes to the same fault and goes the same way. But which
+state is the newest depends on the clock (`save_every_s`) and on requests to stop: two runs with one fault are the same
+only as far as they went back to the same state.
 """
 
 from __future__ import annotations
