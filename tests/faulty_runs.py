@@ -27,7 +27,7 @@ from training.step import TrainStep
 class Run:
     """A run of 10 steps of 4 images in a folder: a tick every 8 images, a snapshot every second tick."""
 
-    def __init__(self, path: Path, monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:
+    def __init__(self, path: Path, **changes: Any) -> None:
         path.mkdir(parents=True)
         data = make_zip(path / 'tiny.zip', num_images=16)
         self.dataset = ImageDataset(DataConfig(path=str(data), resolution=8))
@@ -35,7 +35,6 @@ class Run:
         self.cfg: RunConfig = dataclasses.replace(tiny(self.dataset), **(short | changes))
         self.folder = RunFolder(path / 'run')
         self.folder.path.mkdir()
-        monkeypatch.setattr(Loop, 'end_nimg', property(lambda loop: 40))
 
     def go(
         self,
@@ -51,9 +50,11 @@ class Run:
         self.folder.rewind(state.nimg)
         prepare(state)
         with (
+            pytest.MonkeyPatch.context() as patch,
             Log(self.folder.path / 'log.txt') as log,
             data_loader(self.dataset, start_nimg=state.data_position, batch_size=4, seed=0, num_workers=0) as batches,
         ):
+            patch.setattr(Loop, 'end_nimg', property(lambda loop: 40))
             Loop(
                 cfg=self.cfg, record=to_record(self.cfg, self.dataset.spec), state=state,
                 step=TrainStep(self.cfg, state, self.dataset, CPU), sheet=SampleSheet(self.dataset, 8, 0, 4),

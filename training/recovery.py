@@ -60,6 +60,7 @@ class Recovery:
             tensors, scalars = checkpoint.load_state(path)
         except CheckpointError as error:
             self.log.warn(f'{error}; there is no going back to the best snapshot, training goes on')
+            guardian.returned_to = best['nimg']  # not tried again
             return False
         for newer in checkpoint.list_states(self.folder.states):
             if newer.name > path.name:
