@@ -98,11 +98,8 @@ class TrainStep:
     def run_phase(self, phase: Phase, micros: list[Micro]) -> None:
         """Gradients of a phase averaged over its micro-batches, then one optimiser step."""
         state, cfg = self.state, self.cfg
-        net, optimizer, scale = (
-            getattr(state, phase.net),
-            getattr(state, f'opt_{phase.net}'),
-            state.loss_scale(phase.net),
-        )
+        net, optimizer = getattr(state, phase.net), getattr(state, f'opt_{phase.net}')
+        scale = state.loss_scale(phase.net)
         weight = phase.gain / len(micros) * (1 if scale is None else scale.factor)
         total, pl_mean = torch.zeros([], device=self.device), state.pl_mean
         self.undo.remember()

@@ -174,7 +174,7 @@ class _Worker:
         self._pipe.close()
 
     def _death(self) -> WorkerDiedError:
-        self.process.join(timeout=1)  # the pipe closes an instant before the exit code is there
+        self.process.join(timeout=10)  # the pipe closes before the exit code is there, mostly by an instant
         code = self.process.exitcode
         killed = code is not None and code < 0
         if code is not None and killed:
