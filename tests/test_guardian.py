@@ -29,7 +29,7 @@ def test_a_d_that_knows_the_images_is_told_once_with_the_remedy():
     told = [watch.tick(sign, False) for sign in (0.97, 0.97, 0.97, 0.99, 0.99)]
     assert [len(lines) for lines in told] == [0, 0, 1, 0, 0]
     assert 'mean sign on them is 0.97, above 0.95 for 3 ticks' in told[2][0]
-    assert '--set aug.kind=ada' in told[2][0]
+    assert '--aug=ada' in told[2][0]
     assert not watch.tick(0.5, False)
     assert [len(watch.tick(0.97, False)) for _ in range(3)] == [0, 0, 1]  # it began again
 
@@ -37,7 +37,7 @@ def test_a_d_that_knows_the_images_is_told_once_with_the_remedy():
 def test_where_ada_is_on_the_remedy_is_another():
     watch = guardian(adapts=True)
     (line,) = [line for _ in range(3) for line in watch.tick(0.97, False)]
-    assert 'aug.kind=ada' not in line
+    assert '--aug=ada' not in line
     assert 'more images' in line
 
 

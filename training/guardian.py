@@ -67,9 +67,9 @@ class Guardian:
         """At a tick's end. sign: mean of D's on real images. at_cap: whether the strength p is held by its cap."""
         cfg, warnings = self.cfg, []
         if self._begins('signs', self._has_signs and sign > cfg.sign, cfg.ticks):
-            remedy = 'use more images, or a stronger augmentation (--set aug.pipe=bgcfnc), or a larger --gamma'
+            remedy = 'use more images, or a stronger augmentation (--augpipe=bgcfnc), or a larger --gamma'
             if not self._adapts:
-                remedy = '--set aug.kind=ada, or use more images (--mirror=1 doubles them)'
+                remedy = '--aug=ada, or use more images (--mirror=1 doubles them)'
             warnings.append(
                 f'D knows nearly every real image (its mean sign on them is {sign:.2f}, above {cfg.sign:g} for '
                 f'{cfg.ticks} ticks): it overfits; {remedy}'
@@ -106,7 +106,7 @@ class Guardian:
         return [
             f'the metric has become worse {self.cfg.rises} times in a row, from {values[-self.cfg.rises - 1]:.4g} to '
             f'{values[-1]:.4g}: the best was {best:.4g}, and its snapshot and state are kept; stop here, or go on with '
-            '--set aug.kind=ada, more images or a larger --gamma'
+            '--aug=ada, more images or a larger --gamma'
         ]
 
     def has_risen(self, values: Sequence[float], lower_is_better: bool) -> bool:
