@@ -157,7 +157,7 @@ def test_the_controller_counts_every_real_image_that_d_was_shown_in_dmain_and_dr
 def test_a_state_from_before_augmentation_was_known_loads_and_begins_at_p(dataset):
     half, _ = train(tiny(dataset), dataset, 2)
     scalars = json.loads(json.dumps(half.scalars()))
-    assert scalars.keys() == {'nimg', 'step', 'tick', 'tick_start_nimg', 'stats'}
+    scalars = {name: scalars[name] for name in ('nimg', 'step', 'tick', 'tick_start_nimg', 'stats')}
     state = build(tiny(dataset, aug=AugmentConfig(kind='ada', p=0.2)), dataset.spec, CPU)
     state.load(half.tensors(), scalars, 'test')
     assert state.controller.p == 0.2

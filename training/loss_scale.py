@@ -4,7 +4,9 @@ float16 has no number between 0 and 6e-8: the gradients of an image's pixels, so
 is multiplied by a power of two, the gradients are divided by it, and nothing but their range has changed. What
 overflows at one factor is tried again, with the next batch, at half of it.
 
-The clamp of activations (`conv_clamp`) bounds what goes forward and does nothing for what comes back.
+The clamp of activations (`conv_clamp`) bounds what goes forward and does nothing for what comes back. The gradients
+inside R1 and the path length are of single images and not divided by N: a squared norm of 0.1 at 256x256 means entries
+of 7e-4, which float16 holds, so they are taken as they are, as in StyleGAN2-ADA.
 """
 
 from __future__ import annotations
