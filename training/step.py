@@ -101,7 +101,7 @@ class TrainStep:
         net, optimizer = getattr(state, phase.net), getattr(state, f'opt_{phase.net}')
         scale = state.loss_scale(phase.net)
         weight = phase.gain / len(micros) * (1 if scale is None else scale.factor)
-        total, pl_mean = torch.zeros([], device=self.device), state.pl_mean
+        total, pl_mean = torch.zeros([], device=self.device), state.pl_mean.clone()
         self.undo.remember()
         optimizer.zero_grad(set_to_none=True)
         net.requires_grad_(True)
