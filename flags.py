@@ -44,6 +44,9 @@ FLAGS = {
     'workers': ('workers',),
     'deterministic': ('deterministic',),
     'timeout': ('timeout_s',),
+    'on_nan': ('on_nan',),
+    'bad_images': ('bad_images',),
+    'guardian': ('guardian.mode',),
 }
 DATA_FLAGS = {'data': 'path', 'cond': 'cond', 'subset': 'subset', 'mirror': 'mirror', 'resolution': 'resolution'}
 SET_REFUSES = {

@@ -15,10 +15,10 @@ if TYPE_CHECKING:  # the real imports stand in the functions that need them: --h
     from compose import Run
     from dnnlib.log import Log
     from dnnlib.signals import StopSignal
+    from dnnlib.time_limit import TimeLimit
     from torch_utils.distributed import World
     from training.run_folder import RunFolder
     from training.state import TrainState
-    from training.transfer import Source
 
 REPEAT_S = 2.0  # in which several processes get the same request to stop from a batch system and from their launcher
 
@@ -105,6 +105,11 @@ def spelled(name: str) -> str:
 @click.option('--allow-tf32', help='Let matrix products and convolutions use TF32.', type=bool, metavar='BOOL')
 @click.option('--workers', help='Processes that decode images.', type=int)
 @click.option('--device', help='cpu or cuda.  [default: what is there]')
+# What goes wrong
+@click.option('--for', 'time_limit', help='Save and stop in time, e.g. 2h, 90m, 1d (exit code 75).', metavar='TIME')
+@click.option('--on-nan', type=click.Choice(['skip', 'rollback', 'abort', 'mask']), help='[default: skip]')
+@click.option('--bad-images', type=click.Choice(['error', 'skip']), help='[default: error]')
+@click.option('--guardian', type=click.Choice(['off', 'warn', 'rollback']), help='[default: warn]')
 def main(**options: Any) -> None:
     """Train an image GAN on a folder or a zip of images.
 
@@ -122,6 +127,7 @@ def main(**options: Any) -> None:
     from torch_utils.launch import launch
 
     given = {name: value for name, value in options.items() if value is not None}
+    time_limit(given)  # refuses at once what is no duration
     for path in given['plugin']:
         load_file(path)
     for option in given['detector_path']:
@@ -154,7 +160,8 @@ def train_in_folder(run: Run, folder: RunFolder | None, given: dict[str, Any], w
     folder = folder or compose.make_folder(run, given, record, world)
     with exclusive(folder.lock) if world.leads else contextlib.nullcontext():
         try:
-            code = train(run, folder, record, warnings, world)
+            # Of several processes rank 0 keeps the time, and all stop with it.
+            code = train(run, folder, record, warnings, world, time_limit(given) if world.leads else None)
         except UserError as error:
             if world.size == 1:
                 raise
@@ -162,6 +169,18 @@ def train_in_folder(run: Run, folder: RunFolder | None, given: dict[str, Any], w
             code = 2
     world.close()
     return leave(code, world.rank)
+
+
+def time_limit(given: dict[str, Any]) -> TimeLimit | None:
+    """--for, counted from the launch of this process, or of the one that has started it and others."""
+    import time
+
+    from dnnlib.time_limit import TimeLimit, parse_duration
+    from torch_utils.launch import began
+
+    if 'time_limit' not in given:
+        return None
+    return TimeLimit(parse_duration(given['time_limit'], '--for'), time.time() - began())
 
 
 def list_recipes(given: dict[str, Any]) -> None:
@@ -182,16 +201,26 @@ def print_plan(run: Run, where: Path) -> None:
     click.echo(describe_run(run.cfg, run.dataset.spec, str(where)))
 
 
-def train(run: Run, folder: RunFolder, record: dict[str, Any], warnings: tuple[str, ...], world: World) -> int:
-    """Trains until the end or a signal, and returns the exit code, which is that of all processes."""
-    from dnnlib.log import Log
+def train(
+    run: Run,
+    folder: RunFolder,
+    record: dict[str, Any],
+    warnings: tuple[str, ...],
+    world: World,
+    limit: TimeLimit | None,
+) -> int:
+    """Trains until the end, a signal or the time limit, and returns the exit code, which is that of all processes."""
+    from dnnlib.log import Log, format_time
     from dnnlib.signals import StopSignal
+    from dnnlib.time_limit import EXIT_CODE
     from torch_utils.allocator import keep_freed_memory
+    from torch_utils.checkpoint import list_states
     from training.build import build
+    from training.restore import restore
 
     keep_freed_memory()
     repeat_s = REPEAT_S if world.size > 1 else 0
-    with Log(folder.path / 'log.txt', rank=world.rank) as log, StopSignal(repeat_s) as stop:
+    with Log(folder.path / 'log.txt', rank=world.rank) as log, StopSignal(limit, repeat_s) as stop:
         several = f', {world.size} processes' if world.size > 1 else ''
         log.line(f'run folder {folder.path}, {run.device}{several}, {run.cfg.precision}')
         for note in run.notes:
@@ -205,31 +234,11 @@ def train(run: Run, folder: RunFolder, record: dict[str, Any], warnings: tuple[s
         if complete:
             log.line(f'done: {folder.snapshot(state.nimg)}')
             return 0
-        log.line(f'stopped and saved at {state.nimg / 1000:.2f} kimg; continue: python train.py --resume={folder.path}')
+        saved = max((int(path.name) for path in list_states(folder.states)), default=0)
+        why = f', --for={format_time(limit.seconds)} is over' if limit and code == EXIT_CODE else ''
+        log.line(f'stopped at {state.nimg / 1000:.2f} kimg{why}; the newest state is of {saved / 1000:.2f} kimg')
+        log.line(f'continue: python train.py --resume={folder.path}')
         return code
-
-
-def restore(state: TrainState, folder: RunFolder, source: Source | None, log: Log, world: World) -> None:
-    """Takes up the newest whole state of the folder; in a new one, the networks of another run if there are any."""
-    from dnnlib.files import write_json
-    from torch_utils.checkpoint import list_states, load_state
-    from training.state import NETWORKS
-    from training.transfer import transfer
-
-    def newest() -> str | None:
-        return str(folder.newest_state(log.warn)) if list_states(folder.states) else None
-
-    if (path := world.shared(newest)) is not None:
-        state.load(*load_state(Path(path)), where=path)
-        log.line(f'continuing from {path}')
-    elif source is not None:
-        networks = {name: getattr(state, name) for name in NETWORKS}
-        report = transfer(networks, source, log.line, log.detail)
-        if world.leads:
-            write_json(folder.path / 'transfer.json', report)
-        log.line('transfer: every tensor is listed in log.txt and transfer.json')
-    if world.leads:
-        folder.rewind(state.nimg)
 
 
 def run_loop(
@@ -238,6 +247,7 @@ def run_loop(
     """Puts the parts of the loop together and runs it. Returns whether the run is complete."""
     from dnnlib.signals import StopRequested
     from snapshot_metrics import for_training
+    from training.bad_images import BadImages
     from training.loader import data_loader
     from training.loop import Loop
     from training.sheets import SampleSheet
@@ -250,8 +260,10 @@ def run_loop(
 
     cfg, dataset, device = run.cfg, run.dataset, run.device
     sheet = SampleSheet(dataset, state.G.z_dim, cfg.seed, cfg.grid_images) if world.leads else None
-    if state.nimg == 0 and sheet is not None:
-        sheet.save_reals(folder.path / 'reals.png')
+    bad_images = BadImages(folder.bad_images, dataset, log.warn) if cfg.bad_images == 'skip' else None
+    most_bad = 0 if bad_images is None else bad_images.most
+    if state.nimg == 0:  # a fault that rank 0 finds ends all
+        world.shared(lambda: sheet and sheet.save_reals(folder.path / 'reals.png', most_bad))
     loop = Loop(
         cfg=cfg,
         record=record,
@@ -262,17 +274,20 @@ def run_loop(
         log=log,
         evaluate=for_training(cfg, dataset, state.G_ema, log.warn, check) if world.leads else None,
         stop=stop.requested,
+        saved=lambda seconds: stop.limit.saved(seconds) if stop.limit else None,
         world=world,
     )
     with data_loader(
         dataset,
-        start_nimg=state.nimg,
+        start_nimg=state.data_position,
         batch_size=cfg.batch,
         seed=cfg.seed,
         num_workers=cfg.workers,
         rank=world.rank,
         world=world.size,
         device=device,
+        bad_images=bad_images,
+        warn=log.warn,
     ) as batches:
         return loop.run(batches)
 

@@ -38,7 +38,8 @@ class Log:
 
     def detail(self, text: str) -> None:
         """A line for the file alone."""
-        _write(self._file, text)
+        if self._rank == 0:
+            _write(self._file, text)
 
     def bar(self, text: str) -> None:
         """Redraws the progress bar; nothing where stderr is not a terminal."""
@@ -51,8 +52,9 @@ class Log:
     def clear_bar(self) -> None:
         """Wipes the bar so that a line can take its place."""
         if self._bar_shown:
-            sys.stderr.write('\r\x1b[K')
-            sys.stderr.flush()
+            with contextlib.suppress(OSError, ValueError):
+                sys.stderr.write('\r\x1b[K')
+                sys.stderr.flush()
             self._bar_shown = False
 
     def __enter__(self) -> Self:

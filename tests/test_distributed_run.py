@@ -111,9 +111,9 @@ def test_a_request_to_one_process_stops_all_with_one_saved_state(tmp_path, data)
     output, errors = process.communicate(timeout=60)
     assert process.returncode == 143, output + errors  # and no restart: it was asked to stop
     assert time.monotonic() < asked + 15
-    assert 'stopped and saved' in output
+    assert 'continue: python train.py --resume=' in output
     _, scalars = last_state(only_run(tmp_path))
-    assert f'saved at {scalars["nimg"] / 1000:.2f} kimg' in output
+    assert f'the newest state is of {scalars["nimg"] / 1000:.2f} kimg' in output
 
 
 def test_a_lost_process_without_restarts_ends_the_run_with_its_code(tmp_path, data):
@@ -136,5 +136,5 @@ def test_an_image_that_one_process_cannot_read_ends_all_with_its_name_and_a_save
     done = call(tmp_path / 'runs', f'--data={bad}', *FLAGS, '--gpus=2', '--max-restarts=1', check=False)
     assert done.returncode == 2, done.stdout + done.stderr  # and no restart, which would meet it again
     assert done.stderr.count(entry.filename) == 1
-    assert 'saved at 0.00 kimg' in done.stdout
+    assert 'stopped at 0.00 kimg' in done.stdout
     assert last_state(only_run(tmp_path / 'runs'))[1]['nimg'] == 0

@@ -10,6 +10,7 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+BEGAN = 'GANFOUNDRY_BEGAN'  # seconds since 1970 at which the launcher began
 EXIT_FILE = 'GANFOUNDRY_EXIT_FILE'  # where rank 0 leaves the exit code of a run that all processes ended together
 
 
@@ -26,7 +27,7 @@ def launch(num_processes: int, max_restarts: int, argv: list[str]) -> int:
 
     with tempfile.TemporaryDirectory(prefix='ganfoundry-') as folder:
         exit_file = Path(folder) / 'code'
-        os.environ[EXIT_FILE] = str(exit_file)
+        os.environ |= {EXIT_FILE: str(exit_file), BEGAN: str(began())}
         # A store of its own for every attempt: the engine's outlives a restart, and ranks would read stale keys there.
         os.environ['TORCH_DISABLE_SHARE_RDZV_TCP_STORE'] = '1'
         os.environ.setdefault('OMP_NUM_THREADS', str(max((os.cpu_count() or 1) // num_processes, 1)))
@@ -45,7 +46,14 @@ def launch(num_processes: int, max_restarts: int, argv: list[str]) -> int:
             )
             return 128 - code if code < 0 else code
         finally:
-            del os.environ[EXIT_FILE]
+            del os.environ[EXIT_FILE], os.environ[BEGAN]
+
+
+def began() -> float:
+    """When the command of the user began, in seconds since 1970: this process, or the launcher that started it."""
+    import psutil
+
+    return float(os.environ.get(BEGAN) or psutil.Process().create_time())
 
 
 def leave(code: int, rank: int) -> int:

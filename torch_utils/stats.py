@@ -77,7 +77,9 @@ class Collector:
         self._fresh = {}
 
     def _add(self, name: str, moments: torch.Tensor) -> None:
-        self._moments[name] = self._moments[name] + moments if name in self._moments else moments
+        before = self._moments.get(name)
+        # Moments that come from a saved state lie on the CPU.
+        self._moments[name] = moments if before is None else before.to(moments.device) + moments
 
 
 def _moments_of(values: torch.Tensor | float) -> torch.Tensor:

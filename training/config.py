@@ -15,9 +15,12 @@ from training import registry
 from training.augment.config import AugmentConfig
 from training.checks import require
 from training.dataset import DataConfig
+from training.guardian import GuardianConfig
 from training.interface import ImageSpec
 from training.lecam import LeCamConfig
 from training.losses import BOUNDARIES, LOSSES
+
+OnNan = Literal['skip', 'rollback', 'abort', 'mask']
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -185,6 +188,9 @@ class RunConfig:
     deterministic: bool = False  # the same bits for 1, 2 and 4 processes: one order of every sum, reproducible kernels
     workers: int = 3  # processes that decode images, for each of `gpus`
     timeout_s: float = 600.0  # longest that nothing may move among several processes, seconds; metrics are exempt
+    on_nan: OnNan = 'skip'  # what follows losses or gradients that are not finite, see recovery.py
+    bad_images: Literal['error', 'skip'] = 'error'  # what follows an image that cannot be decoded, see bad_images.py
+    guardian: GuardianConfig = field(default_factory=GuardianConfig)
 
     def __post_init__(self) -> None:
         for name in ('gpus', 'batch', 'batch_gpu', 'kimg', 'snap', 'keep', 'n_critic', 'g_batch_mult'):

@@ -22,8 +22,9 @@ from training.config import RunConfig
 from training.dataset import ImageDataset
 from training.ema import ema_beta, update_ema
 from training.fakes import Fakes
+from training.health import Undo, guarded_step
 from training.losses import LOSSES, Paired
-from training.optimizers import GradientBuffer, lr_scale, step_if_finite
+from training.optimizers import GradientBuffer, lr_scale
 from training.recalibrate import BATCHES, batch_norms, recalibrate
 from training.reduction import MovingBuffers, sum_in_order
 from training.state import TrainState
@@ -66,6 +67,7 @@ class TrainStep:
         self.view = View(cfg.aug, state.controller)
         self.phases = self._make_phases()
         self.buffers = {'G': GradientBuffer(state.G), 'D': GradientBuffer(state.D)}
+        self.undo = Undo(state.G, state.D)
         self.timer = PhaseTimer(device)
 
     def __call__(
@@ -114,54 +116,72 @@ class TrainStep:
 
     def run_phase(self, phase: Phase, micros: list[Micro]) -> None:
         """Gradients of a phase averaged over its micro-batches, then one optimiser step."""
-        net, optimizer = getattr(self.state, phase.net), getattr(self.state, f'opt_{phase.net}')
+        state, cfg = self.state, self.cfg
+        net, optimizer = getattr(state, phase.net), getattr(state, f'opt_{phase.net}')
+        pl_mean = state.pl_mean.clone()
+        self.undo.remember()
         optimizer.zero_grad(set_to_none=True)
         net.requires_grad_(True)
-        moving = MovingBuffers((self.state.G, self.state.D), [self.state.pl_mean]) if self.num_micro > 1 else None
-        grads = self._gradients(phase, micros, moving)
+        moving = MovingBuffers((state.G, state.D), [state.pl_mean]) if self.num_micro > 1 else None
+        packed = self._gradients(phase, micros, moving)
         if moving is not None:
             moving.finish(self.world)
         net.requires_grad_(False)
-        skipped = step_if_finite(optimizer, grads, lr_scale(self.cfg, self.state.nimg))
-        self.state.stats.report_shared('Health/skipped_steps', skipped)
+        unsound = guarded_step(
+            optimizer,
+            packed,
+            lr_scale(cfg, state.nimg),
+            on_nan=cfg.on_nan,
+            loss_scale=state.loss_scale(phase.net),
+            stats=state.stats,
+        )
+        self.undo.where(unsound)
+        state.pl_mean.copy_(torch.where(unsound, pl_mean, state.pl_mean))
 
     def _gradients(self, phase: Phase, micros: list[Micro], moving: MovingBuffers | None) -> torch.Tensor:
-        """The mean over the micro-batches of all processes, as the parameters' gradients, and packed."""
+        """The mean over the micro-batches of all processes, as the parameters' gradients, and packed.
+
+        Behind them stands the sum of all losses: see `guarded_step`.
+        """
         buffer = self.buffers[phase.net]
         if not self.cfg.deterministic:
+            total = torch.zeros([], device=self.device)
             for micro in micros:
-                self._backward(phase, micro, moving)
-            grads = buffer.gather()
-            self._check_sizes(phase, grads, moving)
-            self.world.all_reduce(grads, 'the gradients')
-            return grads
+                total = total + self._backward(phase, micro, moving)
+            packed = buffer.gather(total)
+            self._check_sizes(phase, packed, moving)
+            self.world.all_reduce(packed, 'the gradients')
+            return packed
 
         def of_micro(k: int) -> torch.Tensor:
             buffer.clear()
-            self._backward(phase, micros[k], moving)
-            grads = buffer.gather()
-            self._check_sizes(phase, grads, moving)
-            return grads.clone()
+            packed = buffer.gather(self._backward(phase, micros[k], moving))
+            self._check_sizes(phase, packed, moving)
+            return packed.clone()
 
-        total = sum_in_order(self.world, len(micros), of_micro)
-        return buffer.fill(total)
+        return buffer.fill(sum_in_order(self.world, len(micros), of_micro))
 
-    def _backward(self, phase: Phase, micro: Micro, moving: MovingBuffers | None) -> None:
-        """Adds the gradients of one micro-batch, scaled so that their sum over all is the mean."""
+    def _backward(self, phase: Phase, micro: Micro, moving: MovingBuffers | None) -> torch.Tensor:
+        """Adds the gradients of one micro-batch, so scaled that their sum over all is the mean. Returns its loss []."""
         if moving is not None:
             moving.begin_micro()
-        seed_torch(self.cfg.seed, phase.name, self.state.nimg, micro.index)
+        scale = self.state.loss_scale(phase.net)
+        weight = phase.gain / self.num_micro * (1 if scale is None else scale.factor)
+        total = torch.zeros([], device=self.device)
+        seed_torch(self.cfg.seed, self.state.purpose(phase.name), self.state.nimg, micro.index)
         for term in phase.terms:
             for loss in term(micro):
-                (loss * (phase.gain / self.num_micro)).backward()
+                (loss * weight).backward()
+                total = total + loss.detach()
         if moving is not None:
             moving.end_micro()
+        return total
 
-    def _check_sizes(self, phase: Phase, grads: torch.Tensor, moving: MovingBuffers | None) -> None:
+    def _check_sizes(self, phase: Phase, packed: torch.Tensor, moving: MovingBuffers | None) -> None:
         """What processes exchange must have one size: compared among them once, afterwards with what it was then."""
         if moving is None or self.world.size == 1:
             return
-        sizes = (len(grads), moving.size)
+        sizes = (len(packed), moving.size)
         if phase.name not in self._sizes:
             self._sizes[phase.name] = sizes
             every = self.world.gather_on_host(torch.tensor(sizes), f'the sizes of {phase.name}')  # [W, 2]
