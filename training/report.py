@@ -102,7 +102,8 @@ def status_line(record: dict[str, Any], total_kimg: float) -> str:
         parts.append(f'gpumem {mean("Resources/peak_gpu_mem_gb"):.2f}')
     held = ' (cap)' if mean('Progress/augment_at_cap') else ''
     parts.append(f'augment {mean("Progress/augment"):.3f}{held}')
-    parts += [f'{short} {mean(name):.3f}' for short, name in (('G', 'Loss/G/loss'), ('D', 'Loss/D/loss'))]
+    both = (('G', 'Loss/G/loss'), ('D', 'Loss/D/loss'))  # a short tick may hold no step of G, with n_critic > 1
+    parts += [f'{short} {mean(name):.3f}' for short, name in both if name in record]
     return ' '.join(parts)
 
 
