@@ -1,8 +1,9 @@
 """A plug-in of train.py that strikes at a chosen moment of a run.
 
-The plan, a JSON list in the file that RELIABILITY_PLAN names, holds [moment, count, action] triples. A sitting arms the
-first of them: at the count-th call of the moment's function the triple leaves the plan, what is known of the moment is
-appended to `reached.jsonl` beside it, and the action is done, before the function does anything.
+The plan, a JSON list in the file that RELIABILITY_PLAN names, holds [moment, count, action] triples. The first of them
+is armed: at the count-th call of the moment's function from then on, the triple leaves the plan, what is known of the
+moment is appended to `reached.jsonl` beside it, the next triple is armed, and the action is done, before the function
+does anything.
 
 moment: a key of MOMENTS. action: 'SIGKILL', 'SIGTERM' or 'SIGINT' to this process; 'SIGTERM twice'; 'fail' and 'full'
 raise what a bug and a full disk raise; 'nan' poisons D's gradients of the phase.
@@ -55,6 +56,7 @@ def arm(plan: Path) -> None:
             setattr(owner, name, original)
             plan.write_text(json.dumps(todo[1:]))
             note(plan.with_name('reached.jsonl'), moment, args)
+            arm(plan)
             act(action, args)
         return original(*args, **kwargs)
 
