@@ -69,7 +69,12 @@ class SnapshotEvaluator:
 
 
 @click.command(context_settings={'help_option_names': ['-h', '--help'], 'max_content_width': 110})
-@click.option('--network', help='Snapshot to measure.', required=True, metavar='FILE')
+@click.option(
+    '--network',
+    help='Snapshot to measure, or an official .pkl: a path or an http(s) address.',
+    required=True,
+    metavar='FILE|URL',
+)
 @click.option('--metrics', help='Comma list, e.g. fd_efflite50k_full,kid_efflite50k_full.', required=True)
 @click.option('--data', help='Images to measure against.  [default: those that it was trained on]', metavar='PATH')
 @click.option('--mirror', help='Count x-flipped images as real.  [default: as in training]', type=bool, metavar='BOOL')
@@ -85,6 +90,7 @@ def main(network: str, metrics: str, plugin: tuple[str, ...], **options: Any) ->
     python calc_metrics.py --network=runs/00000-peeps64-squeeze/network-snapshot-000200.safetensors \\
         --metrics=fd_efflite10k_full,pr_efflite10k3_full
     """
+    from dnnlib.download import fetch
     from dnnlib.registry import load_file
     from metrics.spec import parse_metric
     from torch_utils.devices import pick_device
@@ -97,7 +103,7 @@ def main(network: str, metrics: str, plugin: tuple[str, ...], **options: Any) ->
     for path in plugin:
         load_file(path)
     device = pick_device(options['device'])
-    snapshot = load_snapshot(Path(network))
+    snapshot = load_snapshot(fetch(network))
     dataset = reference_images(snapshot, options['data'], options['mirror'])
     precision = options['precision'] or snapshot.record['config']['precision']
     G = load_generator(snapshot, device, resolve_precision(precision, device))
@@ -115,6 +121,8 @@ def reference_images(snapshot: Any, data: str | None, mirror: bool | None) -> Im
     from training.dataset import ImageDataset
 
     cfg, spec = snapshot.config()
+    if data is None and cfg.data.path is not None and not Path(cfg.data.path).exists():
+        raise DataError(f'{snapshot.path}: the images of its training ({cfg.data.path}) are not here; specify --data')
     changes: dict[str, Any] = {} if data is None else {'path': data, 'subset': None}
     if mirror is not None:
         changes['mirror'] = mirror

@@ -12,53 +12,24 @@ from typing import Any
 
 import torch
 
+import flags
 from dnnlib.config import flatten
 from dnnlib.errors import ConfigError
 from dnnlib.files import make_run_dir, write_json
+from dnnlib.http_file import is_url, public_url
 from dnnlib.provenance import environment
 from dnnlib.registry import source_of
 from metrics.detectors import available
 from metrics.spec import parse_metric
-from torch_utils.checkpoint import Tensors
+from torch_utils.checkpoint import list_states
 from torch_utils.devices import pick_device
 from torch_utils.ops import dispatch
 from training.build import build_networks, resolve_precision
 from training.config import RunConfig, apply_overrides, from_record, to_record, with_precision
-from training.dataset import DataConfig, ImageDataset
+from training.dataset import ImageDataset
 from training.registry import RECIPES
 from training.run_folder import RunFolder
-from training.transfer import load_source
-
-# Flags that set config fields. Every other field is reached by --set.
-FLAGS = {
-    'gamma': ('r1.gamma',),
-    'kimg': ('kimg',),
-    'batch': ('batch',),
-    'batch_gpu': ('batch_gpu',),
-    'glr': ('g_opt.lr',),
-    'dlr': ('d_opt.lr',),
-    'cbase': ('generator.channel_base', 'discriminator.channel_base'),
-    'cmax': ('generator.channel_max', 'discriminator.channel_max'),
-    'map_depth': ('generator.map_depth',),
-    'mbstd_group': ('discriminator.mbstd_group',),
-    'seed': ('seed',),
-    'metrics': ('metrics',),
-    'snap': ('snap',),
-    'tick': ('tick',),
-    'keep': ('keep',),
-    'workers': ('workers',),
-}
-DATA_FLAGS = {'data': 'path', 'cond': 'cond', 'subset': 'subset', 'mirror': 'mirror', 'resolution': 'resolution'}
-SET_REFUSES = {
-    'cfg': '--cfg',
-    'data': '--data and its neighbours',
-    'precision': '--precision',
-    'gpus': '--gpus',
-    'seed': '--seed',
-}
-NAMED_FLAGS = ('gamma', 'kimg', 'batch')  # stand in the run folder's name when they are given
-NO_FILE = ('noresume', 'auto', 'latest')  # values of --resume that name no file
-
+from training.transfer import Source, address_of, load_source, transfer
 
 # ---- from flags to a config
 
@@ -71,32 +42,45 @@ class Run:
     dataset: ImageDataset
     device: torch.device
     notes: tuple[str, ...]  # what to say once there is a log
-    source: Tensors | None = None  # tensors of another run to start from
+    source: Source | None = None  # networks of another run to start from
+    origin: dict[str, str] | None = None  # where the run's first networks were from, for its record
 
 
 def new_run(given: dict[str, Any]) -> Run:
     """Facts of the data, then the recipe, then what the machine can do, then flags and --set."""
-    device, num_gpus, changes = pick_device(given.get('device')), check_gpus(given), config_changes(given)
-    dataset = ImageDataset(data_config(given), given.get('seed', 0))
+    device, num_gpus = pick_device(given.get('device')), flags.check_gpus(given)
+    dataset = ImageDataset(flags.data_config(given), given.get('seed', 0))
     cfg = RECIPES.get(given.get('cfg', 'auto')).make(dataset.spec, num_gpus)
     cfg = replace(cfg, data=dataset.cfg)
-    cfg = with_precision(cfg, resolve_precision(wanted_precision(given), device))
+    cfg = with_precision(cfg, resolve_precision(flags.wanted_precision(given), device))
     settings, notes = machine_settings(device, given)
-    cfg = apply_overrides(cfg, settings | changes)
-    check(cfg, dataset)
     resume = given.get('resume', 'noresume')
-    source = None if resume in NO_FILE else load_source(Path(resume))
-    return Run(cfg=cfg, dataset=dataset, device=device, notes=notes, source=source)
+    transferred = resume not in flags.NO_FILE
+    settings |= flags.TRANSFER if transferred else {}
+    cfg = apply_overrides(cfg, settings | flags.config_changes(given, cfg))
+    check(cfg, dataset)
+    notes = flags.notes_on(given) + notes
+    if transferred:
+        notes += ('transfer: aug.kimg=100 and ema.rampup=none as in StyleGAN2-ADA, unless --set says otherwise',)
+    source = None
+    if transferred and given['dry_run'] and is_url(address_of(resume)):
+        notes += (f'--resume={public_url(resume)}: is fetched when training begins',)
+    elif transferred:
+        source = load_source(resume)
+        check_source(source, cfg, dataset)
+    return Run(cfg=cfg, dataset=dataset, device=device, notes=notes, source=source, origin=source and source.origin)
 
 
 def continued_run(folder: RunFolder, given: dict[str, Any]) -> Run:
     """The recorded config, with the flags that are given now on top; each change is told."""
-    check_gpus(given)
-    old, spec = from_record(folder.record())
+    flags.check_gpus(given)
+    record = folder.record()
+    old, spec = from_record(record)
     check_same(old, given)
-    precision = wanted_precision(given)
+    precision = flags.wanted_precision(given)
     cfg = old if precision in ('auto', old.precision) else with_precision(old, precision)
-    cfg = apply_overrides(cfg, config_changes(given))
+    cfg = apply_overrides(cfg, flags.config_changes(given, cfg))
+    check_frozen(old, cfg)
     dataset = ImageDataset(cfg.data, cfg.seed)
     if dataset.spec != spec:
         raise ConfigError(
@@ -104,13 +88,26 @@ def continued_run(folder: RunFolder, given: dict[str, Any]) -> Run:
         )
     check(cfg, dataset)
     before, after = flatten(old), flatten(cfg)
-    notes = tuple(f'changed for this sitting: {k} {before[k]} -> {v}' for k, v in after.items() if before[k] != v)
-    return Run(cfg=cfg, dataset=dataset, device=pick_device(given.get('device')), notes=notes)
+    notes = flags.notes_on(given)
+    notes += tuple(f'changed for this sitting: {k} {before[k]} -> {v}' for k, v in after.items() if before[k] != v)
+    # A run that was killed before its first state begins again, from the same networks.
+    origin = record.get('source')
+    source = load_source(origin['file'], origin['sha256']) if origin and not list_states(folder.states) else None
+    device = pick_device(given.get('device'))
+    return Run(cfg=cfg, dataset=dataset, device=device, notes=notes, source=source, origin=origin)
+
+
+def check_frozen(old: RunConfig, cfg: RunConfig) -> None:
+    """A layer frozen on the way would leave its optimiser's state behind, one thawed would have none."""
+    before, now = (getattr(c.discriminator, 'freezed', 0) for c in (old, cfg))
+    if before != now:
+        raise ConfigError(f'--freezed={now}: this run began with {before} and goes on with it; drop the flag')
 
 
 def check_same(old: RunConfig, given: dict[str, Any]) -> None:
     """What a run may not change on its way: its architecture, its data, its seed."""
-    began = {'cfg': old.cfg, 'seed': old.seed} | {flag: getattr(old.data, field) for flag, field in DATA_FLAGS.items()}
+    began = {'cfg': old.cfg, 'seed': old.seed}
+    began |= {flag: getattr(old.data, field) for flag, field in flags.DATA_FLAGS.items()}
     for flag, before in began.items():
         now = given.get(flag, before)
         now = str(Path(now).absolute()) if flag == 'data' and now is not None else now
@@ -126,39 +123,11 @@ def check(cfg: RunConfig, dataset: ImageDataset) -> None:
         build_networks(cfg, dataset.spec)
 
 
-def config_changes(given: dict[str, Any]) -> dict[str, Any]:
-    """Config fields by path, from the flags and from --set."""
-    changes = {path: given[flag] for flag, paths in FLAGS.items() if flag in given for path in paths}
-    if changes.get('metrics') == 'none':
-        changes['metrics'] = ''
-    for item in given['sets']:
-        path, equals, value = item.partition('=')
-        if not equals:
-            raise ConfigError(f'--set {item}: expected FIELD=VALUE, for instance --set r1.gamma=2')
-        if (flag := SET_REFUSES.get(path.partition('.')[0])) is not None:
-            raise ConfigError(f'--set {item}: other fields follow from this one; set it by {flag}')
-        changes[path] = value
-    return changes
-
-
-def data_config(given: dict[str, Any]) -> DataConfig:
-    """The data flags; paths are made absolute, so that a run resumes from any folder."""
-    fields = {field: given[flag] for flag, field in DATA_FLAGS.items() if flag in given}
-    if fields.get('path'):
-        fields['path'] = str(Path(fields['path']).absolute())
-    return DataConfig(**fields)
-
-
-def wanted_precision(given: dict[str, Any]) -> str:
-    """--precision, or --fp32."""
-    return 'fp32' if given.get('fp32') else given.get('precision', 'auto')
-
-
-def check_gpus(given: dict[str, Any]) -> int:
-    """--gpus, which must be 1 in this version."""
-    if given.get('gpus', 1) != 1:
-        raise ConfigError(f'--gpus={given["gpus"]}: this version trains in one process; use --gpus=1')
-    return 1
+def check_source(source: Source, cfg: RunConfig, dataset: ImageDataset) -> None:
+    """Refuses, before a folder is made, networks of which nothing fits. What fits is told when it is taken."""
+    with torch.device('meta'):
+        G, D = build_networks(cfg, dataset.spec)
+    transfer({'G': G, 'D': D, 'G_ema': G}, source, lambda line: None, lambda line: None)
 
 
 def machine_settings(device: torch.device, given: dict[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
@@ -177,6 +146,7 @@ def machine_settings(device: torch.device, given: dict[str, Any]) -> tuple[dict[
 def record_of(run: Run) -> dict[str, Any]:
     """What config.json and every snapshot hold: config, facts, and what else a number depends on."""
     return to_record(run.cfg, run.dataset.spec) | {
+        **({'source': run.origin} if run.origin else {}),
         'plugin': source_of(RECIPES.module_of(run.cfg.cfg)),
         'operations': dispatch.pick('auto', torch.empty(0, device=run.device)),
         'threads': torch.get_num_threads(),
@@ -216,12 +186,8 @@ def is_run_folder(path: str) -> bool:
 
 
 def run_name(run: Run, given: dict[str, Any]) -> str:
-    """What the run folder is called, after its number: data, then --cfg, then the flags that change most."""
-    data = run.cfg.data
-    parts = [run.dataset.name + (str(data.resolution) if data.resolution else '')]
-    parts += ['cond'] * data.cond + [f'subset{data.subset}'] * (data.subset is not None) + ['mirror'] * data.mirror
-    parts += [run.cfg.cfg] + [f'{flag}{given[flag]:g}' for flag in NAMED_FLAGS if flag in given]
-    return '-'.join([*parts, given['desc']] if 'desc' in given else parts)
+    """What the run folder is called, after its number."""
+    return flags.run_name(run.cfg, run.dataset.name, given)
 
 
 def make_folder(run: Run, given: dict[str, Any], record: dict[str, Any]) -> RunFolder:

@@ -18,7 +18,12 @@ MAX_SEED = 2**32 - 1  # of NumPy's RandomState
 
 
 @click.command(context_settings={'help_option_names': ['-h', '--help'], 'max_content_width': 110})
-@click.option('--network', help='Snapshot to draw with.', required=True, metavar='FILE')
+@click.option(
+    '--network',
+    help='Snapshot to draw with, or an official .pkl: a path or an http(s) address.',
+    required=True,
+    metavar='FILE|URL',
+)
 @click.option('--seeds', help='Seeds, e.g. 0,3,8-15.  [default: as many as the grid holds, from 0]')
 @click.option('--trunc', 'truncation_psi', help='Truncation psi.', type=float, default=1, show_default=True)
 @click.option('--class', 'class_idx', help='Class label; needed by conditional networks.', type=int)
@@ -40,6 +45,7 @@ def main(**options: Any) -> None:
     Networks of 16-bit colour, or of more than four channels, draw a .npy file [height, width, channels] a seed, and
     beside it a PNG of 8 bits to look at, of more than four channels the first three.
     """
+    from dnnlib.download import fetch
     from dnnlib.files import sha256_of
     from dnnlib.registry import load_file
     from torch_utils.devices import pick_device
@@ -53,7 +59,7 @@ def main(**options: Any) -> None:
     for path in options['plugin']:
         load_file(path)
     device = pick_device(options['device'], kinds=('cpu', 'cuda', 'mps'))
-    path = Path(options['network'])
+    path = fetch(options['network'])
     snapshot = load_snapshot(path)
     G = load_generator(snapshot, device, resolve_precision(options['precision'], device))
     label = class_label(G.c_dim, options['class_idx'])  # [1, c_dim]

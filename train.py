@@ -14,17 +14,34 @@ if TYPE_CHECKING:  # the real imports stand in the functions that need them: --h
     from compose import Run
     from dnnlib.log import Log
     from dnnlib.signals import StopSignal
-    from torch_utils.checkpoint import Tensors
     from training.run_folder import RunFolder
     from training.state import TrainState
+    from training.transfer import Source
 
 
-@click.command(context_settings={'help_option_names': ['-h', '--help'], 'max_content_width': 110})
+def spelled(name: str) -> str:
+    """--map_depth is --map-depth."""
+    return name.replace('_', '-')
+
+
+@click.command(
+    context_settings={
+        'help_option_names': ['-h', '--help'],
+        'max_content_width': 110,
+        'token_normalize_func': spelled,
+    }
+)
 # Where, what, on what
 @click.option('--outdir', help='Where run folders are made.', default='runs', show_default=True, metavar='DIR')
 @click.option('--cfg', help='Architecture and recipe; "list" shows them all.  [default: auto]')
 @click.option('--data', help='Images: a zip or a folder.  [default: the embedded set]', metavar='PATH')
-@click.option('--resume', help='Continue a run: RUN_DIR, latest, or auto. Or start from the networks of a FILE.')
+@click.option(
+    '--resume',
+    help='Continue a run: RUN_DIR, latest, or auto. Or start from the networks of another: a snapshot, an official '
+    '.pkl, an http(s) address of one, or ffhq256, ffhq512, ffhq1024, celebahq256, lsundog256.',
+    metavar='FROM',
+)
+@click.option('--freezed', help="Freeze D's first layers (Freeze-D).", type=int, metavar='INT')
 @click.option('-n', '--dry-run', help='Print the plan and stop.', is_flag=True)
 @click.option('--plugin', help='Python file that registers more --cfg names.', multiple=True, metavar='FILE')
 @click.option('--set', 'sets', help='Set any config field, e.g. --set r1.interval=8.', multiple=True, metavar='A.B=C')
@@ -45,6 +62,20 @@ if TYPE_CHECKING:  # the real imports stand in the functions that need them: --h
 @click.option('--map-depth', help='Layers of the mapping network.', type=int)
 @click.option('--mbstd-group', help='Group of the minibatch standard deviation.', type=int)
 @click.option('--seed', help='Seed of every random draw.', type=int)
+# Limited data
+@click.option(
+    '--aug',
+    help='Augmentation of what D sees; its strength adapts (ada, apa), is --p (fixed), or full (diffaug).',
+    type=click.Choice(['noaug', 'ada', 'fixed', 'diffaug', 'apa']),
+)
+@click.option('--p', help='Strength of --aug=fixed, 0 to 1.', type=float)
+@click.option('--target', help='Mean sign of D on real images that --aug=ada and apa hold.  [default: 0.6]', type=float)
+@click.option(
+    '--augpipe',
+    help='Transforms of --aug=ada and fixed.  [default: bgc]',
+    type=click.Choice(['blit', 'geom', 'color', 'filter', 'noise', 'cutout', 'bg', 'bgc', 'bgcf', 'bgcfn', 'bgcfnc']),
+)
+@click.option('--lecam', help='Weight of LeCam regularisation, e.g. 0.01.', type=float, metavar='WEIGHT')
 # Records
 @click.option('--metrics', help='Comma list, or none.  [default: what this machine can do]')
 @click.option('--snap', help='Ticks between snapshots.', type=int)
@@ -55,6 +86,9 @@ if TYPE_CHECKING:  # the real imports stand in the functions that need them: --h
 @click.option('--gpus', help='Number of processes.', type=int)
 @click.option('--precision', type=click.Choice(['auto', 'fp32', 'bf16', 'fp16']), help='[default: auto]')
 @click.option('--fp32', help='The same as --precision=fp32.', type=bool, metavar='BOOL')
+@click.option('--nhwc', help='Accepted, and changes nothing.', type=bool, metavar='BOOL')
+@click.option('--nobench', help='Keep cuDNN from trying its algorithms out.', type=bool, metavar='BOOL')
+@click.option('--allow-tf32', help='Let matrix products and convolutions use TF32.', type=bool, metavar='BOOL')
 @click.option('--workers', help='Processes that decode images.', type=int)
 @click.option('--device', help='cpu or cuda.  [default: what is there]')
 def main(**options: Any) -> None:
@@ -89,7 +123,7 @@ def main(**options: Any) -> None:
 
 def list_recipes(given: dict[str, Any]) -> None:
     """--cfg=list"""
-    from compose import data_config
+    from flags import data_config
     from training import plan
     from training.dataset import read_spec
 
@@ -100,6 +134,8 @@ def print_plan(run: Run, where: Path) -> None:
     """--dry-run"""
     from training.plan import describe_run
 
+    for note in run.notes:
+        click.echo(f'note: {note}')
     click.echo(describe_run(run.cfg, run.dataset.spec, str(where)))
 
 
@@ -112,7 +148,7 @@ def train(run: Run, folder: RunFolder, record: dict[str, Any], warnings: tuple[s
     from training.build import build
 
     keep_freed_memory()
-    prepare(run.device)
+    prepare(run.device, benchmark=run.cfg.benchmark, allow_tf32=run.cfg.allow_tf32)
     with Log(folder.path / 'log.txt') as log, StopSignal() as stop:
         log.line(f'run folder {folder.path}, {run.device}, {run.cfg.precision}')
         for note in run.notes:
@@ -128,9 +164,11 @@ def train(run: Run, folder: RunFolder, record: dict[str, Any], warnings: tuple[s
         return stop.exit_code
 
 
-def restore(state: TrainState, folder: RunFolder, source: Tensors | None, log: Log) -> None:
+def restore(state: TrainState, folder: RunFolder, source: Source | None, log: Log) -> None:
     """Takes up the newest whole state of the folder; in a new one, the networks of another run if there are any."""
+    from dnnlib.files import write_json
     from torch_utils.checkpoint import list_states, load_state
+    from training.state import NETWORKS
     from training.transfer import transfer
 
     if list_states(folder.states):
@@ -138,7 +176,9 @@ def restore(state: TrainState, folder: RunFolder, source: Tensors | None, log: L
         state.load(*load_state(path), where=str(path))
         log.line(f'continuing from {path}')
     elif source is not None:
-        transfer(state, source, log.line)
+        networks = {name: getattr(state, name) for name in NETWORKS}
+        write_json(folder.path / 'transfer.json', transfer(networks, source, log.line, log.detail))
+        log.line('transfer: every tensor is listed in log.txt and transfer.json')
     folder.rewind(state.nimg)
 
 

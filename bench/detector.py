@@ -1,13 +1,18 @@
-"""Images a second through the offline detector, by the number of images that go through it at a time.
+"""Images a second through a detector, by the number of images at a time, beside its network alone on ready inputs.
 
 python bench/detector.py --images=128
+python bench/detector.py --detector=inception --images=64
 """
 
 from __future__ import annotations
 
 import pathlib
+import statistics
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import click
 import torch
@@ -15,26 +20,61 @@ import torch
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 from metrics.detectors import get_detector
+from metrics.determinism import deterministic_float32
+from metrics.inception_detector import Inception
+from metrics.vgg import Vgg16ConvDetector, Vgg16Detector
 from torch_utils.devices import pick_device
 from training.dataset import DataConfig, ImageDataset
 
+# The speed of these does not depend on what the weights are.
+RANDOM = {'inception': Inception, 'vgg16': Vgg16Detector, 'vgg16conv': Vgg16ConvDetector}
+
 
 @click.command()
+@click.option('--detector', 'name', type=click.Choice(['efflite', *RANDOM]), default='efflite', show_default=True)
 @click.option('--images', 'num_images', default=128, show_default=True)
 @click.option('--chunks', default='4,8,16,64', show_default=True)
+@click.option('--rounds', default=3, show_default=True, help='The median of so many is reported.')
 @click.option('--device')
-def main(num_images: int, chunks: str, device: str | None) -> None:
-    """Times EfficientNet-lite0 on the embedded images."""
+def main(name: str, num_images: int, chunks: str, rounds: int, device: str | None) -> None:
+    """Times a detector, with weights drawn at random where they need a download, on the embedded images."""
     where = pick_device(device)
-    detector = get_detector('efflite', where)
+    detector = RANDOM[name].random(where) if name in RANDOM else get_detector(name, where)
     images = torch.from_numpy(next(ImageDataset(DataConfig()).image_batches(num_images))).to(where)  # [N, 3, 64, 64]
-    print(f'efflite on {where}, {torch.get_num_threads()} threads, {num_images} images of 64x64')
+    print(f'{name} on {where}, {torch.get_num_threads()} threads, {num_images} images of 64x64')
     for chunk in map(int, chunks.split(',')):
         detector.chunk_size = chunk
-        detector(images[:chunk])
-        began = time.perf_counter()
-        detector(images).pooled.sum().item()
-        print(f'{chunk:4d} at a time: {num_images / (time.perf_counter() - began):7.1f} images/s')
+        ready = detector.prepare(images[:chunk])
+        whole, alone = paired(lambda: detector(images), partial(network_alone, detector, images, ready), where, rounds)
+        rates = f'{num_images / whole:7.1f} images/s, network alone {num_images / alone:7.1f}'
+        print(f'{chunk:4d} at a time: {rates}, share {alone / whole:.1%}')
+
+
+@torch.inference_mode()
+def network_alone(detector: Any, images: torch.Tensor, ready: torch.Tensor) -> None:
+    """The network over as many inputs as there are images; only the first chunk is prepared, and used again."""
+    with deterministic_float32():
+        for start in range(0, len(images), detector.chunk_size):
+            detector.network(ready[: len(images) - start])
+
+
+def paired(a: Callable[[], object], b: Callable[[], object], where: torch.device, rounds: int) -> tuple[float, float]:
+    """Median seconds of two functions, run in turn after one round to warm up."""
+    seconds: tuple[list[float], list[float]] = ([], [])
+    for _ in range(rounds + 1):
+        for run, taken in zip((a, b), seconds, strict=True):
+            synchronise(where)
+            began = time.perf_counter()
+            run()
+            synchronise(where)
+            taken.append(time.perf_counter() - began)
+    return statistics.median(seconds[0][1:]), statistics.median(seconds[1][1:])
+
+
+def synchronise(where: torch.device) -> None:
+    """Waits for the work that was sent to a GPU."""
+    if where.type == 'cuda':
+        torch.cuda.synchronize(where)
 
 
 if __name__ == '__main__':

@@ -18,12 +18,20 @@ class ConfigError(UserError):
     """An option or a config field with a value that cannot work."""
 
 
+class DownloadError(UserError):
+    """A file that cannot be had from the network, or is not what it should be."""
+
+
 class DataError(UserError):
     """A data set, an image or a label that cannot be used."""
 
 
 class CheckpointError(UserError):
     """A snapshot or a training state that is damaged, foreign or absent."""
+
+
+class UnsafeModelFile(CheckpointError):
+    """A pickle that is damaged, costs too much to read, or asks for what reading data does not need."""
 
 
 def run_command(main: Callable[[], object]) -> None:

@@ -24,10 +24,11 @@ class Log:
         """One line, or several if the text has line breaks."""
         self.clear_bar()
         for target in (self._stream, self._file):
-            if target is not None:
-                with contextlib.suppress(OSError, ValueError):
-                    target.write(text + '\n')
-                    target.flush()
+            _write(target, text)
+
+    def detail(self, text: str) -> None:
+        """A line for the file alone."""
+        _write(self._file, text)
 
     def warn(self, text: str) -> None:
         """A line that begins with WARNING."""
@@ -60,6 +61,13 @@ class Log:
         if self._file is not None:
             with contextlib.suppress(OSError):
                 self._file.close()
+
+
+def _write(target: TextIO | None, text: str) -> None:
+    if target is not None:
+        with contextlib.suppress(OSError, ValueError):
+            target.write(text + '\n')
+            target.flush()
 
 
 def format_time(seconds: float) -> str:

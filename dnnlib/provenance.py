@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,14 +12,15 @@ from typing import Any
 
 
 def environment(libraries: tuple[str, ...]) -> dict[str, Any]:
-    """For a run's record. Libraries that are not installed are left out."""
+    """For a run's record. Libraries that are not installed are left out, as is a password in an address."""
     versions = {'python': platform.python_version()}
     for name in libraries:
         try:
             versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return {'versions': versions, 'commit': git_commit(), 'machine': platform.platform(), 'argv': sys.argv}
+    argv = [re.sub(r'://[^/@\s]*@', '://', word) for word in sys.argv]
+    return {'versions': versions, 'commit': git_commit(), 'machine': platform.platform(), 'argv': argv}
 
 
 def git_commit() -> str | None:

@@ -13,11 +13,31 @@ from dnnlib.errors import ConfigError
 if TYPE_CHECKING:
     import torch
 
-# name: 'module:class', imported and built only when asked for. The class takes the device as its one
-# argument; its `available()` says whether the weights are on this machine.
+
+class Entry(NamedTuple):
+    """A detector as far as it is known without its weights, so that metric names can be checked offline.
+
+    target: 'module:class', imported only when asked for. The class takes the device as its one argument; its
+    `available()` says whether the weights can be had without the network. weights: the key of `--detector-path`; ''
+    where there is none. feature_dim, num_classes: as in `Detector`; 0 where only the user's network can tell.
+    """
+
+    target: str
+    weights: str
+    feature_dim: int
+    num_classes: int
+
+
 DETECTORS = {
-    'efflite': 'metrics.efficientnet:EffLite',
+    'efflite': Entry('metrics.efficientnet:EffLite', '', 1280, 1000),
+    'inception': Entry('metrics.inception_detector:Inception', 'inception', 2048, 1008),
+    'vgg16': Entry('metrics.vgg:Vgg16Detector', 'vgg16', 4096, 0),
+    'vgg16conv': Entry('metrics.vgg:Vgg16ConvDetector', 'lpips', 512, 0),
+    'dinov2': Entry('metrics.dinov2:DinoV2Large', 'dinov2', 1024, 0),
+    'dinov2b': Entry('metrics.dinov2:DinoV2Base', 'dinov2b', 768, 0),
+    'dinov2s': Entry('metrics.dinov2:DinoV2Small', 'dinov2s', 384, 0),
 }
+_BUILT_IN = frozenset(DETECTORS)
 
 
 class Features(NamedTuple):
@@ -48,8 +68,35 @@ class Detector(Protocol):
     ) -> Features: ...
 
 
+def set_path(option: str) -> None:
+    """Takes one value of `--detector-path`, before any detector is built.
+
+    `NAME=FILE` names the file, for DINOv2 the folder, that the weights NAME come from: a key in the table above, or
+    `lpips`, which vgg16conv and PPL read. `NAME=FILE,size=224,...` with a new NAME makes a detector of any TorchScript
+    or ONNX file; `metrics.custom` lists what may follow. ConfigError for what is neither.
+    """
+    name, separator, rest = option.partition('=')
+    if not separator or not rest:
+        raise ConfigError(f'--detector-path={option}: expected NAME=FILE, as in inception=FILE.pth')
+    if name in (weights := {entry.weights for entry in DETECTORS.values()} - {''}):
+        importlib.import_module('metrics.weights').set_path(name, rest)
+    elif name in _BUILT_IN:
+        reads = DETECTORS[name].weights
+        instead = f'the weights are {reads}: --detector-path={reads}=FILE' if reads else 'its package carries them'
+        raise ConfigError(f'--detector-path={option}: {name} has no file of its own, {instead}')
+    elif ',size=' in rest:
+        importlib.import_module('metrics.custom').declare(name, rest)
+        DETECTORS[name] = Entry('metrics.custom:CustomDetector', '', 0, 0)
+    else:
+        known = ', '.join(sorted(weights))
+        raise ConfigError(
+            f'--detector-path={option}: there are weights of {known}; a network of your own needs its input declared, '
+            f'at least --detector-path={name}=FILE,size=224'
+        )
+
+
 def available(name: str) -> bool:
-    """Whether a detector's weights are on this machine, so that a metric with it can be a default."""
+    """Whether a detector can be had without the network, so that a metric with it can be a default."""
     return _detector_class(name).available()
 
 
@@ -58,8 +105,16 @@ def get_detector(name: str, device: torch.device | str = 'cpu') -> Detector:
     return _detector_class(name)(device)
 
 
+def provenance(detector: Detector) -> dict[str, str]:
+    """What a record of a number says of its detector; `edition` is the file that the weights came in."""
+    edition = getattr(detector, 'edition', '')
+    fields = {'detector': detector.name, 'digest': detector.digest, 'preprocessing': detector.preprocessing}
+    return fields | ({'edition': edition} if edition else {})
+
+
 def _detector_class(name: str) -> Any:
     if name not in DETECTORS:
         raise ConfigError(f'unknown detector {name!r}; there are {", ".join(DETECTORS)}')
-    module, _, attribute = DETECTORS[name].partition(':')
-    return getattr(importlib.import_module(module), attribute)
+    module, _, attribute = DETECTORS[name].target.partition(':')
+    found = getattr(importlib.import_module(module), attribute)
+    return found if name in _BUILT_IN else found.of(name)

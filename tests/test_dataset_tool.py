@@ -1,49 +1,26 @@
-"""dataset_tool.py: any folder or zip of pictures becomes a data set that trains."""
+"""dataset_tool.py: any pictures become a data set that trains, whole or not at all."""
 
-import hashlib
 import io
 import json
 import os
-import pathlib
-import zipfile
+import shlex
+import sys
+import types
 
+import click
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
 from PIL import Image
 
 import dataset_tool
+from tests.pictures import encoded, fill, hwc, noise, noise_16, npy, read_set, run, sha256
+from training.convert.png import encode_png
 from training.dataset import DataConfig, ImageDataset
 from training.interface import ImageSpec
 
 
-def run(*arguments: object, code: int = 0) -> Result:
-    result = CliRunner().invoke(dataset_tool.main, [str(argument) for argument in arguments])
-    assert result.exit_code == code, result.output
-    return result
-
-
-def noise(seed: int, width: int = 16, height: int = 16) -> Image.Image:
-    return Image.fromarray(np.random.RandomState(seed).randint(0, 256, [height, width, 3]).astype(np.uint8))
-
-
-def fill(folder: pathlib.Path, pictures: dict[str, Image.Image | bytes]) -> pathlib.Path:
-    for name, picture in pictures.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        if isinstance(picture, bytes):
-            (folder / name).write_bytes(picture)
-        else:
-            picture.save(folder / name)
-    return folder
-
-
 def chw(image: Image.Image) -> np.ndarray:
-    array = np.asarray(image)
-    return array[np.newaxis] if array.ndim == 2 else array.transpose(2, 0, 1)
-
-
-def sha256(path: pathlib.Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return hwc(image).transpose(2, 0, 1)
 
 
 @pytest.mark.parametrize('dest', ['set.zip', 'set'])
@@ -68,18 +45,6 @@ def test_zip_to_zip_of_the_embedded_set(root, tmp_path):
     assert len(small) == 20
     assert all(np.array_equal(small.image(i), whole.image(i)) for i in range(20))
     assert np.array_equal(small.labels(range(20)).argmax(1), whole.labels(range(20)).argmax(1))
-
-
-def test_same_pictures_give_the_same_bytes(tmp_path):
-    first = fill(tmp_path / 'first', {f'{i}.png': noise(i) for i in range(3)})
-    second = fill(tmp_path / 'second', {f'{i}.png': noise(i) for i in reversed(range(3))})
-    os.utime(second / '0.png', (10**9, 10**9))
-    run('--source', first, '--dest', tmp_path / 'a.zip')
-    run('--source', second, '--dest', tmp_path / 'b.zip')
-    assert sha256(tmp_path / 'a.zip') == sha256(tmp_path / 'b.zip')
-    with zipfile.ZipFile(tmp_path / 'a.zip') as archive:
-        assert {info.compress_type for info in archive.infolist()} == {zipfile.ZIP_STORED}
-        assert {info.date_time for info in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
 
 
 def test_every_colour_mode_becomes_rgb(tmp_path):
@@ -126,37 +91,6 @@ def test_exif_rotation_is_applied(tmp_path):
     assert np.array_equal(dataset.image(0), chw(noise(0))[:, ::-1, ::-1])
 
 
-def test_center_crop_takes_the_middle_and_pad_adds_black(tmp_path):
-    source = fill(tmp_path / 'in', {'a.png': noise(0, 32, 16)})
-    for transform in ('center-crop', 'pad'):
-        run(
-            '--source',
-            source,
-            '--dest',
-            tmp_path / f'{transform}.zip',
-            '--resolution=16x16',
-            f'--transform={transform}',
-        )
-    cropped, padded = (
-        ImageDataset(DataConfig(path=str(tmp_path / f'{transform}.zip'))).image(0)
-        for transform in ('center-crop', 'pad')
-    )
-    assert np.array_equal(cropped, chw(noise(0, 32, 16))[:, :, 8:24])
-    assert padded[:, [0, 1, 14, 15]].max() <= 2  # Lanczos rings a little
-    assert padded[:, 6:10].mean() > 100
-
-
-def test_filters_are_antialiased_and_differ(tmp_path):
-    source = fill(tmp_path / 'in', {'a.png': noise(0, 32, 32)})
-    images = {}
-    for name in ('box', 'lanczos'):
-        run('--source', source, '--dest', tmp_path / f'{name}.zip', '--resolution=8x8', f'--resize-filter={name}')
-        images[name] = ImageDataset(DataConfig(path=str(tmp_path / f'{name}.zip'))).image(0).astype(float)
-    mean = chw(noise(0, 32, 32)).reshape(3, 8, 4, 8, 4).mean(axis=(2, 4))
-    assert np.abs(images['box'] - mean).max() <= 1
-    assert 0 < np.abs(images['lanczos'] - images['box']).mean() < 20
-
-
 def test_folders_become_classes(tmp_path):
     pictures = {'dog/x/1.png': noise(0), 'dog/2.png': noise(1), 'cat/1.png': noise(2)}
     source = fill(tmp_path / 'in', pictures)
@@ -195,14 +129,42 @@ def test_enlarging_is_told(tmp_path):
     [
         ({'0.png': noise(0), '1.png': b'x'}, ['--strict'], '1.png: is not a PNG, JPEG'),
         ({'0.png': b'x', '1.png': b'x'}, [], 'none of its 2 pictures can be read: '),
-        ({'0.png': noise(0, 16, 8)}, [], '0.png: is 16x8, not square. Give --resolution=WxH with --transform='),
-        ({'0.png': noise(0, 12, 12)}, [], '0.png: is 12x12, no power of two. Give --resolution=8x8'),
+        (
+            {'0.png': noise(0, 5, 7)},
+            [],
+            '0.png: is 5x7, a size that networks cannot be built for. Give --resolution=8x8',
+        ),
+        ({'0.png': noise(0, 301, 200)}, [], 'Give --resolution=288x192 with --transform=center-crop, pad or resize'),
         ({'0.png': noise(0), '1.png': noise(0, 8, 8)}, [], '1.png: is 8x8, but those before are 16x16'),
         ({'0.png': noise(0)}, ['--transform=pad'], '--transform=pad needs --resolution=WxH'),
-        ({'0.png': noise(0)}, ['--resolution=16x8'], '16x8 must be square and a power of two'),
-        ({'0.png': noise(0)}, ['--resolution=12x12'], '12x12 must be square and a power of two'),
+        ({'0.png': noise(0)}, ['--transform=center-crop'], '--transform=center-crop needs --resolution=WxH'),
+        ({'0.png': noise(0)}, ['--resolution=9x9'], '--resolution=9x9: networks cannot be built for 9x9; the'),
+        ({'0.png': noise(0)}, ['--resolution=8x16', '--transform=center-crop-wide'], '8x16 is not wide'),
+        ({'0.png': noise(0)}, ['--width=16'], '--width and --height go together; give --height too'),
+        ({'0.png': noise(0)}, ['--width=8', '--height=8', '--resolution=8x8'], '--resolution says the same as'),
+        ({'0.png': noise(0)}, ['--resolution=32x16', '--transform=center-crop-wide'], '1 pictures are too small'),
+        ({'0.png': noise(0)}, ['--shuffle-seed=1'], '--shuffle-seed chooses which --max-images pictures'),
+        ({'0.png': noise(0)}, ['--pad-colour=red'], '--pad-colour is the colour around pictures that --transform=pad'),
+        ({'0.png': noise(0)}, ['--alpha=nocolour'], "'nocolour' is not a colour; give a name such as white"),
+        (
+            {'0.npy': npy(noise_16(0, channels=5)), '1.npy': npy(noise_16(0, channels=6))},
+            [],
+            '1.npy: has 6 channels, but',
+        ),
+        ({'0.npy': npy(noise_16(0, channels=5))}, ['--mode=RGB'], 'has 5 planes, which --mode=RGB cannot turn into'),
+        ({'0.png': noise(0), 'dataset.json': b'{"labels": []}'}, [], 'dataset.json: images without a label (1 of 1)'),
+        (
+            {'a.png': noise(0), 'dataset.json': b'{"labels": [["a.png", 1]], "classes": ["x"]}'},
+            [],
+            'names 1 classes, but',
+        ),
+        (
+            {'a.png': noise(0), 'dataset.json': b'{"labels": [["a.png", 0]], "classes": 5}'},
+            [],
+            '"classes" must be a list',
+        ),
         ({'0.png': noise(0)}, ['--resolution=big'], "'big' is not WIDTHxHEIGHT, such as 256x256"),
-        ({'a.txt': b''}, [], 'holds no images; expected files ending in .png .jpg .jpeg .webp .bmp .tif .tiff'),
+        ({'a.txt': b''}, [], 'holds no images; expected files ending in .png .jpg .jpeg .jfif .webp'),
         ({'0.png': noise(0), 'dataset.json': b'{'}, [], 'dataset.json: is not valid JSON'),
     ],
 )
@@ -215,17 +177,184 @@ def test_refusals_say_why_and_leave_nothing_behind(tmp_path, pictures, arguments
         assert sorted(os.listdir(tmp_path)) == ['in']
 
 
-def test_nothing_is_overwritten(tmp_path):
-    source = fill(tmp_path / 'in', {'0.png': noise(0)})
-    (tmp_path / 'a.zip').write_bytes(b'precious')
-    assert 'exists already' in run('--source', source, '--dest', tmp_path / 'a.zip', code=2).stderr
-    assert (tmp_path / 'a.zip').read_bytes() == b'precious'
-    assert 'new or empty' in run('--source', source, '--dest', source, code=2).stderr
-    assert '--dest is empty' in run('--source', source, '--dest', '', code=2).stderr
-    (tmp_path / 'empty').mkdir()
-    run('--source', source, '--dest', tmp_path / 'empty')
-    assert sorted(os.listdir(tmp_path / 'empty')) == ['00000', 'dataset.json']
-
-
 def test_missing_source(tmp_path):
     assert 'no such file or folder' in run('--source', tmp_path / 'x', '--dest', tmp_path / 'a.zip', code=2).stderr
+
+
+def test_landscape_grey_alpha_planes_and_16_bits_come_back_whole(tmp_path):
+    """The kinds of data set that there are, each out of a folder without a loss."""
+    wide = hwc(noise(0, 24, 16))
+    kinds = {
+        'landscape': ({'0.png': noise(0, 24, 16)}, [], wide, '24x16 RGB'),
+        'grey-alpha': ({'0.png': noise(0, mode='LA')}, ['--alpha=keep'], hwc(noise(0, mode='LA')),
+                       '16x16 grey with alpha'),
+        'alpha': ({'0.webp': encoded(noise(0, mode='RGBA'), 'WEBP', lossless=True, exact=True)}, ['--alpha=keep'],
+                  hwc(noise(0, mode='RGBA')), '16x16 RGBA'),
+        'grey16': ({'0.png': Image.fromarray(noise_16(0, channels=1)[..., 0])}, ['--bits=16'], noise_16(0, channels=1),
+                   '16x16 grey, 16 bits'),
+        'rgb16': ({'0.npy': npy(noise_16(0))}, ['--bits=16'], noise_16(0), '16x16 RGB, 16 bits'),
+        'planes': ({'0.npy': npy(noise_16(0, 24, 16, 6).astype(np.uint8))}, [], noise_16(0, 24, 16, 6).astype(np.uint8),
+                   '24x16 6 planes'),
+        'two': ({'0.npy': npy(noise_16(0, channels=2).astype(np.uint8))}, [], noise_16(0, channels=2).astype(np.uint8),
+                '16x16 2 planes'),
+    }  # fmt: skip
+    for name, (pictures, options, expected, words) in kinds.items():
+        source = fill(tmp_path / name, pictures)
+        result = run('--source', source, '--dest', tmp_path / f'{name}.zip', *options)
+        assert f'pictures: 1, {words}\n' in result.stdout
+        (image,), content = read_set(tmp_path / f'{name}.zip')
+        assert image.dtype == expected.dtype
+        assert np.array_equal(image, expected)
+        assert content == {'labels': None}
+        run('--source', tmp_path / f'{name}.zip', '--dest', tmp_path / f'{name}2.zip', *options)
+        assert sha256(tmp_path / f'{name}2.zip') == sha256(tmp_path / f'{name}.zip')
+
+
+@pytest.mark.parametrize(
+    ('pictures', 'options', 'expected', 'facts'),
+    [
+        (lambda i: noise(i, mode='L'), [], lambda i: hwc(noise(i, mode='L')), {'channels': 1}),
+        (noise, [], lambda i: hwc(noise(i)), {'channels': 3}),
+        (lambda i: noise(i, mode='LA'), ['--alpha=keep'], lambda i: hwc(noise(i, mode='LA')), {'channels': 2}),
+        (lambda i: noise(i, mode='RGBA'), ['--alpha=keep'], lambda i: hwc(noise(i, mode='RGBA')), {'channels': 4}),
+        (lambda i: noise(i, 24, 16), [], lambda i: hwc(noise(i, 24, 16)), {'channels': 3, 'base': (4, 6)}),
+        (lambda i: encode_png(noise_16(i, channels=1)), ['--bits=16'], lambda i: noise_16(i, channels=1),
+         {'channels': 1, 'bits': 16}),
+        (lambda i: encode_png(noise_16(i)), ['--bits=16'], noise_16, {'channels': 3, 'bits': 16}),
+        (lambda i: npy(noise_16(i, channels=6)), ['--bits=16'], lambda i: noise_16(i, channels=6),
+         {'channels': 6, 'bits': 16}),
+    ],
+    ids=['grey', 'rgb', 'grey-alpha', 'rgba', 'landscape', 'grey-16', 'rgb-16', 'planes-16'],
+)  # fmt: skip
+def test_what_is_written_is_what_training_reads(tmp_path, pictures, options, expected, facts):
+    """Folder -> zip -> data set, labelled by sub-folder, for every kind of image that there is."""
+    files = {}
+    for i in range(3):
+        picture = pictures(i)
+        is_npy = isinstance(picture, bytes) and picture.startswith(b'\x93NUMPY')
+        files[f'{"ab"[i % 2]}/{i}.{"npy" if is_npy else "png"}'] = picture
+    source = fill(tmp_path / 'in', files)
+    run('--source', source, '--dest', tmp_path / 'a.zip', '--labels=folders', *options)
+    dataset = ImageDataset(DataConfig(path=str(tmp_path / 'a.zip'), cond=True))
+    assert dataset.spec == ImageSpec(resolution=16, label_dim=2, num_images=3, **facts)
+    for index, (seed, label) in enumerate([(0, 0), (2, 0), (1, 1)]):
+        assert np.array_equal(dataset.image(index).transpose(1, 2, 0), expected(seed))
+        assert dataset.image(index).dtype == expected(seed).dtype
+        assert dataset.label(index).argmax() == label
+    dataset.close()
+
+
+def test_nvidias_commands_work(tmp_path):
+    source = fill(tmp_path / 'in', {f'{i}.png': noise(i, 40, 30) for i in range(3)})
+    commands = [
+        ['--width=16', '--height=16', '--resize-filter=box'],
+        ['--transform=center-crop', '--width=16', '--height=16', '--max_images=2'],
+        ['--transform=center-crop-wide', '--width=32', '--height=16'],
+        ['--resolution=32x16', '--transform=center-crop-wide', '--resize-filter', 'lanczos'],
+    ]
+    shapes = []
+    for number, command in enumerate(commands):
+        run('--source', source, f'--dest={tmp_path}/{number}.zip', *command)
+        images, _ = read_set(tmp_path / f'{number}.zip')
+        shapes.append((len(images), *images[0].shape))
+    assert shapes == [(3, 16, 16, 3), (2, 16, 16, 3), (3, 32, 32, 3), (3, 32, 32, 3)]
+
+
+def test_padding_has_its_colour_and_is_transparent_where_alpha_is_kept(tmp_path):
+    source = fill(tmp_path / 'in', {'a.png': noise(0, 32, 16)})
+    pad = ['--resolution=16x16', '--transform=pad']
+    corners = {}
+    for name, options in {'plain': [], 'colour': ['--pad-colour=#102030'], 'keep': ['--alpha=keep'],
+                          'both': ['--alpha=keep', '--pad-colour=red'], 'deep': ['--bits=16', '--pad-colour=#0000ff'],
+                          'grey': ['--mode=L', '--pad-colour=white']}.items():  # fmt: skip
+        run('--source', source, '--dest', tmp_path / f'{name}.zip', *pad, *options)
+        corners[name] = read_set(tmp_path / f'{name}.zip')[0][0][0, 0].tolist()
+    assert corners == {'plain': [0, 0, 0], 'colour': [16, 32, 48], 'keep': [0, 0, 0, 0], 'both': [255, 0, 0, 255],
+                       'deep': [0, 0, 65535], 'grey': [255]}  # fmt: skip
+
+
+def test_alpha_over_a_colour_makes_grey_pictures_coloured(tmp_path):
+    source = fill(tmp_path / 'in', {'0.png': noise(0, mode='L'), '1.png': Image.new('LA', (16, 16), (9, 0))})
+    run('--source', source, '--dest', tmp_path / 'a.zip', '--alpha=#ff8000')
+    images, _ = read_set(tmp_path / 'a.zip')
+    assert np.array_equal(images[0], hwc(noise(0, mode='L').convert('RGB')))
+    assert (images[1] == (255, 128, 0)).all()
+    run('--source', source, '--dest', tmp_path / 'b.zip', '--alpha=black')
+    assert [image.shape[2] for image in read_set(tmp_path / 'b.zip')[0]] == [1, 1]
+
+
+def test_mode_can_be_asked_for_and_alpha_that_is_none_is_told(tmp_path):
+    source = fill(tmp_path / 'in', {'0.png': noise(0)})
+    run('--source', source, '--dest', tmp_path / 'a.zip', '--mode=L')
+    assert np.array_equal(read_set(tmp_path / 'a.zip')[0][0], hwc(noise(0).convert('L')))
+    result = run('--source', source, '--dest', tmp_path / 'b.zip', '--alpha=keep')
+    assert 'alpha was kept, but no picture has any transparency' in result.stdout
+
+
+def test_labels_can_be_left_out_and_class_names_are_carried_over(tmp_path):
+    labels = {'labels': [['0.png', 1], ['1.png', 0]], 'classes': ['cat', 'dog']}
+    source = fill(tmp_path / 'in', {f'{i}.png': noise(i) for i in range(2)})
+    fill(source, {'dataset.json': json.dumps(labels).encode()})
+    result = run('--source', source, '--dest', tmp_path / 'a.zip')
+    assert 'class 1: dog (1)' in result.stdout
+    content = read_set(tmp_path / 'a.zip')[1]
+    assert content == {
+        'labels': [['00000/img00000000.png', 1], ['00000/img00000001.png', 0]], 'classes': ['cat', 'dog']
+    }  # fmt: skip
+    run('--source', source, '--dest', tmp_path / 'b.zip', '--labels=none')
+    assert read_set(tmp_path / 'b.zip')[1] == {'labels': None}
+
+
+def test_label_vectors_are_carried_over(tmp_path):
+    source = fill(tmp_path / 'in', {'0.png': noise(0)})
+    fill(source, {'dataset.json': b'{"labels": [["0.png", [0.5, -1]]]}'})
+    assert 'labels: vectors of 2 numbers' in run('--source', source, '--dest', tmp_path / 'a.zip').stdout
+    assert read_set(tmp_path / 'a.zip')[1]['labels'] == [['00000/img00000000.png', [0.5, -1.0]]]
+
+
+def test_a_random_choice_is_the_same_for_a_seed(tmp_path):
+    source = fill(tmp_path / 'in', {f'{i:02}.png': noise(i) for i in range(20)})
+    chosen = {}
+    for name, seed in (('a', 1), ('b', 1), ('c', 2)):
+        run('--source', source, '--dest', tmp_path / f'{name}.zip', '--max-images=5', f'--shuffle-seed={seed}')
+        images, _ = read_set(tmp_path / f'{name}.zip')
+        chosen[name] = [i for image in images for i in range(20) if np.array_equal(image, hwc(noise(i)))]
+    assert chosen['a'] == chosen['b'] == sorted(chosen['a'])
+    assert len(set(chosen['a'])) == 5
+    assert chosen['a'] != chosen['c']
+
+
+def test_profiles_that_cannot_be_read_are_counted(tmp_path):
+    pictures = {f'{i}.png': encoded(noise(i), icc_profile=b'broken') for i in range(2)}
+    result = run('--source', fill(tmp_path / 'in', pictures), '--dest', tmp_path / 'a.zip')
+    assert 'colour profiles that cannot be read, and were ignored: 2' in result.stdout
+
+
+def test_verify_is_imported_when_it_is_asked_for(monkeypatch):
+    @click.command()
+    @click.argument('data')
+    def verify(data):
+        click.echo(f'verified {data}')
+
+    module = types.ModuleType('training.verify_command')
+    module.verify = verify
+    monkeypatch.setitem(sys.modules, 'training.verify_command', module)
+    assert 'verified b.zip' in run('verify', 'b.zip').stdout
+    assert '--source belongs to a conversion; verify takes DATA' in run('--source=a', 'verify', 'b', code=2).stderr
+    assert 'verify DATA' in run('--help').stdout
+
+
+def test_what_is_wanting_on_the_command_line_is_named():
+    assert 'a conversion needs --source=PATH and --dest=PATH' in run('--source=a', code=2).stderr
+    assert 'a conversion needs' in run(code=2).stderr
+    assert "No such command 'a.zip'" in run('a.zip', code=2).stderr
+
+
+def test_every_command_of_the_documentation_is_understood(root):
+    text = (root / 'docs' / 'data.md').read_text()
+    lines = [line for line in text.splitlines() if line.startswith('python dataset_tool.py --')]
+    assert len(lines) > 12
+    for line in lines:
+        context = dataset_tool.main.make_context('dataset_tool.py', shlex.split(line)[2:])
+        options = dataset_tool.read_options(context.params)
+        assert options.dest.endswith('.zip')

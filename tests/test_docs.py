@@ -14,11 +14,12 @@ from tests.conftest import ROOT
 from tests.runs import make_zip
 from training.interface import ImageSpec
 from training.registry import RECIPES
+from training.transfer import OFFICIAL
 
 RESOLUTIONS = (32, 64, 128, 256)
 ARCHITECTURES = ROOT / 'docs' / 'architectures.md'
 # A run or a snapshot that a reader has, and a file that he writes: tests/test_resume.py and tests/test_plugin.py.
-NEEDS_FILES = ('--resume', '--plugin')
+NEEDS_FILES = re.compile(rf'--plugin|--resume=(?!({"|".join(OFFICIAL)})$)')
 COUNTS = re.compile(r'\| (\S+) \| (\d+) \| ([\d,]+) \| ([\d.]+ [GM]) \| ([\d,]+) \| ([\d.]+ [GM]) \|')
 
 
@@ -43,13 +44,13 @@ def resolution_of(name: str) -> int:
     return int(found[1]) if found else 64
 
 
-@pytest.mark.parametrize('page', ['docs/architectures.md', 'README.md'])
+@pytest.mark.parametrize('page', ['docs/architectures.md', 'docs/moving.md', 'README.md'])
 def test_every_command_line_makes_a_plan(page, data, tmp_path, monkeypatch):
     planned = []
     # The plan's text has tests of its own; networks, data and config are made before it.
     monkeypatch.setattr(train, 'print_plan', lambda run, where: planned.append(run.cfg))
     monkeypatch.setattr(train, 'list_recipes', lambda given: planned.append(None))
-    lines = [words for words in commands(ROOT / page) if not any(word.startswith(NEEDS_FILES) for word in words)]
+    lines = [words for words in commands(ROOT / page) if not any(map(NEEDS_FILES.match, words))]
     assert len(lines) > 5
     for words in lines:
         flags = [re.sub(r'^--data=(.*)', lambda m: f'--data={data[resolution_of(m[1])]}', word) for word in words]
@@ -65,6 +66,12 @@ def test_every_architecture_is_documented():
     RECIPES.load_all()
     text = ARCHITECTURES.read_text()
     assert [name for name in RECIPES.names() if f'`--cfg={name}`' not in text] == []
+
+
+def test_every_flag_of_training_is_on_the_page_for_those_who_move():
+    text = (ROOT / 'docs' / 'moving.md').read_text()
+    names = [name for option in train.main.params for name in option.opts]
+    assert [name for name in names if f'`{name}' not in text] == []
 
 
 def test_the_tables_of_counts_are_the_networks_own():

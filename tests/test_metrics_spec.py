@@ -93,7 +93,7 @@ def test_every_usual_name_parses():
 
 def test_an_unknown_detector_is_refused_with_the_list():
     with pytest.raises(ConfigError, match='efflite'):
-        get_detector('inception')
+        get_detector('resnet')
 
 
 def test_names_are_checked_without_torch():

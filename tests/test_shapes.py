@@ -328,7 +328,7 @@ def test_the_plan_counts_the_pixels_that_there_are():
     square = describe_run(RECIPES.get('auto').make(landscape(32), 1), replace(landscape(32), base=(4, 4)), 'run')
 
     def macs(plan: str) -> float:
-        return float(re.search(r'Forward of one image: G ([\d.]+) M ', plan)[1])
+        return float(re.search(r'Forward of one image: G ([\d.]+) G ', plan)[1])
 
     assert macs(text) == pytest.approx(1.5 * macs(square), rel=0.02)
 

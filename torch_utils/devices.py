@@ -7,12 +7,12 @@ import torch
 from dnnlib.errors import ConfigError
 
 
-def prepare(device: torch.device) -> None:
-    """Settings of a process that trains: cuDNN tries its algorithms out, and float32 is IEEE, not TF32."""
+def prepare(device: torch.device, *, benchmark: bool = True, allow_tf32: bool = False) -> None:
+    """Settings of a process that trains: whether cuDNN tries its algorithms out, and float32 is IEEE, or TF32."""
     if device.type == 'cuda':
-        torch.backends.cudnn.benchmark = True
-        torch.backends.cudnn.allow_tf32 = False
-        torch.backends.cuda.matmul.allow_tf32 = False
+        torch.backends.cudnn.benchmark = benchmark
+        torch.backends.cudnn.allow_tf32 = allow_tf32
+        torch.backends.cuda.matmul.allow_tf32 = allow_tf32
 
 
 def pick_device(name: str | None, *, kinds: tuple[str, ...] = ('cpu', 'cuda')) -> torch.device:

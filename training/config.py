@@ -178,6 +178,8 @@ class RunConfig:
     grid_images: int | None = None  # most images on a sample sheet; none fills an 8K screen
     metrics: tuple[str, ...] = ()
     precision: Literal['fp32', 'bf16', 'fp16'] = 'fp32'  # of the blocks that the networks' configs lower
+    benchmark: bool = True  # whether cuDNN tries its algorithms out and keeps the fastest
+    allow_tf32: bool = False  # whether float32 products may round their factors to TF32
     seed: int = 0
     workers: int = 3  # processes that decode images
 
@@ -220,7 +222,7 @@ class RunConfig:
                 'aug.kind=noaug, or leave colours alone to it: aug.pipe=color (ada, fixed), aug.policy=color (diffaug)',
             )
         group = getattr(self.discriminator, 'mbstd_group', 1)
-        group = min(group, self.batch_gpu)
+        group = self.batch_gpu if group is None else min(group, self.batch_gpu)
         require(
             self.batch_gpu % group == 0,
             'batch_gpu',

@@ -74,17 +74,17 @@ class FolderSource(ImageSource):
         return os.path.join(self.path, self.name(index))
 
     def read(self, index: int) -> bytes:
-        return self._read_file(self.where(index))
+        return self.read_file(self.where(index))
 
     def read_labels(self) -> bytes | None:
         path = os.path.join(self.path, LABELS_NAME)
-        return self._read_file(path) if os.path.lexists(path) else None
+        return self.read_file(path) if os.path.lexists(path) else None
 
     def close(self) -> None:
         """A folder keeps no handle."""
 
     @staticmethod
-    def _read_file(path: str) -> bytes:
+    def read_file(path: str) -> bytes:
         try:
             size = os.stat(path).st_size
             if size > MAX_FILE_BYTES:

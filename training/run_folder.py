@@ -17,6 +17,7 @@ class RunFolder:
 
     config.json  log.txt  stats.jsonl  metric-NAME.jsonl  reals.png  fakes_init.png  fakesKKKKKK.png
     network-snapshot-KKKKKK.safetensors   and state/IIIIIIIII/, one folder a training state, named by images shown.
+    transfer.json, where the run began with the networks of another.
     """
 
     def __init__(self, path: Path) -> None:

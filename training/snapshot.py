@@ -17,6 +17,7 @@ from torch_utils.checkpoint import Tensors, load_tensors, save_tensors
 from training.build import DTYPES, build_networks
 from training.config import RunConfig, from_record
 from training.interface import ImageSpec
+from training.legacy import is_pickle, load_official
 from training.networks.layers import set_precision
 
 FORMAT = 'ganfoundry-snapshot-1'
@@ -47,11 +48,19 @@ def save_snapshot(path: Path, G_ema: torch.nn.Module, D: torch.nn.Module, record
     """Writes a snapshot atomically."""
     tensors = {f'G_ema.{name}': value for name, value in G_ema.state_dict().items()}
     tensors |= {f'D.{name}': value for name, value in D.state_dict().items()}
+    write_snapshot(path, tensors, record, nimg)
+
+
+def write_snapshot(path: Path, tensors: Tensors, record: dict[str, Any], nimg: int) -> None:
+    """Writes a snapshot of these tensors atomically."""
     save_tensors(path, tensors, {'format': FORMAT, 'record': json.dumps(record), 'nimg': str(nimg)})
 
 
 def load_snapshot(path: Path) -> Snapshot:
-    """Reads a snapshot. CheckpointError names the file and what it is not."""
+    """Reads a snapshot, or an official network pickle. CheckpointError names the file and what it is not."""
+    if is_pickle(path):
+        official = load_official(path)
+        return Snapshot(path=path, tensors=official.tensors, record=official.record, nimg=0)
     tensors, metadata = load_tensors(path)
     if metadata.get('format') != FORMAT:
         raise CheckpointError(f'{path}: not a network snapshot of this project (no {FORMAT} in its header)')

@@ -46,13 +46,18 @@ class StyleGAN2DiscriminatorConfig:
     conv_clamp: float | None = 256  # largest magnitude of an activation; None: unbounded
     cmap_dim: int | None = None  # width that labels are mapped to; None: the channels at 4x4
     map_depth: int = 8  # layers of the label mapping; 0: its embedding alone
-    mbstd_group: int = 4  # samples that share a standard deviation; the micro-batch must be a multiple
+    map_lr_multiplier: float = 0.01  # learning rate of those layers, relative to the rest
+    mbstd_group: int | None = 4  # samples that share a standard deviation, dividing the micro-batch; None: all of it
     mbstd_channels: int = 1  # features that it makes; 0: none
     freezed: int = 0  # first layers that do not train (Mo et al. 2020, Freeze-D)
 
     def __post_init__(self) -> None:
-        for name in ('channel_base', 'channel_max', 'mbstd_group'):
+        for name in ('channel_base', 'channel_max'):
             require(getattr(self, name) >= 1, name, getattr(self, name), 'must be at least 1')
+        require(
+            self.mbstd_group is None or self.mbstd_group >= 1, 'mbstd_group', self.mbstd_group, 'must be at least 1'
+        )
+        require(self.map_lr_multiplier > 0, 'map_lr_multiplier', self.map_lr_multiplier, 'must be positive')
         for name in ('map_depth', 'mbstd_channels', 'freezed'):
             require(getattr(self, name) >= 0, name, getattr(self, name), 'must be non-negative')
         require(self.cmap_dim is None or self.cmap_dim >= 1, 'cmap_dim', self.cmap_dim, 'must be at least 1, or none')

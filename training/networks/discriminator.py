@@ -67,12 +67,12 @@ class DiscriminatorBlock(LowerableBlock):
         return skip + self.conv1.after(self.conv0, x, gain=RESNET_GAIN), img
 
 
-def minibatch_std(x: torch.Tensor, group: int, num_features: int) -> torch.Tensor:
+def minibatch_std(x: torch.Tensor, group: int | None, num_features: int) -> torch.Tensor:
     """The features' standard deviation over a group of samples, as features (Karras et al. 2018, section 3).
 
     Args:
         x: [N, C, H, W] float32.
-        group: samples in a group, at most N are taken; sample i is in group i mod N / group.
+        group: samples in a group, at most N are taken; None takes N. Sample i is in group i mod N / group.
         num_features: F; the channels are averaged in so many parts.
 
     Returns:
@@ -82,7 +82,7 @@ def minibatch_std(x: torch.Tensor, group: int, num_features: int) -> torch.Tenso
         ConfigError: N is no multiple of the group.
     """
     n, c, h, w = x.shape
-    g = min(group, n)
+    g = n if group is None else min(group, n)
     if n % g:
         raise ConfigError(f'mbstd_group={group}: a micro-batch of {n} images cannot be divided into groups of {group}')
     y = x.reshape(g, n // g, num_features, c // num_features, h, w)  # [G, N/G, F, C/F, H, W]
@@ -154,7 +154,12 @@ class StyleGAN2Discriminator(torch.nn.Module):
         self.cmap_dim = (config.cmap_dim or in_channels) if self.c_dim > 0 else 0
         if self.c_dim > 0:
             self.mapping = MappingNetwork(
-                z_dim=0, c_dim=self.c_dim, w_dim=self.cmap_dim, num_ws=None, num_layers=config.map_depth
+                z_dim=0,
+                c_dim=self.c_dim,
+                w_dim=self.cmap_dim,
+                num_ws=None,
+                num_layers=config.map_depth,
+                lr_multiplier=config.map_lr_multiplier,
             )
         self.b4 = DiscriminatorEpilogue(
             config,

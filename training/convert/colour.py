@@ -1,0 +1,119 @@
+"""Colours of a picture: profiles to sRGB, transparency over a colour, grey and RGB, 8 and 16 bits.
+
+Letters: H and W height and width, C channels: 1 grey, 2 grey and alpha, 3 RGB, 4 RGB and alpha.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+
+import numpy as np
+from PIL import Image, ImageCms
+
+# Rec. 601 luma in 1/65536, the weights of Pillow's own conversion to 'L'.
+_LUMA = np.array([19595, 38470, 7471])
+_SRGB_TOLERANCE = 2  # levels of 255: a profile that moves no colour further is sRGB, and pixels are left alone
+
+
+class BadProfileError(Exception):
+    """A colour profile that cannot be read, or is for another kind of picture."""
+
+
+def to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
+    """A loaded 8-bit image of mode L, LA, RGB, RGBA or CMYK, whose numbers mean `profile`, with sRGB numbers.
+
+    Grey stays grey, alpha is kept, CMYK becomes RGB. Raises BadProfileError.
+    """
+    alpha = image.getchannel('A') if image.mode in ('LA', 'RGBA') else None
+    opaque = image if alpha is None else image.convert(image.mode.removesuffix('A'))
+    space = _space(profile)
+    as_rgb = opaque.mode == 'L' and space == 'RGB'  # common, if wrong: a grey level v then means the colour (v, v, v)
+    transform = _transform(profile, 'RGB' if as_rgb else opaque.mode)
+    if transform is None:
+        return image
+    converted = transform.apply(opaque.convert('RGB') if as_rgb else opaque)
+    if opaque.mode == 'L':
+        converted = converted.getchannel('G')  # red, green and blue agree
+    if alpha is not None:
+        converted.putalpha(alpha)
+    return converted
+
+
+def over(pixels: np.ndarray, colour: tuple[int, int, int]) -> np.ndarray:
+    """Pixels [H, W, 2 or 4] laid over a colour (RGB, 0 to 255): [H, W, 1 or 3], same dtype, rounded.
+
+    Grey pixels take the luma of the colour. The sum is of stored numbers, as browsers do it, not of light.
+    """
+    largest = np.iinfo(pixels.dtype).max
+    ground = np.array(colour) * (largest // 255)
+    ground = ground if pixels.shape[2] == 4 else (ground @ _LUMA + 0x8000 >> 16)
+    wide = pixels.astype(np.int64)
+    colours, alpha = wide[..., :-1], wide[..., -1:]
+    return ((colours * alpha + ground * (largest - alpha) + largest // 2) // largest).astype(pixels.dtype)
+
+
+def to_mode(pixels: np.ndarray, mode: str) -> np.ndarray:
+    """Pixels as mode 'L' or 'RGB' asks for: [H, W, C], alpha carried along where there is one."""
+    channels = pixels.shape[2]
+    colours, alpha = np.split(pixels, [channels - 1 + channels % 2], axis=2)
+    if mode == 'RGB' and colours.shape[2] == 1:
+        colours = colours.repeat(3, axis=2)
+    if mode == 'L' and colours.shape[2] == 3:
+        colours = (colours @ _LUMA + 0x8000 >> 16).astype(pixels.dtype)[..., np.newaxis]
+    return np.concatenate([colours, alpha], axis=2)
+
+
+def with_alpha(pixels: np.ndarray) -> np.ndarray:
+    """Pixels [H, W, C] with an alpha channel, opaque where they had none."""
+    if pixels.shape[2] % 2 == 0:
+        return pixels
+    opaque = np.full([*pixels.shape[:2], 1], np.iinfo(pixels.dtype).max, pixels.dtype)
+    return np.concatenate([pixels, opaque], axis=2)
+
+
+def to_bits(pixels: np.ndarray, bits: int) -> np.ndarray:
+    """uint8 or uint16 pixels as `bits` has them: v * 255 / 65535 rounded, or v * 257."""
+    if bits == 8 and pixels.dtype == np.uint16:
+        return ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    if bits == 16 and pixels.dtype == np.uint8:
+        return pixels.astype(np.uint16) * np.uint16(257)
+    return pixels
+
+
+@functools.lru_cache(maxsize=16)
+def _space(profile: bytes) -> str:
+    """The colour space of a profile: 'RGB', 'GRAY', 'CMYK', ..."""
+    return _read(profile).profile.xcolor_space.strip()
+
+
+@functools.lru_cache(maxsize=16)
+def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
+    """From a profile to sRGB; None where that changes nothing that matters."""
+    try:
+        transform = ImageCms.buildTransform(_read(profile), ImageCms.createProfile('sRGB'), mode, 'RGB')
+    except (ImageCms.PyCMSError, ValueError) as error:
+        raise BadProfileError(str(error)) from error
+    return None if _is_identity(transform, mode) else transform
+
+
+def _read(profile: bytes) -> ImageCms.ImageCmsProfile:
+    try:
+        return ImageCms.ImageCmsProfile(io.BytesIO(profile))
+    except (OSError, ValueError, TypeError) as error:
+        raise BadProfileError(str(error)) from error
+
+
+def _is_identity(transform: ImageCms.ImageCmsTransform, mode: str) -> bool:
+    """Whether a transform leaves a sample of all colours where they are.
+
+    By what it does and not by its name: sRGB has dozens of profiles. One pass through the conversion would round the
+    pixels of a picture that needs none.
+    """
+    if mode == 'CMYK':
+        return False
+    steps = np.arange(0, 256, 17 if mode == 'RGB' else 1, dtype=np.uint8)
+    grid = np.stack(np.meshgrid(*[steps] * (3 if mode == 'RGB' else 1), indexing='ij'), axis=-1)
+    sample = grid.reshape(1, -1, grid.shape[-1])  # [1, colours, C]
+    moved = np.asarray(transform.apply(Image.fromarray(sample.squeeze(2) if mode == 'L' else sample)))
+    return bool(np.abs(moved.astype(int) - sample).max() <= _SRGB_TOLERANCE)

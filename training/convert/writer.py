@@ -1,0 +1,118 @@
+"""The new data set on disk: a zip or a folder that is whole or not there."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from dnnlib.errors import ConfigError
+from dnnlib.files import TMP_MARK, fsync_path, remove
+
+Write = Callable[[str, bytes], None]  # name inside the data set, bytes of the file
+
+_ZIP_TIME = (1980, 1, 1, 0, 0, 0)  # the same pictures give the same bytes
+_UNIX = 3  # zipfile's create_system
+
+
+def check_dest(dest: str) -> None:
+    """Refuses to write over anything."""
+    if dest.lower().endswith('.zip'):
+        if os.path.lexists(dest):
+            raise ConfigError(f'--dest={dest}: exists already; remove it or give another name')
+    elif os.path.lexists(dest) and not (os.path.isdir(dest) and not os.listdir(dest)):
+        raise ConfigError(f'--dest={dest}: must be a new .zip, or a folder that is new or empty')
+
+
+@contextlib.contextmanager
+def open_writer(dest: str) -> Iterator[Write]:
+    """Yields write(name, data). The data set appears under its name at the end, or, after any error, not at all.
+
+    A failure to write (disk full, no permission) is a ConfigError that names --dest.
+    """
+    path = Path(dest).absolute()
+    temp = path.with_name(f'{path.name}{TMP_MARK}{os.getpid()}')
+    made = _missing_parents(path)
+    try:
+        with _disk_errors(dest):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        with (_zip_writer if path.suffix.lower() == '.zip' else _folder_writer)(temp, dest) as write:
+            yield write
+        check_dest(dest)  # again: hours may have passed
+        with _disk_errors(dest):
+            if path.is_dir():
+                path.rmdir()  # empty, see check_dest
+            os.rename(temp, path)
+            fsync_path(path.parent)
+    except BaseException:
+        # What cannot be removed is under a temporary name; the first error is the one to tell.
+        with contextlib.suppress(OSError):
+            remove(temp)
+            for folder in made:
+                folder.rmdir()
+        raise
+
+
+@contextlib.contextmanager
+def _zip_writer(path: Path, dest: str) -> Iterator[Write]:
+    """Writes entries stored, so that reading one is a seek, and with one fixed time and mode."""
+
+    def write(name: str, data: bytes) -> None:
+        info = zipfile.ZipInfo(name, _ZIP_TIME)
+        info.create_system = _UNIX  # wherever this runs
+        info.external_attr = 0o644 << 16
+        with _disk_errors(dest):
+            archive.writestr(info, data)
+
+    with contextlib.ExitStack() as stack:
+        with _disk_errors(dest):
+            file = stack.enter_context(path.open('xb'))
+        archive = zipfile.ZipFile(file, 'w', zipfile.ZIP_STORED)
+        try:
+            yield write
+        except BaseException:
+            # Neither its index nor what is buffered shall be written: the disk may be full, the file will be removed.
+            archive.fp = None
+            with contextlib.suppress(OSError):
+                file.close()
+            raise
+        with _disk_errors(dest):
+            archive.close()
+            file.flush()
+            os.fsync(file.fileno())
+
+
+@contextlib.contextmanager
+def _folder_writer(path: Path, dest: str) -> Iterator[Write]:
+    """Writes files below a folder."""
+
+    def write(name: str, data: bytes) -> None:
+        with _disk_errors(dest):
+            file = path / name
+            file.parent.mkdir(exist_ok=True)
+            file.write_bytes(data)
+
+    with _disk_errors(dest):
+        path.mkdir()
+    yield write
+    if hasattr(os, 'sync'):
+        os.sync()  # all files in one go: a flush for each would take longer than the conversion
+
+
+@contextlib.contextmanager
+def _disk_errors(dest: str) -> Iterator[None]:
+    """What the file system refuses, said in one sentence."""
+    try:
+        yield
+    except OSError as error:
+        fault = error.strerror or str(error)
+        raise ConfigError(
+            f'--dest={dest}: cannot be written ({fault}); free some space or give another place'
+        ) from error
+
+
+def _missing_parents(path: Path) -> list[Path]:
+    """The folders above a path that are not there yet, the innermost first."""
+    return [folder for folder in path.parents if not folder.exists()]

@@ -1,0 +1,162 @@
+"""An official file as a snapshot: tensors by our names, the record that rebuilds the networks, what was inside."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from dnnlib import files
+from dnnlib.errors import CheckpointError, UnsafeModelFile
+from dnnlib.registry import source_of
+from torch_utils.checkpoint import Tensors
+from training import recipes
+from training.config import RunConfig, to_record
+from training.dataset import DataConfig
+from training.interface import ImageSpec
+from training.legacy.networks import Network, read_discriminator, read_generator
+from training.legacy.reader import Module, TFNetwork, arguments, plain, read_official, state_dict
+from training.legacy.tensorflow import read_tf_discriminator, read_tf_generator
+from training.networks.config import StyleGAN2DiscriminatorConfig
+from training.registry import RECIPES
+
+UNKNOWN_DATA = 'the-unnamed-data-of-an-official-file'  # no such path: whoever wants the data must give --data
+BATCH = 32  # of the record's run where the discriminator takes any
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Official:
+    """An official file in our terms: what `training.snapshot.Snapshot` holds, and a report.
+
+    tensors: 'G_ema.NAME', and where the file has them 'G.NAME' and 'D.NAME'. record: config, facts, provenance.
+    report: plain values: the networks with their classes, arguments and sizes, and what else the file says.
+    """
+
+    tensors: Tensors
+    record: dict[str, Any]
+    report: dict[str, Any]
+
+
+def load_official(path: Path) -> Official:
+    """Reads a network pickle of StyleGAN2-ADA, of StyleGAN3 --cfg=stylegan2, or of TensorFlow's StyleGAN2(-ADA).
+
+    Nothing in the file is executed. Raises CheckpointError that names the file and says what it is instead, or that
+    some argument or tensor has no place in the networks here; UnsafeModelFile for what is no data.
+    """
+    where = str(path)
+    content = read_official(path)
+    data: dict[str, Any] = {}
+    extra: dict[str, Any] = {}
+    if type(content) is tuple and content and all(isinstance(part, TFNetwork) for part in content):
+        networks = _tensorflow_networks(content, where)
+    elif type(content) is dict:
+        data = _data_arguments(content.get('training_set_kwargs'), where)
+        networks = _torch_networks(content, _num_images(data), where)
+        extra = _augmentation(content.get('augment_pipe'), where)
+    else:
+        raise CheckpointError(f'{where}: holds a {type(content).__name__}; expected a dict with G, D and G_ema')
+    tensors = {f'{name}.{key}': value for name, net in networks.items() for key, value in net.tensors.items()}
+    if len({tensor.data_ptr() for tensor in tensors.values()}) < len(tensors):
+        raise UnsafeModelFile(f'{where}: one tensor stands in two networks; expected networks of their own')
+    report = {
+        'source': {'file': path.name, 'bytes': path.stat().st_size, 'sha256': files.sha256_of(path)},
+        'networks': {name: _described(net) for name, net in networks.items()},
+        'training_set_kwargs': data,
+        **extra,
+    }
+    return Official(tensors=tensors, record=_record(networks, data, report), report=report)
+
+
+def _torch_networks(content: dict[Any, Any], num_images: int, where: str) -> dict[str, Network]:
+    """G_ema, G and D of a dict. A generator that stands there alone, or as both, is G_ema."""
+    networks = {}
+    for name in ('G_ema', 'G'):
+        if content.get(name) is not None and (name == 'G_ema' or content[name] is not content.get('G_ema')):
+            networks[name] = read_generator(content[name], f'{where}: {name}', num_images)
+    if content.get('D') is not None:
+        networks['D'] = read_discriminator(content['D'], f'{where}: D', num_images)
+    return _with_ema(networks, where)
+
+
+def _tensorflow_networks(content: tuple[TFNetwork, ...], where: str) -> dict[str, Network]:
+    """The TensorFlow files are (G, D, Gs), Gs being the average."""
+    if len(content) != 3:
+        raise CheckpointError(f'{where}: holds {len(content)} TensorFlow networks; expected G, D and Gs')
+    G, D, Gs = content
+    return {
+        'G_ema': read_tf_generator(Gs, f'{where}: Gs'),
+        'G': read_tf_generator(G, f'{where}: G'),
+        'D': read_tf_discriminator(D, f'{where}: D'),
+    }
+
+
+def _with_ema(networks: dict[str, Network], where: str) -> dict[str, Network]:
+    if 'G_ema' not in networks:
+        if 'G' not in networks:
+            raise CheckpointError(f'{where}: holds no generator; expected a dict with G, D and G_ema')
+        networks = {'G_ema': networks.pop('G'), **networks}
+    facts = networks['G_ema'].spec
+    for name, net in networks.items():
+        if net.spec != facts:
+            raise CheckpointError(f'{where}: {name} is for {net.spec}, G_ema for {facts}; they are no pair')
+    return networks
+
+
+def _described(net: Network) -> dict[str, Any]:
+    return {
+        'class_name': net.class_name,
+        'source_sha256': net.source_sha256,
+        'kwargs': net.kwargs,
+        'tensors': len(net.tensors),
+        'numbers': sum(tensor.numel() for tensor in net.tensors.values()),
+    }
+
+
+def _data_arguments(value: Any, where: str) -> dict[str, Any]:
+    """training_set_kwargs, an empty dict where the file has none."""
+    if value is None:
+        return {}
+    if type(value) is not dict:
+        raise CheckpointError(f'{where}: training_set_kwargs is a {type(value).__name__}; expected a dict')
+    return plain(value, f'{where}: training_set_kwargs')
+
+
+def _num_images(data: dict[str, Any]) -> int:
+    """Images in an epoch, x-flips included. 1 where the file does not say: nothing here depends on it."""
+    size = data.get('max_size')
+    return size * (2 if data.get('xflip') is True else 1) if type(size) is int and 0 < size < 2**40 else 1
+
+
+def _augmentation(value: Any, where: str) -> dict[str, Any]:
+    """The augmentation of the run, for the report. A snapshot here has no place for it: its state is p."""
+    if not isinstance(value, Module):
+        return {}
+    p = state_dict(value, f'{where}: augment_pipe').get('p')
+    name = ascii(value.class_name)[1:-1][:80]
+    kwargs = arguments(value, f'{where}: augment_pipe')
+    strength = float(p) if p is not None and p.numel() == 1 else None
+    return {'augment_pipe': {'class_name': name, 'kwargs': kwargs, 'p': strength}}
+
+
+def _record(networks: dict[str, Network], data: dict[str, Any], report: dict[str, Any]) -> dict[str, Any]:
+    """What `Snapshot.config` reads: a run of --cfg=stylegan2 with these networks, on the data that the file names."""
+    G, D = networks['G_ema'], networks.get('D')
+    cfg = run_config(G.spec, G.config, D.config if D is not None else StyleGAN2DiscriminatorConfig())
+    path = data.get('path')
+    images = DataConfig(
+        path=path if type(path) is str and path else UNKNOWN_DATA,
+        cond=G.spec.label_dim > 0,
+        mirror=data.get('xflip') is True,
+    )
+    record = to_record(replace(cfg, data=images), G.spec)
+    hashes = {name: net['source_sha256'] for name, net in report['networks'].items()}
+    classes = {name: net['class_name'] for name, net in report['networks'].items()}
+    source = {**report['source'], 'class_names': classes, 'source_texts_sha256': hashes}
+    return record | {'plugin': source_of(RECIPES.module_of(cfg.cfg)), 'official': source}
+
+
+def run_config(spec: ImageSpec, generator: Any, discriminator: Any) -> RunConfig:
+    """The recipe that the networks belong to, with these networks and a batch that they take."""
+    batch = discriminator.mbstd_group or BATCH
+    cfg = recipes.stylegan2(spec, 1)
+    return replace(cfg, generator=generator, discriminator=discriminator, batch=batch, batch_gpu=batch)

@@ -1,0 +1,221 @@
+"""NVIDIA's network pickles as data: the objects in one, their tensors by name, and the arguments they were made with.
+
+A persistent object is written as its class's name, the source text of its module and its attributes; NVIDIA's loader
+executes that text. Here it is hashed, for the record, and forgotten.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dnnlib.errors import CheckpointError, UnsafeModelFile
+from dnnlib.inert_numpy import NUMPY_HANDLERS
+from dnnlib.inert_pickle import PLAIN_HANDLERS, Handler, Handlers, Node, Pending, read_pickle
+from torch_utils.checkpoint import Tensors
+from training.legacy.torch_blobs import TorchHandlers
+
+PERSISTENT_VERSION = 6
+MAX_PLAIN_VALUES = 10_000  # in the arguments of one network
+_NAME = re.compile(r'\w{1,100}', re.ASCII)
+
+
+class Module(Node):
+    """A persistent object of an official file. class_name: as its author named it. state: its attributes."""
+
+    def __init__(self, class_name: str, source_sha256: str, state: dict[Any, Any]) -> None:
+        self.class_name, self.source_sha256, self.state = class_name, source_sha256, state
+
+    def children(self) -> Iterable[Any]:
+        return (self.state,)
+
+
+class TFNetwork(Node):
+    """A network of the TensorFlow era, `dnnlib.tflib.network.Network`. state: its attributes."""
+
+    def __init__(self, state: dict[Any, Any]) -> None:
+        self.state = state
+
+    def children(self) -> Iterable[Any]:
+        return (self.state,)
+
+
+class _TFNetworkWithoutState(Pending):
+    def __init__(self, args: tuple[Any, ...]) -> None:
+        if args:
+            raise ValueError('expected no argument')
+
+    def build(self, state: Any) -> TFNetwork:
+        if type(state) is not dict:
+            raise ValueError('expected its attributes')
+        return TFNetwork(state)
+
+
+class _Persistent:
+    """The handler of persistent objects in one file. One text is hashed once, however many objects carry it."""
+
+    def __init__(self) -> None:
+        self.hashes: dict[str, str] = {}
+
+    def __call__(self, args: tuple[Any, ...]) -> Module:
+        match args:
+            case (
+                {
+                    'type': 'class',
+                    'version': int(version),
+                    'module_src': str(source),
+                    'class_name': str(name),
+                    'state': dict(state),
+                },
+            ):
+                if version != PERSISTENT_VERSION:
+                    raise ValueError(f'version {version}; known is {PERSISTENT_VERSION}')
+                if source not in self.hashes:
+                    data = source.encode('utf-8', 'surrogatepass')
+                    self.hashes[source] = hashlib.sha256(data).hexdigest()
+                return Module(name, self.hashes[source], state)
+        raise ValueError('not a persistent object: expected type, version, module_src, class_name, state')
+
+
+def _foreign(what: str) -> Handler:
+    """The handler of a class that is known and not read."""
+
+    def refuse(args: tuple[Any, ...]) -> Any:
+        raise ValueError(f'this is {what}; only StyleGAN2 networks are read, --inspect shows what is inside')
+
+    return refuse
+
+
+# Files that look like NVIDIA's. R3GAN's classes bear the names of StyleGAN2-ADA's, pickled by reference.
+FOREIGN: Handlers = {
+    ('training.networks', 'Generator'): _foreign('an R3GAN generator'),
+    ('training.networks', 'Discriminator'): _foreign('an R3GAN discriminator'),
+    ('R3GAN.Networks', 'Generator'): _foreign('an R3GAN generator'),
+    ('R3GAN.Networks', 'Discriminator'): _foreign('an R3GAN discriminator'),
+    ('dill._dill', '_create_type'): _foreign('written with dill, as StyleGAN-XL does'),
+    ('dill._dill', '_load_type'): _foreign('written with dill, as StyleGAN-XL does'),
+    ('dill._dill', '_create_function'): _foreign('written with dill, as StyleGAN-XL does'),
+    ('dill._dill', '_import_module'): _foreign('written with dill, as StyleGAN-XL does'),
+}
+
+
+def handlers_for(where: str, file_bytes: int, *, inert: bool = False) -> Handlers:
+    """Everything that NVIDIA's files call, in every version of Python, PyTorch and NumPy that wrote them.
+
+    inert: leave out the classes that are known to be foreign, so that they are labelled like any other.
+    """
+    return {
+        **({} if inert else FOREIGN),
+        **NUMPY_HANDLERS,
+        **TorchHandlers(where, file_bytes).handlers,
+        ('torch_utils.persistence', '_reconstruct_persistent_obj'): _Persistent(),
+        ('dnnlib.util', 'EasyDict'): PLAIN_HANDLERS['collections', 'OrderedDict'],  # both: a dict, filled afterwards
+        ('dnnlib.tflib.network', 'Network'): _TFNetworkWithoutState,
+        ('dnnlib', 'EasyDict'): PLAIN_HANDLERS['collections', 'OrderedDict'],
+    }
+
+
+def read_official(path: Path, *, inert: bool = False) -> Any:
+    """What is in a network pickle: dicts and tuples of `Module` or `TFNetwork`, tensors, plain values.
+
+    inert: label what is unknown instead of refusing it. CheckpointError where there is no file; UnsafeModelFile names
+    what in it is not data.
+    """
+    try:
+        with path.open('rb') as file:
+            handlers = handlers_for(str(path), path.stat().st_size, inert=inert)
+            return read_pickle(file, handlers, where=str(path), inert=inert)
+    except OSError as error:
+        raise CheckpointError(f'{path}: cannot be read ({error.strerror or error})') from None
+
+
+def is_pickle(path: Path) -> bool:
+    """Whether a file is to be read as a pickle: by its name, or by its first bytes where the name says nothing."""
+    if path.suffix in ('.pkl', '.safetensors'):
+        return path.suffix == '.pkl'
+    try:
+        with path.open('rb') as file:
+            start = file.read(9)
+    except OSError:
+        return False
+    # A safetensors file begins with the length of a JSON header, which may look like a protocol, and with the header.
+    return start[:1] == b'\x80' and start[1:2] in (b'\2', b'\3', b'\4', b'\5') and start[8:] != b'{'
+
+
+def state_dict(module: Module, where: str) -> Tensors:
+    """Parameters and persistent buffers by their dotted names, in the order of torch's own `state_dict`.
+
+    UnsafeModelFile for hooks, for names that are none, and for modules or tensors that stand in two places.
+    """
+    tensors: Tensors = {}
+    seen: set[int] = set()
+
+    def visit(node: Any, prefix: str) -> None:
+        if not isinstance(node, Module) or id(node) in seen:
+            raise UnsafeModelFile(f'{where}: {prefix[:-1] or "it"} is no module, or one that stands in two places')
+        seen.add(id(node))
+        for name, value in _table(node, '_parameters', prefix, where) + _buffers(node, prefix, where):
+            if value is None:
+                continue
+            if not isinstance(value, torch.Tensor) or id(value) in seen:
+                raise UnsafeModelFile(f'{where}: {prefix}{name} is no tensor, or one that stands in two places')
+            seen.add(id(value))
+            tensors[prefix + name] = value
+        for name, child in _table(node, '_modules', prefix, where):
+            if child is not None:
+                visit(child, f'{prefix}{name}.')
+
+    visit(module, '')
+    return tensors
+
+
+def _buffers(node: Module, prefix: str, where: str) -> list[tuple[str, Any]]:
+    hidden = node.state.get('_non_persistent_buffers_set', set())
+    if type(hidden) is not set:
+        raise UnsafeModelFile(f'{where}: {prefix}_non_persistent_buffers_set is no set')
+    return [(name, value) for name, value in _table(node, '_buffers', prefix, where) if name not in hidden]
+
+
+def _table(node: Module, key: str, prefix: str, where: str) -> list[tuple[str, Any]]:
+    """The entries of one of a module's tables; its hooks must be empty."""
+    hooks = [name for name, value in node.state.items() if str(name).endswith('_hooks') and value not in ({}, None)]
+    table = node.state.get(key)
+    if hooks or type(table) is not dict:
+        raise UnsafeModelFile(f'{where}: {prefix}{ascii(hooks[0]) if hooks else key}: expected no hooks, and a table')
+    bad = [name for name in table if type(name) is not str or not _NAME.fullmatch(name)]
+    if bad:
+        raise UnsafeModelFile(f'{where}: {prefix}{key} holds {ascii(bad[0])[:80]}, which is no name')
+    return list(table.items())
+
+
+def arguments(module: Module, where: str) -> dict[str, Any]:
+    """The keyword arguments that the object was made with: plain values, as JSON has them."""
+    args, kwargs = module.state.get('_init_args', ()), module.state.get('_init_kwargs')
+    if args not in ((), []) or type(kwargs) is not dict:
+        raise UnsafeModelFile(f'{where}: a {ascii(module.class_name)[:80]} without its keyword arguments')
+    return plain(kwargs, f'{where}: the arguments of {ascii(module.class_name)[1:-1][:80]}')
+
+
+def plain(value: Any, where: str) -> Any:
+    """A copy of `value`; UnsafeModelFile unless it is None, truth values, numbers, text, lists, dicts of them."""
+    left = MAX_PLAIN_VALUES
+
+    def copy(value: Any) -> Any:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise UnsafeModelFile(f'{where}: more than {MAX_PLAIN_VALUES} values')
+        if value is None or type(value) in (bool, int, float, str):
+            return value
+        if type(value) in (list, tuple):
+            return [copy(item) for item in value]
+        if type(value) is dict and all(type(key) is str for key in value):
+            return {key: copy(item) for key, item in value.items()}
+        raise UnsafeModelFile(f'{where}: a {type(value).__name__} where plain values are expected')
+
+    return copy(value)

@@ -1,0 +1,222 @@
+"""Networks of the TensorFlow era (StyleGAN2, StyleGAN2-ADA) as ours: names, layouts and arguments translated.
+
+What differs: a fully connected weight is transposed; a convolution's is HWIO, and flipped in height and width where it
+enlarges the image; a style's bias lacks its 1; noise has a running number; fmap_base is half of channel_base. Filters
+are no variables: ours are made of `resample_kernel`.
+
+No official TensorFlow file was at hand: the names are those that every published converter reads, and a file that has
+others is refused by them. That includes the generators of architecture 'orig', which have a ToRGB for every resolution
+of progressive growing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import re
+from typing import Any
+
+import numpy as np
+import torch
+
+from dnnlib.errors import CheckpointError, UnsafeModelFile
+from torch_utils.checkpoint import Tensors
+from torch_utils.ops.upfirdn2d import setup_filter
+from training.legacy.networks import FIR_LENGTH, Network, check_fit, make_config, make_spec, shapes_of
+from training.legacy.reader import TFNetwork, plain
+from training.networks.config import StyleGAN2DiscriminatorConfig, StyleGAN2GeneratorConfig
+from training.networks.discriminator import StyleGAN2Discriminator
+from training.networks.layers import FIR_TAPS
+from training.networks.stylegan2 import StyleGAN2Generator
+
+Arrays = dict[str, np.ndarray]
+
+# Arguments that change how a network is called, trained or computed, not what it is.
+CALLS = {'func_name', 'truncation_psi', 'truncation_cutoff', 'truncation_psi_val', 'truncation_cutoff_val',
+         'style_mixing_prob', 'randomize_noise', 'is_training', 'is_validation', 'return_dlatents', 'dtype',
+         'fused_modconv', 'is_template_graph', 'name', 'mapping_func', 'synthesis_func'}  # fmt: skip
+SIZES = {'num_channels', 'resolution', 'label_size', 'fmap_base', 'fmap_max'}
+BLOCKS = {'architecture', 'num_fp16_res', 'conv_clamp', 'resample_kernel', 'nonlinearity', 'fmap_min', 'fmap_decay'}
+MAPPING = {'mapping_layers', 'mapping_fmaps', 'mapping_lrmul', 'mapping_nonlinearity'}
+G_ONLY = {'latent_size', 'dlatent_size', 'dlatent_avg_beta', 'normalize_latents', 'use_noise'}
+D_ONLY = {'mbstd_group_size', 'mbstd_num_features'}
+# What our layers do, which is also what is meant where an argument is absent.
+FIXED = {'nonlinearity': 'lrelu', 'mapping_nonlinearity': 'lrelu', 'normalize_latents': True, 'use_noise': True,
+         'fmap_min': 1, 'fmap_decay': 1.0}  # fmt: skip
+
+_LAYERS = {'conv0': 'Conv0_up', 'conv1': 'Conv1', 'torgb': 'ToRGB', 'skip': 'Skip'}
+_D_LAYERS = {'conv0': 'Conv0', 'conv1': 'Conv1_down', 'fromrgb': 'FromRGB', 'skip': 'Skip'}
+
+
+def read_tf_generator(network: TFNetwork, where: str) -> Network:
+    """G or Gs. Its mapping and synthesis networks are components of it."""
+    kwargs, arrays = _content(network, CALLS | SIZES | BLOCKS | MAPPING | G_ONLY, where)
+    w_dim = kwargs.get('dlatent_size', 512)
+    if kwargs.get('mapping_fmaps', w_dim) != w_dim:
+        raise CheckpointError(f'{where}: made with mapping_fmaps={kwargs["mapping_fmaps"]!a:.40}, expected {w_dim}')
+    values = {
+        'z_dim': kwargs.get('latent_size'),
+        'w_dim': w_dim,
+        'map_depth': kwargs.get('mapping_layers'),
+        'map_lr_multiplier': kwargs.get('mapping_lrmul'),
+        'w_avg_beta': kwargs.get('dlatent_avg_beta'),
+        **_block_values(kwargs),
+    }
+    config = make_config(StyleGAN2GeneratorConfig, values, {'conv_clamp': kwargs.get('conv_clamp')}, where)
+    return _converted(StyleGAN2Generator, config, kwargs, arrays, _g_source, network, where)
+
+
+def read_tf_discriminator(network: TFNetwork, where: str) -> Network:
+    """D. Labels are embedded, without layers behind the embedding."""
+    kwargs, arrays = _content(network, CALLS | SIZES | BLOCKS | MAPPING | D_ONLY, where)
+    if kwargs.get('mapping_layers', 0) != 0:
+        raise CheckpointError(f'{where}: made with mapping_layers={kwargs["mapping_layers"]!a:.40}; only 0 is known')
+    values = {
+        'map_depth': 0,
+        'cmap_dim': kwargs.get('mapping_fmaps'),
+        'mbstd_channels': kwargs.get('mbstd_num_features'),
+        **_block_values(kwargs),
+    }
+    # StyleGAN2-ADA's default, the whole batch, is taken; StyleGAN2's was 4, the same for batches of up to 4 images,
+    # and the file does not say which of the two wrote it.
+    optional = {'mbstd_group': kwargs.get('mbstd_group_size'), 'conv_clamp': kwargs.get('conv_clamp')}
+    config = make_config(StyleGAN2DiscriminatorConfig, values, optional, where)
+    return _converted(StyleGAN2Discriminator, config, kwargs, arrays, _d_source, network, where)
+
+
+def _block_values(kwargs: dict[str, Any]) -> dict[str, Any]:
+    base = kwargs.get('fmap_base')
+    return {
+        'architecture': kwargs.get('architecture'),
+        'channel_base': base * 2 if type(base) is int else base,
+        'channel_max': kwargs.get('fmap_max'),
+        'num_fp16_res': kwargs.get('num_fp16_res', 0),
+    }
+
+
+def _content(network: TFNetwork, known: set[str], where: str) -> tuple[dict[str, Any], Arrays]:
+    """The arguments of a network, checked, and all its variables, those of components behind their name."""
+    kwargs = plain(network.state.get('static_kwargs'), f'{where}: static_kwargs')
+    if type(kwargs) is not dict or set(kwargs) - known:
+        unknown = ', '.join(sorted(map(ascii, set(kwargs) - known))) if type(kwargs) is dict else type(kwargs).__name__
+        raise CheckpointError(f'{where}: made with {unknown:.200}, which is not known here')
+    for name, value in FIXED.items():
+        if kwargs.get(name, value) != value:
+            raise CheckpointError(f'{where}: made with {name}={kwargs[name]!a:.80}, which no network here has')
+    arrays: Arrays = {}
+    _collect(network, '', arrays, where)
+    return kwargs, arrays
+
+
+def _collect(network: Any, prefix: str, arrays: Arrays, where: str) -> None:
+    """Variables into `arrays`. A network that stands in two places gives a name twice, or is one level too deep."""
+    variables = network.state.get('variables') if isinstance(network, TFNetwork) else None
+    components = network.state.get('components', {}) if isinstance(network, TFNetwork) else None
+    if type(variables) is not list or type(components) is not dict or prefix.count('/') > 1:
+        raise UnsafeModelFile(f'{where}: {prefix or "it"} is no TensorFlow network with variables and components')
+    for item in variables:
+        match item:
+            case [str(name), np.ndarray() as array] if prefix + name not in arrays:
+                arrays[prefix + name] = array
+            case [str(name), int() | float()]:
+                continue  # a scalar such as `lod`, which StyleGAN2 does not use
+            case _:
+                raise UnsafeModelFile(f'{where}: {prefix}variables holds something else than names with arrays')
+    for name, part in components.items():
+        if type(name) is not str:
+            raise UnsafeModelFile(f'{where}: a component whose name is no text')
+        _collect(part, f'{prefix}{name}/', arrays, where)
+
+
+def _converted(
+    build: Any, config: Any, kwargs: dict[str, Any], arrays: Arrays, source: Any, network: TFNetwork, where: str
+) -> Network:
+    """Every tensor of our network from its variable; CheckpointError names what is missing or left over."""
+    sizes = {'img_resolution': 'resolution', 'img_channels': 'num_channels', 'c_dim': 'label_size'}
+    given = {name: kwargs.get(theirs, 0 if theirs == 'label_size' else None) for name, theirs in sizes.items()}
+    spec = make_spec(given, 1, where)
+    taps = kwargs.get('resample_kernel') or FIR_TAPS
+    if type(taps) not in (list, tuple) or len(taps) != FIR_LENGTH or not all(type(t) in (int, float) for t in taps):
+        raise CheckpointError(f'{where}: made with resample_kernel={taps!a:.80}, expected {FIR_LENGTH} numbers')
+    left = {name for name, array in arrays.items() if array.size > 1 or not name.endswith('lod')}
+    tensors: Tensors = {}
+    for name in shapes_of(build, config, spec, where):
+        if name.endswith('resample_filter'):
+            tensors[name] = setup_filter(taps)
+            continue
+        variable, layout = source(name)
+        if variable not in arrays:
+            raise CheckpointError(f'{where}: has no variable {variable}; it is no StyleGAN2 of these arguments')
+        tensors[name] = _tensor(arrays[variable], layout, f'{where}: {variable}')
+        left.discard(variable)
+    if left:
+        raise CheckpointError(f'{where}: holds {sorted(left)[:5]!a}, which a StyleGAN2 of these arguments has not')
+    check_fit(build, config, spec, tensors, where)
+    text = network.state.get('build_module_src')
+    digest = hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest() if type(text) is str else ''
+    return Network('dnnlib.tflib.network.Network', kwargs, digest, config, spec, tensors)
+
+
+def _tensor(array: np.ndarray, layout: str, where: str) -> torch.Tensor:
+    """A tensor of its own. layout: what of the module's docstring applies."""
+    ranks = {'dense': 2, 'conv': 4, 'up': 4, 'const': 4, 'noise': 4, 'style bias': 1}
+    if array.dtype.kind != 'f' or array.ndim != ranks.get(layout, array.ndim):
+        raise CheckpointError(f'{where}: {array.dtype} {list(array.shape)} where a {layout} is expected')
+    match layout:
+        case 'dense':
+            array = array.T  # [I, O] -> [O, I]
+        case 'conv':
+            array = array.transpose(3, 2, 0, 1)  # [k, k, I, O] -> [O, I, k, k]
+        case 'up':
+            array = array[::-1, ::-1].transpose(3, 2, 0, 1)  # [k, k, I, O] -> [O, I, k, k]
+        case 'const':
+            array = array[0]  # [1, C, 4, 4] -> [C, 4, 4]
+        case 'noise':
+            array = array[0, 0]  # [1, 1, H, W] -> [H, W]
+        case 'style bias':
+            array = array + 1
+    return torch.from_numpy(np.array(array, np.float32, order='C'))
+
+
+def _mapping_source(name: str) -> tuple[str, str] | None:
+    """LabelEmbed and Dense0, Dense1, ... of a mapping network."""
+    if m := re.fullmatch(r'mapping\.(?:embed|fc(\d+))\.(weight|bias)', name):
+        layer = 'LabelEmbed' if m[1] is None else f'Dense{m[1]}'
+        return f'{layer}/{m[2]}', 'dense' if m[2] == 'weight' else ''
+    return None
+
+
+def _g_source(name: str) -> tuple[str, str]:
+    """The variable behind a tensor of G, and its layout."""
+    if name == 'mapping.w_avg':
+        return 'dlatent_avg', ''
+    if found := _mapping_source(name):
+        return f'mapping/{found[0]}', found[1]
+    if name == 'synthesis.b4.const':
+        return 'synthesis/4x4/Const/const', 'const'
+    m = re.fullmatch(r'synthesis\.b(\d+)\.(\w+?)\.([\w.]+)', name)
+    assert m is not None, name
+    res, layer, what = int(m[1]), m[2], m[3]
+    if what == 'noise_const':
+        return f'synthesis/noise{2 * int(math.log2(res)) - (5 if layer == "conv0" else 4)}', 'noise'
+    theirs = 'Conv' if res == 4 and layer == 'conv1' else _LAYERS[layer]
+    variable, layout = {
+        'weight': ('weight', 'up' if layer in ('conv0', 'skip') else 'conv'),
+        'affine.weight': ('mod_weight', 'dense'),
+        'affine.bias': ('mod_bias', 'style bias'),
+        'bias': ('bias', ''),
+        'noise_strength': ('noise_strength', ''),
+    }[what]
+    return f'synthesis/{res}x{res}/{theirs}/{variable}', layout
+
+
+def _d_source(name: str) -> tuple[str, str]:
+    """The variable behind a tensor of D, and its layout."""
+    if found := _mapping_source(name):
+        return found
+    m = re.fullmatch(r'b(\d+)\.(\w+)\.(weight|bias)', name)
+    assert m is not None, name
+    res, layer, what = m[1], m[2], m[3]
+    theirs = {'conv': '4x4/Conv', 'fc': '4x4/Dense0', 'out': 'Output'}.get(layer) or f'{res}x{res}/{_D_LAYERS[layer]}'
+    layout = '' if what == 'bias' else 'dense' if layer in ('fc', 'out') else 'conv'
+    return f'{theirs}/{what}', layout
