@@ -6,7 +6,7 @@ moment is appended to `reached.jsonl` beside it, the next triple is armed, and t
 does anything.
 
 moment: a key of MOMENTS. action: 'SIGKILL', 'SIGTERM' or 'SIGINT' to this process; 'SIGTERM twice'; 'fail' and 'full'
-raise what a bug and a full disk raise; 'nan' poisons D's gradients of the phase.
+raise what a bug and a full disk raise; 'nan' makes D's next gradient NaN.
 """
 
 from __future__ import annotations
@@ -77,12 +77,22 @@ def act(action: str, args: tuple[Any, ...]) -> None:
     if action == 'full':
         raise OSError(errno.ENOSPC, 'planted: no space left on device')
     if action == 'nan':
-        weight = next(args[0].state.D.parameters())
-        weight.requires_grad_(True).register_hook(lambda gradient: gradient * float('nan'))
-        return
+        return poison(args[0].state.D)
     name, _, twice = action.partition(' ')
     for _ in range(2 if twice else 1):
         os.kill(os.getpid(), signal.Signals[name])
+
+
+def poison(network: Any) -> None:
+    """Makes the network's next gradient NaN, once."""
+    weight = next(network.parameters())
+
+    def spoil(gradient: Any) -> Any:
+        hook.remove()
+        return gradient * float('nan')
+
+    hook = weight.requires_grad_(True).register_hook(spoil)
+    weight.requires_grad_(False)
 
 
 arm(Path(os.environ['RELIABILITY_PLAN']))
