@@ -6,6 +6,7 @@ samples, training state, metrics. Training states are also saved when the last o
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -168,7 +169,8 @@ class Loop:
     def _save_sheet(self, path: Path) -> None:
         info = {'nimg': self.state.nimg, 'cfg': self.cfg.cfg, 'seed': self.cfg.seed}
         batch = max(self.cfg.batch_gpu, 1)
-        self._guarded(lambda: self.sheet.save_fakes(self.state.G_ema, path, batch, info), path)
+        # Whatever the error is: a picture is no reason to stop training.
+        self._guarded(lambda: self.sheet.save_fakes(self.state.G_ema, path, batch, info), path, Exception)
 
     def _save_state(self) -> None:
         state = self.state
@@ -182,15 +184,15 @@ class Loop:
 
         self._guarded(save, path)
 
-    def _guarded(self, save: Callable[[], None], path: Path) -> None:
+    def _guarded(self, save: Callable[[], None], path: Path, errors: Any = checkpoint.WriteErrors) -> None:
         """Runs a save. A full disk or a lost folder is reported; what was there stays whole and training goes on."""
         try:
             save()
-        except checkpoint.WriteErrors as error:
+        except errors as error:
             needed = sum(t.numel() * t.element_size() for t in self.state.tensors().values())
             self.log.warn(
-                f'{path}: not saved ({error}); a training state takes {format_bytes(needed)}. What was saved before is '
-                f'whole; training goes on and tries again'
+                f'{path}: not saved ({error}); a training state takes {format_bytes(needed)}, {_free(path.parent)} free. '
+                f'What was saved before is whole; training goes on and tries again'
             )
 
     def _best_states(self) -> set[str]:
@@ -228,3 +230,11 @@ class Loop:
             self.log.warn(
                 f'metrics failed at {nimg / 1000:.1f} kimg: {type(error).__name__}: {error}; training goes on'
             )
+
+
+def _free(folder: Path) -> str:
+    """'12.3 GB is', of the disk that a folder is on."""
+    try:
+        return f'{format_bytes(shutil.disk_usage(folder).free)} is'
+    except OSError:
+        return 'an unknown amount is'

@@ -67,7 +67,11 @@ class Reporter:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:
             return None
-        return SummaryWriter(str(self._folder.path))
+        try:
+            return SummaryWriter(str(self._folder.path))
+        except Exception as error:  # as below
+            self._log.warn(f'TensorBoard cannot be opened: {error}')
+            return None
 
     def _to_board(self, scalars: dict[str, float], nimg: int) -> None:
         if self._board is None:

@@ -5,7 +5,7 @@ import shutil
 import numpy as np
 import pytest
 
-from tests.reliability.supervisor import flip_bit, fingerprint, truncate
+from tests.reliability.supervisor import fingerprint, flip_bit, truncate
 from torch_utils.checkpoint import MANIFEST, SCALARS, TENSORS, list_states, newest_state
 
 BITS = 300  # sampled in each file

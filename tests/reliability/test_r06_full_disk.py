@@ -27,7 +27,9 @@ def test_the_state_before_is_whole_and_the_run_ends_as_any_other(run, undisturbe
         assert sitting.watch(lambda: 'not saved' in sitting.said())
         newest_state(struck.folder / 'state', lambda text: None)
     assert sitting.wait() == 0
-    assert re.search(r'WARNING: \S+: not saved \(.*\); a training state takes [\d.]+ \wB', sitting.said())
+    assert re.search(
+        r'WARNING: \S+: not saved \(.*\); a training state takes [\d.]+ \wB, [\d.]+ \wB is free', sitting.said()
+    )
     assert not list(struck.folder.rglob('*.tmp-*'))
     assert fingerprint(struck.folder) == fingerprint(undisturbed)
 

@@ -57,7 +57,7 @@ def test_offenders_are_named(tmp_path, offence):
 @pytest.mark.parametrize('text', ['{"labels": [["a.png", 0],]}', '[]', '', '{"labels": {"a.png": 0}}'])
 def test_a_file_that_holds_no_labels_is_named(tmp_path, text):
     path = zip_with(tmp_path / 'set.zip', text)
-    with pytest.raises(DataError, match='dataset.json'):
+    with pytest.raises(DataError, match=r'dataset\.json'):
         ImageDataset(DataConfig(path=str(path), cond=True))
 
 

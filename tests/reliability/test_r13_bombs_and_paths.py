@@ -54,13 +54,13 @@ def test_training_refuses_it_by_name(attack):
 
 
 def test_the_tool_writes_nothing_but_its_destination(attack, tmp_path):
-    before = {path for path in tmp_path.rglob('*')}
+    before = set(tmp_path.rglob('*'))
     dest = tmp_path / 'out.zip'
     try:
         dataset_tool.main([f'--source={attack}', f'--dest={dest}'], standalone_mode=False)
     except (UserError, SystemExit):
         assert not dest.exists()
-    assert {path for path in tmp_path.rglob('*')} - before <= {dest}
+    assert set(tmp_path.rglob('*')) - before <= {dest}
     if dest.exists():
         with zipfile.ZipFile(dest) as archive:
             assert all(name.startswith('00000/') or name == 'dataset.json' for name in archive.namelist())
@@ -73,10 +73,10 @@ def test_a_tar_that_leads_out_writes_nothing_outside(tmp_path):
         entry = tarfile.TarInfo('../../evil.png')
         entry.size = len(PICTURE)
         archive.addfile(entry, io.BytesIO(PICTURE))
-    before = {path for path in tmp_path.rglob('*')}
+    before = set(tmp_path.rglob('*'))
     with pytest.raises((UserError, SystemExit)):
         dataset_tool.main([f'--source={source}', f'--dest={tmp_path / "out.zip"}'], standalone_mode=False)
-    assert {path for path in tmp_path.rglob('*')} == before
+    assert set(tmp_path.rglob('*')) == before
 
 
 def test_a_header_that_claims_billions_of_pixels_is_not_decoded(tmp_path):
