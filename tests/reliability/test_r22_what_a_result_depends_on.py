@@ -30,7 +30,7 @@ def test_the_record_holds_commit_versions_seed_and_argv(undisturbed):
 
 @pytest.mark.parametrize(('field', 'value'), [('versions', {'torch': '1.0'}), ('threads', 64), ('operations', 'cuda')])
 def test_a_resume_warns_of_what_has_changed(run, undisturbed, field, value):
-    struck = run(plan=[('phase', 30, 'SIGTERM')])
+    struck = run(plan=[('phase', 20, 'SIGTERM')])
     assert struck.sit().wait() == 143
     path = struck.folder / 'config.json'
     record = json.loads(path.read_text())
