@@ -20,6 +20,7 @@ from training.networks.stylegan2 import StyleGAN2Generator
 from training.networks.synthesis import BlockSpec, SynthesisBlock
 from training.recipes import cifar, paper256
 from training.registry import register_generator, register_recipe
+from training.shapes import images_at_once
 
 PAPER = 'Park and Shin, Generative Convolution Layer for Image Generation, arXiv 2111.15171; Karras et al., CVPR 2020'
 
@@ -75,7 +76,7 @@ def gconv_stylegan2(facts: ImageSpec, num_gpus: int) -> RunConfig:
     )
     if res in (32, 256):
         return cfg
-    batch_gpu = min(max(8 * 256**2 // facts.pixels, 4), cfg.batch // num_gpus)
+    batch_gpu = min(images_at_once(8, 256, facts.pixels), cfg.batch // num_gpus)
     return replace(
         cfg,
         r1=R1Config(gamma=cfg.r1.gamma * facts.pixels / 256**2),

@@ -30,6 +30,7 @@ from training.networks.config import StyleGAN2DiscriminatorConfig, channels_at, 
 from training.networks.discriminator import StyleGAN2Discriminator  # noqa: F401 (registers itself)
 from training.networks.layers import Conv2d, FullyConnected, LowerableBlock
 from training.registry import register_generator, register_recipe
+from training.shapes import images_at_once
 
 PAPER = 'Park and Shin, IF-GAN: A Novel Generator Architecture with Information Feedback, 2022'
 MIN_RESOLUTION = 32
@@ -282,13 +283,12 @@ def ifgan(facts: ImageSpec, num_gpus: int) -> RunConfig:
     of `batch_gpu` images.
     """
     adam = OptimizerConfig(lr=0.0025, beta1=0.0, beta2=0.99)
-    at_once = max(32 * 256**2 // max(facts.pixels, 256**2), 4)
     # Table 1's labels are the widths in which the official discriminator's blocks begin, 8192 / R.
     D = StyleGAN2DiscriminatorConfig(channel_base=8192, mbstd_group=4)
     return RunConfig(cfg='ifgan', generator=IFGANConfig(), discriminator=D, r1=R1Config(gamma=10, interval=16),
                      pl=PathLengthConfig(weight=0, interval=None), style_mixing_prob=0.0, g_opt=adam, d_opt=adam,
                      kimg=9600, lr_decay_kimg=1600, ema=EmaConfig(kimg=10), gpus=num_gpus, batch=32,
-                     batch_gpu=min(at_once, 32 // num_gpus))  # fmt: skip
+                     batch_gpu=min(images_at_once(32, 256, facts.pixels), 32 // num_gpus))  # fmt: skip
 
 
 @register_recipe('traditional', paper=PAPER, min_resolution=MIN_RESOLUTION)

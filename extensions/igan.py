@@ -30,6 +30,7 @@ from training.networks.latent import LatentGenerator, Projection
 from training.networks.layers import LowerableBlock
 from training.networks.spectral_norm import Conv2d, Linear
 from training.registry import register_discriminator, register_generator, register_recipe
+from training.shapes import images_at_once
 
 PAPER = 'Hashim et al., IGAN: A New Inception-based Model, arXiv 2601.08332'
 
@@ -282,6 +283,6 @@ def igan(facts: ImageSpec, num_gpus: int) -> RunConfig:
         ema=EmaConfig(kimg=0),
         gpus=num_gpus,
         batch=64,
-        batch_gpu=min(max(64 * 256**2 // facts.pixels, 4), 64 // num_gpus),
+        batch_gpu=min(images_at_once(64, 256, facts.pixels), 64 // num_gpus),
         kimg=6000,
     )

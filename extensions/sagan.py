@@ -8,6 +8,7 @@ Letters: N batch, C channels, E = C / 8 channels of queries and keys, L = H W pi
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -27,7 +28,7 @@ from training.networks.spectral_norm import Conv2d
 from training.registry import register_discriminator, register_generator, register_recipe
 
 PAPER = 'Zhang et al., Self-Attention GANs, ICML 2019, as compared by Tian et al., GIU-GANs, 2022'
-HIGHEST = 32  # attention costs the square of a map's pixels: no recipe puts it above 32x32
+MOST_PIXELS = 32 * 32  # attention costs the square of a map's pixels: the recipe puts it on no larger one
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -103,9 +104,12 @@ class SAGANDiscriminator(DCGANDiscriminator):
 def sagan(facts: ImageSpec, num_gpus: int) -> RunConfig:
     """SAGAN's hinge loss and its lr of 1e-4 for G and 4e-4 for D; GIU-GANs gives none of these.
 
-    Attention is at R / 4 and R / 2 in G and at 4 and 8 in D; from 128x128 up it stays at 16 and 32 in G.
+    Attention is at R / 4 and R / 2 in G and at 4 and 8 in D; from 128x128 up it stays at 16 and 32 in G, and at lower
+    stages, 4 and 8 at the least, where images that are not square have more pixels there.
     """
-    base, top = 32 * facts.resolution, min(facts.resolution // 2, HIGHEST)
+    base, top = 32 * facts.resolution, facts.resolution // 2
+    while top > 8 and math.prod(facts.size_at(top)) > MOST_PIXELS:
+        top //= 2
     return latent_run(
         'sagan',
         facts,

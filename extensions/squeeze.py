@@ -31,6 +31,7 @@ from training.networks.synthesis import (
 )
 from training.recipes import cifar, paper256
 from training.registry import register_generator, register_recipe
+from training.shapes import images_at_once
 
 PAPER = 'Park and Shin, Rethinking Image Skip Connections in StyleGAN2, arXiv 2407.05527'
 
@@ -140,7 +141,7 @@ def squeeze(facts: ImageSpec, num_gpus: int) -> RunConfig:
     cfg = replace(cfg, cfg='squeeze', generator=generator)
     if res in (32, 256):
         return cfg
-    batch_gpu = min(max(8 * 256**2 // facts.pixels, 4), cfg.batch // num_gpus)
+    batch_gpu = min(images_at_once(8, 256, facts.pixels), cfg.batch // num_gpus)
     group = min(cfg.discriminator.mbstd_group, batch_gpu)
     return replace(
         cfg,

@@ -74,7 +74,6 @@ def refusal(command, *args):
         (['--resume=nowhere.safetensors'], 'nowhere.safetensors: no such file'),
         (['--resume=latest'], '--resume=latest: no run in'),
         (['--resume=ffhq.pkl'], '--resume=ffhq.pkl: no such file'),
-        (['--resume=ffhq.pt'], '--resume=ffhq.pt: expected a .safetensors or .pkl file'),
         (['--subset=0'], '--subset=0: must be at least 1'),
         (['--resolution=48'], 'must be a power of two'),
         (['--resolution=8', '--cfg=squeeze'], '--cfg=squeeze: draws images from 16x16 up, the data are 8x8'),

@@ -324,13 +324,23 @@ def test_an_architecture_that_needs_larger_images_names_both_sizes():
 
 def test_the_plan_counts_the_pixels_that_there_are():
     text = describe_run(RECIPES.get('auto').make(landscape(32), 1), landscape(32), 'run')
-    assert 'Images: 10 of 48x32, 4 channels of 8 bits' in text
+    assert 'Images: 10 of 48x32 (base 6x4, doublings 3), 4 channels of 8 bits' in text
     square = describe_run(RECIPES.get('auto').make(landscape(32), 1), replace(landscape(32), base=(4, 4)), 'run')
+    assert 'Images: 10 of 32x32, 4 channels of 8 bits' in square
 
     def macs(plan: str) -> float:
         return float(re.search(r'Forward of one image: G ([\d.]+) G ', plan)[1])
 
     assert macs(text) == pytest.approx(1.5 * macs(square), rel=0.02)
+
+
+@pytest.mark.parametrize('base', [(4, 4), (4, 6), (7, 5), (20, 15), (64, 64)])
+@pytest.mark.parametrize('resolution', [32, 64, 256, 512])
+def test_every_recipe_makes_a_run_of_every_shape(resolution, base):
+    spec = ImageSpec(resolution=resolution, channels=4, label_dim=0, num_images=10, base=base)
+    for name in RECIPES.names():
+        for num_gpus in (1, 2):
+            assert RECIPES.get(name).make(spec, num_gpus).batch_gpu >= 1
 
 
 @pytest.mark.parametrize('name', ['squeeze', 'gconv-stylegan2', 'igan', 'ifgan', 'giu'])
@@ -339,6 +349,16 @@ def test_rules_by_pixels_see_no_difference_between_shapes(name):
     square = ImageSpec(resolution=256, channels=3, label_dim=0, num_images=1)
     assert wide.pixels == square.pixels
     assert RECIPES.get(name).make(wide, 1).batch_gpu == RECIPES.get(name).make(square, 1).batch_gpu
+
+
+def test_self_attention_stays_on_maps_of_a_thousand_pixels():
+    def stages(base: tuple[int, int]) -> tuple[int, ...]:
+        spec = ImageSpec(resolution=128, channels=3, label_dim=0, num_images=1, base=base)
+        return RECIPES.get('sagan').make(spec, 1).generator.attention
+
+    assert stages((4, 4)) == (16, 32)  # 1,024 pixels at 32
+    assert stages((4, 6)) == (8, 16)  # 1,536
+    assert stages((20, 15)) == (4, 8)
 
 
 def test_metrics_refuse_data_of_another_shape(tmp_path):

@@ -46,8 +46,9 @@ class DataConfig:
             raise ConfigError('--data is empty; give a folder or a zip, or leave it out for the embedded set')
         if self.subset is not None and self.subset < 1:
             raise ConfigError(f'--subset={self.subset}: must be at least 1; leave it out to use all images')
-        if self.resolution is not None and not is_resolution(self.resolution):
-            raise ConfigError(f'data.resolution={self.resolution}: must be a power of two, at least {MIN_RESOLUTION}')
+        res = self.resolution
+        if res is not None and (res < MIN_RESOLUTION or res & (res - 1)):
+            raise ConfigError(f'data.resolution={res}: must be a power of two, at least {MIN_RESOLUTION}')
 
     @property
     def source(self) -> str:
@@ -217,8 +218,3 @@ def read_spec(cfg: DataConfig) -> ImageSpec:
     dataset = ImageDataset(cfg)
     dataset.close()
     return dataset.spec
-
-
-def is_resolution(size: int) -> bool:
-    """Whether square pictures of this side can be trained on, or others at this resolution."""
-    return size >= MIN_RESOLUTION and size & (size - 1) == 0

@@ -41,7 +41,7 @@ class ImageSpec:
 
     @property
     def pixels(self) -> int:
-        """Of one image: the square of its side, where it is a square."""
+        """Of one image."""
         return self.height * self.width
 
     def size_at(self, resolution: int) -> tuple[int, int]:

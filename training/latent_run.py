@@ -14,6 +14,7 @@ from training.config import (
     RunConfig,
 )
 from training.interface import ImageSpec
+from training.shapes import images_at_once
 
 BATCH = 64
 
@@ -38,7 +39,6 @@ def latent_run(
     of the batch at once, as BN's statistics want; above that, as many images as have the pixels of 64 at 256x256, and
     at least 4, with the statistics of so many.
     """
-    share = max(BATCH * 256**2 // facts.pixels, 4)
     return RunConfig(
         cfg=cfg,
         generator=generator,
@@ -53,6 +53,6 @@ def latent_run(
         ema=EmaConfig(kimg=0),
         gpus=num_gpus,
         batch=BATCH,
-        batch_gpu=min(BATCH // num_gpus, share),
+        batch_gpu=min(BATCH // num_gpus, images_at_once(BATCH, 256, facts.pixels)),
         kimg=64000,
     )

@@ -49,10 +49,18 @@ def _describe_data(cfg: RunConfig, spec: ImageSpec) -> str:
     labels = f'labels of width {spec.label_dim}' if spec.label_dim else 'no labels'
     flips = ', x-flips included' if cfg.data.mirror else ''
     return (
-        f'Images: {spec.num_images:,} of {spec.width}x{spec.height}, {spec.channels} channels of {spec.bits} bits, '
+        f'Images: {spec.num_images:,} of {spec.width}x{spec.height}{_describe_base(spec)}, '
+        f'{spec.channels} channels of {spec.bits} bits, '
         f'{labels}{flips}\n  from {cfg.data.path or "the embedded set, data/peeps64.zip"}; '
         f'{cfg.kimg * 1000 / spec.num_images:.1f} epochs in all'
     )
+
+
+def _describe_base(spec: ImageSpec) -> str:
+    """What the networks start from, where it is not 4x4: a large base doubled seldom makes shallow networks."""
+    if tuple(spec.base) == (4, 4):
+        return ''
+    return f' (base {spec.base[1]}x{spec.base[0]}, doublings {spec.resolution.bit_length() - 3})'
 
 
 def _describe_schedule(cfg: RunConfig) -> str:

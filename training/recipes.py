@@ -70,7 +70,7 @@ def auto(facts: ImageSpec, num_gpus: int) -> RunConfig:
         fmaps=1 if res >= 512 else 0.5,
         mbstd=min(batch // num_gpus, 4),
         lr=0.002 if res >= 1024 else 0.0025,
-        gamma=0.0002 * res**2 / batch,
+        gamma=0.0002 * facts.pixels / batch,
         ema_kimg=batch * 10 / 32,
         ema_rampup=0.05,
         map_depth=2,

@@ -47,3 +47,11 @@ def nearest_size(height: int, width: int) -> tuple[int, int]:
 def _at_most(side: int, doublings: int) -> int:
     """The longest side no longer than `side` that is an allowed side of a base, doubled so often."""
     return min(max(side >> doublings, SMALLEST), LARGEST_BASE) << doublings
+
+
+def images_at_once(images: int, side: int, pixels: int) -> int:
+    """How many pictures of so many pixels have those of `images` squares of this side: rounded down, at least 4.
+
+    A power of two, which divides the batches of the recipes.
+    """
+    return 1 << max(images * side**2 // pixels, 4).bit_length() - 1
