@@ -18,7 +18,8 @@ from typing import Any
 
 PRELOADED = (
     'train', 'compose', 'calc_metrics', 'training.loop', 'training.loader', 'training.sheets', 'training.build',
-    'training.step', 'training.transfer', 'metrics.evaluate', 'torch.utils.tensorboard',
+    'training.step', 'training.transfer', 'metrics.evaluate', 'metrics.efficientnet', 'torch.utils.tensorboard',
+    'torch._dynamo',  # the first module on the meta device imports it, which takes seconds
 )  # fmt: skip
 PR_SET_PDEATHSIG = 1  # prctl(2)
 
