@@ -13,6 +13,7 @@ MICRO = (
     '--cfg=auto', '--kimg=8', '--batch=4', '--batch-gpu=4', '--mbstd-group=4', '--tick=0.016', '--snap=100',
     '--device=cpu', '--metrics=none', '--workers=1', '--set=grid_images=4', '--set=save_every_s=1', '--precision=fp32',
     '--resolution=8', '--cbase=32', '--cmax=4', '--map-depth=1', '--set=generator.z_dim=4', '--set=generator.w_dim=4',
+    '--set=pl.weight=0', '--set=style_mixing_prob=0', '--set=discriminator.architecture=orig',
 )  # fmt: skip
 LIMIT = 1024  # bytes a step
 
