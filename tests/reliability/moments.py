@@ -6,7 +6,8 @@ moment is appended to `reached.jsonl` beside it, the next triple is armed, and t
 does anything.
 
 moment: a key of MOMENTS. action: 'SIGKILL', 'SIGTERM' or 'SIGINT' to this process; 'SIGTERM twice'; 'fail' and 'full'
-raise what a bug and a full disk raise; 'nan' makes D's next gradient NaN.
+raise what a bug and a full disk raise; 'nan' makes D's next gradient NaN; 'hang' sleeps. Of several ranks, and not in
+their launcher, the one that stands behind an @ is struck: 'SIGKILL@1'.
 """
 
 from __future__ import annotations
@@ -42,6 +43,9 @@ def arm(plan: Path) -> None:
     if not todo:
         return
     moment, count, action = todo[0]
+    action, _, rank = action.partition('@')
+    if rank and os.environ.get('RANK') != rank:
+        return
     module, _, path = MOMENTS[moment].partition(':')
     owner, calls = importlib.import_module(module), 0
     *parents, name = path.split('.')
@@ -77,6 +81,8 @@ def act(action: str, args: tuple[Any, ...]) -> None:
         raise RuntimeError('planted failure')
     if action == 'full':
         raise OSError(errno.ENOSPC, 'planted: no space left on device')
+    if action == 'hang':
+        time.sleep(1000)
     if action == 'nan':
         return poison(args[0].state.D)
     name, _, twice = action.partition(' ')
