@@ -23,7 +23,6 @@ import sys
 import tempfile
 import time
 import zipfile
-from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,7 +30,9 @@ from pathlib import Path
 import click
 import psutil
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run as a file, from anywhere
+sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parent.parent)]  # run as a file
+
+from soak_report import KINDS, report
 
 from dnnlib.files import read_jsonl, write_bytes
 from tests.runs import command, environment, last_state, losses, make_zip, only_run
@@ -269,31 +270,6 @@ class Soak:
             True,
             f'All tensors and scalars of the last state and the losses of {len(losses(peace))} ticks are equal.',
         )
-
-
-KINDS = ('kill_a_rank', 'kill_a_worker', 'terminate', 'flip_a_bit', 'fill_the_disk', 'corrupt_an_image')
-
-
-def report(soak: Soak, minutes: float, kimg: int, equal: bool, verdict: str) -> str:
-    """soak.md"""
-    counts = Counter(fault for fault, _ in soak.struck)
-    rows = [
-        f'| {kind.replace("_", " ")} | {counts[kind]} | {spread(soak.recovery_s.get(kind, []))} |' for kind in KINDS
-    ]
-    unexpected = [f'- {line}' for line in soak.unexpected] or ['- nothing']
-    return '\n'.join([
-        '# Soak', '',
-        f'`python bench/soak.py --minutes={minutes:g} --processes={soak.processes}`: {len(soak.struck)} faults, '
-        f'{soak.sittings} sittings, {kimg} kimg. The log is `soak.log`.', '',
-        f'**{"Equal" if equal else "Not equal"}** to the run that was left in peace. {verdict}', '',
-        '| fault | times | seconds until the next tick: median, most |', '|---|---|---|', *rows, '',
-        'Not as expected:', '', *unexpected, '',
-    ])  # fmt: skip
-
-
-def spread(seconds: list[float]) -> str:
-    """Median and most."""
-    return f'{sorted(seconds)[len(seconds) // 2]:.1f}, {max(seconds):.1f}' if seconds else '-'
 
 
 @click.command()

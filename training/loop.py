@@ -191,8 +191,8 @@ class Loop:
         except errors as error:
             needed = sum(t.numel() * t.element_size() for t in self.state.tensors().values())
             self.log.warn(
-                f'{path}: not saved ({error}); a training state takes {format_bytes(needed)}, {_free(path.parent)} free. '
-                f'What was saved before is whole; training goes on and tries again'
+                f'{path}: not saved ({error}); a training state takes {format_bytes(needed)}, '
+                f'{_free(path.parent)} free. What was saved before is whole; training goes on and tries again'
             )
 
     def _best_states(self) -> set[str]:
