@@ -30,7 +30,7 @@ from pathlib import Path
 import click
 import psutil
 
-sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parent.parent)]  # run as a file
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run as a file, from anywhere
 
 from soak_report import KINDS, report
 
@@ -189,7 +189,6 @@ class Soak:
         return True
 
     def ended(self) -> bool:
-        """Whether the sitting is over."""
         return self.sitting is None or self.sitting.poll() is not None
 
     def keep_going(self) -> None:
