@@ -15,6 +15,9 @@ from dnnlib.errors import run_command
 if TYPE_CHECKING:  # the real imports stand in the functions that need them: --help must answer at once
     import torch
 
+    from metrics.cache import Cache
+    from metrics.reference import Reference
+    from metrics.spec import PathSpec
     from training.dataset import ImageDataset
 
 
@@ -22,7 +25,7 @@ class SnapshotEvaluator:
     """Metrics of generators against one data set; what the detector saw in the reals is kept between calls.
 
     names: metrics, the first of them decides which snapshot is best. seed: of latents, labels, noise and subsets.
-    check: called between batches; what it raises ends the evaluation.
+    check: called between batches; what it raises ends the evaluation. cache, replicates: see `metrics.evaluate`.
     """
 
     def __init__(
@@ -34,38 +37,74 @@ class SnapshotEvaluator:
         *,
         batch_size: int = 64,
         check: Callable[[], None] = lambda: None,
+        cache: Cache | None = None,
+        replicates: int = 0,
     ) -> None:
         from metrics.detectors import get_detector
         from metrics.evaluate import Evaluator
-        from metrics.spec import parse_metric
+        from metrics.lpips import Lpips
 
         self.names = names
-        self._kinds = {name: parse_metric(name).kind for name in names}
         self._dataset, self._seed, self._batch_size, self._check = dataset, seed, batch_size, check
         self._evaluator = Evaluator(
-            reals=lambda: dataset.image_batches(batch_size),
-            num_reals=len(dataset),
+            reals=reference(dataset, batch_size),
+            originals=whole_reference(dataset, batch_size),
             detector_for=lambda name: get_detector(name, device),
+            distance_for=lambda: Lpips(device),
             batch_size=batch_size,
+            cache=cache,
+            replicates=replicates,
+            device=device,
             progress=lambda *state: check(),
         )
 
     def __call__(self, G_ema: torch.nn.Module) -> Iterator[tuple[str, dict[str, Any]]]:
         """(name, {'results', 'metric', 'total_time', 'seed'}) for every metric; the time is that of all together."""
-        from training.sampling import generated_batches
+        from metrics.ppl import EPSILON
+        from training.sampling import generated_batches, path_batches
 
         def fakes(num_images: int, seed: int) -> Iterator[torch.Tensor]:
             return generated_batches(G_ema, self._dataset, num_images, seed, self._batch_size, self._check)
 
+        def paths(path: PathSpec, seed: int, num_pairs: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+            walk = path.space, path.sampling, num_pairs, seed
+            return path_batches(G_ema, self._dataset, *walk, epsilon=EPSILON, check=self._check)
+
         began = time.monotonic()
-        results = self._evaluator.evaluate(self.names, fakes=fakes, seed=self._seed)
+        results = self._evaluator.evaluate(self.names, fakes=fakes, paths=paths, seed=self._seed)
         for name, values in results.items():
             total_time = time.monotonic() - began
             yield name, {'results': values, 'metric': name, 'total_time': total_time, 'seed': self._seed}
 
     def lower_is_better(self, name: str) -> bool:
         """True for distances, False for scores."""
-        return self._kinds[name] in ('fd', 'kid')
+        from metrics.spec import parse_metric
+
+        return parse_metric(name).lower_is_better
+
+
+def reference(dataset: ImageDataset, batch_size: int) -> Reference:
+    """A data set as metrics see it: all its images, x-flips included."""
+    from metrics.reference import Reference
+
+    return Reference(
+        images=lambda: dataset.image_batches(batch_size),
+        num_images=len(dataset),
+        content=dataset.content_digest,
+        name=dataset.name,
+    )
+
+
+def whole_reference(dataset: ImageDataset, batch_size: int) -> Reference | None:
+    """What `_full` metrics compare with, the data set without --subset and x-flips; None where that is the same."""
+    from dataclasses import replace
+
+    from training.dataset import ImageDataset
+
+    cfg = dataset.cfg
+    if cfg.subset is None and not cfg.mirror:
+        return None
+    return reference(ImageDataset(replace(cfg, subset=None, mirror=False, cond=False)), batch_size)
 
 
 @click.command(context_settings={'help_option_names': ['-h', '--help'], 'max_content_width': 110})
@@ -75,9 +114,14 @@ class SnapshotEvaluator:
     required=True,
     metavar='FILE|URL',
 )
-@click.option('--metrics', help='Comma list, e.g. fd_efflite50k_full,kid_efflite50k_full.', required=True)
+@click.option('--metrics', help='Comma list, e.g. fid50k_full,kid_efflite10k_full.', required=True)
 @click.option('--data', help='Images to measure against.  [default: those that it was trained on]', metavar='PATH')
-@click.option('--mirror', help='Count x-flipped images as real.  [default: as in training]', type=bool, metavar='BOOL')
+@click.option(
+    '--mirror',
+    help='Count x-flipped images as real, but for _full metrics.  [default: as in training]',
+    type=bool,
+    metavar='BOOL',
+)
 @click.option('--seed', help='Seed of every random draw.', type=int, default=0, show_default=True)
 @click.option('--batch', help='Images drawn at a time.', type=click.IntRange(1), default=64, show_default=True)
 @click.option('--precision', type=click.Choice(['auto', 'fp32', 'bf16', 'fp16']), help='[default: as in training]')

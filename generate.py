@@ -17,7 +17,13 @@ if TYPE_CHECKING:  # the real imports stand in the functions that need them: --h
 MAX_SEED = 2**32 - 1  # of NumPy's RandomState
 
 
-@click.command(context_settings={'help_option_names': ['-h', '--help'], 'max_content_width': 110})
+@click.command(
+    context_settings={
+        'help_option_names': ['-h', '--help'],
+        'max_content_width': 110,
+        'token_normalize_func': lambda token: token.replace('_', '-'),
+    }
+)
 @click.option(
     '--network',
     help='Snapshot to draw with, or an official .pkl: a path or an http(s) address.',
@@ -29,6 +35,7 @@ MAX_SEED = 2**32 - 1  # of NumPy's RandomState
 @click.option('--class', 'class_idx', help='Class label; needed by conditional networks.', type=int)
 @click.option('--noise-mode', type=click.Choice(['const', 'random', 'none']), default='const', show_default=True)
 @click.option('--recalibrate', help='Measure batch-norm statistics anew, at this truncation and class.', is_flag=True)
+@click.option('--projected-w', help="Draw a projector's styles, w in an .npz, instead of seeds.", metavar='FILE')
 @click.option('--grid', help='One PNG of COLUMNSxROWS images instead of one PNG a seed.', metavar='CxR')
 @click.option('--outdir', help='Where the PNGs go.', default='out', show_default=True, metavar='DIR')
 @click.option('--batch', help='Images drawn at a time.', type=click.IntRange(1), default=8, show_default=True)
@@ -55,30 +62,35 @@ def main(**options: Any) -> None:
     from training.stored_image import to_8_bits
 
     grid = parse_grid(options['grid']) if options['grid'] else None
-    seeds = chosen_seeds(options['seeds'], grid)
+    seeds = [] if options['projected_w'] else chosen_seeds(options['seeds'], grid)
     for path in options['plugin']:
         load_file(path)
     device = pick_device(options['device'], kinds=('cpu', 'cuda', 'mps'))
     path = fetch(options['network'])
     snapshot = load_snapshot(path)
     G = load_generator(snapshot, device, resolve_precision(options['precision'], device))
-    label = class_label(G.c_dim, options['class_idx'])  # [1, c_dim]
-    if options['recalibrate']:
-        measure_batch_norm(G, label, options)
     _, spec = snapshot.config()
-    images = draw(G, seeds, label, options, spec.bits).numpy()  # [N, C, H, W]
-
-    outdir = make_outdir(options['outdir'])
     info = {'network': path.name, 'network_sha256': sha256_of(path), 'nimg': snapshot.nimg}
     info |= {key: options[key] for key in ('truncation_psi', 'class_idx', 'noise_mode', 'precision', 'recalibrate')}
+    if options['projected_w']:
+        images = draw_styles(G, read_styles(options, G), options, spec.bits).numpy()  # [N, C, H, W]
+        names = {f'proj{index:02d}': {'projected_w': options['projected_w']} for index in range(len(images))}
+    else:
+        label = class_label(G.c_dim, options['class_idx'])  # [1, c_dim]
+        if options['recalibrate']:
+            measure_batch_norm(G, label, options)
+        images = draw(G, seeds, label, options, spec.bits).numpy()  # [N, C, H, W]
+        names = {f'seed{seed:04d}': {'seed': seed} for seed in seeds}
+
+    outdir = make_outdir(options['outdir'])
     if grid is not None:
         target = outdir / 'grid.png'
         save_png(tile(shown(to_8_bits(images)), grid[0]), target, {**info, 'seeds': seeds})
-        click.echo(f'{target}: {len(seeds)} images')
+        click.echo(f'{target}: {len(images)} images')
         return
-    for seed, image in zip(seeds, images, strict=True):
-        save_image(image, outdir / f'seed{seed:04d}.png', {**info, 'seed': seed})
-    click.echo(f'{outdir}: {len(seeds)} images')
+    for (name, origin), image in zip(names.items(), images, strict=True):
+        save_image(image, outdir / f'{name}.png', {**info, **origin})
+    click.echo(f'{outdir}: {len(images)} images')
 
 
 def parse_seeds(text: str) -> list[int]:
@@ -170,6 +182,50 @@ def draw(
         seed_torch(part[0], 'generate')
         with torch.no_grad():
             img = G(z, c, truncation_psi=options['truncation_psi'], noise_mode=options['noise_mode'])  # [N, C, H, W]
+        images.append((to_uint8 if bits == 8 else to_uint16)(img.cpu()))
+    return torch.cat(images)
+
+
+def read_styles(options: dict[str, Any], G: torch.nn.Module) -> torch.Tensor:
+    """The styles of --projected-w, float32 [N, num_ws, w_dim] on the CPU; what has no part in them is told."""
+    import zipfile
+
+    import numpy as np
+    import torch
+
+    from training.interface import StyleGenerator
+
+    name = options['projected_w']
+    if not isinstance(G, StyleGenerator):
+        raise ConfigError(f'--projected-w={name}: this network has no W space to take styles from; use --seeds')
+    try:
+        with np.load(name, allow_pickle=False) as file:
+            ws = file['w']
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise ConfigError(f'--projected-w={name}: expected an .npz with an array "w" ({error})') from None
+    if ws.shape[1:] != (G.num_ws, G.w_dim) or ws.dtype.kind != 'f':
+        shape = f'[N, {G.num_ws}, {G.w_dim}]'
+        raise ConfigError(f'--projected-w={name}: w is {ws.dtype} {list(ws.shape)}; this network takes floats {shape}')
+    ignored = [flag for flag, key in (('--seeds', 'seeds'), ('--class', 'class_idx')) if options[key] is not None]
+    ignored += ['--trunc'] * (options['truncation_psi'] != 1)
+    if ignored:
+        click.echo(f'note: {", ".join(ignored)} ignored: the styles of --projected-w are final', err=True)
+    return torch.from_numpy(ws.astype(np.float32))
+
+
+def draw_styles(G: Any, ws: torch.Tensor, options: dict[str, Any], bits: int = 8) -> torch.Tensor:
+    """ws [N, num_ws, w_dim] -> uint8 or uint16 [N, C, H, W] on the CPU."""
+    import torch
+
+    from torch_utils.images import to_uint8, to_uint16
+    from torch_utils.seeding import seed_torch
+
+    device = next(G.parameters()).device
+    images = []
+    for index, part in enumerate(ws.split(1 if options['noise_mode'] == 'random' else options['batch'])):
+        seed_torch(index, 'generate')
+        with torch.no_grad():
+            img = G.synthesis(part.to(device), noise_mode=options['noise_mode'])  # [N, C, H, W]
         images.append((to_uint8 if bits == 8 else to_uint16)(img.cpu()))
     return torch.cat(images)
 

@@ -5,7 +5,7 @@ Letters: N items, D feature width, K classes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,87 +17,144 @@ from metrics.images import rebatch
 
 Images = Iterable[torch.Tensor | np.ndarray]  # batches of uint8 [N, C, H, W]
 Progress = Callable[[str, int, int], None]  # what is being read, images done, images in all
+Moments = tuple[torch.Tensor, torch.Tensor]  # mean [D] and covariance [D, D], float64
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Need:
     """What a group of metrics wants to know of one stream.
 
-    counts: prefix lengths, ascending, without repeats. features, probabilities: whether to keep them item by item.
+    moments: the prefix lengths whose mean and covariance are wanted. features, probabilities: how many items, from the
+    first on, are to be kept one by one.
     """
 
-    counts: tuple[int, ...]
-    features: bool = False
-    probabilities: bool = False
+    moments: frozenset[int] = frozenset()
+    features: int = 0
+    probabilities: int = 0
 
-    def covers(self, other: Need) -> bool:
-        """Whether whatever serves this need serves the other one too."""
-        return set(other.counts) <= set(self.counts) and (
-            self.features >= other.features and self.probabilities >= other.probabilities
-        )
+    @property
+    def num_items(self) -> int:
+        """Items of the stream that have to be seen."""
+        return max(self.moments | {self.features, self.probabilities})
 
     def union(self, other: Need) -> Need:
         """The need for both."""
         return Need(
-            counts=tuple(sorted({*self.counts, *other.counts})),
-            features=self.features or other.features,
-            probabilities=self.probabilities or other.probabilities,
+            moments=self.moments | other.moments,
+            features=max(self.features, other.features),
+            probabilities=max(self.probabilities, other.probabilities),
+        )
+
+    def without(self, held: Need) -> Need:
+        """What remains to be seen for this need where the other one is served."""
+        return Need(
+            moments=self.moments - held.moments,
+            features=self.features if self.features > held.features else 0,
+            probabilities=self.probabilities if self.probabilities > held.probabilities else 0,
         )
 
 
 class Extraction:
-    """What a detector saw in the first `need.counts[-1]` images of a stream.
+    """What a detector saw in the first items of a stream.
 
-    Statistics are kept in one segment between each count and the next, so that a prefix is a merge of segments and
-    the images pass once whatever the number of metrics.
+    What it tells of a prefix is a function of that prefix alone: neither the batches nor what else is wanted shows in
+    a single bit.
     """
 
-    def __init__(self, need: Need, dim: int) -> None:
+    def __init__(self, dim: int, need: Need) -> None:
         self.need = need
         self.num_items = 0
-        self._segments = [FeatureStats(dim, need.features) for _ in need.counts]
+        self._running = FeatureStats(dim)
+        self._moments: dict[int, Moments] = {}
+        self._features: list[torch.Tensor] = []
         self._probabilities: list[torch.Tensor] = []
 
     def append(self, features: Features) -> None:
-        """Takes in a batch, cut where it crosses a count."""
-        if self.need.probabilities:
+        """Takes in a batch; what goes beyond the need is left."""
+        first, last = self.num_items, min(self.num_items + len(features.pooled), self.need.num_items)
+        if self.need.features > first:
+            self._features.append(features.pooled[: self.need.features - first].cpu().float())
+        if self.need.probabilities > first:
             assert features.probabilities is not None
-            self._probabilities.append(features.probabilities.cpu())
-        start = 0
-        for segment, count in zip(self._segments, self.need.counts, strict=True):
-            end = min(len(features.pooled), start + max(0, count - self.num_items))
-            segment.append(features.pooled[start:end])
-            self.num_items += end - start
-            start = end
-        assert start == len(features.pooled), 'more images than the largest count'
+            self._probabilities.append(features.probabilities[: self.need.probabilities - first].cpu())
+        cuts = sorted(count for count in self.need.moments if first < count <= last)
+        for cut in cuts:
+            self._running.append(features.pooled[self._running.num_items - first : cut - first])
+            self._moments[cut] = self._running.mean_cov()
+        if self.need.moments and last < max(self.need.moments):
+            self._running.append(features.pooled[self._running.num_items - first :])
+        self.num_items = last
 
-    def stats(self, count: int) -> FeatureStats:
-        """Statistics of the first `count` items; one of `need.counts`."""
-        total = FeatureStats(self._segments[0].dim)
-        for segment in self._prefix(count):
-            total.merge(segment)
-        return total
+    @property
+    def held(self) -> Need:
+        """What can be told."""
+        return Need(
+            moments=frozenset(self._moments),
+            features=sum(map(len, self._features)),
+            probabilities=sum(map(len, self._probabilities)),
+        )
+
+    def absorb(self, other: Extraction) -> None:
+        """Takes over what another pass over the same stream told."""
+        self._moments |= other._moments
+        if other.held.features > self.held.features:
+            self._features = other._features
+        if other.held.probabilities > self.held.probabilities:
+            self._probabilities = other._probabilities
+
+    def put_moments(self, count: int, moments: Moments) -> None:
+        """Takes over the moments of the first `count` items."""
+        self._moments[count] = moments
+
+    def put_features(self, features: torch.Tensor) -> None:
+        """Takes over the features [N, D] of the first N items."""
+        self._features = [features]
+
+    def moments(self, count: int) -> Moments:
+        """Mean [D] and covariance [D, D] of the first `count` items, float64."""
+        return self._moments[count]
 
     def features(self, count: int) -> torch.Tensor:
-        """Features of the first `count` items, one of `need.counts`, [count, D] float32."""
-        return torch.cat([segment.features() for segment in self._prefix(count)])
+        """Features of the first `count` items, [count, D] float32 on the CPU."""
+        assert count <= self.held.features
+        self._features = [torch.cat(self._features)]
+        return self._features[0][:count]
 
     def probabilities(self, count: int) -> torch.Tensor:
-        """Class probabilities of the first `count` items, [count, K] float32."""
-        return torch.cat(self._probabilities)[:count]
-
-    def _prefix(self, count: int) -> list[FeatureStats]:
-        return self._segments[: self.need.counts.index(count) + 1]
+        """Class probabilities of the first `count` items, [count, K] float32 on the CPU."""
+        self._probabilities = [torch.cat(self._probabilities)]
+        return self._probabilities[0][:count]
 
 
 def extract(
-    images: Images, detector: Detector, need: Need, *, batch_size: int, source: str, progress: Progress | None
+    images: Images, detector: Detector, need: Need, *, batch_size: int, source: str, progress: Progress | None = None
 ) -> Extraction:
     """Runs the detector over as many images as are needed; `source` is what a DataError and the progress call them."""
-    extraction = Extraction(need, detector.feature_dim)
-    num_images = need.counts[-1]
-    for batch in rebatch(images, batch_size=batch_size, num_images=num_images, source=source):
+    extraction = Extraction(detector.feature_dim, need)
+    for batch in rebatch(images, batch_size=batch_size, num_images=need.num_items, source=source):
         extraction.append(detector(batch))
         if progress is not None:
-            progress(source, extraction.num_items, num_images)
+            progress(source, extraction.num_items, need.num_items)
     return extraction
+
+
+def interleave(parts: Sequence[Features]) -> Features:
+    """The features of one round of all ranks in the order of the items.
+
+    parts: of rank 0, 1, ..., rank r of W having looked at the items r, r + W, r + 2 W, ... of the round. So each has
+    as many as the next one, or one more. Appending the rounds one by one gives, bit for bit, what one rank would see.
+    """
+    pooled = _interleave([part.pooled for part in parts])
+    probabilities = [part.probabilities for part in parts if part.probabilities is not None]
+    assert len(probabilities) in (0, len(parts)), 'some ranks have probabilities, some have none'
+    return Features(pooled, _interleave(probabilities) if probabilities else None)
+
+
+def _interleave(parts: list[torch.Tensor]) -> torch.Tensor:
+    counts = [len(part) for part in parts]
+    assert counts == sorted(counts, reverse=True), 'a rank has more items than the one before'
+    assert counts[0] - counts[-1] <= 1, 'the ranks are not at the same place'
+    whole = parts[0].new_empty([sum(counts), *parts[0].shape[1:]])
+    for rank, part in enumerate(parts):
+        whole[rank :: len(parts)] = part
+    return whole

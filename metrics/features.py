@@ -1,67 +1,86 @@
 """Mean and covariance of features, streaming, in float64.
 
-Letters: N items in a batch, D feature width.
+Letters: N items in a batch, D feature width, B items of a block.
 """
 
 from __future__ import annotations
 
+import copy
+
 import torch
+
+# Items of one product: in blocks of so many the covariance runs at the speed of a GEMM, and where blocks begin and end
+# depends on the position in the stream alone, so the size of the batches does not show in a single bit.
+BLOCK_ITEMS = 1024
 
 
 class FeatureStats:
-    """Mean, covariance and, if asked for, the features themselves, of batches that come one after the other.
+    """Mean and covariance of features that come in batches.
 
-    Batches and other statistics are merged about their own means (Chan, Golub and LeVeque 1979), so neither the order
-    nor the size of the batches shows beyond 1e-12 and nothing cancels where the mean is large. float64 on the CPU.
+    Blocks and other statistics are merged about their own means (Chan, Golub and LeVeque 1979), so the order shows
+    by no more than 1e-12 and nothing cancels where the mean is large. Products run where the features are; what is kept
+    is float64 on the CPU.
     """
 
-    def __init__(self, dim: int, keep_features: bool = False) -> None:
+    def __init__(self, dim: int) -> None:
         self.dim = dim
-        self.keep_features = keep_features
-        self.num_items = 0
-        self._mean = torch.zeros(dim, dtype=torch.float64)
-        self._scatter = torch.zeros(dim, dim, dtype=torch.float64)
-        self._features: list[torch.Tensor] = []
+        self._merged = 0  # items in the mean and the scatter; the others wait for their block to fill
+        self._mean = torch.zeros(dim, dtype=torch.float64)  # [D]
+        self._scatter = torch.zeros(dim, dim, dtype=torch.float64)  # [D, D]
+        self._waiting: list[torch.Tensor] = []
+        self._num_waiting = 0
+
+    @property
+    def num_items(self) -> int:
+        """Items seen."""
+        return self._merged + self._num_waiting
 
     def append(self, features: torch.Tensor) -> None:
         """Takes in features [N, D], of any float dtype and on any device."""
         assert features.shape[1:] == (self.dim,)
-        if not len(features):
-            return
-        features = features.detach().cpu()
-        values = features.double()  # [N, D] float64
-        mean = values.mean(dim=0)
-        centred = values - mean
-        self._merge_moments(len(values), mean, centred.T @ centred)
-        if self.keep_features:
-            self._features.append(features.float())
+        if len(features):
+            self._waiting.append(features.detach().clone())
+            self._num_waiting += len(features)
+        if self._num_waiting >= BLOCK_ITEMS:
+            whole = self._num_waiting - self._num_waiting % BLOCK_ITEMS
+            ready, left = torch.cat(self._waiting).split([whole, self._num_waiting - whole])
+            for block in ready.split(BLOCK_ITEMS):
+                self._merge_moments(*_moments(block))
+            self._waiting, self._num_waiting = ([left] if len(left) else []), len(left)
 
     def merge(self, other: FeatureStats) -> None:
-        """Takes in everything that `other` has seen, after what was seen here."""
+        """Takes in everything that `other` has seen. To 1e-12 this is appending its features, in any order."""
         assert other.dim == self.dim
-        assert other.keep_features >= self.keep_features
-        if not other.num_items:
-            return
-        self._merge_moments(other.num_items, other._mean, other._scatter)
-        if self.keep_features:
-            self._features.extend(other._features)
+        if other._merged:
+            self._merge_moments(other._merged, other._mean, other._scatter)
+        for batch in other._waiting:
+            self.append(batch)
 
     def mean_cov(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Mean [D] and covariance [D, D], float64; the covariance divided by N as in the official FID, not N - 1."""
-        assert self.num_items > 0
-        return self._mean.clone(), self._scatter / self.num_items
+        """Mean [D] and covariance [D, D], float64; the covariance divided by N as in the official FID, not N - 1.
 
-    def features(self) -> torch.Tensor:
-        """The features in the order of arrival, [num_items, D] float32."""
-        assert self.keep_features
+        More may be appended afterwards, to the bits that it would have come to without the question.
+        """
         assert self.num_items > 0
-        self._features = [torch.cat(self._features)]
-        return self._features[0]
+        whole = copy.copy(self)
+        if self._waiting:
+            whole._mean, whole._scatter = self._mean.clone(), self._scatter.clone()
+            whole._merge_moments(*_moments(torch.cat(self._waiting)))
+        return whole._mean.clone(), whole._scatter / whole._merged
 
     def _merge_moments(self, num_items: int, mean: torch.Tensor, scatter: torch.Tensor) -> None:
-        total = self.num_items + num_items
+        total = self._merged + num_items
         delta = mean - self._mean  # [D]
         self._scatter += scatter
-        self._scatter += torch.outer(delta, delta) * (self.num_items * num_items / total)
+        self._scatter.addr_(delta, delta, alpha=self._merged * num_items / total)
         self._mean += delta * (num_items / total)
-        self.num_items = total
+        self._merged = total
+
+
+def _moments(block: torch.Tensor) -> tuple[int, torch.Tensor, torch.Tensor]:
+    """Number, mean [D] and sum of squares about it [D, D] of a block [B, D], float64 on the CPU."""
+    # Only CUDA among the accelerators has float64.
+    values = (block if block.device.type == 'cuda' else block.cpu()).double()
+    mean = values.mean(dim=0)
+    centred = values - mean
+    return len(values), mean.cpu(), (centred.T @ centred).cpu()

@@ -43,7 +43,8 @@ def unbiased_mmd2(x: torch.Tensor, y: torch.Tensor) -> float:
 
 def cubic_kernel(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     """Sec. 4: k(x, y) = (xᵀy / D + 1)³ for every pair, [M, M]."""
-    return (x @ y.T / x.shape[1] + 1) ** 3
+    base = x @ y.T / x.shape[1] + 1
+    return base * base * base  # many times faster than a power
 
 
 def _subset(features: torch.Tensor, size: int, rng: np.random.Generator) -> torch.Tensor:

@@ -10,6 +10,7 @@ import click
 import numpy as np
 import PIL.Image
 import pytest
+import torch
 
 import calc_metrics
 import generate
@@ -17,6 +18,7 @@ import train
 from dnnlib.errors import UserError
 from tests.conftest import ROOT
 from tests.runs import TINY, call, environment, make_zip, only_run
+from training.snapshot import load_generator, load_snapshot
 
 
 @pytest.fixture(scope='module')
@@ -66,7 +68,7 @@ def refusal(command, *args):
         (['--batch=6', '--mbstd-group=4'], 'must be a multiple of the minibatch-std group, 4'),
         (['--gpus=2'], '--gpus=2: this version trains in one process'),
         (['--seed=-1'], 'must'),
-        (['--metrics=fid50k_full'], 'fd_efflite50k_full works offline'),
+        (['--metrics=fid50k_ful'], 'nearest: fid50k_full'),
         (['--metrics=fd_eflite2k'], 'unknown metric'),
         (['--precision=half'], "'half' is not one of 'auto', 'fp32', 'bf16', 'fp16'"),
         (['--device=tpu'], '--device=tpu: choose cpu or cuda'),
@@ -253,6 +255,22 @@ def test_a_grid_is_one_image(tmp_path, snapshot):
     pixels, text = png(tmp_path / 'grid.png')
     assert pixels.shape == (32, 64, 3)
     assert json.loads(text['seeds']) == list(range(8))
+
+
+def test_projected_styles_draw_what_their_latent_draws(tmp_path, snapshot, capsys):
+    cpu = torch.device('cpu')
+    G = load_generator(load_snapshot(snapshot), cpu, 'fp32')
+    z = torch.from_numpy(np.random.RandomState(7).randn(1, G.z_dim)).float()
+    ws = G.mapping(z, torch.eye(3)[1:2])
+    np.savez(tmp_path / 'w.npz', w=ws.numpy())
+    common = [f'--network={snapshot}', f'--outdir={tmp_path}', '--device=cpu']
+    generate.main.main([*common, f'--projected-w={tmp_path / "w.npz"}', '--seeds=1'], standalone_mode=False)
+    assert 'note: --seeds ignored' in capsys.readouterr().err
+    generate.main.main([*common, '--seeds=7', '--class=1'], standalone_mode=False)
+    assert np.array_equal(png(tmp_path / 'proj00.png')[0], png(tmp_path / 'seed0007.png')[0])
+    np.savez(tmp_path / 'other.npz', w=ws[:, 1:].numpy())
+    assert 'w is float32' in refusal(generate.main, *common, f'--projected-w={tmp_path / "other.npz"}')
+    assert 'expected an .npz' in refusal(generate.main, *common, f'--projected-w={snapshot}')
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,8 @@ TRAIN = """
 --lecam --metrics --snap --tick --keep --desc --gpus --precision --fp32 --nhwc --nobench --allow-tf32 --workers --device
 """
 GENERATE = """
---network --seeds --trunc --class --noise-mode --recalibrate --grid --outdir --batch --precision --plugin --device
+--network --seeds --trunc --class --noise-mode --recalibrate --projected-w --grid --outdir --batch --precision --plugin
+--device
 """
 CALC_METRICS = '--network --metrics --data --mirror --seed --batch --precision --plugin --device'
 STYLEGAN2_ADA = """

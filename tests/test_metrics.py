@@ -1,16 +1,18 @@
 """The estimators: official numbers, independent formulas, bad conditions."""
 
+import json
+
 import numpy as np
 import pytest
 import scipy.linalg
 import torch
 
 from dnnlib.errors import DataError
-from metrics import precision_recall as pr
-from metrics.features import FeatureStats
-from metrics.frechet import frechet_distance
+from metrics.features import BLOCK_ITEMS, FeatureStats
+from metrics.frechet import by_cholesky, by_factors, frechet_distance
 from metrics.inception_score import inception_score
 from metrics.kid import kernel_distance, unbiased_mmd2
+from metrics.precision_recall import precision_recall
 
 
 @pytest.fixture(scope='module')
@@ -44,13 +46,32 @@ def test_kernel_distance_is_the_official_kid(numbers):
 
 
 def test_precision_and_recall_are_the_official_ones(numbers):
-    found = pr.precision_recall(numbers['real'], numbers['gen'], neighbours=3)
+    found = precision_recall(numbers['real'], numbers['gen'], neighbours=3)
     assert found == pytest.approx((float(numbers['precision']), float(numbers['recall'])), rel=1e-6)
 
 
 def test_inception_score_is_the_official_one(numbers):
     found = inception_score(numbers['probs'])
     assert found == pytest.approx((float(numbers['is_mean']), float(numbers['is_std'])), rel=1e-6)
+
+
+# ---- torch-fidelity's numbers, see "how" in the file
+
+
+@pytest.fixture(scope='module')
+def fidelity(golden):
+    return json.loads((golden / 'torch_fidelity.json').read_text())
+
+
+def test_every_estimator_agrees_with_torch_fidelity_on_the_same_features(numbers, fidelity):
+    real, gen = numbers['real'], numbers['gen']
+    assert unbiased_mmd2(real[:500], gen[:500]) == pytest.approx(fidelity['kid'], rel=1e-10)
+    assert precision_recall(real, gen) == pytest.approx((fidelity['precision'], fidelity['recall']), rel=1e-6)
+    assert inception_score(numbers['probs']) == pytest.approx((fidelity['is_mean'], fidelity['is_std']), rel=1e-10)
+    # It divides the covariance by N - 1, the official FID by N; its mean of float32 features is float32.
+    (mean_r, cov_r), (mean_g, cov_g) = moments(real), moments(gen)
+    distance = frechet_distance(mean_r, cov_r * (600 / 599), mean_g, cov_g * (500 / 499))
+    assert distance == pytest.approx(fidelity['fid'], rel=1e-8)
 
 
 # ---- statistics
@@ -76,18 +97,57 @@ def test_statistics_do_not_depend_on_the_batches_or_their_order(offset):
 
 def test_merging_is_appending():
     features = randn(90, 8)
-    whole, left, right = (FeatureStats(8, keep_features=True) for _ in range(3))
+    whole, left, right = (FeatureStats(8) for _ in range(3))
     whole.append(features)
     for batch in features[:20].split(6):
         left.append(batch)
     right.append(features[20:])
     left.merge(right)
-    left.merge(FeatureStats(8, keep_features=True))
+    left.merge(FeatureStats(8))
     assert left.num_items == 90
-    assert torch.equal(left.features(), features)
-    assert left.features().dtype == torch.float32
     for merged, reference in zip(left.mean_cov(), whole.mean_cov(), strict=True):
         assert (merged - reference).abs().max() <= 1e-12
+
+
+def test_batches_do_not_show_in_a_single_bit():
+    features = randn(2 * BLOCK_ITEMS + 300, 8)
+    found = []
+    for size in (1, 7, 64, BLOCK_ITEMS, BLOCK_ITEMS + 1, len(features)):
+        stats = FeatureStats(8)
+        for batch in features.split(size):
+            stats.append(batch)
+            if size == 64:
+                stats.mean_cov()  # asking in between changes nothing
+        assert stats.num_items == len(features)
+        found.append(stats.mean_cov())
+    for mean, cov in found:
+        assert torch.equal(mean, found[0][0])
+        assert torch.equal(cov, found[0][1])
+
+
+def test_parts_of_ranks_merge_to_the_whole_in_any_order():
+    features = randn(3000, 12).double() * torch.logspace(-3, 3, 12).double() + 5
+    whole = FeatureStats(12)
+    whole.append(features)
+    scale = features.abs().max() ** 2
+    for num_ranks in (2, 3):
+        parts = []
+        for rank in range(num_ranks):
+            parts.append(FeatureStats(12))
+            parts[-1].append(features[rank::num_ranks])
+        for order in (parts, parts[::-1]):
+            total = FeatureStats(12)
+            for part in order:
+                total.merge(part)
+            for found, reference in zip(total.mean_cov(), whole.mean_cov(), strict=True):
+                assert (found - reference).abs().max() <= 1e-12 * scale
+
+
+def test_a_batch_may_be_reused_by_its_owner():
+    stats, batch = FeatureStats(4), torch.ones(10, 4)
+    stats.append(batch)
+    batch.fill_(7)
+    assert torch.equal(stats.mean_cov()[0], torch.ones(4).double())
 
 
 # ---- Fréchet distance
@@ -105,6 +165,52 @@ def test_frechet_distance_agrees_with_the_matrix_square_root(seed):
     assert frechet_distance(*moments(a), *moments(b)) == pytest.approx(
         sqrtm_distance(*moments(a), *moments(b)), rel=1e-9
     )
+
+
+def test_the_fast_way_is_taken_where_it_agrees_with_the_slow_one():
+    a, b = moments(randn(900, 48) @ randn(48, 48, seed=1))[1], moments(randn(700, 48, seed=2))[1]
+    fast = by_cholesky(a, b)
+    assert fast is not None
+    assert float(fast) == pytest.approx(float(by_factors(a, b)), rel=1e-11)
+
+
+@pytest.mark.parametrize('power', [0.5, 1, 1.5])
+def test_steep_spectra_of_full_rank_take_the_fast_way_too(power):
+    scales = torch.arange(1, 129).double() ** -power
+    mixing = torch.linalg.qr(randn(128, 128).double()).Q
+    a, b = (moments(randn(600, 128, seed=seed).double() * scales @ mixing)[1] for seed in (1, 2))
+    assert float(by_cholesky(a, b)) == pytest.approx(float(by_factors(a, b)), rel=1e-10)
+
+
+def test_a_covariance_without_full_rank_is_never_trusted_to_the_fast_way():
+    full = moments(randn(300, 64) * 3)[1]
+    for num_items in (2, 20, 63, 64):
+        deficient = moments(randn(num_items, 64, seed=1))[1]
+        assert by_cholesky(deficient, full) is None
+        assert by_cholesky(full, deficient) is None
+
+
+@pytest.mark.parametrize(
+    ('name', 'features'),
+    [
+        ('fewer items than dimensions', randn(20, 64)),
+        ('a dead feature', randn(500, 64) * (torch.arange(64) > 0)),
+        ('a feature twice', torch.cat([randn(500, 32)] * 2, dim=1)),
+        ('as many items as dimensions', randn(65, 64)),
+        ('scales of twenty orders', randn(500, 64) * torch.logspace(-10, 10, 64)),
+        ('constant', torch.ones(30, 64)),
+    ],
+)
+def test_bad_conditions_give_a_finite_real_distance_of_at_least_zero(name, features):
+    other = randn(400, 64, seed=3) * 2 + 1
+    for a, b in ((features, other), (other, features), (features, features), (features, features.flip(0) * 1.001)):
+        distance = frechet_distance(*moments(a), *moments(b))
+        assert np.isfinite(distance), name
+        assert distance >= 0, name
+    both = [moments(features), moments(other)]
+    slow = by_factors(both[0][1], both[1][1])
+    expected = (both[0][0] - both[1][0]).square().sum() + sum(cov.trace() for _, cov in both) - 2 * slow
+    assert frechet_distance(*both[0], *both[1]) == pytest.approx(float(expected), rel=1e-9), name
 
 
 def test_frechet_distance_of_a_set_to_itself_is_zero_whatever_its_rank():
@@ -191,32 +297,32 @@ def brute_force_coverage(queries, members, k):
 def test_precision_and_recall_are_those_of_brute_force(neighbours):
     real, fake = randn(60, 5), randn(45, 5, seed=1) * 0.8 + 1
     expected = brute_force_coverage(fake, real, neighbours), brute_force_coverage(real, fake, neighbours)
-    assert pr.precision_recall(real, fake, neighbours=neighbours) == expected
+    assert precision_recall(real, fake, neighbours=neighbours) == expected
     assert all(0 < share < 1 for share in expected)
 
 
-def test_precision_and_recall_do_not_depend_on_the_blocks(monkeypatch):
+def test_precision_and_recall_do_not_depend_on_the_blocks():
     real, fake = randn(60, 5), randn(45, 5, seed=1) * 0.8
-    whole = pr.precision_recall(real, fake)
-    monkeypatch.setattr(pr, 'BLOCK_ELEMENTS', 7 * 60)
-    assert pr.precision_recall(real, fake) == whole
+    whole = precision_recall(real, fake)
+    for block in (1, 7 * 60, 10**6):
+        assert precision_recall(real, fake, block=block) == whole
 
 
 def test_precision_and_recall_tell_collapse_from_spread():
     real = randn(100, 4)
     collapsed = real[:5].repeat(20, 1) + 1e-3 * randn(100, 4, seed=1)
     spread = randn(100, 4, seed=2) * 4
-    precision, recall = pr.precision_recall(real, collapsed)
+    precision, recall = precision_recall(real, collapsed)
     assert precision == 1
     assert recall < 0.1
-    precision, recall = pr.precision_recall(real, spread)
+    precision, recall = precision_recall(real, spread)
     assert precision < 0.4
     assert recall > 0.9
 
 
 def test_precision_and_recall_need_more_items_than_neighbours():
     with pytest.raises(DataError, match='3 real and 9 generated'):
-        pr.precision_recall(randn(3, 4), randn(9, 4), neighbours=3)
+        precision_recall(randn(3, 4), randn(9, 4), neighbours=3)
 
 
 # ---- Inception score

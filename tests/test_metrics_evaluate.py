@@ -4,17 +4,24 @@ import numpy as np
 import pytest
 import torch
 
-from dnnlib.errors import ConfigError, DataError
+from dnnlib.errors import ConfigError, DataError, UserError
+from metrics.density_coverage import density_coverage
 from metrics.detectors import Features
-from metrics.evaluate import Evaluator, evaluate
+from metrics.evaluate import Evaluator
 from metrics.features import FeatureStats
 from metrics.frechet import frechet_distance
 from metrics.images import rebatch
 from metrics.inception_score import inception_score
 from metrics.kid import kernel_distance
+from metrics.memorisation import authenticity
 from metrics.precision_recall import precision_recall
+from metrics.reference import Reference
+from metrics.spec import parse_metric
 
-ALL = ['fd_efflite40', 'fd_efflite60_full', 'kid_efflite60_full', 'pr_efflite60_full', 'pr_efflite40', 'is_efflite60']
+ALL = [
+    *('fd_efflite40', 'fd_efflite60_full', 'kid_efflite60_full', 'pr_efflite60_full', 'pr_efflite40', 'is_efflite60'),
+    *('dc_efflite60_full', 'mem_efflite40_full'),
+]
 
 
 class ToyDetector:
@@ -44,17 +51,25 @@ def pixels(num_images, seed):
 REALS = pixels(100, seed=1000)
 
 
-def reals(batch_size=16):
-    return lambda: iter(np.split(REALS, range(batch_size, len(REALS), batch_size)))
+def reference(images=REALS, batch_size=16, **fields):
+    fields = {'num_images': len(images)} | fields
+    return Reference(images=lambda: iter(np.split(images, range(batch_size, len(images), batch_size))), **fields)
+
+
+def unread(num_images=100):
+    def images():
+        raise AssertionError('real images were read')
+
+    return Reference(images=images, num_images=num_images)
 
 
 def fakes(num_images, seed):
     return (torch.from_numpy(pixels(num_images, seed)[start : start + 9]) for start in range(0, num_images, 9))
 
 
-def run(names, **options):
-    options = {'reals': reals(), 'fakes': fakes, 'num_reals': 100, 'detector_for': lambda name: ToyDetector()} | options
-    return evaluate(names, **options)
+def run(names, *, seed=0, fakes=fakes, paths=None, **options):
+    options = {'reals': reference(), 'detector_for': lambda name: ToyDetector()} | options
+    return Evaluator(**options).evaluate(names, fakes=fakes, paths=paths, seed=seed)
 
 
 def test_every_metric_is_its_estimator_over_the_features_of_its_images():
@@ -78,6 +93,13 @@ def test_every_metric_is_its_estimator_over_the_features_of_its_images():
     for name, real_count, fake_count in (('pr_efflite60_full', 100, 60), ('pr_efflite40', 40, 40)):
         precision, recall = precision_recall(real.pooled[:real_count], fake.pooled[:fake_count])
         assert results[name] == {f'{name}_precision': precision, f'{name}_recall': recall}
+    density, coverage = density_coverage(real.pooled, fake.pooled)
+    assert results['dc_efflite60_full'] == {
+        'dc_efflite60_full_density': density,
+        'dc_efflite60_full_coverage': coverage,
+    }
+    share = authenticity(real.pooled, fake.pooled[:40])
+    assert results['mem_efflite40_full'] == {'mem_efflite40_full_authenticity': share}
     mean, std = inception_score(fake.probabilities)
     assert results['is_efflite60'] == {'is_efflite60_mean': mean, 'is_efflite60_std': std}
 
@@ -90,7 +112,7 @@ def test_one_pass_over_reals_and_one_over_fakes_serve_all_metrics():
 
 def test_a_run_reads_its_reals_once_and_reads_them_again_only_for_more():
     detector = ToyDetector()
-    evaluator = Evaluator(reals=reals(), num_reals=100, detector_for=lambda name: detector)
+    evaluator = Evaluator(reals=reference(), detector_for=lambda name: detector)
     first = evaluator.evaluate(ALL, fakes=fakes)
     assert evaluator.evaluate(ALL, fakes=fakes) == first
     assert evaluator.evaluate(['kid_efflite60_full'], fakes=fakes) == {
@@ -98,12 +120,12 @@ def test_a_run_reads_its_reals_once_and_reads_them_again_only_for_more():
     }
     assert detector.num_seen == 100 + 3 * 60
     evaluator.evaluate(['fd_efflite50'], fakes=fakes)
-    assert detector.num_seen == 100 + 3 * 60 + 100 + 50
+    assert detector.num_seen == 100 + 3 * 60 + 50 + 50
 
 
 def test_results_depend_on_the_seed_and_on_nothing_else():
     first = run(ALL, seed=3)
-    assert run(ALL, seed=3, reals=reals(batch_size=37)) == first
+    assert run(ALL, seed=3, reals=reference(batch_size=37)) == first
     assert run(ALL, seed=4)['fd_efflite40'] != first['fd_efflite40']
 
 
@@ -113,11 +135,23 @@ def test_the_detector_sees_batches_of_one_size():
     assert detector.batch_sizes == [32, 32, 32, 4, 32, 28]
 
 
-def test_the_inception_score_reads_no_real_image():
-    def unread():
-        raise AssertionError('real images were read')
+def test_a_metric_does_not_depend_on_the_others_that_are_measured():
+    together = run(ALL, seed=3)
+    for name in (name for name in ALL if '60' in name):  # of 40 alone the fakes would be others
+        assert run([name], seed=3) == {name: together[name]}
 
-    assert run(['is_efflite60'], reals=unread, num_reals=0)['is_efflite60']['is_efflite60_mean'] > 1
+
+def test_the_inception_score_reads_no_real_image():
+    assert run(['is_efflite60'], reals=unread(0))['is_efflite60']['is_efflite60_mean'] > 1
+
+
+def test_full_is_the_whole_data_set_and_the_rest_what_the_run_trains_on():
+    trained = reference(np.concatenate([REALS[:30], REALS[:30, :, :, ::-1]]))
+    found = run(['fd_efflite40', 'fd_efflite40_full'], reals=trained, originals=reference())
+    assert found['fd_efflite40_full'] == run(['fd_efflite40_full'])['fd_efflite40_full']
+    assert found['fd_efflite40'] == run(['fd_efflite40'], reals=trained)['fd_efflite40']
+    assert found['fd_efflite40']['fd_efflite40'] != found['fd_efflite40_full']['fd_efflite40_full']
+    run(['fd_efflite40_full'], reals=unread(), originals=reference())
 
 
 def test_progress_counts_images_of_each_source():
@@ -139,18 +173,21 @@ def test_repeated_names_are_measured_once():
     [
         (['fd_efflite40'], 0, DataError, 'at least 2 real images, the data set has 0'),
         (['pr_efflite40'], 3, DataError, 'at least 4 real images, the data set has 3'),
+        (['dc_efflite40'], 5, DataError, 'at least 6 real images, the data set has 5'),
+        (['mem_efflite40'], 1, DataError, 'at least 2 real images, the data set has 1'),
         (['kid_efflite40'], 1, DataError, 'at least 2 real images, the data set has 1'),
         (['fd_efflite1'], 100, ConfigError, 'asks for 1 generated images, it needs at least 2'),
         (['is_efflite5'], 100, ConfigError, 'asks for 5 generated images, it needs at least 10'),
-        (['fd_efflite40', 'fid50k_full'], 100, ConfigError, 'fd_efflite50k_full works offline'),
+        (['fd_efflite40', 'fid50k_ful'], 100, ConfigError, 'nearest: fid50k_full'),
+        (['fd_efflite40', 'ppl2_wend'], 100, ConfigError, 'needs a generator'),
     ],
 )
 def test_what_cannot_be_measured_is_refused_before_an_image_is_read(names, num_reals, error, message):
-    def unread(*arguments):
-        raise AssertionError('images were read')
+    def no_fakes(*arguments):
+        raise AssertionError('images were made')
 
     with pytest.raises(error, match=message):
-        run(names, num_reals=num_reals, reals=unread, fakes=unread)
+        run(names, reals=unread(num_reals), fakes=no_fakes)
 
 
 def test_a_detector_without_classes_gives_no_inception_score():
@@ -162,9 +199,89 @@ def test_a_detector_without_classes_gives_no_inception_score():
 
 def test_a_stream_that_ends_early_is_named():
     with pytest.raises(DataError, match='real images for efflite ended after 100 of 120 images'):
-        run(['fd_efflite40_full'], num_reals=120)
+        run(['fd_efflite40_full'], reals=reference(num_images=120))
     with pytest.raises(DataError, match='generated images for efflite ended after 0 of 40 images'):
         run(['fd_efflite40'], fakes=lambda num_images, seed: iter(()))
+
+
+def test_metrics_whose_network_is_absent_are_told_from_the_rest():
+    def build(name):
+        if name == 'inception':
+            raise UserError('the weights of inception are not on this machine')
+        return ToyDetector()
+
+    evaluator = Evaluator(reals=unread(), detector_for=build, distance_for=SquaredPixels)
+    usable, refused = evaluator.usable(['fid50k_full', 'fd_efflite40', 'ppl2_wend', 'fd_efflite40'])
+    assert usable == ['fd_efflite40', 'ppl2_wend']
+    assert refused == {
+        'fid50k_full': 'fid50k_full cannot be measured: the weights of inception are not on this machine'
+    }
+
+
+# ---- errors
+
+
+def test_every_number_has_an_error_where_one_is_asked_for():
+    plain, found = run(ALL), run(ALL, replicates=4)
+    assert run(ALL, replicates=4) == found
+    for name, numbers in plain.items():
+        for key, value in numbers.items():
+            assert found[name][key] == value
+            if key == 'is_efflite60_std':  # a spread itself
+                continue
+            assert found[name][f'{key}_std'] > 0
+            assert found[name][f'{key}_low95'] < value < found[name][f'{key}_high95']
+        assert list(found[name])[: len(numbers)] == list(numbers)
+
+
+def test_halves_must_be_large_enough_too():
+    with pytest.raises(ConfigError, match='asks for 15 generated images, it needs at least 20'):
+        run(['is_efflite15'], replicates=2)
+
+
+# ---- paths and pairs
+
+
+class SquaredPixels:
+    digest = preprocessing = 'toy'
+
+    def distance(self, a, b):
+        return (a - b).square().sum(dim=(1, 2, 3))
+
+
+def test_path_lengths_come_from_the_paths_of_the_name():
+    calls = []
+
+    def paths(path, seed, num_pairs):
+        calls.append((path, seed, num_pairs))
+        return iter([(torch.zeros(50, 1, 8, 8), torch.full((50, 1, 8, 8), 1e-4))] * 2)
+
+    found = run(['ppl2_wend100', 'ppl_zfull60'], paths=paths, seed=7, distance_for=SquaredPixels)
+    assert calls == [(parse_metric(name).path, 7, n) for name, n in (('ppl2_wend100', 100), ('ppl_zfull60', 60))]
+    # Grey is tiled to three channels; a crop has a quarter of the pixels.
+    assert found['ppl2_wend100'] == {'ppl2_wend100': pytest.approx(3 * 64, rel=1e-6)}
+    assert found['ppl_zfull60'] == {'ppl_zfull60': pytest.approx(3 * 16, rel=1e-6)}
+
+
+def test_the_pairs_closest_to_copies_are_kept_for_a_sheet():
+    copied = pixels(40, seed=0)
+    copied[17] = REALS[71]
+    evaluator = Evaluator(reals=reference(), detector_for=lambda name: ToyDetector())
+    evaluator.evaluate(['mem_efflite40_full'], fakes=lambda num_images, seed: iter([copied]))
+    pairs = evaluator.pairs['mem_efflite40_full']
+    assert (pairs.samples[0], pairs.reals[0][0], pairs.ratios[0]) == (17, 71, 0)
+
+
+def test_the_record_names_what_decides_the_number():
+    evaluator = Evaluator(reals=reference(name='peeps'), detector_for=lambda name: ToyDetector())
+    assert evaluator.provenance('fd_efflite40') == {
+        'detector': 'efflite',
+        'digest': 'toy',
+        'preprocessing': 'toy',
+        'num_reals': 40,
+        'reals': 'peeps',
+        'num_fakes': 40,
+    }
 
 
 @pytest.mark.parametrize(
@@ -178,7 +295,7 @@ def test_a_stream_that_ends_early_is_named():
 )
 def test_anything_but_uint8_images_is_refused(batch, message):
     with pytest.raises(DataError, match=message):
-        run(['fd_efflite40'], reals=lambda: iter([batch]))
+        run(['fd_efflite40'], reals=Reference(images=lambda: iter([batch]), num_images=100))
 
 
 @pytest.mark.parametrize('sizes', [[1] * 30, [30], [7, 0, 23], [16, 16]])

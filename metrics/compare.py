@@ -1,0 +1,99 @@
+"""Whether two measurements differ by more than noise."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from dnnlib.errors import ConfigError
+from metrics.uncertainty import ERRORS, Estimate, over_seeds
+
+SIGNIFICANT = 0.05  # probability of calling equal networks different
+
+
+class Comparison(NamedTuple):
+    """The difference of two numbers, a - b. z: in units of its standard error. p: probability of one at least so large
+    between equal networks. sentence: for people."""
+
+    difference: float
+    std: float
+    z: float
+    p: float
+    method: str
+    sentence: str
+
+    @property
+    def significant(self) -> bool:
+        """Whether the difference is larger than noise."""
+        return self.p < SIGNIFICANT
+
+
+def compare(a: Estimate, b: Estimate, *, key: str = 'the metric', names: tuple[str, str] = ('A', 'B')) -> Comparison:
+    """Whether two networks differ in a number by more than noise.
+
+    With two or more seeds in common the differences seed by seed are tested (Student, paired): the same latents make
+    much of the noise common. With two or more seeds each, but not the same, Welch's test; else the standard errors of
+    half samples, as of a normal distribution. ConfigError where one has no uncertainty at all.
+    """
+    difference, std, p, method = _test(a, b, key)
+    z = difference / std if std else math.copysign(math.inf, difference) if difference else 0.0
+    verdict = 'larger than noise' if p < SIGNIFICANT else 'not larger than noise'
+    sentence = (
+        f'{key}: {names[0]} {a.value:.4g}, {names[1]} {b.value:.4g}; the difference {difference:+.4g} ± {std:.2g} is '
+        f'{verdict} (p = {p:.2g}, {method})'
+    )
+    return Comparison(difference, std, z, p, method, sentence)
+
+
+def _test(a: Estimate, b: Estimate, key: str) -> tuple[float, float, float, str]:
+    """Difference, its standard error, p, and the name of the test."""
+    of_a, of_b = dict(a.by_seed), dict(b.by_seed)
+    shared = [seed for seed in of_a if seed in of_b]
+    if len(shared) >= 2:
+        differences = [of_a[seed] - of_b[seed] for seed in shared]
+        mean, std = float(np.mean(differences)), float(np.std(differences, ddof=1)) / math.sqrt(len(shared))
+        return mean, std, _student_p(mean, std, len(shared) - 1), f'paired over {len(shared)} seeds'
+    for estimate, which in ((a, 'first'), (b, 'second')):
+        if estimate.std is None:
+            raise ConfigError(f'{key}: the {which} network was measured without an uncertainty; measure it with seeds')
+    assert a.std is not None
+    assert b.std is not None
+    difference, std = a.value - b.value, math.hypot(a.std, b.std)
+    if len(of_a) >= 2 and len(of_b) >= 2 and std > 0:
+        # Welch and Satterthwaite's degrees of freedom
+        freedom = std**4 / (a.std**4 / (len(of_a) - 1) + b.std**4 / (len(of_b) - 1))
+        return difference, std, _student_p(difference, std, freedom), f"Welch's test, {len(of_a)} and {len(of_b)} seeds"
+    return difference, std, _student_p(difference, std, math.inf), 'normal, half samples'
+
+
+def _student_p(difference: float, std: float, freedom: float) -> float:
+    """Two-sided probability of |t| or more under Student's distribution."""
+    from scipy.special import ndtr, stdtr  # here: SciPy takes long to import
+
+    if std == 0:
+        return 0.0 if difference else 1.0
+    t = -abs(difference) / std
+    return 2 * float(ndtr(t) if math.isinf(freedom) else stdtr(freedom, t))
+
+
+def read_estimates(lines: Sequence[Mapping[str, Any]]) -> dict[str, Estimate]:
+    """Estimates from the records of one network, {'results': {key: value}, 'seed': seed}, a line a seed.
+
+    Several lines make means over seeds; one line alone brings its `<key>_std`, if it has one.
+    """
+    runs = {int(line['seed']): _without_errors(line['results']) for line in lines}
+    estimates = over_seeds(runs)
+    if len(runs) > 1:
+        return estimates
+    results = lines[-1]['results']
+    return {key: dataclasses.replace(one, std=results.get(f'{key}_std')) for key, one in estimates.items()}
+
+
+def _without_errors(results: Mapping[str, float]) -> dict[str, float]:
+    """The numbers themselves. `is50k_std` is one of them: there is no `is50k`."""
+    errors = {f'{key}{suffix}' for key in results for suffix in ERRORS}
+    return {key: value for key, value in results.items() if key not in errors}
