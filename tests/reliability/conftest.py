@@ -73,6 +73,12 @@ def undisturbed(in_peace: Callable[[str, Sequence[str]], Path], data: Path) -> P
     return in_peace('everything', (f'--data={data}', *EVERYTHING))
 
 
+@pytest.fixture(scope='session')
+def undisturbed_by_two(in_peace: Callable[[str, Sequence[str]], Path], data: Path) -> Path:
+    """The run of EVERYTHING in the order of sums that does not depend on the number of processes; made by one."""
+    return in_peace('deterministic', (f'--data={data}', *EVERYTHING, '--deterministic=1'))
+
+
 @pytest.fixture
 def run(zygote: Zygote, tmp_path: Path, data: Path) -> Callable[..., Run]:
     """Makes a run of EVERYTHING and further flags, with a plan."""
