@@ -27,6 +27,7 @@ FLOORS = {
     'training.run_folder': 2.1,
     'training.report': 2.1,
     'training.recovery': 2.1,
+    'training.saving': 2.1,
     'training.restore': 2.1,
     'training.measuring': 2.1,
     'training.curve': 2.1,

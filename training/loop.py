@@ -17,8 +17,7 @@ from typing import Any
 import torch
 
 from dnnlib.errors import DataError, UserError
-from dnnlib.log import Log, format_bytes, format_time
-from torch_utils import checkpoint
+from dnnlib.log import Log, format_time
 from torch_utils.distributed import World
 from torch_utils.stats import Collector
 from training.config import RunConfig
@@ -28,6 +27,7 @@ from training.measuring import Evaluator, Measuring
 from training.recovery import Recovery, count_faults
 from training.report import Reporter, resources, tick_record
 from training.run_folder import RunFolder
+from training.saving import Saver
 from training.sheets import SampleSheet
 from training.snapshot import save_snapshot
 from training.state import TrainState
@@ -66,7 +66,6 @@ class Loop:
         """saved: is told how many seconds each save of a state has taken."""
         self.cfg, self.record, self.state, self.step = cfg, record, state, step
         self.sheet, self.folder, self.log, self.stop = sheet, folder, log, stop
-        self.saved = saved
         self.device = state.pl_mean.device
         self.world = world or World()
         self.reporter = Reporter(folder, log, self.device) if self.world.leads else None
@@ -76,9 +75,9 @@ class Loop:
         self.recovery = Recovery(cfg, state, folder, log, self.world)
         last = folder.last_stats()
         self.seconds_before = last.get('Timing/total_sec', {'mean': 0.0})['mean']  # of earlier sittings
-        self.save_sec = last.get('Timing/save_sec', {'mean': 0.0})['mean']  # of the last state that was saved
-        self.saved(self.save_sec)
-        self.began = self.saved_at = self.tick_began = time.monotonic()
+        save_sec = last.get('Timing/save_sec', {'mean': 0.0})['mean']
+        self.saver = Saver(state, folder, log, cfg.keep, self._best, saved, save_sec)
+        self.began = self.tick_began = time.monotonic()
         self.maintenance_sec = 0.0
 
     @property
@@ -176,7 +175,7 @@ class Loop:
             self._check_same()
         if done or tick % self.cfg.snap == 0:
             self._snapshot(first=tick == 0 and not done)
-        elif began - self.saved_at >= self.cfg.save_every_s:
+        elif began - self.saver.at >= self.cfg.save_every_s:
             self._save_state()
         if self._return_to_best():
             return self._go_on(batches)
@@ -208,7 +207,7 @@ class Loop:
         faults = batches.faults()
         replaced = torch.tensor([faults['Data/replaced_workers']], dtype=torch.float64)
         faults['Data/replaced_workers'] = self.world.gather_on_host(replaced, 'replaced workers').sum().item()
-        return faults | {'Timing/save_sec': self.save_sec, 'Health/rollbacks': self.state.retry}
+        return faults | {'Timing/save_sec': self.saver.seconds, 'Health/rollbacks': self.state.retry}
 
     def _go_on(self, batches: BatchStream) -> None:
         """After a rollback."""
@@ -237,7 +236,7 @@ class Loop:
         nimg = self.state.nimg
         if not first:
             self._save_sheet(self.folder.sheet(nimg))
-        self._guarded(
+        self.saver.guarded(
             lambda: save_snapshot(self.folder.snapshot(nimg), self.state.G_ema, self.state.D, self.record, nimg),
             self.folder.snapshot(nimg),
         )
@@ -250,10 +249,7 @@ class Loop:
         sheet = self.sheet
         info = {'nimg': self.state.nimg, 'cfg': self.cfg.cfg, 'seed': self.cfg.seed}
         batch = max(self.cfg.batch_gpu, 1)
-        try:
-            self._guarded(lambda: self._compare(sheet.save_fakes(self.state.G_ema, path, batch, info)), path)
-        except Exception as error:  # a picture is no reason to stop training either
-            self.log.warn(f'{path}: cannot be drawn ({type(error).__name__}: {error}); training goes on')
+        self.saver.draw(lambda: self._compare(sheet.save_fakes(self.state.G_ema, path, batch, info)), path)
 
     def _compare(self, images: torch.Tensor) -> None:
         """Lets the guardian see the sheet's images, uint8 [N, C, H, W]."""
@@ -263,37 +259,8 @@ class Loop:
 
     def _save_state(self) -> None:
         """Rank 0 saves, and needs nobody for it: what processes know apart is exchanged in every step."""
-        if not self.world.leads:
-            return
-        state = self.state
-        name = f'{state.nimg:09d}'
-        path = self.folder.states / name
-
-        def save() -> None:
-            began = time.monotonic()
-            checkpoint.save_state(self.folder.states, name, state.tensors(), state.scalars())
-            self.saved_at = time.monotonic()
-            self.save_sec = self.saved_at - began
-            self.saved(self.save_sec)
-            checkpoint.prune_states(self.folder.states, self.cfg.keep, self._best_states(), self.log.warn)
-
-        self._guarded(save, path)
-
-    def _guarded(self, save: Callable[[], None], path: Path) -> None:
-        """Runs a save. A full disk or a lost folder is reported; what was there stays whole and training goes on."""
-        try:
-            save()
-        except checkpoint.WriteErrors as error:
-            needed = sum(t.numel() * t.element_size() for t in self.state.tensors().values())
-            self.log.warn(
-                f'{path}: not saved ({error}); a training state takes {format_bytes(needed)}. What was saved before is '
-                f'whole; training goes on and tries again'
-            )
-
-    def _best_states(self) -> set[str]:
-        """The name of the training state at the best snapshot by the first metric."""
-        best = None if self.metrics is None else self.metrics.best()
-        return set() if best is None else {f'{best["nimg"]:09d}'}
+        if self.world.leads:
+            self.saver.save_state()
 
     # ---- the guardian
 
@@ -310,8 +277,12 @@ class Loop:
         guardian = self.state.guardian
         if guardian is None or self.metrics is None or not (guardian.alike or self.metrics.has_risen(guardian)):
             return None
-        best = self.metrics.best()
+        best = self._best()
         return None if best is None else best['nimg']
+
+    def _best(self) -> dict[str, Any] | None:
+        """The line of the best snapshot by the first metric."""
+        return None if self.metrics is None else self.metrics.best()
 
     # ---- metrics
 

@@ -73,8 +73,8 @@ class Reporter:
             return None
         try:
             return SummaryWriter(str(self._folder.path))
-        except OSError as error:
-            self._log.warn(f'TensorBoard cannot write and is switched off: {error}')
+        except Exception as error:  # as below
+            self._log.warn(f'TensorBoard cannot be opened: {error}')
             return None
 
     def _to_board(self, scalars: dict[str, float], nimg: int) -> None:
@@ -119,7 +119,8 @@ def status_line(record: dict[str, Any], total_kimg: float) -> str:
         parts.append(f'gpumem {mean("Resources/peak_gpu_mem_gb"):.2f}')
     held = ' (cap)' if mean('Progress/augment_at_cap') else ''
     parts.append(f'augment {mean("Progress/augment"):.3f}{held}')
-    parts += [f'{short} {mean(name):.3f}' for short, name in (('G', 'Loss/G/loss'), ('D', 'Loss/D/loss'))]
+    both = (('G', 'Loss/G/loss'), ('D', 'Loss/D/loss'))  # a short tick may hold no step of G, with n_critic > 1
+    parts += [f'{short} {mean(name):.3f}' for short, name in both if name in record]
     return ' '.join(parts)
 
 
