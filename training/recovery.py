@@ -118,9 +118,9 @@ class Recovery:
 
 
 def damage_of(path: Path) -> str | None:
-    """What is wrong with a state, or nothing."""
+    """What is wrong with a state, or nothing. All of it is read: what can be read once is there for all processes."""
     try:
-        checkpoint.verify_state(path)
+        checkpoint.load_state(path)
     except CheckpointError as error:
         return str(error)
     return None
