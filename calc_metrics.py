@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -90,7 +91,7 @@ def main(others: tuple[str, ...], network: str | None, images: str | None, **opt
     if comparing:
         measure_two(session, *[targets[0] for targets in found])
     else:
-        measure_all(session, found[0])
+        measure_all(session, found[0], skip=bool(words) and Path(words[0]).is_dir())
 
 
 def parse_options(options: dict[str, Any], comparing: bool) -> Options:
@@ -131,10 +132,10 @@ def parse_options(options: dict[str, Any], comparing: bool) -> Options:
     )
 
 
-def measure_all(session: Session, targets: list[Target]) -> None:
-    """The targets one by one. Of a run folder, what has been measured already is taken as it is."""
+def measure_all(session: Session, targets: list[Target], *, skip: bool) -> None:
+    """The targets one by one. skip: what their run's folder holds already is taken as it is."""
     for target in targets:
-        for line in session.measure(session.open(target), skip=len(targets) > 1):
+        for line in session.measure(session.open(target), skip=skip):
             click.echo(json.dumps(line))
 
 

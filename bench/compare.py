@@ -30,7 +30,7 @@ from typing import Any
 import click
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run as a file, from anywhere
-sys.path.insert(0, str(Path(__file__).resolve().parent))
+sys.path.append(str(Path(__file__).resolve().parent))  # at the end: bench/metrics.py is not the package
 
 from compare_report import Plan, Row, Trained, end_of, write_report
 

@@ -13,7 +13,7 @@ import time
 import click
 import torch
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+sys.path.append(str(pathlib.Path(__file__).resolve().parent))
 
 from train_step import make_step
 

@@ -1,5 +1,6 @@
 """calc_metrics.py: what it takes, what it prints and keeps, and that nothing is measured twice or lost."""
 
+import dataclasses
 import json
 
 import click
@@ -159,6 +160,16 @@ def test_the_images_of_the_training_metrics_are_the_default(tmp_path, data, dete
     (line,) = measure(capsys, folder.path, '--metrics=fd_efflite16_full')
     assert (line['data'], line['provenance']['num_reals']) == ('all', 30)
     assert len(folder.results('fd_efflite16_full')) == 1
+
+
+def test_labels_of_a_conditional_network_are_part_of_the_record(tmp_path, data, detector, capsys):
+    cfg = tiny_config(data)
+    cfg = dataclasses.replace(cfg, data=dataclasses.replace(cfg.data, cond=True))
+    folder = make_run(tmp_path / 'cond', cfg, (1000,))
+    (line,) = measure(capsys, folder.path, FD)
+    assert line['provenance']['labels_sha256'] == line['provenance']['reals_sha256']
+    plain = make_zip(tmp_path / 'more.zip', num_images=20, classes=2)
+    assert 'its labels have 2 entries, those of the network 3' in refused(folder.path, FD, f'--data={plain}')
 
 
 def test_official_networks_are_measured(golden, tmp_path, detector, capsys):

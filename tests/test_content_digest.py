@@ -16,7 +16,7 @@ LABELS = b'{"labels": [["a.png", 0], ["b.png", 1], ["c.png", 1]]}'
 
 def png(value):
     file = io.BytesIO()
-    PIL.Image.fromarray(np.full((8, 8, 3), value, np.uint8)).save(file, format='PNG')
+    PIL.Image.fromarray(np.full((16, 16, 3), value, np.uint8)).save(file, format='PNG')
     return file.getvalue()
 
 
@@ -57,7 +57,7 @@ def test_everything_that_decides_images_or_labels_shows(digest):
         digest(CONTENTS | {'d.png': png(4)}),
         digest({name.replace('a.', 'z.'): data for name, data in CONTENTS.items()}),
         digest(mirror=True),
-        digest(resolution=4),
+        digest(resolution=8),
         digest(subset=2, seed=0),
         digest(cond=True),
         digest(CONTENTS | {'dataset.json': LABELS.replace(b'1]]', b'2]]')}, cond=True),

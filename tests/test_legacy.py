@@ -77,7 +77,7 @@ def test_every_protocol_gives_the_same_networks(tmp_path: Path, protocol: int) -
         G_ema=persistent(G, 'Generator', G_kwargs),
         augment_pipe=None,
     )
-    tensors = load_source(path)
+    tensors = load_source(str(path)).tensors
     assert {name.split('.')[0] for name in tensors} == {'G', 'D', 'G_ema'}
     for prefix, net in (('G.', generator(7)), ('G_ema.', G), ('D.', D)):
         own = net.state_dict()

@@ -100,6 +100,8 @@ def test_the_state_of_the_best_snapshot_is_kept(make_loop):
     kept = [int(path.name) for path in checkpoint.list_states(loop.folder.states)]
     assert kept == [36, 60, 64]  # the best, and the last two
     assert loop.folder.best('fd', lower_is_better=True)['nimg'] == 36
+    best = {'metric': 'fd', 'value': 1, 'nimg': 36, 'snapshot': 'network-snapshot-000000.safetensors'}
+    assert json.loads(loop.folder.best_record.read_text()) == best
 
 
 def test_a_failing_metric_is_reported_and_training_goes_on(make_loop):
@@ -110,6 +112,8 @@ def test_a_failing_metric_is_reported_and_training_goes_on(make_loop):
         'WARNING: metrics failed at 0.0 kimg: RuntimeError: no memory; training goes on'
         in (loop.folder.path / 'log.txt').read_text()
     )
+    counts = [json.loads(line)['Health/failed_metrics']['mean'] for line in loop.folder.stats.read_text().splitlines()]
+    assert (counts[0], counts[-1]) == (0, 1)
 
 
 def test_a_metric_that_was_interrupted_is_measured_on_resume(make_loop):

@@ -37,7 +37,7 @@ def detector(monkeypatch, tmp_path):
         return toy
 
     monkeypatch.setattr(module, 'get_detector', get)
-    monkeypatch.setenv('GANFOUNDRY_CACHE', str(tmp_path / 'cache'))
+    monkeypatch.setattr('metrics.cache.cache_folder', lambda: tmp_path / 'cache')  # that of compiled operations stays
     return toy
 
 
