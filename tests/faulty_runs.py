@@ -13,6 +13,7 @@ from dnnlib.log import Log
 from tests.runs import make_zip
 from tests.steps import CPU, tiny
 from torch_utils import checkpoint
+from torch_utils.distributed import World
 from training.build import build
 from training.config import RunConfig, to_record
 from training.dataset import DataConfig, ImageDataset
@@ -41,24 +42,36 @@ class Run:
         prepare: Callable[[TrainState], object] = lambda state: None,
         evaluate: Any = None,
         stop: Callable[[TrainState], bool] = lambda state: False,
+        world: World | None = None,
     ) -> TrainState:
-        """One sitting: from the newest state to the end, or until `stop`."""
+        """One sitting: from the newest state to the end, or until `stop`. world: the processes that all call this."""
+        world = world or World()
         state = build(self.cfg, self.dataset.spec, CPU)
         if checkpoint.list_states(self.folder.states):
             path = self.folder.newest_state(pytest.fail)
             state.load(*checkpoint.load_state(path), where=str(path))
-        self.folder.rewind(state.nimg)
+        if world.leads:
+            self.folder.rewind(state.nimg)
         prepare(state)
         with (
             pytest.MonkeyPatch.context() as patch,
-            Log(self.folder.path / 'log.txt') as log,
-            data_loader(self.dataset, start_nimg=state.data_position, batch_size=4, seed=0, num_workers=0) as batches,
+            Log(self.folder.path / 'log.txt', rank=world.rank) as log,
+            data_loader(
+                self.dataset,
+                start_nimg=state.data_position,
+                batch_size=4,
+                seed=0,
+                num_workers=0,
+                rank=world.rank,
+                world=world.size,
+            ) as batches,
         ):
             patch.setattr(Loop, 'end_nimg', property(lambda loop: 40))
             Loop(
                 cfg=self.cfg, record=to_record(self.cfg, self.dataset.spec), state=state,
-                step=TrainStep(self.cfg, state, self.dataset, CPU), sheet=SampleSheet(self.dataset, 8, 0, 4),
-                folder=self.folder, log=log, evaluate=evaluate, stop=lambda: stop(state),
+                step=TrainStep(self.cfg, state, self.dataset, CPU, world),
+                sheet=SampleSheet(self.dataset, 8, 0, 4) if world.leads else None, folder=self.folder, log=log,
+                evaluate=evaluate if world.leads else None, stop=lambda: stop(state), world=world,
             ).run(batches)  # fmt: skip
         return state
 
