@@ -23,4 +23,11 @@ def test_a_record_that_fails_is_told_once_and_training_goes_on(run, undisturbed,
     assert struck.all_struck()
     assert sitting.said().count(WARNINGS[what]) == 1
     assert sitting.said().count('WARNING') == 1
-    assert fingerprint(struck.folder) == fingerprint(expected)
+    assert trained(struck.folder) == trained(expected)
+
+
+def trained(folder):
+    """What training has come to; without the count of metrics that failed."""
+    tensors, scalars, lines = fingerprint(folder, guardian=False)
+    counted = 'Health/failed_metrics'
+    return tensors, scalars, [{key: value for key, value in line.items() if key != counted} for line in lines]

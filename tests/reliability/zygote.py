@@ -17,7 +17,8 @@ import sys
 from typing import Any
 
 PRELOADED = (
-    'train', 'compose', 'calc_metrics', 'training.loop', 'training.loader', 'training.sheets', 'training.build',
+    'train', 'compose', 'calc_metrics', 'snapshot_metrics', 'training.loop', 'training.loader', 'training.sheets',
+    'training.build',
     'training.step', 'training.transfer', 'metrics.evaluate', 'metrics.efficientnet', 'torch.utils.tensorboard',
     'torch._dynamo',  # the first module on the meta device imports it, which takes seconds
 )  # fmt: skip
