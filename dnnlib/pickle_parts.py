@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import io
 import sys
 from collections.abc import Callable, Iterable, Mapping
@@ -47,14 +48,14 @@ class Node:
         return ()
 
 
-class Pending(Node):
+class Pending(Node, abc.ABC):
     """What a handler makes that is nothing until the file hands over its state (BUILD)."""
 
     result: Any = None
 
+    @abc.abstractmethod
     def build(self, state: Any) -> Any:
         """The finished object, never None. ValueError when the state is not one."""
-        raise NotImplementedError
 
 
 class Opaque(Node):

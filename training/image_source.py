@@ -179,18 +179,22 @@ def open_source(path: str, extensions: tuple[str, ...]) -> ImageSource:
     extensions: lower-case, with the dot; files with others are passed over.
     Raises DataError when the path is absent, is no zip, is unsafe, or holds no image.
     """
-    try:
-        mode = os.stat(path).st_mode
-    except OSError as error:
-        raise DataError(f'{path}: no such file or folder (looked for {os.path.abspath(path)})') from error
     source: ImageSource
-    if stat.S_ISDIR(mode):
+    if is_folder(path):
         source = FolderSource(path, _list_folder(path, extensions))
     else:
         source = ZipSource(path, _list_zip(path, extensions))
     if len(source) == 0:
         raise DataError(f'{path}: holds no images; expected files ending in {" ".join(extensions)}')
     return source
+
+
+def is_folder(path: str) -> bool:
+    """Whether a source is a folder; otherwise it should be a zip. DataError when nothing is there."""
+    try:
+        return stat.S_ISDIR(os.stat(path).st_mode)
+    except OSError as error:
+        raise DataError(f'{path}: no such file or folder (looked for {os.path.abspath(path)})') from error
 
 
 def is_image(name: str, extensions: tuple[str, ...]) -> bool:

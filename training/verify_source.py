@@ -20,6 +20,7 @@ from training.image_source import (
     ZipSource,
     entry_faults,
     entry_name,
+    is_folder,
     is_image,
     read_index,
 )
@@ -36,12 +37,8 @@ def scan(path: str, findings: Findings) -> ImageSource | None:
 
     Adds what is wrong with the folder or the zip itself. Raises DataError when nothing is at that path.
     """
-    try:
-        mode = os.stat(path).st_mode
-    except OSError as error:
-        raise DataError(f'{path}: no such file or folder (looked for {os.path.abspath(path)})') from error
     source: ImageSource
-    if stat.S_ISDIR(mode):
+    if is_folder(path):
         source = FolderSource(path, _scan_folder(path, findings))
     else:
         try:
