@@ -6,6 +6,7 @@ given: the options that stand on the command line, by name; what is not there ta
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import torch
 
 import flags
+import processes
 from dnnlib.config import flatten
 from dnnlib.errors import ConfigError
 from dnnlib.files import make_run_dir, write_json
@@ -22,8 +24,10 @@ from dnnlib.registry import source_of
 from measure import reference_data
 from metrics.detectors import available
 from metrics.spec import parse_metric
+from torch_utils import distributed
 from torch_utils.checkpoint import list_states
 from torch_utils.devices import pick_device
+from torch_utils.distributed import World
 from torch_utils.ops import dispatch
 from training.build import build_networks, resolve_precision
 from training.config import RunConfig, apply_overrides, from_record, to_record, with_precision
@@ -49,16 +53,17 @@ class Run:
 
 def new_run(given: dict[str, Any]) -> Run:
     """Facts of the data, then the recipe, then what the machine can do, then flags and --set."""
-    device, num_gpus = pick_device(given.get('device')), flags.check_gpus(given)
+    device = pick_device(given.get('device'))
+    num_gpus = processes.num_processes(given, device)
     dataset = ImageDataset(flags.data_config(given), given.get('seed', 0))
-    cfg = RECIPES.get(given.get('cfg', 'auto')).make(dataset.spec, num_gpus)
+    cfg = processes.recipe(given, dataset.spec, num_gpus)
     cfg = replace(cfg, data=dataset.cfg)
     cfg = with_precision(cfg, resolve_precision(flags.wanted_precision(given), device))
     settings, notes = machine_settings(device, given)
     resume = given.get('resume', 'noresume')
     transferred = resume not in flags.NO_FILE
     settings |= flags.TRANSFER if transferred else {}
-    asked = apply_overrides(cfg, settings | flags.config_changes(given, cfg))
+    asked = apply_overrides(cfg, settings | flags.config_changes(given, cfg) | processes.shares(cfg, given, num_gpus))
     cfg = flags.with_fewer_images(given, asked)
     check(cfg, dataset)
     notes = flags.notes_on(given) + notes + renamed(asked, cfg)
@@ -75,13 +80,15 @@ def new_run(given: dict[str, Any]) -> Run:
 
 def continued_run(folder: RunFolder, given: dict[str, Any]) -> Run:
     """The recorded config, with the flags that are given now on top; each change is told."""
-    flags.check_gpus(given)
+    device = pick_device(given.get('device'))
     record = folder.record()
     old, spec = from_record(record)
     check_same(old, given)
     precision = flags.wanted_precision(given)
     cfg = old if precision in ('auto', old.precision) else with_precision(old, precision)
-    cfg = flags.with_fewer_images(given, apply_overrides(cfg, flags.config_changes(given, cfg)))
+    num_gpus = processes.num_processes(given, device, recorded=old.gpus)
+    changes = flags.config_changes(given, cfg) | processes.shares(cfg, given, num_gpus)
+    cfg = flags.with_fewer_images(given, apply_overrides(cfg, changes))
     check_frozen(old, cfg)
     dataset = ImageDataset(cfg.data, cfg.seed)
     if dataset.spec != spec:
@@ -95,7 +102,6 @@ def continued_run(folder: RunFolder, given: dict[str, Any]) -> Run:
     # A run that was killed before its first state begins again, from the same networks.
     origin = record.get('source')
     source = load_source(origin['file'], origin['sha256']) if origin and not list_states(folder.states) else None
-    device = pick_device(given.get('device'))
     return Run(cfg=cfg, dataset=dataset, device=device, notes=notes, source=source, origin=origin)
 
 
@@ -160,6 +166,7 @@ def record_of(run: Run) -> dict[str, Any]:
         'plugin': source_of(RECIPES.module_of(run.cfg.cfg)),
         'operations': dispatch.pick('auto', torch.empty(0, device=run.device)),
         'threads': torch.get_num_threads(),
+        'launch': os.environ.get('TORCHELASTIC_RUN_ID') if distributed.is_launched() else None,
         **environment(('torch', 'numpy', 'pillow', 'scipy')),
     }
 
@@ -176,8 +183,22 @@ def drift(before: dict[str, Any], now: dict[str, Any]) -> tuple[str, ...]:
 # ---- run folders
 
 
-def find_run(given: dict[str, Any]) -> RunFolder | None:
-    """The folder that --resume names, if it names one. 'auto' finds nothing on the first launch, and says nothing."""
+def find_run(given: dict[str, Any], world: World | None = None) -> RunFolder | None:
+    """The folder of the run that goes on, if one does: the same in every process, for rank 0 looks.
+
+    'auto' finds nothing on the first launch, and says nothing.
+    """
+    path = (world or World()).shared(lambda: _path_of(_find_run(given)))
+    return None if path is None else RunFolder(Path(path))
+
+
+def _path_of(folder: RunFolder | None) -> str | None:
+    return None if folder is None else str(folder.path)
+
+
+def _find_run(given: dict[str, Any]) -> RunFolder | None:
+    if (again := restarted_run(Path(given['outdir']))) is not None:
+        return again
     resume = given.get('resume', 'noresume')
     if resume in ('auto', 'latest'):
         runs = [path.parent for path in Path(given['outdir']).glob('[0-9]*-*/config.json')]
@@ -190,6 +211,18 @@ def find_run(given: dict[str, Any]) -> RunFolder | None:
     return RunFolder(Path(resume)) if resume != 'noresume' and is_run_folder(resume) else None
 
 
+def restarted_run(outdir: Path) -> RunFolder | None:
+    """After the launcher has lost a process and started all again: the run that they trained."""
+    if int(os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')) == 0:
+        return None
+    mine = {'launch': os.environ['TORCHELASTIC_RUN_ID'], 'argv': sys.argv}
+    for config in sorted(outdir.glob('[0-9]*-*/config.json'), reverse=True):
+        record = RunFolder(config.parent).record()
+        if {name: record.get(name) for name in mine} == mine:
+            return RunFolder(config.parent)
+    return None
+
+
 def is_run_folder(path: str) -> bool:
     """Whether a path is a run's folder."""
     return (Path(path) / 'config.json').is_file()
@@ -200,8 +233,12 @@ def run_name(run: Run, given: dict[str, Any]) -> str:
     return flags.run_name(run.cfg, run.dataset.name, given)
 
 
-def make_folder(run: Run, given: dict[str, Any], record: dict[str, Any]) -> RunFolder:
-    """A new run folder with its config.json."""
-    folder = RunFolder(make_run_dir(Path(given['outdir']), run_name(run, given)))
-    write_json(folder.path / 'config.json', record)
-    return folder
+def make_folder(run: Run, given: dict[str, Any], record: dict[str, Any], world: World | None = None) -> RunFolder:
+    """A new run folder with its config.json, made by rank 0 for all processes."""
+
+    def make() -> str:
+        path = make_run_dir(Path(given['outdir']), run_name(run, given))
+        write_json(path / 'config.json', record)
+        return str(path)
+
+    return RunFolder(Path((world or World()).shared(make)))

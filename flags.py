@@ -42,6 +42,11 @@ FLAGS = {
     'keep': ('keep',),
     'allow_tf32': ('allow_tf32',),
     'workers': ('workers',),
+    'deterministic': ('deterministic',),
+    'timeout': ('timeout_s',),
+    'on_nan': ('on_nan',),
+    'bad_images': ('bad_images',),
+    'guardian': ('guardian.mode',),
 }
 DATA_FLAGS = {'data': 'path', 'cond': 'cond', 'subset': 'subset', 'mirror': 'mirror', 'resolution': 'resolution'}
 SET_REFUSES = {
@@ -50,6 +55,7 @@ SET_REFUSES = {
     'precision': '--precision',
     'gpus': '--gpus',
     'seed': '--seed',
+    'deterministic': '--deterministic',
 }
 # Flags that a run folder's name shows if they are given, in StyleGAN2-ADA's order; --lecam and --desc are additions.
 NAMED = {
@@ -158,13 +164,6 @@ def data_config(given: dict[str, Any]) -> DataConfig:
 def wanted_precision(given: dict[str, Any]) -> str:
     """--precision, or --fp32."""
     return 'fp32' if given.get('fp32') else given.get('precision', 'auto')
-
-
-def check_gpus(given: dict[str, Any]) -> int:
-    """--gpus, which must be 1 in this version."""
-    if given.get('gpus', 1) != 1:
-        raise ConfigError(f'--gpus={given["gpus"]}: this version trains in one process; use --gpus=1')
-    return 1
 
 
 def run_name(cfg: RunConfig, dataset_name: str, given: dict[str, Any]) -> str:

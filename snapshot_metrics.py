@@ -15,7 +15,7 @@ from training.dataset import ImageDataset
 
 
 class SnapshotEvaluator:
-    """The metrics of a training run, as `training.loop.Evaluator` wants them.
+    """The metrics of a training run, as `training.measuring.Evaluator` wants them.
 
     names: metrics, the first of them decides which snapshot is best. Made by `for_training`.
     """

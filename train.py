@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,9 +15,12 @@ if TYPE_CHECKING:  # the real imports stand in the functions that need them: --h
     from compose import Run
     from dnnlib.log import Log
     from dnnlib.signals import StopSignal
+    from dnnlib.time_limit import TimeLimit
+    from torch_utils.distributed import World
     from training.run_folder import RunFolder
     from training.state import TrainState
-    from training.transfer import Source
+
+REPEAT_S = 2.0  # in which several processes get the same request to stop from a batch system and from their launcher
 
 
 def spelled(name: str) -> str:
@@ -90,7 +94,10 @@ def spelled(name: str) -> str:
 @click.option('--keep', help='Training states kept besides the best.', type=int)
 @click.option('--desc', help="Ends the run folder's name.", metavar='STR')
 # Machine
-@click.option('--gpus', help='Number of processes.', type=int)
+@click.option('--gpus', help='Processes on this machine. Several machines: torchrun, see docs/cluster.md.', type=int)
+@click.option('--deterministic', help='The same bits for 1, 2 and 4 processes.', type=bool, metavar='BOOL')
+@click.option('--max-restarts', help='Times to go on after a lost process.', type=click.IntRange(0), metavar='INT')
+@click.option('--timeout', help='Seconds after which hung processes end.  [default: 600]', type=float, metavar='S')
 @click.option('--precision', type=click.Choice(['auto', 'fp32', 'bf16', 'fp16']), help='[default: auto]')
 @click.option('--fp32', help='The same as --precision=fp32.', type=bool, metavar='BOOL')
 @click.option('--nhwc', help='Accepted, and changes nothing.', type=bool, metavar='BOOL')
@@ -98,6 +105,11 @@ def spelled(name: str) -> str:
 @click.option('--allow-tf32', help='Let matrix products and convolutions use TF32.', type=bool, metavar='BOOL')
 @click.option('--workers', help='Processes that decode images.', type=int)
 @click.option('--device', help='cpu or cuda.  [default: what is there]')
+# What goes wrong
+@click.option('--for', 'time_limit', help='Save and stop in time, e.g. 2h, 90m, 1d (exit code 75).', metavar='TIME')
+@click.option('--on-nan', type=click.Choice(['skip', 'rollback', 'abort', 'mask']), help='[default: skip]')
+@click.option('--bad-images', type=click.Choice(['error', 'skip']), help='[default: error]')
+@click.option('--guardian', type=click.Choice(['off', 'warn', 'rollback']), help='[default: warn]')
 def main(**options: Any) -> None:
     """Train an image GAN on a folder or a zip of images.
 
@@ -106,29 +118,69 @@ def main(**options: Any) -> None:
     python train.py --cfg=squeeze --data=ffhq.zip    image squeeze connections on your images
     python train.py --cfg=list --data=ffhq.zip       what there is, and how large it is for these images
     python train.py --resume=latest                  continue the newest run, bit for bit
+    python train.py --gpus=8 --data=ffhq.zip         on eight GPUs of this machine
     """
     import compose
-    from dnnlib.files import exclusive
+    import processes
     from dnnlib.registry import load_file
     from metrics.detectors import set_path
+    from torch_utils.launch import launch
 
     given = {name: value for name, value in options.items() if value is not None}
+    time_limit(given)  # refuses at once what is no duration
     for path in given['plugin']:
         load_file(path)
     for option in given['detector_path']:
         set_path(option)
     if given.get('cfg') == 'list':
         return list_recipes(given)
-    folder = compose.find_run(given)
+    world = processes.join_world(given)
+    folder = compose.find_run(given, world)
     run = compose.continued_run(folder, given) if folder else compose.new_run(given)
     if given['dry_run']:
         name = f'NNNNN-{compose.run_name(run, given)}'
         return print_plan(run, folder.path if folder else Path(given['outdir'], name))
+    if run.cfg.gpus > world.size:  # everything is checked: let each process do the same again, and train
+        sys.exit(launch(run.cfg.gpus, given.get('max_restarts', 0), sys.argv))
+    sys.exit(train_in_folder(run, folder, given, world))
+
+
+def train_in_folder(run: Run, folder: RunFolder | None, given: dict[str, Any], world: World) -> int:
+    """Trains in the folder of a run that goes on, or in a new one, and returns the exit code."""
+    import compose
+    from dnnlib.errors import UserError, tell
+    from dnnlib.files import exclusive
+    from torch_utils.devices import prepare
+    from torch_utils.launch import leave
+
+    cfg = run.cfg
+    prepare(run.device, benchmark=cfg.benchmark, allow_tf32=cfg.allow_tf32, deterministic=cfg.deterministic)
     record = compose.record_of(run)
     warnings = compose.drift(folder.record(), record) if folder else ()
-    folder = folder or compose.make_folder(run, given, record)
-    with exclusive(folder.lock):
-        sys.exit(train(run, folder, record, warnings))
+    folder = folder or compose.make_folder(run, given, record, world)
+    with exclusive(folder.lock) if world.leads else contextlib.nullcontext():
+        try:
+            # Of several processes rank 0 keeps the time, and all stop with it.
+            code = train(run, folder, record, warnings, world, time_limit(given) if world.leads else None)
+        except UserError as error:
+            if world.size == 1:
+                raise
+            tell(error)  # all processes have it: to start them again would not help
+            code = 2
+    world.close()
+    return leave(code, world.rank)
+
+
+def time_limit(given: dict[str, Any]) -> TimeLimit | None:
+    """--for, counted from the launch of this process, or of the one that has started it and others."""
+    import time
+
+    from dnnlib.time_limit import TimeLimit, parse_duration
+    from torch_utils.launch import began
+
+    if 'time_limit' not in given:
+        return None
+    return TimeLimit(parse_duration(given['time_limit'], '--for'), time.time() - began())
 
 
 def list_recipes(given: dict[str, Any]) -> None:
@@ -149,81 +201,93 @@ def print_plan(run: Run, where: Path) -> None:
     click.echo(describe_run(run.cfg, run.dataset.spec, str(where)))
 
 
-def train(run: Run, folder: RunFolder, record: dict[str, Any], warnings: tuple[str, ...]) -> int:
-    """Trains until the end or a signal, and returns the exit code."""
-    from dnnlib.log import Log
+def train(
+    run: Run,
+    folder: RunFolder,
+    record: dict[str, Any],
+    warnings: tuple[str, ...],
+    world: World,
+    limit: TimeLimit | None,
+) -> int:
+    """Trains until the end, a signal or the time limit, and returns the exit code, which is that of all processes."""
+    from dnnlib.log import Log, format_time
     from dnnlib.signals import StopSignal
+    from dnnlib.time_limit import EXIT_CODE
     from torch_utils.allocator import keep_freed_memory
-    from torch_utils.devices import prepare
+    from torch_utils.checkpoint import list_states
     from training.build import build
+    from training.restore import restore
 
     keep_freed_memory()
-    prepare(run.device, benchmark=run.cfg.benchmark, allow_tf32=run.cfg.allow_tf32)
-    with Log(folder.path / 'log.txt') as log, StopSignal() as stop:
-        log.line(f'run folder {folder.path}, {run.device}, {run.cfg.precision}')
+    repeat_s = REPEAT_S if world.size > 1 else 0
+    with Log(folder.path / 'log.txt', rank=world.rank) as log, StopSignal(limit, repeat_s) as stop:
+        several = f', {world.size} processes' if world.size > 1 else ''
+        log.line(f'run folder {folder.path}, {run.device}{several}, {run.cfg.precision}')
         for note in run.notes:
             log.line(note)
-        for warning in warnings:
+        for warning in warnings if world.leads else ():
             log.warn(warning)
         state = build(run.cfg, run.dataset.spec, run.device)
-        restore(state, folder, run.source, log)
-        if run_loop(run, folder, record, state, log, stop):
+        restore(state, folder, run.source, log, world)
+        complete = run_loop(run, folder, record, state, log, stop, world)
+        code = world.maximum(stop.exit_code, 'the exit code')
+        if complete:
             log.line(f'done: {folder.snapshot(state.nimg)}')
             return 0
-        log.line(f'stopped and saved at {state.nimg / 1000:.2f} kimg; continue: python train.py --resume={folder.path}')
-        return stop.exit_code
-
-
-def restore(state: TrainState, folder: RunFolder, source: Source | None, log: Log) -> None:
-    """Takes up the newest whole state of the folder; in a new one, the networks of another run if there are any."""
-    from dnnlib.files import write_json
-    from torch_utils.checkpoint import list_states, load_state
-    from training.state import NETWORKS
-    from training.transfer import transfer
-
-    if list_states(folder.states):
-        path = folder.newest_state(log.warn)
-        state.load(*load_state(path), where=str(path))
-        log.line(f'continuing from {path}')
-    elif source is not None:
-        networks = {name: getattr(state, name) for name in NETWORKS}
-        write_json(folder.path / 'transfer.json', transfer(networks, source, log.line, log.detail))
-        log.line('transfer: every tensor is listed in log.txt and transfer.json')
-    folder.rewind(state.nimg)
+        saved = max((int(path.name) for path in list_states(folder.states)), default=0)
+        why = f', --for={format_time(limit.seconds)} is over' if limit and code == EXIT_CODE else ''
+        log.line(f'stopped at {state.nimg / 1000:.2f} kimg{why}; the newest state is of {saved / 1000:.2f} kimg')
+        log.line(f'continue: python train.py --resume={folder.path}')
+        return code
 
 
 def run_loop(
-    run: Run, folder: RunFolder, record: dict[str, Any], state: TrainState, log: Log, stop: StopSignal
+    run: Run, folder: RunFolder, record: dict[str, Any], state: TrainState, log: Log, stop: StopSignal, world: World
 ) -> bool:
     """Puts the parts of the loop together and runs it. Returns whether the run is complete."""
+    from dnnlib.signals import StopRequested
     from snapshot_metrics import for_training
+    from training.bad_images import BadImages
     from training.loader import data_loader
     from training.loop import Loop
     from training.sheets import SampleSheet
     from training.step import TrainStep
 
+    def check() -> None:
+        stop.check()
+        if world.peer_asked():
+            raise StopRequested
+
     cfg, dataset, device = run.cfg, run.dataset, run.device
-    sheet = SampleSheet(dataset, state.G.z_dim, cfg.seed, cfg.grid_images)
-    if state.nimg == 0:
-        sheet.save_reals(folder.path / 'reals.png')
+    sheet = SampleSheet(dataset, state.G.z_dim, cfg.seed, cfg.grid_images) if world.leads else None
+    bad_images = BadImages(folder.bad_images, dataset, log.warn) if cfg.bad_images == 'skip' else None
+    most_bad = 0 if bad_images is None else bad_images.most
+    if state.nimg == 0:  # a fault that rank 0 finds ends all
+        world.shared(lambda: sheet and sheet.save_reals(folder.path / 'reals.png', most_bad))
     loop = Loop(
         cfg=cfg,
         record=record,
         state=state,
-        step=TrainStep(cfg, state, dataset, device),
+        step=TrainStep(cfg, state, dataset, device, world),
         sheet=sheet,
         folder=folder,
         log=log,
-        evaluate=for_training(cfg, dataset, state.G_ema, log.warn, stop.check),
+        evaluate=for_training(cfg, dataset, state.G_ema, log.warn, check) if world.leads else None,
         stop=stop.requested,
+        saved=lambda seconds: stop.limit.saved(seconds) if stop.limit else None,
+        world=world,
     )
     with data_loader(
         dataset,
-        start_nimg=state.nimg,
+        start_nimg=state.data_position,
         batch_size=cfg.batch,
         seed=cfg.seed,
         num_workers=cfg.workers,
+        rank=world.rank,
+        world=world.size,
         device=device,
+        bad_images=bad_images,
+        warn=log.warn,
     ) as batches:
         return loop.run(batches)
 

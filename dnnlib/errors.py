@@ -6,6 +6,7 @@ keeps its traceback.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 
@@ -39,5 +40,12 @@ def run_command(main: Callable[[], object]) -> None:
     try:
         main()
     except UserError as error:
-        print(f'Error: {" ".join(str(error).split())}', file=sys.stderr)
+        tell(error)
         sys.exit(2)
+
+
+def tell(error: UserError) -> None:
+    """One line on stderr. Of several processes (torchrun numbers them in RANK), all but the first say who they are."""
+    rank = os.environ.get('RANK', '0')
+    who = '' if rank == '0' else f' (rank {rank})'
+    print(f'Error{who}: {" ".join(str(error).split())}', file=sys.stderr)

@@ -15,28 +15,35 @@ class Log:
     A failing write (a full disk, a closed pipe) never stops the run: losing a log line is not losing a model.
     """
 
-    def __init__(self, path: Path | None = None, *, stream: TextIO | None = None) -> None:
+    def __init__(self, path: Path | None = None, *, stream: TextIO | None = None, rank: int = 0) -> None:
+        """rank: of several processes; the first one says everything, the others only what they warn of."""
+        self._rank = rank
         self._file = path.open('a', encoding='utf-8') if path else None
         self._stream = stream or sys.stdout
         self._bar_shown = False
 
     def line(self, text: str = '') -> None:
         """One line, or several if the text has line breaks."""
+        if self._rank == 0:
+            self._write(text)
+
+    def warn(self, text: str) -> None:
+        """A line that begins with WARNING."""
+        self._write(f'WARNING: {text}' if self._rank == 0 else f'WARNING (rank {self._rank}): {text}')
+
+    def _write(self, text: str) -> None:
         self.clear_bar()
         for target in (self._stream, self._file):
             _write(target, text)
 
     def detail(self, text: str) -> None:
         """A line for the file alone."""
-        _write(self._file, text)
-
-    def warn(self, text: str) -> None:
-        """A line that begins with WARNING."""
-        self.line(f'WARNING: {text}')
+        if self._rank == 0:
+            _write(self._file, text)
 
     def bar(self, text: str) -> None:
         """Redraws the progress bar; nothing where stderr is not a terminal."""
-        if sys.stderr.isatty():
+        if self._rank == 0 and sys.stderr.isatty():
             with contextlib.suppress(OSError, ValueError):
                 sys.stderr.write(f'\r\x1b[K{text}')
                 sys.stderr.flush()
@@ -45,8 +52,9 @@ class Log:
     def clear_bar(self) -> None:
         """Wipes the bar so that a line can take its place."""
         if self._bar_shown:
-            sys.stderr.write('\r\x1b[K')
-            sys.stderr.flush()
+            with contextlib.suppress(OSError, ValueError):
+                sys.stderr.write('\r\x1b[K')
+                sys.stderr.flush()
             self._bar_shown = False
 
     def __enter__(self) -> Self:

@@ -81,7 +81,7 @@ def test_it_trains_and_resumes_bit_for_bit(labelled, kind):
     cfg = tiny(labelled, aug=APA, loss=LossConfig(kind=kind), r1=R1Config(gamma=1, interval=2))
     whole = assert_resumes(cfg, labelled, 3, 3)
     assert whole.controller.p != APA.p
-    assert whole.stats.summary()['Health/skipped_steps']['mean'] == 0
+    assert whole.stats.summary()['Health/nonfinite_steps']['mean'] == 0
 
 
 def test_d_is_deceived_in_its_main_phase_alone_and_p_follows_real_images(dataset, monkeypatch):

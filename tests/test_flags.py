@@ -15,8 +15,9 @@ from training.registry import RECIPES
 TRAIN = """
 --outdir --cfg --data --resume --freezed -n --dry-run --plugin --set --cond --subset --mirror --resolution --gamma
 --kimg --batch --batch-gpu --glr --dlr --cbase --cmax --map-depth --mbstd-group --seed --aug --p --target --augpipe
---lecam --metrics --metric-data --metrics-images --detector-path --snap --tick --keep --desc --gpus --precision --fp32
---nhwc --nobench --allow-tf32 --workers --device
+--lecam --metrics --metric-data --metrics-images --detector-path --snap --tick --keep --desc --gpus --deterministic
+--max-restarts --timeout --precision --fp32 --nhwc --nobench --allow-tf32 --workers --device --for --on-nan --bad-images
+--guardian
 """
 GENERATE = """
 --network --seeds --trunc --class --noise-mode --recalibrate --projected-w --grid --outdir --batch --precision --plugin
@@ -87,6 +88,9 @@ def test_every_flag_of_stylegan2_ada_and_the_new_ones_of_stylegan3_are_there():
         (['--snap=7'], 'snap', 7),
         (['--tick=2'], 'tick', 2.0),
         (['--fp32=1'], 'generator.conv_clamp', None),
+        (['--on-nan=rollback'], 'on_nan', 'rollback'),
+        (['--bad-images=skip'], 'bad_images', 'skip'),
+        (['--guardian=off'], 'guardian.mode', 'off'),
     ],
 )
 def test_a_flag_sets_its_field(plan, flags, field, value):

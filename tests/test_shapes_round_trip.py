@@ -63,7 +63,7 @@ def test_a_network_draws_what_it_was_trained_on(tmp_path, kind, name):
     with data_loader(dataset, start_nimg=0, batch_size=4, seed=0, num_workers=0) as loader:
         for _ in range(2):
             step(*next(loader))
-    assert state.stats.summary()['Health/skipped_steps']['mean'] == 0
+    assert state.stats.summary()['Health/nonfinite_steps']['mean'] == 0
     snapshot = tmp_path / 'network-snapshot-000000.safetensors'
     save_snapshot(snapshot, state.G_ema, state.D, to_record(cfg, spec), state.nimg)
 

@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+import os
+
 import torch
 
 from dnnlib.errors import ConfigError
 
 
-def prepare(device: torch.device, *, benchmark: bool = True, allow_tf32: bool = False) -> None:
-    """Settings of a process that trains: whether cuDNN tries its algorithms out, and float32 is IEEE, or TF32."""
+def prepare(
+    device: torch.device, *, benchmark: bool = True, allow_tf32: bool = False, deterministic: bool = False
+) -> None:
+    """Settings of a process that trains: whether cuDNN tries its algorithms out, and float32 is IEEE, or TF32.
+
+    deterministic: the same bits in every process and every run. On GPUs an operation without a reproducible kernel
+    then raises an error that names it; on CPUs there is one thread, for sums are split by the number of threads.
+    """
+    if deterministic and device.type == 'cuda':
+        os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8')  # read when cuBLAS starts
+        torch.use_deterministic_algorithms(True)
+    if deterministic and device.type == 'cpu':
+        torch.set_num_threads(1)
     if device.type == 'cuda':
-        torch.backends.cudnn.benchmark = benchmark
+        torch.backends.cudnn.benchmark = benchmark and not deterministic
         torch.backends.cudnn.allow_tf32 = allow_tf32
         torch.backends.cuda.matmul.allow_tf32 = allow_tf32
 

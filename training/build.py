@@ -13,9 +13,11 @@ from training import registry
 from training.augment.config import FILTERED, FILTERED_SIZE
 from training.augment.controller import Controller
 from training.config import RunConfig
+from training.guardian import Guardian
 from training.guidance import attach_tasks
 from training.interface import ImageSpec, StyleGenerator
 from training.lecam import LeCam
+from training.loss_scale import LossScale
 from training.losses import BOUNDARIES
 from training.networks.layers import set_precision
 from training.optimizers import make_optimizer
@@ -54,6 +56,9 @@ def build(cfg: RunConfig, spec: ImageSpec, device: torch.device) -> TrainState:
         pl_mean=torch.zeros([], device=device),
         controller=Controller(cfg.aug, cfg.batch, device, BOUNDARIES[cfg.loss.kind]) if cfg.aug.adapts else None,
         lecam=LeCam(cfg.lecam, device) if cfg.lecam.weight > 0 else None,
+        scale_G=LossScale(device) if cfg.precision == 'fp16' else None,
+        scale_D=LossScale(device) if cfg.precision == 'fp16' else None,
+        guardian=Guardian(cfg.guardian, cfg.aug.adapts, cfg.loss.kind) if cfg.guardian.mode != 'off' else None,
     )
 
 

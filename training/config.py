@@ -15,9 +15,12 @@ from training import registry
 from training.augment.config import AugmentConfig
 from training.checks import require
 from training.dataset import DataConfig
+from training.guardian import GuardianConfig
 from training.interface import ImageSpec
 from training.lecam import LeCamConfig
 from training.losses import BOUNDARIES, LOSSES
+
+OnNan = Literal['skip', 'rollback', 'abort', 'mask']
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -182,7 +185,12 @@ class RunConfig:
     benchmark: bool = True  # whether cuDNN tries its algorithms out and keeps the fastest
     allow_tf32: bool = False  # whether float32 products may round their factors to TF32
     seed: int = 0
-    workers: int = 3  # processes that decode images
+    deterministic: bool = False  # the same bits for 1, 2 and 4 processes: one order of every sum, reproducible kernels
+    workers: int = 3  # processes that decode images, for each of `gpus`
+    timeout_s: float = 600.0  # longest that nothing may move among several processes, seconds; metrics are exempt
+    on_nan: OnNan = 'skip'  # what follows losses or gradients that are not finite, see recovery.py
+    bad_images: Literal['error', 'skip'] = 'error'  # what follows an image that cannot be decoded, see bad_images.py
+    guardian: GuardianConfig = field(default_factory=GuardianConfig)
 
     def __post_init__(self) -> None:
         for name in ('gpus', 'batch', 'batch_gpu', 'kimg', 'snap', 'keep', 'n_critic', 'g_batch_mult'):
@@ -193,6 +201,7 @@ class RunConfig:
         require(self.lr_decay_kimg >= 0, 'lr_decay_kimg', self.lr_decay_kimg, 'must be non-negative')
         require(self.seed >= 0, 'seed', self.seed, '--seed must be non-negative')
         require(self.workers >= 0, 'workers', self.workers, '--workers must be non-negative')
+        require(self.timeout_s > 0, 'timeout_s', self.timeout_s, '--timeout must be positive')
         require(self.save_every_s >= 0, 'save_every_s', self.save_every_s, 'must be non-negative')
         require(0 <= self.style_mixing_prob <= 1, 'style_mixing_prob', self.style_mixing_prob, 'must lie in [0, 1]')
         require(

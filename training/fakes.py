@@ -28,7 +28,7 @@ class Fakes:
         """Labels for n generated images of micro-batch `index`, drawn from the data set's own, [n, label_dim]."""
         if self.dataset.spec.label_dim == 0:
             return torch.zeros([n, 0], device=self.device)
-        draw = numpy_generator(self.cfg.seed, f'labels {purpose}', self.state.nimg, index)
+        draw = numpy_generator(self.cfg.seed, self.state.purpose(f'labels {purpose}'), self.state.nimg, index)
         labels = self.dataset.labels(draw.integers(len(self.dataset), size=n))
         return torch.from_numpy(labels).to(self.device, non_blocking=True)
 

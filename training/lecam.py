@@ -41,7 +41,8 @@ class LeCam:
         self.cfg = cfg
         self.num_steps = 0  # of which the anchors are a mean
         self._moments = torch.zeros([2], dtype=torch.float64, device=device)  # real, generated; not yet corrected
-        self._sums = torch.zeros([2, 2], dtype=torch.float64, device=device)  # of this step: [sum, number] of each
+        self._fresh: list[torch.Tensor] = []  # of this step and process: [sum, number] of real, of generated
+        self._sums = torch.zeros([2, 2], dtype=torch.float64, device=device)  # the same of all processes
 
     def anchors(self) -> torch.Tensor:
         """alpha_R and alpha_F, float64 [2]; zero before the first step."""
@@ -50,14 +51,26 @@ class LeCam:
     def penalty(self, logits: torch.Tensor, generated: bool, nimg: int) -> dict[str, torch.Tensor]:
         """{'lecam': the term of R_LC for logits [N, 1], weighted, [N, 1]}, or nothing yet. Feeds the anchors too."""
         x = logits.detach().double()
-        self._sums[int(generated)] += torch.stack([x.sum(), x.new_full([], x.numel())])
+        seen = torch.stack([x.sum(), x.new_full([], x.numel())])  # [2]
+        nothing = torch.zeros_like(seen)
+        self._fresh.append(torch.stack([nothing, seen] if generated else [seen, nothing]))
         if self.num_steps == 0 or nimg < self.cfg.start_kimg * 1000:
             return {}
         anchor = self.anchors()[int(not generated)].to(logits.dtype)
         return {'lecam': (logits - anchor).square() * self.cfg.weight}
 
+    def take(self) -> torch.Tensor:
+        """What has been fed since the last call, float64 [R, 4], for R calls."""
+        fresh, self._fresh = self._fresh, []
+        return torch.stack(fresh).flatten(1) if fresh else self._sums.new_zeros([0, 4])
+
+    def absorb(self, rows: torch.Tensor) -> None:
+        """Adds what all W processes took, float64 [W, R, 4], in the order of the micro-batches."""
+        self._sums = self._sums + rows.reshape(-1, 2, 2).sum(dim=0)
+
     def end_step(self) -> None:
-        """Moves the anchors by a step's predictions. With several processes, their sums are added here first."""
+        """Moves the anchors by a step's predictions, which have been absorbed."""
+        self.absorb(self.take().unsqueeze(0))
         means = self._sums[:, 0] / self._sums[:, 1]  # [2]
         means = torch.where(means.isfinite(), means, self.anchors())  # one step's NaN must not stay for ever
         self._moments = self._moments.lerp(means, 1 - self.cfg.decay)

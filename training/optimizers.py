@@ -1,6 +1,6 @@
 """Optimisers of a phase: how they are made, what they step on, and when their learning rate falls.
 
-A step on gradients that are not all finite is skipped: on the device by fused Adam, without the host waiting for it.
+A step can be left out by a flag on the device: fused Adam reads it there, and the host does not wait for it.
 """
 
 from __future__ import annotations
@@ -43,32 +43,37 @@ class GradientBuffer:
 
     def __init__(self, net: torch.nn.Module) -> None:
         self.params = list(net.parameters())
-        self.flat = torch.empty(sum(p.numel() for p in self.params), device=self.params[0].device)
+        self.flat = torch.empty(sum(p.numel() for p in self.params) + 1, device=self.params[0].device)
 
-    def gather(self) -> torch.Tensor:
-        """Packs what the parameters have and makes their gradients views of it. float32 [numbers that have one].
+    def gather(self, loss: torch.Tensor) -> torch.Tensor:
+        """Packs what the parameters have, makes their gradients views of it, and puts `loss` [], detached, behind.
 
-        A parameter that had no part in the phase keeps its gradient of None, and the optimiser leaves it alone.
+        Returns float32 [numbers that have a gradient + 1]. A parameter that had no part in the phase keeps its
+        gradient of None, and the optimiser leaves it alone.
         """
         params = [p for p in self.params if p.grad is not None]
         grads = [p.grad.flatten() for p in params if p.grad is not None]
-        packed = torch.cat(grads, out=self.flat[: sum(g.numel() for g in grads)])
-        for p, g in zip(params, packed.split([p.numel() for p in params]), strict=True):
+        packed = torch.cat([*grads, loss.float().view(1)], out=self.flat[: sum(g.numel() for g in grads) + 1])
+        for p, g in zip(params, packed[:-1].split([p.numel() for p in params]), strict=True):
             p.grad = g.view_as(p)
         return packed
 
+    def clear(self) -> None:
+        """No parameter has a gradient."""
+        for p in self.params:
+            p.grad = None
 
-def step_if_finite(optimizer: torch.optim.Optimizer, grads: torch.Tensor, scale: float) -> torch.Tensor:
-    """An optimiser step at `scale` times the learning rate, unless a gradient is not finite.
+    def fill(self, packed: torch.Tensor) -> torch.Tensor:
+        """Puts other numbers in the place of those that were gathered last, of which there are as many."""
+        return self.flat[: len(packed)].copy_(packed)
 
-    Returns whether it was skipped, float32 [] on the gradients' device: 0 or 1.
-    """
+
+def step_unless(optimizer: torch.optim.Optimizer, skip: torch.Tensor, scale: float) -> None:
+    """An optimiser step at `scale` times the learning rate, unless `skip`, bool [] on the parameters' device."""
     for group in optimizer.param_groups:
         group['lr'] = group['initial_lr'] * scale
-    skipped = 1 - grads.isfinite().all().float()
     if isinstance(optimizer, torch.optim.Adam):
-        optimizer.found_inf = skipped  # type: ignore[attr-defined]  # fused Adam reads it on the device
+        optimizer.found_inf = skip.float()  # type: ignore[attr-defined]  # fused Adam reads it on the device
         optimizer.step()
-    elif not skipped:
+    elif not skip:
         optimizer.step()
-    return skipped

@@ -71,7 +71,11 @@ class Reporter:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:
             return None
-        return SummaryWriter(str(self._folder.path))
+        try:
+            return SummaryWriter(str(self._folder.path))
+        except Exception as error:  # as below
+            self._log.warn(f'TensorBoard cannot be opened: {error}')
+            return None
 
     def _to_board(self, scalars: dict[str, float], nimg: int) -> None:
         if self._board is None:
@@ -115,7 +119,8 @@ def status_line(record: dict[str, Any], total_kimg: float) -> str:
         parts.append(f'gpumem {mean("Resources/peak_gpu_mem_gb"):.2f}')
     held = ' (cap)' if mean('Progress/augment_at_cap') else ''
     parts.append(f'augment {mean("Progress/augment"):.3f}{held}')
-    parts += [f'{short} {mean(name):.3f}' for short, name in (('G', 'Loss/G/loss'), ('D', 'Loss/D/loss'))]
+    both = (('G', 'Loss/G/loss'), ('D', 'Loss/D/loss'))  # a short tick may hold no step of G, with n_critic > 1
+    parts += [f'{short} {mean(name):.3f}' for short, name in both if name in record]
     return ' '.join(parts)
 
 
@@ -148,13 +153,13 @@ def tick_record(
     total_sec: float,
     losses: dict[str, dict[str, float]],
     phases: dict[str, tuple[int, float]],
-    memory: dict[str, float],
+    others: dict[str, float],
     augment: tuple[float, bool],
 ) -> dict[str, Any]:
     """A line of stats.jsonl: statistics by name, each {num, mean, std}, then nimg and a time stamp.
 
     Timing/PHASE is the mean of one execution, in milliseconds. sec_per_kimg leaves maintenance out.
-    augment: strength of the augmentation, and whether its cap holds it.
+    others: single values by their names. augment: strength of the augmentation, and whether its cap holds it.
     """
     singles = {
         'Progress/tick': tick,
@@ -167,7 +172,7 @@ def tick_record(
         'Timing/sec_per_kimg': tick_sec / max(tick_nimg, 1) * 1000,
         'Timing/maintenance_sec': maintenance_sec,
         **{f'Timing/{name}': seconds / n * 1000 for name, (n, seconds) in phases.items()},
-        **memory,
+        **others,
     }
     return {
         **losses,

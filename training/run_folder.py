@@ -42,6 +42,7 @@ class RunFolder:
         self.states = path / 'state'
         self.stats = path / 'stats.jsonl'
         self.best_record = path / 'best.json'
+        self.bad_images = path / 'bad-images.txt'
         self.lock = path / '.lock'
 
     def snapshot(self, nimg: int) -> Path:

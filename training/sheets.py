@@ -12,6 +12,7 @@ import torch
 
 from torch_utils.images import grid_shape, save_png, shown, tile, to_uint8
 from torch_utils.seeding import numpy_generator
+from training.bad_images import read_one
 from training.dataset import ImageDataset
 from training.stored_image import to_8_bits
 
@@ -32,18 +33,20 @@ class SampleSheet:
         self.z = torch.from_numpy(draw.standard_normal([len(self._indices), z_dim]).astype(np.float32))  # [N, z_dim]
         self.c = torch.from_numpy(dataset.labels(self._indices))  # [N, label_dim]
 
-    def save_reals(self, path: Path) -> None:
-        """The real images of the sheet."""
-        images = np.stack([shown(to_8_bits(self._dataset.image(int(i)))) for i in self._indices])  # [N, C, H, W]
+    def save_reals(self, path: Path, most_bad: int = 0) -> None:
+        """The real images of the sheet. most_bad: as `bad_images.read_one` has it."""
+        read = (read_one(self._dataset, int(index), most_bad)[0] for index in self._indices)
+        images = np.stack([shown(to_8_bits(pixels)) for pixels in read])  # [N, C, H, W]
         save_png(tile(images, self.columns), path)
 
     @torch.no_grad()
-    def save_fakes(self, G_ema: torch.nn.Module, path: Path, batch_size: int, info: dict[str, object]) -> None:
-        """What the generator draws for the sheet's latents, with constant noise."""
+    def save_fakes(self, G_ema: torch.nn.Module, path: Path, batch_size: int, info: dict[str, object]) -> torch.Tensor:
+        """What the generator draws for the sheet's latents, with constant noise. Returns uint8 [N, C, H, W]."""
         device = next(G_ema.parameters()).device
         batches = zip(self.z.split(batch_size), self.c.split(batch_size), strict=True)
-        images = [to_uint8(G_ema(z.to(device), c.to(device), noise_mode='const')).cpu() for z, c in batches]
-        save_png(tile(shown(torch.cat(images).numpy()), self.columns), path, info)
+        images = torch.cat([to_uint8(G_ema(z.to(device), c.to(device), noise_mode='const')).cpu() for z, c in batches])
+        save_png(tile(shown(images.numpy()), self.columns), path, info)
+        return images
 
 
 def _pick_images(dataset: ImageDataset, columns: int, rows: int, draw: np.random.Generator) -> np.ndarray:

@@ -13,10 +13,13 @@ import torch
 from dnnlib.errors import CheckpointError
 from torch_utils.stats import Collector
 from training.augment.controller import Controller
+from training.guardian import Guardian
 from training.lecam import LeCam
+from training.loss_scale import LossScale
 
 NETWORKS = ('G', 'D', 'G_ema')
 OPTIMIZERS = {'opt_G': 'G', 'opt_D': 'D'}
+RETRY_STRIDE = 10**6  # images further on in the data for every rollback: more than any stretch that is repeated
 
 Tensors = dict[str, torch.Tensor]
 
@@ -33,11 +36,28 @@ class TrainState:
     pl_mean: torch.Tensor  # [], running mean of the path lengths
     controller: Controller | None = None  # of an augmentation's strength, where that adapts
     lecam: LeCam | None = None  # where D is so regularised
+    scale_G: LossScale | None = None  # in float16
+    scale_D: LossScale | None = None
+    guardian: Guardian | None = None  # where it is on
     nimg: int = 0  # real images shown
     step: int = 0  # iterations done; the lazy intervals count these
     tick: int = 0  # status lines printed
+    retry: int = 0  # rollbacks so far; other draws and other images follow each
     tick_start_nimg: int = 0  # where the present tick began
     stats: Collector = field(default_factory=Collector)  # of the present tick
+
+    @property
+    def data_position(self) -> int:
+        """Where in the order of the data the next image stands: `nimg`, and after a rollback elsewhere."""
+        return self.nimg + self.retry * RETRY_STRIDE
+
+    def purpose(self, name: str) -> str:
+        """The purpose of a draw, another one after every rollback."""
+        return f'{name}, retry {self.retry}' if self.retry else name
+
+    def loss_scale(self, net: str) -> LossScale | None:
+        """Of the losses of 'G' or 'D'."""
+        return self.scale_G if net == 'G' else self.scale_D
 
     def tensors(self) -> Tensors:
         """Every tensor of the state by name: 'G.mapping.fc0.weight', 'opt_G.exp_avg.mapping.fc0.weight', 'pl_mean'."""
@@ -55,6 +75,7 @@ class TrainState:
             'step': self.step,
             'tick': self.tick,
             'tick_start_nimg': self.tick_start_nimg,
+            'retry': self.retry,
             'stats': self.stats.state_dict(),
             **{name: part.state_dict() for name, part in self._followers().items()},
         }
@@ -69,14 +90,16 @@ class TrainState:
         self.pl_mean = tensors['pl_mean'].to(self.pl_mean.device)
         self.nimg, self.step, self.tick = scalars['nimg'], scalars['step'], scalars['tick']
         self.tick_start_nimg = scalars['tick_start_nimg']
+        self.retry = scalars.get('retry', 0)  # states from before rollbacks were known have none
         self.stats.load_state_dict(scalars['stats'])
         for name, part in self._followers().items():
             if name in scalars:  # a state from before this part was switched on, or known, leaves it where it begins
                 part.load_state_dict(scalars[name])
 
-    def _followers(self) -> dict[str, Controller | LeCam]:
-        """What follows D's logits, where it is on."""
-        parts = {'controller': self.controller, 'lecam': self.lecam}
+    def _followers(self) -> dict[str, Controller | LeCam | LossScale | Guardian]:
+        """What follows the training, where it is on."""
+        names = ('controller', 'lecam', 'scale_G', 'scale_D', 'guardian')
+        parts = {name: getattr(self, name) for name in names}
         return {name: part for name, part in parts.items() if part is not None}
 
     def _expected_shapes(self) -> dict[str, tuple[int, ...]]:

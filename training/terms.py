@@ -74,7 +74,8 @@ class GeneratorTerms:
         ws = self.fakes.ws(z, c)  # [N, L, w_dim]
         img = state.G.synthesis(ws)  # [N, C, H, W]
         lengths = path_lengths(img, ws, torch.randn_like(img))  # [N]
-        penalty, state.pl_mean = path_length_penalty(lengths, state.pl_mean, cfg.decay)  # [N], []
+        penalty, mean = path_length_penalty(lengths, state.pl_mean, cfg.decay)  # [N], []
+        state.pl_mean.copy_(mean)
         state.stats.report('Loss/pl_penalty', penalty)
         state.stats.report('Loss/G/reg', penalty * cfg.weight)
         yield (penalty * cfg.weight).mean()

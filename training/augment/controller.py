@@ -21,6 +21,7 @@ class Controller:
     from there, for from 0 all but every logit would be positive, and p would only rise.
 
     p: the strength, on the host. A D that is sure of the real images has r = 1, one that guesses r = 0.
+    Letters: R calls of `feed` in a step of this process, W processes.
     """
 
     def __init__(self, cfg: AugmentConfig, batch: int, device: torch.device, boundary: float = 0.0) -> None:
@@ -29,7 +30,8 @@ class Controller:
         self.boundary = boundary
         self.p = cfg.p
         self.step_size = batch * cfg.interval / (cfg.kimg * 1000)
-        self._sums = torch.zeros([2], dtype=torch.float64, device=device)  # of signs, and how many
+        self._sums = torch.zeros([2], dtype=torch.float64, device=device)  # of signs, and how many, of all processes
+        self._fresh: list[torch.Tensor] = []  # the same of this process in this step
         self._pending: torch.Tensor | None = None  # [2] on the host, sums of the interval before, perhaps on their way
         self._arrived: torch.cuda.Event | None = None
 
@@ -41,10 +43,20 @@ class Controller:
     def feed(self, logits: torch.Tensor) -> None:
         """Takes D's logits (any shape) of real images, as D was shown them."""
         signs = (logits.detach() - self.boundary).sign()
-        self._sums = self._sums + torch.stack([signs.sum(), signs.new_full([], signs.numel())]).double()
+        self._fresh.append(torch.stack([signs.sum(), signs.new_full([], signs.numel())]).double())
+
+    def take(self) -> torch.Tensor:
+        """What has been fed since the last call, float64 [R, 2]."""
+        fresh, self._fresh = self._fresh, []
+        return torch.stack(fresh) if fresh else self._sums.new_zeros([0, 2])
+
+    def absorb(self, rows: torch.Tensor) -> None:
+        """Adds what all processes took, float64 [W, R, 2]; whole numbers, exact in any order."""
+        self._sums = self._sums + rows.sum(dim=(0, 1))
 
     def end_step(self, step: int) -> None:
-        """After step number `step` (from 0): every `interval` steps, an update."""
+        """After step number `step` (from 0), its signs absorbed: every `interval` steps, an update."""
+        self.absorb(self.take().unsqueeze(0))
         if (step + 1) % self.cfg.interval == 0:
             self._apply()
             self._start_copy()
@@ -59,7 +71,7 @@ class Controller:
         self.p = min(max(self.p + direction * self.step_size, 0.0), self.cfg.p_max)
 
     def _start_copy(self) -> None:
-        """The sums leave for the host. With several processes, theirs are added to them here, on the device."""
+        """The sums leave for the host."""
         if self._sums.device.type == 'cuda':
             host = torch.empty([2], dtype=torch.float64, pin_memory=True)
             self._pending = host.copy_(self._sums, non_blocking=True)

@@ -1,0 +1,300 @@
+"""A training run that is struck every 20 to 40 seconds, and afterwards the same run left in peace: are the bits equal?
+
+    python bench/soak.py --minutes=30 --processes=2
+
+Faults, in shuffled rounds: a rank is killed; a decoding worker is killed; SIGTERM; a bit of the newest state is flipped
+and all are killed; the disk is full for some seconds; an image of the data is cut short, and mended once the run has
+named it. Whenever the run ends it is started again by the same command line. When the time is over it trains to the
+next whole kimg. Then the same command line runs undisturbed, and the last states and the losses of all ticks are
+compared. Where they differ, the first tick that does, and the fault before it, are named.
+
+Writes soak.md and soak.log into --out. Exit code: 0 when the bits are equal, 1 when they are not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import random
+import re
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import click
+import psutil
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run as a file, from anywhere
+
+from soak_report import KINDS, report
+
+from dnnlib.files import read_jsonl, write_bytes
+from tests.runs import command, environment, last_state, losses, make_zip, only_run
+from torch_utils.checkpoint import TENSORS, list_states
+
+FLAGS = (
+    '--cfg=squeeze', '--batch=16', '--batch-gpu=8', '--mbstd-group=4', '--tick=0.16', '--snap=20', '--device=cpu',
+    '--metrics=none', '--workers=1', '--cond=1', '--mirror=1', '--precision=bf16', '--cbase=192', '--cmax=16',
+    '--map-depth=2', '--set=generator.z_dim=16', '--set=generator.w_dim=16', '--set=grid_images=16',
+    '--set=save_every_s=3', '--set=r1.interval=4', '--set=pl.weight=2', '--set=style_mixing_prob=0.9',
+    '--set=aug.kind=ada', '--set=aug.kimg=20',
+)  # fmt: skip
+FOREVER = 1_000_000  # kimg
+FULL_S = 8.0  # how long the disk is full
+PATIENCE_S = 240.0  # without a new tick for so long, the run hangs
+
+
+@dataclass(kw_only=True)
+class Soak:
+    """The run, its present sitting, and what has happened to it."""
+
+    where: Path
+    processes: int
+    draw: random.Random
+    lines: list[str] = field(default_factory=list)
+    struck: list[tuple[str, int]] = field(default_factory=list)  # fault, images shown by then
+    recovery_s: dict[str, list[float]] = field(default_factory=dict)  # from a fault to the next tick
+    unexpected: list[str] = field(default_factory=list)
+    sitting: subprocess.Popen | None = None
+    sittings: int = 0
+    began: float = field(default_factory=time.monotonic)
+
+    def say(self, text: str) -> None:
+        """A line of the log, with the seconds since the beginning."""
+        self.lines.append(f'{time.monotonic() - self.began:7.1f} s  {text}')
+        print(self.lines[-1], flush=True)
+
+    # ---- the run
+
+    @property
+    def data(self) -> Path:
+        """The images, a folder."""
+        return self.where / 'data'
+
+    @property
+    def folder(self) -> Path:
+        """The run folder."""
+        return only_run(self.where / 'struck')
+
+    def flags(self, kimg: int) -> list[str]:
+        """The command line of both runs."""
+        several = [f'--gpus={self.processes}'] if self.processes > 1 else []
+        return [f'--data={self.data}', f'--kimg={kimg}', *FLAGS, *several]
+
+    def start(self) -> None:
+        """A sitting that continues the run."""
+        known = list((self.where / 'struck').glob('0*'))
+        resume = [f'--resume={known[0]}'] if known else []
+        self.sittings += 1
+        with (self.where / f'output{self.sittings}.txt').open('w') as output:
+            self.sitting = subprocess.Popen(command(self.where / 'struck', *self.flags(FOREVER), *resume),
+                                            env=environment(), stdout=output, stderr=subprocess.STDOUT,
+                                            start_new_session=True)  # fmt: skip
+
+    def said(self) -> str:
+        """What the present sitting has written."""
+        return (self.where / f'output{self.sittings}.txt').read_text()
+
+    def nimg(self) -> int:
+        """Images shown at the last recorded tick."""
+        files = list((self.where / 'struck').glob('0*/stats.jsonl'))
+        records = read_jsonl(files[0]) if files else []
+        return records[-1]['nimg'] if records else 0
+
+    def ranks(self) -> list[psutil.Process]:
+        """The processes that train: the sitting itself, or those that its launcher has started."""
+        assert self.sitting is not None
+        root = psutil.Process(self.sitting.pid)
+        if self.processes == 1:
+            return [root]
+        return [p for p in root.children() if 'RANK' in p.environ()]
+
+    def everyone(self) -> list[psutil.Process]:
+        """All processes of the sitting."""
+        assert self.sitting is not None
+        root = psutil.Process(self.sitting.pid)
+        return [root, *root.children(recursive=True)]
+
+    def kill_all(self) -> None:
+        """SIGKILL to every process of the sitting, workers too."""
+        for process in self.everyone():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+
+    # ---- faults: each says what it has done
+
+    def kill_a_rank(self) -> str:
+        rank = self.draw.choice(self.ranks())
+        number = rank.environ().get('RANK', '0')
+        rank.kill()
+        return f'SIGKILL to rank {number}'
+
+    def kill_a_worker(self) -> str:
+        worker = self.draw.choice([child for rank in self.ranks() for child in rank.children()])
+        rank = worker.environ().get('RANK', '0')
+        worker.kill()
+        return f'SIGKILL to the worker of rank {rank}'
+
+    def terminate(self) -> str:
+        assert self.sitting is not None
+        self.sitting.terminate()
+        return 'SIGTERM'
+
+    def flip_a_bit(self) -> str:
+        self.kill_all()
+        state = list_states(self.folder / 'state')[-1]
+        path = state / TENSORS
+        data = bytearray(path.read_bytes())
+        bit = self.draw.randrange(8 * len(data))
+        data[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(data)
+        return f'bit {bit} of {state.name}/{TENSORS} flipped, all killed'
+
+    def fill_the_disk(self) -> str:
+        """No file grows beyond 20 kB for a while, which to a writer is a full disk."""
+        everyone, free = self.everyone(), resource.RLIM_INFINITY
+        for limit in (20_000, free):
+            for process in everyone:
+                with contextlib.suppress(ProcessLookupError):
+                    resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (limit, free))
+            if limit != free:
+                time.sleep(FULL_S)
+        return f'disk full for {FULL_S:g} s, "not saved" {self.said().count("not saved")} times'
+
+    def corrupt_an_image(self) -> str:
+        path = self.draw.choice(sorted(self.data.rglob('*.png')))
+        whole = path.read_bytes()
+        path.write_bytes(whole[: len(whole) * 2 // 3])
+        named = self.wait(lambda: path.name in self.said())
+        write_bytes(path, whole)
+        if not named:
+            self.unexpected.append(f'{path.name} was cut short and never named')
+        return f'{path.name} cut short, {"named" if named else "NOT NAMED"}, mended'
+
+    # ---- the course of it
+
+    def wait(self, seen: Callable[[], bool]) -> bool:
+        """Until `seen`; False when it takes too long."""
+        deadline = time.monotonic() + PATIENCE_S
+        while not seen():
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.2)
+        return True
+
+    def ended(self) -> bool:
+        return self.sitting is None or self.sitting.poll() is not None
+
+    def keep_going(self) -> None:
+        """Starts the run again if it has ended, with a line about how."""
+        if self.ended():
+            assert self.sitting is not None
+            said = self.said().strip().splitlines()
+            self.say(f'  ended with exit code {self.sitting.returncode}: {self.clean(said[-1]) if said else ""}')
+            self.start()
+
+    def clean(self, text: str) -> str:
+        """Without the machine's paths."""
+        return text.replace(str(self.where), '.')
+
+    def strike(self, fault: str) -> None:
+        """One fault, and the wait for the next tick after it."""
+        nimg, began = self.nimg(), time.monotonic()
+        told = getattr(self, fault)()
+        self.struck.append((fault, nimg))
+        self.say(f'{fault.replace("_", " ")} at {nimg} images: {told}')
+
+        def trains_again() -> bool:
+            self.keep_going()
+            return self.nimg() > nimg and self.said().count('\ntick ') >= 1
+
+        time.sleep(1)
+        if self.wait(trains_again):
+            self.recovery_s.setdefault(fault, []).append(time.monotonic() - began)
+        else:
+            self.unexpected.append(f'no tick for {PATIENCE_S:g} s after {fault} at {nimg} images')
+            self.say(f'  {self.unexpected[-1]}; all killed')
+            self.kill_all()
+
+    def run(self, minutes: float) -> None:
+        """Faults until the time is over, then SIGTERM."""
+        self.start()
+        self.wait(lambda: self.nimg() > 0 or self.ended())
+        for fault in self.faults():
+            pause = self.draw.uniform(20, 40)
+            if time.monotonic() - self.began + pause > minutes * 60:
+                break
+            time.sleep(pause)
+            self.keep_going()
+            with contextlib.suppress(psutil.NoSuchProcess):  # it ended at this very moment
+                self.strike(fault)
+        self.terminate()
+        self.wait(self.ended)
+
+    def faults(self) -> Iterator[str]:
+        """All kinds in every round, in an order of its own."""
+        while True:
+            yield from self.draw.sample(KINDS, len(KINDS))
+
+    def finish(self) -> int:
+        """Trains both runs to the next whole kimg, one undisturbed from the start. Returns the kimg."""
+        kimg = max(self.nimg(), int(list_states(self.folder / 'state')[-1].name)) // 1000 + 1
+        self.say(f'time is over; on to {kimg} kimg, then the same in peace')
+        for flags in ([f'--resume={self.folder}'], []):
+            outdir = self.where / ('struck' if flags else 'peace')
+            subprocess.run(command(outdir, *self.flags(kimg), *flags), env=environment(), check=True,
+                           stdout=subprocess.DEVNULL)  # fmt: skip
+        return kimg
+
+    def verdict(self) -> tuple[bool, str]:
+        """Whether the runs are equal; if not, from which tick on, and which fault was before it."""
+        peace = only_run(self.where / 'peace')
+        for before, struck in itertools.zip_longest(losses(peace), losses(self.folder)):
+            if before != struck:
+                nimg = (before or struck)['nimg']
+                fault, at = [('the start', 0), *(pair for pair in self.struck if pair[1] <= nimg)][-1]
+                return (
+                    False,
+                    f'The losses differ from {nimg} images on; the fault before that: {fault}, at {at} images.',
+                )
+        if last_state(peace) != last_state(self.folder):
+            return False, 'All losses are equal, the last states are not.'
+        return (
+            True,
+            f'All tensors and scalars of the last state and the losses of {len(losses(peace))} ticks are equal.',
+        )
+
+
+@click.command()
+@click.option('--minutes', default=30.0, show_default=True)
+@click.option('--processes', default=2, show_default=True, help='Ranks.')
+@click.option('--seed', default=0, show_default=True, help='Of the faults.')
+@click.option('--out', default=Path(__file__).parent / 'results', type=Path, help='Folder of soak.md and soak.log.')
+def main(minutes: float, processes: int, seed: int, out: Path) -> None:
+    """Soaks a run in faults and compares it with one left in peace."""
+    with tempfile.TemporaryDirectory() as where:
+        soak = Soak(where=Path(where), processes=processes, draw=random.Random(seed))
+        with zipfile.ZipFile(make_zip(soak.where / 'tiny.zip', num_images=64)) as archive:
+            archive.extractall(soak.data)
+        try:
+            soak.run(minutes)
+            kimg = soak.finish()
+        finally:
+            if not soak.ended():
+                soak.kill_all()
+        equal, verdict = soak.verdict()
+        soak.say(verdict)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / 'soak.log').write_text(re.sub(r' +\n', '\n', '\n'.join(soak.lines) + '\n'))
+    (out / 'soak.md').write_text(report(soak, minutes, kimg, equal, verdict))
+    sys.exit(0 if equal and not soak.unexpected else 1)
+
+
+if __name__ == '__main__':
+    main()

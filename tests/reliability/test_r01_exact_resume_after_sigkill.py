@@ -1,0 +1,79 @@
+"""R1: killed at whatever moments, however often, a run ends with the bits of one that was left in peace."""
+
+import random
+import signal
+import time
+
+import pytest
+
+from tests.reliability.conftest import SMALL
+from tests.reliability.supervisor import Run, fingerprint
+from tests.test_generators import NARROW
+from training.dataset import DataConfig, ImageDataset
+from training.losses import BOUNDARIES
+from training.registry import RECIPES
+
+RECIPES.load_all()
+KILL = 'SIGKILL'
+
+
+def test_killed_at_named_moments_and_at_random_ones(run, undisturbed):
+    """In a phase, between the files of a state, before a rename, a removal, a line of records, and by the clock."""
+    plan = [('phase', 2, KILL), ('flush', 4, KILL), ('line', 2, KILL), ('rename', 5, KILL), ('removal', 7, KILL),
+            ('state', 2, KILL), ('snapshot', 1, KILL)]  # fmt: skip
+    killed = run('--workers=2', plan=plan)
+    draw = random.Random(1)
+    for _ in range(2):
+        sitting, before = killed.sit(), killed.num_lines()
+        if sitting.watch(lambda before=before: killed.num_lines() != before):
+            time.sleep(draw.uniform(0, 0.3))
+            sitting.kill(signal.SIGKILL, group=True)
+        assert sitting.wait() == -signal.SIGKILL
+    killed.finish()
+    assert killed.all_struck()
+    assert fingerprint(killed.folder) == fingerprint(undisturbed)
+
+
+def test_killed_while_it_measures(run, in_peace, data):
+    """The metric is measured after all, once a snapshot, and the same."""
+    flags = ('--metrics=fd_efflite8', '--snap=3')
+    measured = in_peace('measured', (*run().flags[1:], *flags))
+    killed = run(*flags, plan=[('metric', 1, KILL), ('metric', 1, KILL), ('line', 2, KILL)])
+    killed.finish()
+    assert killed.all_struck()
+    assert fingerprint(killed.folder) == fingerprint(measured)
+    lines = [folder.joinpath('metric-fd_efflite8.jsonl').read_text() for folder in (killed.folder, measured)]
+    results = [[line.partition('"metric"')[0] for line in text.splitlines()] for text in lines]
+    assert results[0] == results[1]
+    assert len(results[0]) >= 2
+
+
+def narrow_flags(name, spec):
+    """The flags that make a --cfg small, with every regulariser that it has at a short interval."""
+    cfg = RECIPES.get(name).make(spec, 1)
+    flags = [f'--cfg={name}', *SMALL]
+    for part in ('generator', 'discriminator'):
+        fields = type(getattr(cfg, part)).__dataclass_fields__
+        for field, value in NARROW.items():
+            if field in fields:
+                text = ','.join(map(str, value)) if isinstance(value, tuple) else value
+                flags.append(f'--set={part}.{field}={text}')
+    if 'mbstd_group' not in type(cfg.discriminator).__dataclass_fields__:
+        flags.remove('--mbstd-group=4')
+    if cfg.r1.interval is None:
+        flags.remove('--set=r1.interval=4')
+    guided = cfg.ggdr.weight > 0 or cfg.glead.weight > 0
+    aug = 'ada' if cfg.loss.kind in BOUNDARIES and not guided else 'noaug'
+    return [*flags, f'--set=aug.kind={aug}', '--set=aug.kimg=1']
+
+
+@pytest.mark.parametrize('name', RECIPES.names())
+def test_every_cfg(name, zygote, tmp_path, data, data32, in_peace):
+    """Killed in a step and in a save."""
+    path = data if RECIPES.get(name).min_resolution <= 16 else data32
+    flags = (f'--data={path}', *narrow_flags(name, ImageDataset(DataConfig(path=str(path), cond=True)).spec))
+    draw = random.Random(name)
+    plan = [('phase', draw.randrange(8, 14), KILL), ('flush', draw.randrange(3, 12), KILL)]
+    killed = Run(zygote, tmp_path / 'run', flags, plan)
+    assert killed.finish() == [-signal.SIGKILL, -signal.SIGKILL, 0]
+    assert fingerprint(killed.folder) == fingerprint(in_peace(f'cfg-{name}', flags))

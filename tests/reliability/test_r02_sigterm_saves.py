@@ -1,0 +1,63 @@
+"""R2: a signal, wherever the run is, saves within a step and ten seconds, says how to go on, and costs no bit."""
+
+import json
+import os
+import signal
+import time
+
+import pytest
+
+from tests.reliability.supervisor import fingerprint
+from torch_utils.checkpoint import list_states
+
+STEP = 96  # images
+
+
+@pytest.mark.parametrize('moment', [('phase', 6), ('flush', 9), ('snapshot', 2), ('metric', 1)], ids=lambda m: m[0])
+def test_sigterm_in_training_in_a_save_in_a_snapshot_in_a_metric(run, undisturbed, in_peace, moment):
+    """In a step; between the files of a training state; in the network file; among the images of a metric."""
+    flags = ('--metrics=fd_efflite8', '--snap=3') if moment[0] == 'metric' else ()
+    expected = in_peace('measured', (*run().flags[1:], *flags)) if flags else undisturbed
+    struck = run(*flags, '--workers=2', plan=[(*moment, 'SIGTERM')])
+    sitting = struck.sit()
+    assert sitting.wait() == 143
+    (reached,) = struck.reached()
+    assert time.time() - reached['time'] <= 10
+    states = list_states(struck.folder / 'state')
+    assert states, 'nothing was saved'
+    if reached['nimg'] is not None:
+        assert 0 <= int(states[-1].name) - reached['nimg'] <= STEP
+    assert f'continue: python train.py --resume={struck.folder}' in sitting.said()
+    assert struck.finish() == [0]
+    assert fingerprint(struck.folder) == fingerprint(expected)
+
+
+def test_the_whole_group_is_signalled_and_workers_hold_on(run, undisturbed):
+    """As a terminal or a batch system does it: the workers go on decoding until the run has saved."""
+    struck = run('--workers=2')
+    sitting = struck.sit()
+    assert sitting.watch(lambda: struck.num_lines() >= 2)
+    workers = sitting.workers()
+    assert len(workers) == 2
+    for worker in workers:
+        os.kill(worker.pid, signal.SIGTERM)
+    before = struck.num_lines()
+    assert sitting.watch(lambda: struck.num_lines() > before)
+    assert [worker.pid for worker in sitting.workers()] == [worker.pid for worker in workers]
+    sitting.kill(signal.SIGINT, group=True)
+    assert sitting.wait() == 130
+    assert 'Traceback' not in sitting.said()
+    assert not any(worker.is_running() for worker in workers)
+    assert struck.finish() == [0]
+    assert fingerprint(struck.folder) == fingerprint(undisturbed)
+
+
+def test_a_second_signal_leaves_at_once(run, undisturbed):
+    """Without saving; what was saved before is whole."""
+    struck = run(plan=[('phase', 8, 'SIGTERM twice')])
+    sitting = struck.sit()
+    assert sitting.wait() == 143
+    assert 'stopped and saved' not in sitting.said()
+    assert json.loads(struck.plan.read_text()) == []
+    assert struck.finish() == [0]
+    assert fingerprint(struck.folder) == fingerprint(undisturbed)

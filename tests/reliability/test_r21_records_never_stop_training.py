@@ -1,0 +1,33 @@
+"""R21: a metric, a sheet, TensorBoard or a log that fails is told, and training goes on to the same bits."""
+
+import pytest
+
+from tests.reliability.supervisor import fingerprint
+
+WARNINGS = {
+    'metric': 'kimg: RuntimeError: planted failure; training goes on',
+    'sheet': 'cannot be drawn (RuntimeError: planted failure)',
+    'board': 'TensorBoard failed and is switched off: planted failure',
+    'open board': 'TensorBoard cannot be opened: planted failure',
+}
+
+
+@pytest.mark.parametrize('what', WARNINGS)
+def test_a_record_that_fails_is_told_once_and_training_goes_on(run, undisturbed, in_peace, what):
+    """By whatever error of whoever's code."""
+    flags = ('--metrics=fd_efflite8', '--snap=3') if what == 'metric' else ()
+    expected = in_peace('measured', (*run().flags[1:], *flags)) if flags else undisturbed
+    struck = run(*flags, plan=[(what, 1, 'fail')])
+    sitting = struck.sit()
+    assert sitting.wait() == 0, sitting.said()
+    assert struck.all_struck()
+    assert sitting.said().count(WARNINGS[what]) == 1
+    assert sitting.said().count('WARNING') == 1
+    assert trained(struck.folder) == trained(expected)
+
+
+def trained(folder):
+    """What training has come to; without the count of metrics that failed."""
+    tensors, scalars, lines = fingerprint(folder, guardian=False)
+    counted = 'Health/failed_metrics'
+    return tensors, scalars, [{key: value for key, value in line.items() if key != counted} for line in lines]

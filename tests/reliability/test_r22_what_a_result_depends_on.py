@@ -1,0 +1,42 @@
+"""R22: a run records what its numbers depend on; a resume under other circumstances says which have changed."""
+
+import json
+import subprocess
+
+import numpy
+import pytest
+import torch
+
+from tests.conftest import ROOT
+from tests.reliability.supervisor import fingerprint
+
+
+def test_the_record_holds_commit_versions_seed_and_argv(undisturbed):
+    record = json.loads((undisturbed / 'config.json').read_text())
+    head = subprocess.run(['git', '-C', str(ROOT), 'rev-parse', 'HEAD'], capture_output=True, text=True)
+    if head.returncode == 0:
+        assert record['commit'].rstrip('+') == head.stdout.strip()
+    assert record['versions']['torch'] == torch.__version__
+    assert record['versions']['numpy'] == numpy.__version__
+    assert record['versions']['python']
+    assert record['config']['seed'] == 0
+    assert record['config']['g_opt']['lr'] > 0
+    assert record['argv'][0] == 'train.py'
+    assert '--cfg=squeeze' in record['argv']
+    assert record['threads'] == 1
+    assert record['plugin']['module'] == 'extensions.squeeze'
+    assert len(record['plugin']['sha256']) == 64
+
+
+@pytest.mark.parametrize(('field', 'value'), [('versions', {'torch': '1.0'}), ('threads', 64), ('operations', 'cuda')])
+def test_a_resume_warns_of_what_has_changed(run, undisturbed, field, value):
+    struck = run(plan=[('phase', 20, 'SIGTERM')])
+    assert struck.sit().wait() == 143
+    path = struck.folder / 'config.json'
+    record = json.loads(path.read_text())
+    path.write_text(json.dumps(record | {field: value}))
+    sitting = struck.sit(f'--resume={struck.folder}')
+    assert sitting.wait() == 0
+    assert f'WARNING: {field} {value} when the run began' in sitting.said()
+    assert sitting.said().count('WARNING') == 1
+    assert fingerprint(struck.folder) == fingerprint(undisturbed)
