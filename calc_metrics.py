@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dnnlib.errors import ConfigError, run_command
+from dnnlib.errors import ConfigError, UserError, run_command
 
 if TYPE_CHECKING:  # the real imports stand in the functions that need them: --help must answer at once
     from targets import Options, Session, Target
@@ -48,7 +48,7 @@ REPORT_S = 10.0  # seconds between two lines of progress
     type=click.IntRange(0),
     metavar='N',
 )
-@click.option('--gpus', help='Number of processes.', type=int, default=1, show_default=True)
+@click.option('--gpus', help='Processes on this machine, which share the images; numbers stay the same.', type=int)
 @click.option('--batch', help='Images drawn at a time.  [default: by their size]', type=click.IntRange(1))
 @click.option('--precision', type=click.Choice(['auto', 'fp32', 'bf16', 'fp16']), help='[default: as in training]')
 @click.option('--verbose', help='Tell on stderr how far it is.', type=bool, default=True, metavar='BOOL')
@@ -75,6 +75,7 @@ def main(others: tuple[str, ...], network: str | None, images: str | None, **opt
     from dnnlib.registry import load_file
     from metrics.detectors import set_path
     from targets import Session, find_targets
+    from torch_utils.launch import launch, leave
 
     words = [*([network] if network else []), *others]
     if not 1 <= len(words) + (images is not None) <= 2:
@@ -87,11 +88,23 @@ def main(others: tuple[str, ...], network: str | None, images: str | None, **opt
     parsed = parse_options(options, comparing)
     found = [find_targets(word) for word in words]
     found += [find_targets(images, images=True)] if images else []
+    world = parsed.world
+    if (options['gpus'] or 1) > world.size:  # what can be wrong at once has been said
+        sys.exit(launch(options['gpus'], 0, sys.argv))
     session = Session(parsed, tell)
-    if comparing:
-        measure_two(session, *[targets[0] for targets in found])
-    else:
-        measure_all(session, found[0], skip=bool(words) and Path(words[0]).is_dir())
+    failed = None
+    with world.alone('metrics', lambda: False, session.serve) as leads:
+        try:
+            if leads and comparing:
+                measure_two(session, *[targets[0] for targets in found])
+            elif leads:
+                measure_all(session, found[0], skip=bool(words) and Path(words[0]).is_dir())
+        except UserError as error:  # the other processes have done their part
+            failed = error
+    world.close()
+    if failed is not None:
+        raise failed
+    leave(0, world.rank)
 
 
 def parse_options(options: dict[str, Any], comparing: bool) -> Options:
@@ -99,12 +112,12 @@ def parse_options(options: dict[str, Any], comparing: bool) -> Options:
     from metrics.cache import Cache
     from metrics.spec import parse_metric
     from metrics.uncertainty import REPLICATES
+    from processes import join_world, num_processes
     from targets import Options
     from torch_utils.devices import pick_device
 
-    if options['gpus'] != 1:
-        least = '--gpus must be at least 1' if options['gpus'] < 1 else 'this version measures in one process'
-        raise ConfigError(f'--gpus={options["gpus"]}: {least}; use --gpus=1')
+    device = pick_device(options['device'])
+    num_processes({name: value for name, value in options.items() if value is not None}, device)
     names = tuple(name for name in options['metrics'].split(',') if name)
     for name in names:
         parse_metric(name)
@@ -119,7 +132,7 @@ def parse_options(options: dict[str, Any], comparing: bool) -> Options:
         raise ConfigError('--seeds and --bootstrap both give the errors; choose one of them')
     return Options(
         names=names,
-        device=pick_device(options['device']),
+        device=device,
         data=options['data'],
         mirror=options['mirror'],
         seeds=tuple(range(options['seed'], options['seed'] + num_seeds)),
@@ -129,6 +142,7 @@ def parse_options(options: dict[str, Any], comparing: bool) -> Options:
         cache=Cache(warn=tell) if options['cache'] else None,
         plot=options['plot'],
         progress=Progress() if options['verbose'] else None,
+        world=join_world(options),
     )
 
 

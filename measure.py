@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import Any
@@ -19,20 +19,23 @@ from dnnlib.errors import DataError
 from dnnlib.log import format_time
 from dnnlib.provenance import environment
 from dnnlib.signals import StopRequested
+from metrics import evaluate
 from metrics.cache import Cache
 from metrics.compare import read_estimates
 from metrics.detectors import get_detector
 from metrics.evaluate import Evaluator, Fakes
 from metrics.extraction import Progress
+from metrics.images import Images
 from metrics.lpips import Lpips
 from metrics.memorisation import draw_pairs
-from metrics.ppl import EPSILON, Paths
+from metrics.ppl import EPSILON, Pairs, Paths
 from metrics.reference import ESTIMATORS, Reference
 from metrics.spec import PathSpec, parse_metric
 from metrics.uncertainty import Estimate, as_results
+from torch_utils.distributed import World
 from training.config import RunConfig
 from training.dataset import DataConfig, ImageDataset
-from training.sampling import generated_at, generated_batches, path_batches
+from training.sampling import generated, generated_paths
 from training.stored_image import to_8_bits
 
 DETECTOR_BATCH = 64  # images; more would not make a detector faster
@@ -46,13 +49,11 @@ Line = dict[str, Any]
 class Subject:
     """What can be measured.
 
-    fakes: (num_images, seed) -> batches uint8 [N, C, H, W]. at: (positions, num_images, seed) -> single images of that
-    stream, by position, uint8 [C, H, W]. paths: pairs of images for PPL; None for finished images.
+    fakes: (num_images, seed) -> stream of images. paths: streams of pairs of images for PPL; None for finished images.
     record: fields of the provenance that say how the images came to be; asked for when something has been measured.
     """
 
     fakes: Fakes
-    at: Callable[[Sequence[int], int, int], Mapping[int, Any]]
     paths: Paths | None
     record: Callable[[], dict[str, Any]]
 
@@ -69,28 +70,26 @@ def of_generator(
     device = next(G.parameters()).device
     batch = batch_size or draw_batch(dataset, device)
 
-    def fakes(num_images: int, seed: int) -> Iterator[torch.Tensor]:
-        return generated_batches(G, dataset, num_images, seed, batch, check)
+    def fakes(num_images: int, seed: int) -> Images:
+        return functools.partial(generated, G, dataset, num_images=num_images, seed=seed, batch_size=batch, check=check)
 
-    def at(positions: Sequence[int], num_images: int, seed: int) -> dict[int, torch.Tensor]:
-        return generated_at(G, dataset, positions, num_images, seed, batch)
-
-    def paths(path: PathSpec, seed: int, num_pairs: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        walk = path.space, path.sampling, num_pairs, seed
-        return path_batches(G, dataset, *walk, epsilon=EPSILON, check=check)
+    def paths(path: PathSpec, seed: int, num_pairs: int) -> Pairs:
+        walk = {'space': path.space, 'sampling': path.sampling, 'num_pairs': num_pairs, 'seed': seed}
+        pairs = functools.partial(generated_paths, G, dataset, epsilon=EPSILON, check=check, **walk)
+        pairs(())  # refuses what G cannot do
+        return pairs
 
     def record() -> dict[str, Any]:
         labels = {'labels_sha256': _content(dataset)} if dataset.spec.label_dim else {}
         return {'precision': precision, 'batch': batch, **labels}
 
-    return Subject(fakes=fakes, at=at, paths=paths, record=record)
+    return Subject(fakes=fakes, paths=paths, record=record)
 
 
 def of_images(images: ImageDataset) -> Subject:
     """Finished images, in their order; a seed changes nothing about them."""
     return Subject(
-        fakes=lambda num_images, seed: images.image_batches(DETECTOR_BATCH, num_images),
-        at=lambda positions, num_images, seed: {i: to_8_bits(images.image(i)) for i in positions},
+        fakes=lambda num_images, seed: images.parts,
         paths=None,
         record=lambda: {'images': images.name, 'images_sha256': _content(images)},
     )
@@ -105,7 +104,7 @@ def draw_batch(dataset: ImageDataset, device: torch.device) -> int:
 def reference(dataset: ImageDataset) -> Reference:
     """A data set as metrics see it: all its images, x-flips included."""
     return Reference(
-        images=lambda: dataset.image_batches(DETECTOR_BATCH),
+        images=dataset.parts,
         num_images=len(dataset),
         content=dataset.content_digest,
         name=dataset.name,
@@ -143,7 +142,8 @@ class Meter:
     """Measures one subject after the other against one set of reals, which are looked at once.
 
     seeds: of latents, labels, noise and subsets; several give every number a mean and its standard error. replicates:
-    half samples that the error of a single measurement comes from, 0 for none. cache, progress: as in `Evaluator`.
+    half samples that the error of a single measurement comes from, 0 for none. cache, progress, world: as in
+    `Evaluator`.
     """
 
     def __init__(
@@ -155,13 +155,15 @@ class Meter:
         replicates: int = 0,
         cache: Cache | None = None,
         progress: Progress | None = None,
+        world: World | None = None,
     ) -> None:
+        self._world = world or World()
         self.seeds, self.replicates = tuple(seeds), replicates
         self._sets = {False: reals, True: whole(reals)}
         one = self._sets[True] is reals
         self._references = {False: reference(reals)}
         self._references[True] = self._references[False] if one else reference(self._sets[True])
-        self._evaluator = Evaluator(
+        self.evaluator = Evaluator(
             reals=self._references[False],
             originals=None if one else self._references[True],
             detector_for=lambda name: get_detector(name, device),
@@ -171,6 +173,7 @@ class Meter:
             replicates=replicates,
             device=device,
             progress=progress,
+            world=self._world,
         )
 
     def measure(self, names: Sequence[str], subject: Subject) -> Iterator[tuple[str, Line | Exception]]:
@@ -193,7 +196,7 @@ class Meter:
 
     def check(self, name: str, subject: Subject) -> None:
         """Raises what measuring would raise before any image is looked at; the metric's network is built."""
-        self._evaluator.check(name, subject.paths)
+        self.evaluator.check(name, subject.paths)
         path = parse_metric(name).path
         if path is not None and subject.paths is not None:
             subject.paths(path, 0, 1)
@@ -201,7 +204,7 @@ class Meter:
     def provenance(self, name: str, subject: Subject) -> dict[str, Any]:
         """What the number depends on, as far as it is not in the network's own record."""
         spec = parse_metric(name)
-        record = self._evaluator.provenance(name)
+        record = self.evaluator.provenance(name)
         if spec.needs_reals:
             record['reals_sha256'] = self._references[spec.full].digest
         record['estimator'] = f'{spec.kind}, {", ".join(f"{what} {v}" for what, v in ESTIMATORS.items())}'
@@ -215,18 +218,18 @@ class Meter:
 
     def closest(self, name: str, subject: Subject) -> np.ndarray:
         """Of a `mem` metric that has just been measured: a sheet uint8 [C, H, W], samples beside the nearest reals."""
-        spec, pairs = parse_metric(name), self._evaluator.pairs[name]
-        samples = subject.at(pairs.samples, spec.num_fakes, self.seeds[-1])
+        spec, pairs = parse_metric(name), self.evaluator.pairs[name]
+        positions = sorted(pairs.samples)
+        found = subject.fakes(spec.num_fakes, self.seeds[-1])(range(i, i + 1) for i in positions)
+        samples = {i: np.asarray(torch.as_tensor(images)[0].cpu()) for i, images in zip(positions, found, strict=True)}
         reals = self._sets[spec.full]
-        sheet = draw_pairs(
-            pairs, lambda i: np.asarray(samples[i]), lambda i: to_8_bits(reals.image(i))
-        )  # [C, rows, columns]
+        sheet = draw_pairs(pairs, samples.__getitem__, lambda i: to_8_bits(reals.image(i)))  # [C, rows, columns]
         return sheet if len(sheet) <= 4 else sheet[:3]  # of more channels than a PNG has, those that the detector sees
 
     def _lines(self, names: Sequence[str], subject: Subject) -> dict[str, Line]:
         began = time.monotonic()
         runs = {
-            seed: self._evaluator.evaluate(names, fakes=subject.fakes, paths=subject.paths, seed=seed)
+            seed: self.evaluator.evaluate(names, fakes=subject.fakes, paths=subject.paths, seed=seed)
             for seed in self.seeds
         }
         total_time = time.monotonic() - began
@@ -245,11 +248,27 @@ class Meter:
             'metric': name,
             'total_time': total_time,
             'total_time_str': format_time(total_time),
-            'num_gpus': 1,
+            'num_gpus': self._world.size,
             'seed': self.seeds[0],
             **by_seed,
             'provenance': self.provenance(name, subject),
         }
+
+
+def serve(
+    task: dict[str, Any],
+    world: World,
+    device: torch.device,
+    job: Callable[[], tuple[Meter, Subject]],
+    check: Callable[[], None] = lambda: None,
+) -> None:
+    """The share of a process but rank 0 in what `Meter.measure` does there. job, check: as in `evaluate.serve`."""
+
+    def make() -> tuple[Evaluator, Fakes, Paths | None]:
+        meter, subject = job()
+        return meter.evaluator, subject.fakes, subject.paths
+
+    evaluate.serve(task, world, device, make, check)
 
 
 def by_detector(names: Sequence[str]) -> list[list[str]]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import time
 import zipfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,23 @@ import torch
 from dnnlib.download import fetch
 from dnnlib.errors import ConfigError, DataError
 from dnnlib.files import append_line
-from measure import Line, Meter, Subject, check_shape, estimates_of, of_generator, of_images, reference_data
+from measure import (
+    Line,
+    Meter,
+    Subject,
+    check_shape,
+    estimates_of,
+    of_generator,
+    of_images,
+    reference_data,
+    serve,
+)
 from metrics.cache import Cache
 from metrics.compare import compare
 from metrics.extraction import Progress
 from metrics.spec import parse_metric, with_count
 from metrics.uncertainty import Estimate
+from torch_utils.distributed import PeerLost, World
 from torch_utils.images import save_png
 from training.build import resolve_precision
 from training.dataset import DataConfig, ImageDataset
@@ -53,6 +65,7 @@ class Options:
     cache: Cache | None = None
     progress: Progress | None = None
     plot: bool = True
+    world: World = field(default_factory=World)
 
 
 def find_targets(text: str, *, images: bool = False) -> list[Target]:
@@ -108,13 +121,17 @@ class Job:
 
 
 class Session:
-    """Measures targets one after the other; those with the same reals share what was seen in them."""
+    """Measures targets one after the other; those with the same reals share what was seen in them.
+
+    Of several processes rank 0 measures, and the others `serve`.
+    """
 
     def __init__(self, options: Options, tell: Callable[[str], None]) -> None:
         """tell: is told, in sentences, what is skipped, renamed or drawn."""
         self._options = options
         self._tell = tell
         self._meters: dict[tuple[DataConfig, int], Meter] = {}
+        self._served: Callable[[], Job]  # what rank 0 is measuring, opened here when its first pass comes
 
     def open(self, target: Target) -> Job:
         """Loads what is to be measured, and refuses what cannot be, before any image is looked at."""
@@ -136,6 +153,7 @@ class Session:
             else:
                 self._tell(f'{job.target.path.name}: {name} has been measured already')
                 yield known
+        self._options.world.give({'target': [str(job.target.path), job.target.is_images]})
         failed = None
         for name, line in job.meter.measure(missing, job.subject):
             if isinstance(line, Exception):
@@ -147,6 +165,25 @@ class Session:
             yield line
         if failed is not None:
             raise failed
+
+    def serve(self, task: dict[str, Any]) -> None:
+        """A task of rank 0's `measure`. What fails in it is told there."""
+        if 'target' in task:
+            path, is_images = task['target']
+            self._served = functools.cache(lambda: self.open(Target(path=Path(path), is_images=is_images)))
+            return
+        options = self._options
+
+        def job() -> tuple[Meter, Subject]:
+            opened = self._served()
+            return opened.meter, opened.subject
+
+        try:
+            serve(task, options.world, options.device, job)
+        except PeerLost:
+            raise
+        except Exception as error:
+            self._tell(f'{options.world}: {type(error).__name__}: {error}')
 
     def _network(self, target: Target) -> Job:
         options, snapshot = self._options, load_snapshot(target.path)
@@ -206,6 +243,7 @@ class Session:
                 replicates=options.replicates,
                 cache=options.cache,
                 progress=options.progress,
+                world=options.world,
             )
         return self._meters[key]
 

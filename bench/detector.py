@@ -40,7 +40,7 @@ def main(name: str, num_images: int, chunks: str, rounds: int, device: str | Non
     """Times a detector, with weights drawn at random where they need a download, on the embedded images."""
     where = pick_device(device)
     detector = RANDOM[name].random(where) if name in RANDOM else get_detector(name, where)
-    images = torch.from_numpy(next(ImageDataset(DataConfig()).image_batches(num_images))).to(where)  # [N, 3, 64, 64]
+    images = torch.from_numpy(next(ImageDataset(DataConfig()).parts([range(num_images)]))).to(where)  # [N, 3, 64, 64]
     print(f'{name} on {where}, {torch.get_num_threads()} threads, {num_images} images of 64x64')
     for chunk in map(int, chunks.split(',')):
         detector.chunk_size = chunk

@@ -15,7 +15,7 @@ from __future__ import annotations
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import click
@@ -26,12 +26,13 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run as a file, from anywhere
 
 from bench.detector import RANDOM, paired
-from metrics.detectors import get_detector
-from metrics.extraction import Need, extract
+from metrics.detectors import Features, get_detector
+from metrics.extraction import Extraction, Need, looking
 from metrics.features import FeatureStats
 from metrics.frechet import by_cholesky, by_factors
 from metrics.kid import kernel_distance
 from metrics.precision_recall import precision_recall
+from metrics.shares import cut
 from torch_utils.devices import pick_device
 from training.dataset import DataConfig, ImageDataset
 
@@ -119,11 +120,17 @@ def bench_kid(dim: int, rounds: int) -> None:
 def bench_extract(name: str, num_images: int, rounds: int, device: torch.device) -> None:
     """Images a second of the whole pass: cut to batches, detector, statistics, features kept."""
     detector = RANDOM[name].random(device) if name in RANDOM else get_detector(name, device)
-    images = torch.from_numpy(next(ImageDataset(DataConfig()).image_batches(num_images))).to(device)  # [N, 3, 64, 64]
+    images = torch.from_numpy(next(ImageDataset(DataConfig()).parts([range(num_images)]))).to(device)  # [N, 3, 64, 64]
     need = Need(moments=frozenset({num_images}), features=num_images)
 
+    def stream(parts: Iterable[range]) -> Iterator[torch.Tensor]:
+        return (images[part.start : part.stop] for part in parts)
+
     def measure() -> object:
-        return extract(images.split(64), detector, need, batch_size=64, source='bench')
+        extraction = Extraction(detector.feature_dim, need)
+        for rows in looking(stream, detector, 'bench')(cut(num_images, 64)):
+            extraction.append(Features(rows[:, : detector.feature_dim], None))
+        return extraction
 
     def alone() -> object:
         return [detector(batch) for batch in images.split(64)]

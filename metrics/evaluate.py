@@ -3,24 +3,63 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 import torch
 
 from dnnlib.errors import ConfigError, DataError
 from metrics.cache import Cache
-from metrics.detectors import Detector, get_detector, provenance
-from metrics.extraction import Extraction, Images, Need, Progress, extract
+from metrics.detectors import Detector, Features, get_detector, provenance
+from metrics.extraction import Extraction, Need, Progress, looking
+from metrics.images import Images
 from metrics.lpips import Lpips
 from metrics.measure import Measurement, fake_need, real_need
 from metrics.memorisation import Pairs
-from metrics.ppl import PathDistance, Paths, path_length, step_lengths
+from metrics.ppl import CHUNK, PathDistance, Paths, path_length, step_distances
 from metrics.reference import Reference, SeenReference
+from metrics.shares import Look, cut, in_shares
 from metrics.spec import MetricSpec, parse_metric
 from metrics.uncertainty import Estimate, as_results, half_sample_std
+from torch_utils.distributed import World
 
 Results = dict[str, dict[str, float]]
-Fakes = Callable[[int, int], Images]  # (num_images, seed) -> batches of uint8 [N, C, H, W]
+Fakes = Callable[[int, int], Images]  # (num_images, seed) -> their stream
+Stream = Literal['reals', 'originals', 'fakes', 'paths']
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pass:
+    """One pass over a stream of images, or of pairs of them, as rank 0 describes it to the processes that share it.
+
+    network: the detector's name; for paths the metric's. num_items: of the stream. size: items of a part. width:
+    numbers that are seen in an item. seed: of what is generated.
+    """
+
+    stream: Stream
+    network: str
+    num_items: int
+    size: int
+    width: int
+    seed: int = 0
+
+    @property
+    def parts(self) -> list[range]:
+        """Positions of the items, in parts."""
+        return cut(self.num_items, self.size)
+
+    def blank(self, device: torch.device) -> torch.Tensor:
+        """What is seen in a part, zeros [size, width], where it is exchanged: on a GPU or on the CPU.
+
+        float64 holds what detectors give in any dtype; only CUDA among the accelerators has it.
+        """
+        return torch.zeros(self.size, self.width, dtype=torch.float64, device=_with_float64(device))
+
+    @property
+    def source(self) -> str:
+        """What messages call the stream."""
+        kinds = {'fakes': 'generated images', 'paths': 'pairs of images'}
+        return f'{kinds.get(self.stream, "real images")} for {self.network}'
 
 
 class Evaluator:
@@ -33,8 +72,9 @@ class Evaluator:
     subsets, which `_full` metrics compare with; None where that is the same. detector_for: builds a detector by name.
     distance_for: builds LPIPS. batch_size: images that go to the detector at a time. cache: where to keep what was seen
     in the reals; None keeps nothing. replicates: half samples that the error of each number comes from, 0 for none.
-    device: where features are compared; a CPU unless it is CUDA, since the others lack float64. progress: called with
-    the source, the images done and the images in all; what it raises ends the evaluation.
+    device: where features are compared; the CPU instead of an accelerator that lacks float64. progress: called with
+    the source, the images done and the images in all; what it raises ends the evaluation. world: processes that share
+    the work: rank 0 evaluates, inside `World.alone`, the others `serve`; numbers have the same bits for any number.
     """
 
     def __init__(
@@ -49,12 +89,14 @@ class Evaluator:
         replicates: int = 0,
         device: torch.device | str = 'cpu',
         progress: Progress | None = None,
+        world: World | None = None,
     ) -> None:
+        self.world = world or World()
         self.batch_size = batch_size
         self.cache = cache
         self.replicates = replicates
         self.progress = progress
-        self.device = torch.device(device) if torch.device(device).type == 'cuda' else torch.device('cpu')
+        self.device = _with_float64(torch.device(device))
         self.pairs: dict[str, Pairs] = {}  # by the name of a `mem` metric: what the last evaluation found closest
         self._references = {False: reals} if originals is None else {False: reals, True: originals}
         self._detector_for = detector_for
@@ -75,7 +117,9 @@ class Evaluator:
         specs = [parse_metric(name) for name in dict.fromkeys(names)]
         for spec in specs:
             self._check(spec, paths)
-        walks = [(spec, paths(spec.path, seed, spec.num_fakes)) for spec in specs if paths and spec.path]
+        for spec in specs:  # what the generator cannot do it says now
+            if paths and spec.path:
+                paths(spec.path, seed, spec.num_fakes)
         results: Results = {spec.name: {} for spec in specs}
         for name in dict.fromkeys(spec.detector for spec in specs if spec.kind != 'ppl'):
             group = [spec for spec in specs if spec.detector == name]
@@ -83,9 +127,24 @@ class Evaluator:
             generated = self._generated(name, group, fakes, seed)
             for spec in group:
                 results[spec.name] = self._measured(spec, reals[self._set_of(spec)], generated, seed)
-        for spec, walk in walks:
-            results[spec.name] = self._path_length(spec, walk, seed)
+        for spec in specs:
+            if spec.kind == 'ppl':
+                results[spec.name] = self._path_length(spec, paths, seed)
         return results
+
+    def look(self, given: Pass, fakes: Fakes | None = None, paths: Paths | None = None) -> Look:
+        """How the items of a stream are looked at."""
+        if given.stream == 'paths':
+            path = parse_metric(given.network).path
+            assert path is not None
+            assert paths is not None
+            return step_distances(paths(path, given.seed, given.num_items), self._lpips(), crop=path.crop)
+        if given.stream == 'fakes':
+            assert fakes is not None
+            images = fakes(given.num_items, given.seed)
+        else:
+            images = self._references[given.stream == 'originals'].images
+        return looking(images, self._detector(given.network), given.source)
 
     def check(self, name: str, paths: Paths | None = None) -> None:
         """Raises what evaluating the metric would raise before it reads an image.
@@ -151,16 +210,43 @@ class Evaluator:
         if (name, full) not in self._seen:
             source = f'real images for {name}'
             self._seen[name, full] = SeenReference(reference, self._detector(name), self.cache, source)
-        return self._seen[name, full].extraction(need, batch_size=self.batch_size, progress=self.progress)
+        stream: Stream = 'originals' if full else 'reals'
+        return self._seen[name, full].extraction(need, lambda missing: self._extract(stream, name, missing))
 
     def _generated(self, name: str, group: list[MetricSpec], fakes: Fakes, seed: int) -> Extraction:
         need = Need()
         for spec in group:
             need = need.union(fake_need(spec, one_by_one=self.replicates > 0))
-        images = fakes(need.num_items, seed)
-        source = f'generated images for {name}'
+        return self._extract('fakes', name, need, fakes, seed)
+
+    def _extract(self, stream: Stream, name: str, need: Need, fakes: Fakes | None = None, seed: int = 0) -> Extraction:
+        """What the detector `name` sees in a stream."""
         detector = self._detector(name)
-        return extract(images, detector, need, batch_size=self.batch_size, source=source, progress=self.progress)
+        widths = [detector.feature_dim, detector.num_classes]
+        extraction = Extraction(detector.feature_dim, need)
+
+        def take(rows: torch.Tensor) -> None:
+            pooled, probabilities = rows.split(widths, dim=1)
+            extraction.append(Features(pooled, probabilities if detector.num_classes else None))
+
+        given = Pass(stream=stream, network=name, num_items=need.num_items, size=self.batch_size, width=sum(widths),
+                     seed=seed)  # fmt: skip
+        self._pass(given, self.look(given, fakes), take)
+        return extraction
+
+    def _pass(self, given: Pass, look: Look, take: Callable[[torch.Tensor], None]) -> None:
+        """A pass of rank 0, which calls the others to it."""
+        done = 0
+
+        def taken(rows: torch.Tensor) -> None:
+            nonlocal done
+            take(rows)
+            done += len(rows)
+            if self.progress is not None:
+                self.progress(given.source, done, given.num_items)
+
+        self.world.give(asdict(given))
+        in_shares(self.world, given.parts, look, given.blank(self.device), taken)
 
     def _measured(self, spec: MetricSpec, reals: Extraction | None, fakes: Extraction, seed: int) -> dict[str, float]:
         measurement = Measurement(spec, reals, self._references[self._set_of(spec)].num_images, fakes, self.device)
@@ -189,15 +275,35 @@ class Evaluator:
         errors.pop(f'{spec.name}_std', None)
         return as_results({key: Estimate(value=value, std=errors.get(key)) for key, value in numbers.items()})
 
-    def _path_length(
-        self, spec: MetricSpec, walk: Iterator[tuple[torch.Tensor, torch.Tensor]], seed: int
-    ) -> dict[str, float]:
-        assert spec.path is not None
+    def _path_length(self, spec: MetricSpec, paths: Paths | None, seed: int) -> dict[str, float]:
+        distances: list[torch.Tensor] = []
+        given = Pass(stream='paths', network=spec.name, num_items=spec.num_fakes, size=CHUNK, width=1, seed=seed)
+        self._pass(given, self.look(given, paths=paths), lambda rows: distances.append(rows[:, 0].cpu()))
+        every = torch.cat(distances)  # [P]
+        numbers = {spec.name: path_length(every)}
+        return self._with_errors(spec, numbers, lambda chosen, _: {spec.name: path_length(every[chosen])}, seed)
 
-        def progress(done: int) -> None:
-            if self.progress is not None:
-                self.progress(f'pairs of images for {spec.name}', done, spec.num_fakes)
 
-        lengths = step_lengths(walk, self._lpips(), crop=spec.path.crop, num_pairs=spec.num_fakes, progress=progress)
-        numbers = {spec.name: path_length(lengths)}
-        return self._with_errors(spec, numbers, lambda chosen, _: {spec.name: path_length(lengths[chosen])}, seed)
+def serve(
+    task: dict[str, Any],
+    world: World,
+    device: torch.device,
+    make: Callable[[], tuple[Evaluator, Fakes, Paths | None]],
+    check: Callable[[], None] = lambda: None,
+) -> None:
+    """The share of a process in a pass of rank 0's `evaluate`, which has given out the task.
+
+    make: the same evaluator, fakes and paths as there; what fails in it is told to all. check: called after each part;
+    what it raises ends the pass in all processes.
+    """
+    given = Pass(**task)
+
+    def look(parts: Sequence[range]) -> Iterator[torch.Tensor]:
+        evaluator, fakes, paths = make()
+        yield from evaluator.look(given, fakes, paths)(parts)
+
+    in_shares(world, given.parts, look, given.blank(device), lambda rows: check())
+
+
+def _with_float64(device: torch.device) -> torch.device:
+    return device if device.type == 'cuda' else torch.device('cpu')

@@ -5,17 +5,16 @@ Letters: N items, D feature width, K classes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 
 from metrics.detectors import Detector, Features
 from metrics.features import FeatureStats
-from metrics.images import rebatch
+from metrics.images import Images, checked
+from metrics.shares import Look
 
-Images = Iterable[torch.Tensor | np.ndarray]  # batches of uint8 [N, C, H, W]
 Progress = Callable[[str, int, int], None]  # what is being read, images done, images in all
 Moments = tuple[torch.Tensor, torch.Tensor]  # mean [D] and covariance [D, D], float64
 
@@ -73,10 +72,10 @@ class Extraction:
         """Takes in a batch; what goes beyond the need is left."""
         first, last = self.num_items, min(self.num_items + len(features.pooled), self.need.num_items)
         if self.need.features > first:
-            self._features.append(features.pooled[: self.need.features - first].cpu().float())
+            self._features.append(_kept(features.pooled[: self.need.features - first]))
         if self.need.probabilities > first:
             assert features.probabilities is not None
-            self._probabilities.append(features.probabilities[: self.need.probabilities - first].cpu())
+            self._probabilities.append(_kept(features.probabilities[: self.need.probabilities - first]))
         cuts = sorted(count for count in self.need.moments if first < count <= last)
         for cut in cuts:
             self._running.append(features.pooled[self._running.num_items - first : cut - first])
@@ -126,35 +125,21 @@ class Extraction:
         return self._probabilities[0][:count]
 
 
-def extract(
-    images: Images, detector: Detector, need: Need, *, batch_size: int, source: str, progress: Progress | None = None
-) -> Extraction:
-    """Runs the detector over as many images as are needed; `source` is what a DataError and the progress call them."""
-    extraction = Extraction(detector.feature_dim, need)
-    for batch in rebatch(images, batch_size=batch_size, num_images=need.num_items, source=source):
-        extraction.append(detector(batch))
-        if progress is not None:
-            progress(source, extraction.num_items, need.num_items)
-    return extraction
+def _kept(rows: torch.Tensor) -> torch.Tensor:
+    """A copy of rows, float32 on the CPU, that does not hold on to what they are a part of."""
+    return rows.to('cpu', torch.float32, copy=True)
 
 
-def interleave(parts: Sequence[Features]) -> Features:
-    """The features of one round of all ranks in the order of the items.
+def looking(images: Images, detector: Detector, source: str) -> Look:
+    """What a detector sees in parts of a stream: pooled features and class probabilities side by side, [N, D + K].
 
-    parts: of rank 0, 1, ..., rank r of W having looked at the items r, r + W, r + 2 W, ... of the round. So each has
-    as many as the next one, or one more. Appending the rounds one by one gives, bit for bit, what one rank would see.
+    source: what a DataError calls the images.
     """
-    pooled = _interleave([part.pooled for part in parts])
-    probabilities = [part.probabilities for part in parts if part.probabilities is not None]
-    assert len(probabilities) in (0, len(parts)), 'some ranks have probabilities, some have none'
-    return Features(pooled, _interleave(probabilities) if probabilities else None)
 
+    @torch.no_grad()
+    def look(parts: Sequence[range]) -> Iterator[torch.Tensor]:
+        for batch in checked(images(parts), parts, source):
+            pooled, probabilities = detector(batch)
+            yield pooled if probabilities is None else torch.cat([pooled, probabilities], dim=1)
 
-def _interleave(parts: list[torch.Tensor]) -> torch.Tensor:
-    counts = [len(part) for part in parts]
-    assert counts == sorted(counts, reverse=True), 'a rank has more items than the one before'
-    assert counts[0] - counts[-1] <= 1, 'the ranks are not at the same place'
-    whole = parts[0].new_empty([sum(counts), *parts[0].shape[1:]])
-    for rank, part in enumerate(parts):
-        whole[rank :: len(parts)] = part
-    return whole
+    return look

@@ -1,16 +1,20 @@
-"""Streams of uint8 images: checked, seen as RGB, cut to length, in batches of one size.
+"""Streams of uint8 images: what they are, checked, and seen as RGB.
 
 Reals and fakes pass the same functions. Letters: N batch, C image channels, H and W image height and width.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import torch
 
 from dnnlib.errors import DataError
+
+# A stream of images that can be had in parts: positions, ascending and disjoint -> the uint8 [N, C, H, W] of each. An
+# image is the same whatever the parts are.
+Images = Callable[[Iterable[range]], Iterable[torch.Tensor | np.ndarray]]
 
 
 def as_images(batch: torch.Tensor | np.ndarray) -> torch.Tensor:
@@ -41,25 +45,20 @@ def to_rgb(images: torch.Tensor) -> torch.Tensor:
     return images[:, :3].expand(-1, 3, -1, -1)
 
 
-def rebatch(
-    batches: Iterable[torch.Tensor | np.ndarray], *, batch_size: int, num_images: int, source: str
+def checked(
+    batches: Iterable[torch.Tensor | np.ndarray], parts: Iterable[range], source: str
 ) -> Iterator[torch.Tensor]:
-    """The first `num_images` of a stream in batches of `batch_size`, the last one shorter.
+    """The images of each part, uint8 [N, C, H, W], known to be what was asked for.
 
-    So a metric does not depend on how its images happened to arrive. DataError, naming the `source`, where the stream
-    ends early or its images differ in shape.
+    DataError, naming the `source`, where they are fewer, end early or differ in shape.
     """
-    pool, left = None, num_images
-    for batch in batches:
-        images = as_images(batch)[:left]  # [N, C, H, W] uint8
-        if pool is not None and images.shape[1:] != pool.shape[1:]:
-            raise DataError(f'{source}: images of {list(images.shape[1:])} follow images of {list(pool.shape[1:])}')
-        pool = images if pool is None else torch.cat([pool, images.to(pool.device)])
-        left -= len(images)
-        ready = len(pool) - len(pool) % batch_size if left else len(pool)
-        for start in range(0, ready, batch_size):
-            yield pool[start : min(start + batch_size, ready)]
-        if not left:
-            return
-        pool = pool[ready:]
-    raise DataError(f'{source} ended after {num_images - left} of {num_images} images')
+    shape, stream = None, iter(batches)
+    for part in parts:
+        batch = next(stream, None)
+        images = None if batch is None else as_images(batch)  # [N, C, H, W] uint8
+        if images is None or len(images) < len(part):
+            raise DataError(f'{source} ended after {part.start + (0 if images is None else len(images))} images')
+        if shape is not None and images.shape[1:] != shape:
+            raise DataError(f'{source}: images of {list(images.shape[1:])} follow images of {list(shape)}')
+        shape = images.shape[1:]
+        yield images

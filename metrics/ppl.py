@@ -8,23 +8,26 @@ Letters: N pairs of a batch, C, H, W of images, P pairs in all.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
 import torch
 
-from dnnlib.errors import DataError
 from metrics.images import to_rgb
+from metrics.shares import Look
 from metrics.spec import PathSpec
 
 EPSILON = 1e-4  # length of a step, as a share of the path
 MAX_SIZE = 256  # pixels of a side that LPIPS sees
 CHUNK = 4  # pairs at a time: LPIPS keeps 32 MB of a 256 x 256 image
 
-# (path, seed, pairs) -> batches of pairs: float [N, C, H, W] in [0, 255], unrounded, the ends of steps of `EPSILON`.
-# What the generator cannot do (W without a W space) it refuses by a ConfigError in the call, before the first batch.
-Paths = Callable[[PathSpec, int, int], Iterator[tuple[torch.Tensor, torch.Tensor]]]
+# Positions, ascending and disjoint -> the pairs of each part: float [N, 2, C, H, W] in [0, 255], unrounded, the ends of
+# steps of `EPSILON`.
+Pairs = Callable[[Iterable[range]], Iterator[torch.Tensor]]
+# (path, seed, number of pairs) -> their stream. What the generator cannot do (W without a W space) it refuses by a
+# ConfigError in the call, before the first pair.
+Paths = Callable[[PathSpec, int, int], Pairs]
 
 
 class PathDistance(Protocol):
@@ -36,31 +39,20 @@ class PathDistance(Protocol):
     def distance(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor: ...  # [N, 3, H, W] float in [0, 255] -> [N]
 
 
-def step_lengths(
-    pairs: Iterator[tuple[torch.Tensor, torch.Tensor]],
-    network: PathDistance,
-    *,
-    crop: bool,
-    num_pairs: int,
-    progress: Callable[[int], None] = lambda done: None,
-) -> torch.Tensor:
-    """d(a, b) / EPSILON² of the first `num_pairs` pairs, [P] float64. DataError where they end early."""
-    lengths: list[torch.Tensor] = []
-    done = 0
-    for a, b in pairs:
-        a, b = (prepare(ends[: num_pairs - done], crop=crop) for ends in (a, b))
-        for ends in zip(a.split(CHUNK), b.split(CHUNK), strict=True):
-            lengths.append(network.distance(*ends).cpu().double() / EPSILON**2)
-        done += len(a)
-        progress(done)
-        if done == num_pairs:
-            return torch.cat(lengths)
-    raise DataError(f'the pairs of images for PPL ended after {done} of {num_pairs}')
+def step_distances(pairs: Pairs, network: PathDistance, *, crop: bool) -> Look:
+    """d(a, b) of the pairs of each part, [N, 1]."""
+
+    def look(parts: Sequence[range]) -> Iterator[torch.Tensor]:
+        for batch in pairs(parts):
+            a, b = (prepare(ends, crop=crop) for ends in batch.unbind(1))
+            yield network.distance(a, b)[:, None]
+
+    return look
 
 
-def path_length(lengths: torch.Tensor) -> float:
-    """The mean of step lengths [P] between their 1st and 99th percentiles, borders included."""
-    values = lengths.numpy()
+def path_length(distances: torch.Tensor) -> float:
+    """The mean of d(a, b) / EPSILON² over distances [P] between their 1st and 99th percentiles, borders included."""
+    values = distances.double().numpy() / EPSILON**2
     # The percentiles are members of the set, the one below and the one above: no interpolation.
     low, high = np.percentile(values, 1, method='lower'), np.percentile(values, 99, method='higher')
     return float(values[(low <= values) & (values <= high)].mean())

@@ -13,7 +13,8 @@ import torch
 
 from metrics.cache import Arrays, Cache, Fields
 from metrics.detectors import Detector
-from metrics.extraction import Extraction, Images, Need, Progress, extract
+from metrics.extraction import Extraction, Need
+from metrics.images import Images
 
 # Of what entries of the cache say: a change of the numbers that `Extraction` makes is a new version.
 ESTIMATORS = {'moments': 'float64 v1', 'features': 'float32 v1'}
@@ -23,11 +24,11 @@ ESTIMATORS = {'moments': 'float64 v1', 'features': 'float32 v1'}
 class Reference:
     """A set of real images.
 
-    images: a fresh iterator of uint8 [N, C, H, W] batches in data-set order. num_images: in all. content: a digest of
-    everything that decides the pixels and their order; asked for only if there is a cache. name: for records.
+    images: their stream, in data-set order. num_images: in all. content: a digest of everything that decides the
+    pixels and their order; asked for only if there is a cache. name: for records.
     """
 
-    images: Callable[[], Images]
+    images: Images
     num_images: int
     content: Callable[[], str] | None = None
     name: str = ''
@@ -51,16 +52,12 @@ class SeenReference:
         self._source = source
         self._seen = Extraction(detector.feature_dim, Need())
 
-    def extraction(self, need: Need, *, batch_size: int, progress: Progress | None) -> Extraction:
-        """What the need asks for, and perhaps more."""
+    def extraction(self, need: Need, extract: Callable[[Need], Extraction]) -> Extraction:
+        """What the need asks for, and perhaps more. extract: passes over the images for what is missing."""
         self._load(need.without(self._seen.held))
         missing = need.without(self._seen.held)
         if missing.num_items:
-            images = self.reference.images()
-            found = extract(
-                images, self._detector, missing, batch_size=batch_size, source=self._source, progress=progress
-            )
-            self._seen.absorb(found)
+            self._seen.absorb(extract(missing))
             self._store(missing)
         return self._seen
 

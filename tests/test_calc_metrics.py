@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import subprocess
+import sys
 
 import click
 import numpy as np
@@ -10,9 +12,13 @@ from PIL import Image
 
 import calc_metrics
 import measure as module
-from dnnlib.errors import ConfigError, UserError
+import processes
+import targets
+from dnnlib.errors import ConfigError, DataError, UserError
+from tests.conftest import ROOT
 from tests.measured import ToyDetector, make_run, measure, tiny_config
-from tests.runs import make_zip
+from tests.ranks import run_ranks
+from tests.runs import environment, make_zip
 from training.run_folder import RunFolder
 
 FD = '--metrics=fd_efflite16'
@@ -85,6 +91,48 @@ def test_a_bootstrap_gives_the_same_number_with_its_error(run, detector, capsys)
     plain, with_error = measure(capsys, network, FD), measure(capsys, network, FD, '--bootstrap=4')
     assert with_error[0]['results']['fd_efflite16'] == plain[0]['results']['fd_efflite16']
     assert with_error[0]['results']['fd_efflite16_std'] > 0
+
+
+# --- several processes -------------------------------------------------------
+
+
+def test_two_processes_measure_what_one_measures(run, tmp_path, data):
+    """--gpus=2, through the launcher: the same bits, two targets whose processes share the images of both."""
+    words = [str(run.snapshot(1000)), str(noise_images(tmp_path / 'noise', 150)), f'--data={data}', '--device=cpu']
+    words += ['--no-cache', '--metrics=fd_efflite150_full,pr_efflite70_full', '--bootstrap=2']
+
+    def lines(*flags):
+        done = subprocess.run(
+            [sys.executable, str(ROOT / 'calc_metrics.py'), *words, *flags],
+            env=environment(), capture_output=True, text=True, timeout=300,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
+    one, two = lines(), lines('--gpus=2')
+    assert [line['num_gpus'] for line in two[:4]] == [2] * 4
+    assert [line.get('results', line.get('sentence')) for line in two] == [
+        line.get('results', line.get('sentence')) for line in one
+    ]
+    assert len(one) == 4 + 3  # two metrics of two targets; a distance, a precision and a recall compared
+
+
+def test_a_process_that_cannot_open_its_target_is_told_by_the_first(run, detector, capfd, monkeypatch):
+    def task(world):
+        monkeypatch.setattr(processes, 'join_world', lambda given: world)
+        if world.rank == 1:
+            monkeypatch.setattr(
+                targets, 'load_snapshot', lambda path: (_ for _ in ()).throw(DataError(f'{path}: gone'))
+            )
+        words = [str(run.snapshot(1000)), '--metrics=fd_efflite99', '--device=cpu', '--no-cache']
+        try:
+            calc_metrics.main.main(words, standalone_mode=False)
+        except UserError as error:
+            return str(error)
+
+    first, second = run_ranks(2, task)
+    assert first == f'rank 1 of 2: DataError: {run.snapshot(1000)}: gone'
+    assert second is None
 
 
 # --- snapshots and run folders -----------------------------------------------
@@ -200,7 +248,6 @@ def test_images_with_alpha_in_a_folder_are_measured_against_rgba(tmp_path, detec
         ((FD,), 'images do not say what to compare them with; please specify --data'),
         ((FD, '--seeds=3', '--data={images}'), '--bootstrap=20 gives their error'),
         (('--metrics=ppl_zend16', '--data={images}'), 'images alone have no paths'),
-        ((FD, '--data={data}', '--gpus=2'), 'this version measures in one process'),
         ((FD, '--data={data}', '--gpus=0'), '--gpus must be at least 1'),
         ((FD, '--seeds=2', '--bootstrap=9'), 'choose one of them'),
         ((FD, '--bootstrap=1'), 'give 2 or more'),

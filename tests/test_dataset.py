@@ -187,13 +187,11 @@ def test_names_need_not_be_ascii(tmp_path):
         assert np.array_equal(dataset.image(0), pixels(1))
 
 
-def test_image_batches_cover_the_set_in_order(tmp_path):
+def test_parts_are_the_images_of_their_positions(tmp_path):
     dataset = ImageDataset(DataConfig(path=write_zip(tmp_path / 'set.zip', ten_files()), mirror=True))
-    batches = list(dataset.image_batches(8))
-    assert [batch.shape for batch in batches] == [(8, 3, 8, 8), (8, 3, 8, 8), (4, 3, 8, 8)]
-    assert np.array_equal(np.concatenate(batches), np.stack([dataset.image(i) for i in range(20)]))
-    assert sum(map(len, dataset.image_batches(8, max_images=11))) == 11
-    assert sum(map(len, dataset.image_batches(8, max_images=99))) == 20
+    first, second = dataset.parts([range(3, 11), range(18, 20)])
+    assert np.array_equal(first, np.stack([dataset.image(i) for i in range(3, 11)]))
+    assert np.array_equal(second, np.stack([dataset.image(i) for i in (18, 19)]))
 
 
 def test_iteration_and_indices_end_where_the_set_ends(tmp_path):

@@ -1,10 +1,10 @@
-"""One pass over a stream: every prefix measured as if it were alone, whatever the batches and the ranks."""
+"""One pass over a stream: every prefix measured as if it were alone, whatever the batches."""
 
 import pytest
 import torch
 
 from metrics.detectors import Features
-from metrics.extraction import Extraction, Need, interleave
+from metrics.extraction import Extraction, Need
 from metrics.features import BLOCK_ITEMS, FeatureStats
 
 NUM_ITEMS = BLOCK_ITEMS + 277
@@ -26,13 +26,6 @@ def seen(batches, need=NEED):
 
 def in_batches(size):
     return (items(slice(start, start + size)) for start in range(0, NUM_ITEMS, size))
-
-
-def by_ranks(num_ranks, size):
-    """Every round each rank looks at `size` items of its own."""
-    for start in range(0, NUM_ITEMS, size * num_ranks):
-        stop = min(start + size * num_ranks, NUM_ITEMS)
-        yield interleave([items(slice(start + rank, stop, num_ranks)) for rank in range(num_ranks)])
 
 
 def assert_same_bits(found, reference):
@@ -57,9 +50,7 @@ def test_every_prefix_is_told_as_if_it_were_alone(reference):
 
 
 @pytest.mark.parametrize('size', [1, 7, 64])
-@pytest.mark.parametrize('num_ranks', [1, 2, 3])
-def test_world_and_batch_size_do_not_show_in_a_single_bit(reference, num_ranks, size):
-    assert_same_bits(seen(by_ranks(num_ranks, size)), reference)
+def test_the_size_of_batches_does_not_show_in_a_single_bit(reference, size):
     assert_same_bits(seen(in_batches(size)), reference)
 
 
@@ -72,12 +63,6 @@ def test_statistics_of_ranks_alone_merge_to_twelve_digits(reference):
             total.merge(part)
         for found, expected in zip(total.mean_cov(), reference.moments(NUM_ITEMS), strict=True):
             assert (found - expected).abs().max() < 1e-12
-
-
-def test_ranks_that_are_not_at_the_same_place_are_refused():
-    for counts in ((3, 1), (2, 3)):
-        with pytest.raises(AssertionError):
-            interleave([items(slice(0, count)) for count in counts])
 
 
 def test_items_beyond_the_need_are_left():

@@ -10,7 +10,7 @@ from metrics.detectors import Features
 from metrics.evaluate import Evaluator
 from metrics.features import FeatureStats
 from metrics.frechet import frechet_distance
-from metrics.images import rebatch
+from metrics.images import checked
 from metrics.inception_score import inception_score
 from metrics.kid import kernel_distance
 from metrics.memorisation import authenticity
@@ -51,20 +51,24 @@ def pixels(num_images, seed):
 REALS = pixels(100, seed=1000)
 
 
-def reference(images=REALS, batch_size=16, **fields):
-    fields = {'num_images': len(images)} | fields
-    return Reference(images=lambda: iter(np.split(images, range(batch_size, len(images), batch_size))), **fields)
+def stream(images):
+    """Images that are there, in parts."""
+    return lambda parts: (images[part.start : part.stop] for part in parts)
+
+
+def reference(images=REALS, **fields):
+    return Reference(images=stream(images), **{'num_images': len(images)} | fields)
 
 
 def unread(num_images=100):
-    def images():
+    def images(parts):
         raise AssertionError('real images were read')
 
     return Reference(images=images, num_images=num_images)
 
 
 def fakes(num_images, seed):
-    return (torch.from_numpy(pixels(num_images, seed)[start : start + 9]) for start in range(0, num_images, 9))
+    return stream(torch.from_numpy(pixels(num_images, seed)))
 
 
 def run(names, *, seed=0, fakes=fakes, paths=None, **options):
@@ -125,7 +129,7 @@ def test_a_run_reads_its_reals_once_and_reads_them_again_only_for_more():
 
 def test_results_depend_on_the_seed_and_on_nothing_else():
     first = run(ALL, seed=3)
-    assert run(ALL, seed=3, reals=reference(batch_size=37)) == first
+    assert run(ALL, seed=3, batch_size=37) == first
     assert run(ALL, seed=4)['fd_efflite40'] != first['fd_efflite40']
 
 
@@ -198,10 +202,10 @@ def test_a_detector_without_classes_gives_no_inception_score():
 
 
 def test_a_stream_that_ends_early_is_named():
-    with pytest.raises(DataError, match='real images for efflite ended after 100 of 120 images'):
+    with pytest.raises(DataError, match='real images for efflite ended after 100 images'):
         run(['fd_efflite40_full'], reals=reference(num_images=120))
-    with pytest.raises(DataError, match='generated images for efflite ended after 0 of 40 images'):
-        run(['fd_efflite40'], fakes=lambda num_images, seed: iter(()))
+    with pytest.raises(DataError, match='generated images for efflite ended after 0 images'):
+        run(['fd_efflite40'], fakes=lambda num_images, seed: lambda parts: iter(()))
 
 
 def test_metrics_whose_network_is_absent_are_told_from_the_rest():
@@ -253,10 +257,13 @@ def test_path_lengths_come_from_the_paths_of_the_name():
 
     def paths(path, seed, num_pairs):
         calls.append((path, seed, num_pairs))
-        return iter([(torch.zeros(50, 1, 8, 8), torch.full((50, 1, 8, 8), 1e-4))] * 2)
+        ends = torch.stack([torch.zeros(1, 8, 8), torch.full((1, 8, 8), 1e-4)])  # [2, C, H, W]
+        return lambda parts: (ends.expand(len(part), -1, -1, -1, -1) for part in parts)
 
     found = run(['ppl2_wend100', 'ppl_zfull60'], paths=paths, seed=7, distance_for=SquaredPixels)
-    assert calls == [(parse_metric(name).path, 7, n) for name, n in (('ppl2_wend100', 100), ('ppl_zfull60', 60))]
+    # Asked for all of them before the first one is measured.
+    walks = [(parse_metric(name).path, 7, n) for name, n in (('ppl2_wend100', 100), ('ppl_zfull60', 60))]
+    assert calls == walks * 2
     # Grey is tiled to three channels; a crop has a quarter of the pixels.
     assert found['ppl2_wend100'] == {'ppl2_wend100': pytest.approx(3 * 64, rel=1e-6)}
     assert found['ppl_zfull60'] == {'ppl_zfull60': pytest.approx(3 * 16, rel=1e-6)}
@@ -266,7 +273,7 @@ def test_the_pairs_closest_to_copies_are_kept_for_a_sheet():
     copied = pixels(40, seed=0)
     copied[17] = REALS[71]
     evaluator = Evaluator(reals=reference(), detector_for=lambda name: ToyDetector())
-    evaluator.evaluate(['mem_efflite40_full'], fakes=lambda num_images, seed: iter([copied]))
+    evaluator.evaluate(['mem_efflite40_full'], fakes=lambda num_images, seed: stream(copied))
     pairs = evaluator.pairs['mem_efflite40_full']
     assert (pairs.samples[0], pairs.reals[0][0], pairs.ratios[0]) == (17, 71, 0)
 
@@ -294,25 +301,24 @@ def test_the_record_names_what_decides_the_number():
 )
 def test_anything_but_uint8_images_is_refused(batch, message):
     with pytest.raises(DataError, match=message):
-        run(['fd_efflite40'], reals=Reference(images=lambda: iter([batch]), num_images=100))
-
-
-@pytest.mark.parametrize('sizes', [[1] * 30, [30], [7, 0, 23], [16, 16]])
-def test_rebatching_keeps_the_order_and_stops_at_the_count(sizes):
-    images = torch.arange(32, dtype=torch.uint8).view(32, 1, 1, 1).expand(-1, 3, 2, 2)
-    batches = list(rebatch(iter(images[: sum(sizes)].split(sizes)), batch_size=8, num_images=30, source='test'))
-    assert [len(batch) for batch in batches] == [8, 8, 8, 6]
-    assert torch.equal(torch.cat(batches), images[:30])
+        run(['fd_efflite40'], reals=Reference(images=lambda parts: iter([batch]), num_images=100))
 
 
 def test_images_of_two_shapes_are_refused():
     batches = [np.zeros((2, 3, 4, 4), np.uint8), np.zeros((2, 1, 4, 4), np.uint8)]
     with pytest.raises(DataError, match=r'\[1, 4, 4\] follow images of \[3, 4, 4\]'):
-        list(rebatch(batches, batch_size=8, num_images=4, source='test'))
+        list(checked(batches, [range(2), range(2, 4)], 'test'))
+
+
+@pytest.mark.parametrize('sizes', [[4], [4, 3], [4, 0]])
+def test_a_stream_that_ends_early_is_refused_by_name(sizes):
+    batches = [np.zeros((size, 3, 4, 4), np.uint8) for size in sizes]
+    with pytest.raises(DataError, match=f'the test ended after {sum(sizes)} images'):
+        list(checked(batches, [range(4), range(4, 8)], 'the test'))
 
 
 def test_read_only_arrays_are_read():
     frozen = REALS[:4].copy()
     frozen.flags.writeable = False
-    (batch,) = rebatch([frozen], batch_size=8, num_images=4, source='test')
+    (batch,) = checked([frozen], [range(4)], 'test')
     assert torch.equal(batch, torch.from_numpy(REALS[:4]))

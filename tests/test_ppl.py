@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from dnnlib.errors import ConfigError, DataError
+from dnnlib.errors import ConfigError
 from metrics.lpips import Lpips
-from metrics.ppl import EPSILON, path_length, prepare, step_lengths
+from metrics.ppl import EPSILON, path_length, prepare, step_distances
 from tests.test_generators import facts, make
 from training.dataset import DataConfig, ImageDataset
-from training.sampling import generated_at, generated_batches, path_batches, slerp
+from training.sampling import generated, generated_paths, slerp
 
 
 class SquaredPixels:
@@ -57,32 +57,28 @@ def test_images_above_256_are_averaged_in_boxes(size, crop, expected):
 # ---- lengths
 
 
-def test_a_length_is_the_distance_over_the_squared_step():
-    a, b = torch.rand(11, 3, 8, 8), torch.rand(11, 3, 8, 8)
-    found = step_lengths(iter([(a[:6], b[:6]), (a[6:], b[6:])]), SquaredPixels(), crop=False, num_pairs=9)
-    expected = (a - b).square().sum(dim=(1, 2, 3)).double()[:9] / 1e-8
-    assert found.dtype == torch.float64
-    assert torch.allclose(found, expected, rtol=1e-6)
+def test_pairs_are_compared_part_by_part():
+    pairs = torch.rand(11, 2, 3, 8, 8)
+    look = step_distances(lambda parts: (pairs[part.start : part.stop] for part in parts), SquaredPixels(), crop=False)
+    found = list(look([range(6), range(8, 9)]))
+    expected = (pairs[:, 0] - pairs[:, 1]).square().sum(dim=(1, 2, 3))[:, None]
+    assert torch.allclose(found[0], expected[:6])
+    assert torch.allclose(found[1], expected[8:9])
 
 
-def test_pairs_that_end_early_are_an_error():
-    with pytest.raises(DataError, match='ended after 2 of 3'):
-        step_lengths(iter([(torch.zeros(2, 3, 8, 8),) * 2]), SquaredPixels(), crop=False, num_pairs=3)
-
-
-def test_the_mean_leaves_out_what_is_beyond_the_percentiles():
-    lengths = torch.arange(1000.0).double()[torch.randperm(1000, generator=torch.Generator().manual_seed(0))]
-    lengths[lengths == 999] = 1e9
+def test_the_mean_over_the_squared_step_leaves_out_what_is_beyond_the_percentiles():
+    distances = torch.arange(1000.0).double()[torch.randperm(1000, generator=torch.Generator().manual_seed(0))]
+    distances[distances == 999] = 1e9
     # numpy's 'lower' and 'higher': rank 9.99 is 9, rank 989.01 is 990, and both belong.
-    assert path_length(lengths) == pytest.approx(np.mean(np.arange(9, 991)), rel=1e-12)
-    assert path_length(torch.tensor([3.0]).double()) == 3
+    assert path_length(distances) == pytest.approx(np.mean(np.arange(9, 991)) / 1e-8, rel=1e-12)
+    assert path_length(torch.tensor([3.0]).double()) == pytest.approx(3e8, rel=1e-12)
 
 
 def test_lpips_serves_as_it_is():
     network = Lpips.random()
     a = torch.rand(2, 1, 16, 16, generator=torch.Generator().manual_seed(0)) * 255
-    lengths = step_lengths(iter([(a, a + 1)]), network, crop=False, num_pairs=2)
-    assert torch.equal(lengths, network.distance(*(x.expand(-1, 3, -1, -1) for x in (a, a + 1))).double() / EPSILON**2)
+    (distances,) = step_distances(lambda parts: iter([torch.stack([a, a + 1], dim=1)]), network, crop=False)([range(2)])
+    assert torch.equal(distances[:, 0], network.distance(*(x.expand(-1, 3, -1, -1) for x in (a, a + 1))))
 
 
 # ---- walks
@@ -122,8 +118,9 @@ def dataset():
 
 
 def walk(G, dataset, space='z', sampling='end', num_pairs=5, seed=0, **options):
-    pairs = list(path_batches(G, dataset, space, sampling, num_pairs, seed, epsilon=1e-2, **options))
-    return [torch.cat(ends).flatten(1).double() / 127.5 - 1 for ends in zip(*pairs, strict=True)]
+    path = {'space': space, 'sampling': sampling, 'num_pairs': num_pairs, 'seed': seed, 'epsilon': 1e-2}
+    (pairs,) = generated_paths(G, dataset, [range(num_pairs)], **path, **options)
+    return [ends.flatten(1).double() / 127.5 - 1 for ends in pairs.unbind(1)]
 
 
 def test_a_walk_has_the_pairs_that_were_asked_for_and_is_a_function_of_the_seed(dataset):
@@ -199,7 +196,9 @@ def test_both_ends_have_one_label_of_the_data_set():
 def test_architectures_are_walked_through_and_left_as_they_are(dataset, name, space):
     _, G, _ = make(name, facts(32), 'bf16')
     before = {key: value.clone() for key, value in G.eval().state_dict().items()}
-    for a, b in path_batches(G, dataset, space, 'full', 3, 0, epsilon=EPSILON):
+    path = {'space': space, 'sampling': 'full', 'num_pairs': 3, 'seed': 0, 'epsilon': EPSILON}
+    for pairs in generated_paths(G, dataset, [range(2), range(2, 3)], **path):
+        a, b = pairs.unbind(1)
         assert a.dtype == b.dtype == torch.float32
         assert a.shape[1:] == (3, 32, 32)
         assert a.abs().max() < 1e5
@@ -212,14 +211,26 @@ def test_architectures_are_walked_through_and_left_as_they_are(dataset, name, sp
 
 def test_w_without_a_w_space_is_refused_at_once_with_the_way_out(dataset):
     with pytest.raises(ConfigError, match='ppl_wend: LinearG has no W space; ppl_zend or ppl2_zend'):
-        path_batches(LinearG(), dataset, 'w', 'end', 4, 0, epsilon=1e-4)
+        generated_paths(LinearG(), dataset, (), space='w', sampling='end', num_pairs=4, seed=0, epsilon=1e-4)
 
 
-def test_single_images_of_a_stream_are_drawn_again_to_the_bit(dataset):
+@pytest.mark.parametrize('parts', [[(0, 4), (4, 8), (8, 11)], [(1, 2), (5, 6), (10, 11)], [(3, 9), (9, 10)]])
+def test_a_stream_has_the_same_bits_whole_and_in_parts(dataset, parts):
     _, G, _ = make('stylegan2', facts(32))
     G.eval()
-    stream = torch.cat(list(generated_batches(G, dataset, 11, 3, 4)))
-    found = generated_at(G, dataset, [10, 0, 5], 11, 3, 4)
-    assert set(found) == {10, 0, 5}
-    for position, image in found.items():
-        assert torch.equal(image, stream[position])
+    checks = []
+    stream = {'num_images': 11, 'seed': 3, 'batch_size': 4}
+    (whole,) = generated(G, dataset, [range(11)], **stream)
+    found = generated(G, dataset, [range(*part) for part in parts], **stream, check=lambda: checks.append(1))
+    for part, images in zip(parts, found, strict=True):
+        assert torch.equal(images, whole[slice(*part)])
+    assert len(checks) == 3  # batches drawn, each of them once
+
+
+def test_pairs_have_the_same_bits_whole_and_in_parts(dataset):
+    whole = walk(LinearG(), dataset, num_pairs=7)
+    path = {'space': 'z', 'sampling': 'end', 'num_pairs': 7, 'seed': 0, 'epsilon': 1e-2}
+    for part in (range(3), range(3, 6), range(6, 7)):
+        (pairs,) = generated_paths(LinearG(), dataset, [part], **path)
+        ends = [(x.flatten(1).double() / 127.5 - 1) for x in pairs.unbind(1)]
+        assert all(torch.equal(a, b[part.start : part.stop]) for a, b in zip(ends, whole, strict=True))

@@ -54,17 +54,22 @@ def make_zip(tmp_path, root):
     return make
 
 
+def stream(images):
+    """Images that are there, in parts."""
+    return lambda parts: (images[part.start : part.stop] for part in parts)
+
+
 def measured(cfg, cache, names=('fd_efflite12', 'kid_efflite12'), **changes):
     """The results, and how many real images the detector saw for them."""
     dataset = ImageDataset(cfg)
     detector = Detector(**changes)
-    reals = Reference(images=lambda: dataset.image_batches(5), num_images=len(dataset), content=dataset.content_digest)
+    reals = Reference(images=dataset.parts, num_images=len(dataset), content=dataset.content_digest)
     evaluator = Evaluator(reals=reals, detector_for=lambda name: detector, cache=cache)
 
     def fakes(num_images, seed):
         detector.num_seen -= num_images
         images = torch.randint(0, 256, (num_images, 3, 8, 8), generator=torch.Generator().manual_seed(seed))
-        return iter([images.to(torch.uint8)])
+        return stream(images.to(torch.uint8))
 
     return evaluator.evaluate(names, fakes=fakes), detector.num_seen
 
@@ -123,9 +128,9 @@ def test_a_damaged_entry_is_computed_again(make_zip, cache, warnings):
 def test_nothing_is_kept_of_a_data_set_that_changes_while_it_is_read(cache, warnings):
     contents = iter(['before', 'after'])
     images = torch.randint(0, 256, (12, 3, 8, 8), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
-    reals = Reference(images=lambda: iter([images]), num_images=12, content=lambda: next(contents))
+    reals = Reference(images=stream(images), num_images=12, content=lambda: next(contents))
     evaluator = Evaluator(reals=reals, detector_for=lambda name: Detector(), cache=cache)
-    evaluator.evaluate(['fd_efflite12'], fakes=lambda num_images, seed: iter([images]))
+    evaluator.evaluate(['fd_efflite12'], fakes=lambda num_images, seed: stream(images))
     assert warnings == ['real images for efflite: the data set changed while it was read; what was seen is not kept']
     assert not cache.folder.exists()
 
@@ -135,6 +140,6 @@ def test_without_a_cache_no_digest_is_asked_for(make_zip):
         raise AssertionError('the contents were read')
 
     dataset = ImageDataset(make_zip())
-    reals = Reference(images=lambda: dataset.image_batches(5), num_images=12, content=unread)
+    reals = Reference(images=dataset.parts, num_images=12, content=unread)
     evaluator = Evaluator(reals=reals, detector_for=lambda name: Detector())
-    evaluator.evaluate(['fd_efflite12'], fakes=lambda num_images, seed: dataset.image_batches(5))
+    evaluator.evaluate(['fd_efflite12'], fakes=lambda num_images, seed: dataset.parts)

@@ -16,7 +16,7 @@ from training.config import RunConfig, to_record
 from training.dataset import DataConfig, ImageDataset
 from training.loader import data_loader
 from training.registry import RECIPES
-from training.sampling import generated_batches
+from training.sampling import generated
 from training.sheets import SampleSheet
 from training.snapshot import save_snapshot
 from training.step import TrainStep
@@ -79,8 +79,8 @@ def test_a_network_draws_what_it_was_trained_on(tmp_path, kind, name):
         assert pixels.shape == (spec.height, spec.width, spec.channels)
         assert pixels.dtype == f'uint{spec.bits}'
 
-    (real,) = dataset.image_batches(8)
-    (fake,) = generated_batches(state.G_ema, dataset, 8, seed=0, batch_size=8)
+    (real,) = dataset.parts([range(8)])
+    (fake,) = generated(state.G_ema, dataset, [range(8)], num_images=8, seed=0, batch_size=8)
     assert to_rgb(as_images(real)).shape == to_rgb(as_images(fake)).shape == (8, 3, spec.height, spec.width)
 
     sheet = SampleSheet(dataset, 8, seed=0, limit=4)

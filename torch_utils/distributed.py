@@ -27,6 +27,7 @@ JOIN_S = 300.0  # to find one another: machines of a cluster start minutes apart
 LONG_S = 6 * 3600.0  # what one process does while the others wait: metrics, snapshots
 ASKED_S = 10.0  # that a process which was asked to stop still waits for a process at work alone
 POLL_S = 0.1
+WORDS = 500  # bytes of a message that processes exchange
 
 
 class PeerLost(RuntimeError):
@@ -42,6 +43,7 @@ class World:
         self.rank, self.size, self.local_rank = rank, size, local_rank
         self._store, self._control = store, control
         self._num_keys = 0
+        self._place, self._num_given = '', 0  # where in the store the tasks of `alone` are, and how many there were
         self._watchdog: Watchdog | None = None
 
     @property
@@ -77,6 +79,22 @@ class World:
             dist.all_reduce(x, dist.ReduceOp.MAX, group=self._control)
         return int(x)
 
+    def agree(self, verdict: int, words: str) -> tuple[int, str]:
+        """The largest of all processes' verdicts, 0 or more, and what the first one of those says that gave it.
+
+        Words are exchanged, and cut to WORDS bytes, only where a verdict is above 0.
+        """
+        largest = self.maximum(verdict, 'whether to go on')
+        if largest == 0 or self.size == 1:
+            return largest, words
+        text = f'{self}: {words}'.encode()[:WORDS]
+        row = torch.zeros(1 + WORDS, dtype=torch.uint8)
+        row[0] = verdict
+        row[1 : 1 + len(text)] = torch.frombuffer(bytearray(text), dtype=torch.uint8)
+        rows = self.gather_on_host(row, 'why not')  # [W, 1 + WORDS]
+        first = next(row for row in rows if row[0] == largest)
+        return largest, bytes(first[1:].tolist()).rstrip(b'\0').decode(errors='ignore')
+
     def gather_on_host(self, x: torch.Tensor, what: str) -> torch.Tensor:
         """`gather` of a tensor on the CPU, whatever the device of the run."""
         if self.size == 1:
@@ -107,31 +125,47 @@ class World:
     # ---- waiting
 
     @contextlib.contextmanager
-    def alone(self, what: str, asked: Callable[[], bool]) -> Iterator[bool]:
+    def alone(
+        self, what: str, asked: Callable[[], bool], serve: Callable[[dict[str, Any]], None] | None = None
+    ) -> Iterator[bool]:
         """Yields True on rank 0, which works, and False elsewhere, where leaving waits until it has finished.
 
-        asked: whether this process was asked to stop; rank 0 hears of it through `peer_asked`.
+        asked: whether this process was asked to stop; rank 0 hears of it through `peer_asked`. serve: does a process's
+        part of a task that rank 0 gives out in the meantime; by default there are none.
         """
         if self.size == 1:
             yield True
             return
-        done = self._next_key('done')
+        self._place, self._num_given = self._next_key('alone'), 0
         with self._limit(LONG_S, what):
             yield self.leads
             if self.leads:
-                self._store.set(done, '1')
+                self._store.set(f'{self._place}/done', '1')
             else:
-                self._wait(done, what, asked)
+                self._follow(what, asked, serve)
+
+    def give(self, task: dict[str, Any]) -> None:
+        """On rank 0 inside `alone`: a task, of JSON's types, that every other process gets as well, in this order."""
+        if self.size > 1:
+            assert self.leads
+            self._store.set(f'{self._place}/task/{self._num_given}', json.dumps(task))
+            self._num_given += 1
 
     def peer_asked(self) -> bool:
         """On rank 0 inside `alone`: whether a waiting process was asked to stop."""
-        return self.size > 1 and self._store.check([f'asked/{self._num_keys}'])
+        return self.size > 1 and self._store.check([f'{self._place}/asked'])
 
-    def _wait(self, key: str, what: str, asked: Callable[[], bool]) -> None:
+    def _follow(self, what: str, asked: Callable[[], bool], serve: Callable[[dict[str, Any]], None] | None) -> None:
+        """Waits for rank 0, and does what it gives out."""
         deadline = None
-        while not self._store.check([key]):
+        while not self._store.check([f'{self._place}/done']):
+            task = f'{self._place}/task/{self._num_given}'
+            if serve is not None and self._store.check([task]):
+                self._num_given += 1
+                serve(json.loads(self._store.get(task)))
+                continue
             if deadline is None and asked():
-                self._store.set(f'asked/{self._num_keys}', '1')
+                self._store.set(f'{self._place}/asked', '1')
                 deadline = time.monotonic() + ASKED_S
             if deadline is not None and time.monotonic() > deadline:
                 raise PeerLost(f'{self}: asked to stop in {what}, and rank 0, at work there, does not answer')

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import os
 import pathlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -123,14 +123,10 @@ class ImageDataset:
         positions = [self._position(index) for index in indices]
         return to_vectors(self._labels[positions], self._label_dim)
 
-    def image_batches(self, batch_size: int, max_images: int | None = None) -> Iterator[np.ndarray]:
-        """All images (or the first max_images) in order, uint8 [N, C, H, W]; the last batch may be smaller.
-
-        16 bits come as 8, rounded: what metrics see.
-        """
-        count = len(self) if max_images is None else min(max_images, len(self))
-        for start in range(0, count, batch_size):
-            yield np.stack([to_8_bits(self.image(index)) for index in range(start, min(start + batch_size, count))])
+    def parts(self, parts: Iterable[range]) -> Iterator[np.ndarray]:
+        """The images of each part, uint8 [N, C, H, W]. 16 bits come as 8, rounded: what metrics see."""
+        for part in parts:
+            yield np.stack([to_8_bits(self.image(index)) for index in part])
 
     def content_digest(self) -> str:
         """sha256, in hex, over everything that decides the images and labels, by index.

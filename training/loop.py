@@ -3,8 +3,8 @@
 A tick ends every `cfg.tick` kimg. Every `cfg.snap` ticks, and at the end, there is a snapshot: network file, sheet of
 samples, training state, metrics. Training states are also saved when the last one is `save_every_s` old.
 
-Of several processes all run the loop, and hold the same state at every point of it. Rank 0 alone writes and measures;
-the others wait for it there.
+Of several processes all run the loop, and hold the same state at every point of it. Rank 0 alone writes; the others
+wait for it there, and do their share of its metrics.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ import torch
 
 from dnnlib.errors import DataError, UserError
 from dnnlib.log import Log, format_time
-from torch_utils.distributed import World
+from dnnlib.signals import StopRequested
+from torch_utils.distributed import PeerLost, World
 from torch_utils.stats import Collector
 from training.config import RunConfig
 from training.consistency import check_same
@@ -45,7 +46,7 @@ class PeerFailed(UserError):
 class Loop:
     """Runs a TrainState to its end, or until `stop` says so in any process.
 
-    sheet, evaluate: of rank 0; elsewhere None.
+    sheet: of rank 0; elsewhere None.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class Loop:
         self.sheet, self.folder, self.log, self.stop = sheet, folder, log, stop
         self.device = state.pl_mean.device
         self.world = world or World()
+        self.evaluate = evaluate
         self.reporter = Reporter(folder, log, self.device) if self.world.leads else None
         self.metrics: Measuring | None = None
         if evaluate is not None and self.reporter is not None:
@@ -90,7 +92,7 @@ class Loop:
         state = self.state
         self.world.watch(self.cfg.timeout_s)
         self._check_same()
-        with self.world.alone('the beginning', self.stop) as leads:
+        with self.world.alone('the beginning', self.stop, self._serve) as leads:
             if leads and state.nimg == 0:
                 self._save_sheet(self.folder.path / 'fakes_init.png')
             elif leads:
@@ -228,7 +230,7 @@ class Loop:
     def _snapshot(self, first: bool) -> None:
         """Everything that a snapshot is, by rank 0. The first one, before anything was learnt, is not measured."""
         self.step.recalibrate()
-        with self.world.alone('a snapshot and its metrics', self.stop) as leads:
+        with self.world.alone('a snapshot and its metrics', self.stop, self._serve) as leads:
             if leads:
                 self._write_snapshot(first)
 
@@ -285,6 +287,18 @@ class Loop:
         return None if self.metrics is None else self.metrics.best()
 
     # ---- metrics
+
+    def _serve(self, task: dict[str, Any]) -> None:
+        """The share of a process but rank 0. What fails or is stopped in it rank 0 hears of, and goes on or stops."""
+        assert self.evaluate is not None
+        try:
+            self.evaluate.serve(self.state.G_ema, task)
+        except PeerLost:
+            raise
+        except StopRequested:
+            pass
+        except Exception as error:
+            self.log.warn(f'metrics: {type(error).__name__}: {error}')
 
     def _measure_if_missed(self) -> None:
         """After a resume: the metrics of a snapshot that was saved but, because of a kill, not measured."""

@@ -1,4 +1,4 @@
-"""The metrics of a run: measured at its snapshots by rank 0, recorded, and read again for what follows from them."""
+"""The metrics of a run: measured at its snapshots, recorded by rank 0, and read again for what follows from them."""
 
 from __future__ import annotations
 
@@ -25,6 +25,8 @@ class Evaluator(Protocol):
         self, G_ema: torch.nn.Module, names: Sequence[str]
     ) -> Iterable[tuple[str, dict[str, Any] | Exception]]:
         """(name, line of metric-NAME.jsonl or what it failed with) of these metrics; may raise StopRequested."""
+
+    def serve(self, G_ema: torch.nn.Module, task: dict[str, Any]) -> None: ...  # the share of a process but rank 0
 
     def lower_is_better(self, name: str) -> bool: ...
 

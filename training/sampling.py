@@ -1,4 +1,4 @@
-"""Streams of generated images, for metrics: a function of the seed alone.
+"""Streams of generated images, for metrics: a function of the seed and the batch size, drawn whole or in parts.
 
 Letters: N images in a batch, C channels, H and W image size, W the space of a style generator, t a place on a path.
 """
@@ -6,9 +6,10 @@ Letters: N images in a batch, C channels, H and W image size, W the space of a s
 from __future__ import annotations
 
 import copy
+import functools
 import math
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -20,111 +21,84 @@ from training.dataset import ImageDataset
 from training.interface import StyleGenerator
 from training.networks.layers import set_precision
 
+T = TypeVar('T')
+Inputs = tuple[torch.Tensor, torch.Tensor]
+Walk = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
-@torch.no_grad()
-def generated_batches(
+
+def generated(
     G: Any,  # torch.nn.Module with the contract of interface.Generator
     dataset: ImageDataset,
+    parts: Iterable[range],
+    *,
     num_images: int,
     seed: int,
     batch_size: int,
     check: Callable[[], None] = lambda: None,
 ) -> Iterator[torch.Tensor]:
-    """Yields uint8 [N, C, H, W] on G's device until `num_images` have been drawn.
+    """Yields the images at the positions of each part, uint8 [N, C, H, W] on G's device.
 
-    Labels are drawn from the data set's, noise is random, nothing is truncated. check: called before each batch; it
-    may raise to stop.
+    The stream has `num_images` and is drawn in batches, of which only those that hold a wanted image are; its images
+    do not depend on the parts. Labels are drawn from the data set's, noise is random, nothing is truncated.
+    parts: ascending, disjoint. check: called before each batch; it may raise to stop.
     """
-    for index, z, c in _inputs(G, dataset, num_images, seed, batch_size):
-        check()
-        yield _draw(G, z, c, seed, index)
-
-
-@torch.no_grad()
-def generated_at(
-    G: Any, dataset: ImageDataset, positions: Sequence[int], num_images: int, seed: int, batch_size: int
-) -> dict[int, torch.Tensor]:
-    """Single images of `generated_batches`, the same bits: {position: uint8 [C, H, W] on the CPU}.
-
-    Only the batches that hold a position are drawn. The other arguments are those of the stream.
-    """
-    found: dict[int, torch.Tensor] = {}
-    for index, z, c in _inputs(G, dataset, num_images, seed, batch_size):
-        wanted = [position for position in positions if position // batch_size == index]
-        if wanted:
-            images = _draw(G, z, c, seed, index).cpu()  # [N, C, H, W]
-            found |= {position: images[position % batch_size] for position in wanted}
-    return found
-
-
-def _inputs(
-    G: Any, dataset: ImageDataset, num_images: int, seed: int, batch_size: int
-) -> Iterator[tuple[int, torch.Tensor, torch.Tensor]]:
-    """Number, latents [N, z_dim] and labels [N, label_dim] of each batch."""
-    latents, labels = numpy_generator(seed, 'metric latents'), numpy_generator(seed, 'metric labels')
-    for index, start in enumerate(range(0, num_images, batch_size)):
-        n = min(batch_size, num_images - start)
-        z = torch.from_numpy(latents.standard_normal([n, G.z_dim]).astype(np.float32))
-        yield index, z, _draw_labels(dataset, labels, n)
-
-
-def _draw(G: Any, z: torch.Tensor, c: torch.Tensor, seed: int, index: int) -> torch.Tensor:
-    """uint8 [N, C, H, W] of batch `index`, whose noise is its own."""
     device = next(G.parameters()).device
-    seed_torch(seed, 'metric noise', index)
-    return to_uint8(G(z.to(device), c.to(device), noise_mode='random'))
+
+    @torch.no_grad()
+    def draw(index: int, inputs: Inputs) -> torch.Tensor:
+        check()
+        seed_torch(seed, 'metric noise', index)  # each batch has a noise of its own
+        z, c = inputs
+        return to_uint8(G(z.to(device), c.to(device), noise_mode='random'))  # [N, C, H, W]
+
+    return _cut(parts, batch_size, _inputs(G, dataset, num_images, seed, batch_size), draw)
 
 
-def path_batches(
+def generated_paths(
     G: Any,  # torch.nn.Module with the contract of interface.Generator
     dataset: ImageDataset,
+    parts: Iterable[range],
+    *,
     space: str,
     sampling: str,
     num_pairs: int,
     seed: int,
-    *,
     epsilon: float,
     batch_size: int = 2,
     check: Callable[[], None] = lambda: None,
-) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Pairs of images for PPL: float32 [N, C, H, W] on G's device, nominal range [0, 255], neither clipped nor rounded.
+) -> Iterator[torch.Tensor]:
+    """Yields pairs of images for PPL: float32 [N, 2, C, H, W] on G's device, range [0, 255], not clipped, not rounded.
 
     The ends of a step from t to t + epsilon of the path between two latents, t = 0 (sampling 'end') or uniform in
     [0, 1) ('full'); space 'z' or 'w'. Both ends have one label, drawn from the data set's, and one noise, new for each
-    batch; G computes in float32. ConfigError, at once, for W without a W space. check: as in `generated_batches`.
+    batch; G computes in float32. ConfigError, at once, for W without a W space. parts, check: as in `generated`.
     """
     if space == 'w' and not isinstance(G, StyleGenerator):
         raise ConfigError(
             f'ppl_w{sampling}: {type(G).__name__} has no W space; ppl_z{sampling} or ppl2_z{sampling} measures in Z'
         )
-    return _path_batches(G, dataset, space, sampling, num_pairs, seed, epsilon, batch_size, check)
+    walk = _walk(G, dataset, sampling, num_pairs, seed, batch_size)
+    return _cut(parts, batch_size, walk, _path_ends(G, space, seed, epsilon, check))
 
 
-@torch.no_grad()
-def _path_batches(
-    G: Any,
-    dataset: ImageDataset,
-    space: str,
-    sampling: str,
-    num_pairs: int,
-    seed: int,
-    epsilon: float,
-    batch_size: int,
-    check: Callable[[], None],
-) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    G = copy.deepcopy(G)  # its noise and its precision are about to change
-    set_precision(G, torch.float32)
+def _path_ends(
+    G: Any, space: str, seed: int, epsilon: float, check: Callable[[], None]
+) -> Callable[[int, Walk], torch.Tensor]:
+    """What draws a batch of pairs, [N, 2, C, H, W]; a copy of G is made for the first one."""
     device = next(G.parameters()).device
-    latents, labels = numpy_generator(seed, 'path latents'), numpy_generator(seed, 'path labels')
-    places = numpy_generator(seed, 'path places')
-    for index, start in enumerate(range(0, num_pairs, batch_size)):
+
+    @functools.cache
+    def in_float32() -> Any:
+        copied = copy.deepcopy(G)  # its noise and its precision are about to change
+        set_precision(copied, torch.float32)
+        return copied
+
+    @torch.no_grad()
+    def draw(index: int, walk: Walk) -> torch.Tensor:
         check()
-        n = min(batch_size, num_pairs - start)
-        ends = (
-            torch.from_numpy(latents.standard_normal([n, 2, G.z_dim])).to(device).transpose(0, 1)
-        )  # [2, N, z_dim] float64
-        t = torch.from_numpy(places.random([n, 1]) * (sampling == 'full')).to(device)  # [N, 1] float64
-        c = _draw_labels(dataset, labels, n).to(device).repeat(2, 1)  # [2 N, label_dim]
+        G = in_float32()
+        ends, t, c = (x.to(device) for x in walk)
+        c = c.repeat(2, 1)  # [2 N, label_dim]
         seed_torch(seed, 'path noise', index)
         for name, buffer in G.named_buffers():
             if name.endswith('noise_const'):
@@ -137,8 +111,45 @@ def _path_batches(
         else:
             z = [slerp(ends[0], ends[1], t + step) for step in (0.0, epsilon)]
             img = G(torch.cat(z).float(), c, noise_mode='const')
-        a, b = ((img.float() + 1) * 127.5).chunk(2)  # [N, C, H, W]
-        yield a, b
+        return torch.stack(((img.float() + 1) * 127.5).chunk(2), dim=1)  # [N, 2, C, H, W]
+
+    return draw
+
+
+def _cut(
+    parts: Iterable[range], batch_size: int, inputs: Iterator[T], draw: Callable[[int, T], torch.Tensor]
+) -> Iterator[torch.Tensor]:
+    """The items of each part of a stream that is drawn in batches; inputs are made for all batches, in their order."""
+    index, batch = -1, None
+    for part in parts:
+        pieces = []
+        for wanted in range(part.start // batch_size, -(-part.stop // batch_size)):
+            while index < wanted:
+                index, given, batch = index + 1, next(inputs), None
+            batch = draw(index, given) if batch is None else batch
+            begin = index * batch_size
+            pieces.append(batch[max(part.start - begin, 0) : part.stop - begin])
+        yield pieces[0] if len(pieces) == 1 else torch.cat(pieces)
+
+
+def _inputs(G: Any, dataset: ImageDataset, num_images: int, seed: int, batch_size: int) -> Iterator[Inputs]:
+    """Latents [N, z_dim] and labels [N, label_dim] of each batch."""
+    latents, labels = numpy_generator(seed, 'metric latents'), numpy_generator(seed, 'metric labels')
+    for start in range(0, num_images, batch_size):
+        n = min(batch_size, num_images - start)
+        z = torch.from_numpy(latents.standard_normal([n, G.z_dim]).astype(np.float32))
+        yield z, _draw_labels(dataset, labels, n)
+
+
+def _walk(G: Any, dataset: ImageDataset, sampling: str, num_pairs: int, seed: int, batch_size: int) -> Iterator[Walk]:
+    """Latents at both ends [2, N, z_dim] and places [N, 1], float64, and labels [N, label_dim] of each batch."""
+    latents, labels = numpy_generator(seed, 'path latents'), numpy_generator(seed, 'path labels')
+    places = numpy_generator(seed, 'path places')
+    for start in range(0, num_pairs, batch_size):
+        n = min(batch_size, num_pairs - start)
+        ends = torch.from_numpy(latents.standard_normal([n, 2, G.z_dim])).transpose(0, 1)
+        t = torch.from_numpy(places.random([n, 1]) * (sampling == 'full'))
+        yield ends, t, _draw_labels(dataset, labels, n)
 
 
 def slerp(a: torch.Tensor, b: torch.Tensor, t: torch.Tensor) -> torch.Tensor:

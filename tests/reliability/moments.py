@@ -31,7 +31,7 @@ MOMENTS = {
     'sheet': 'training.sheets:SampleSheet.save_fakes',
     'snapshot': 'training.loop:save_snapshot',
     'state': 'torch_utils.checkpoint:save_state',
-    'metric': 'measure:generated_batches',
+    'metric': 'measure:generated',
     'open board': 'torch.utils.tensorboard:SummaryWriter.__init__',
     'board': 'torch.utils.tensorboard:SummaryWriter.add_scalar',
 }
