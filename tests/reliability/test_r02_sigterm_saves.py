@@ -9,6 +9,7 @@ import pytest
 
 from tests.reliability.supervisor import fingerprint
 from torch_utils.checkpoint import list_states
+from training.run_folder import RunFolder
 
 STEP = 96  # images
 
@@ -61,3 +62,18 @@ def test_a_second_signal_leaves_at_once(run, undisturbed):
     assert json.loads(struck.plan.read_text()) == []
     assert struck.finish() == [0]
     assert fingerprint(struck.folder) == fingerprint(undisturbed)
+
+
+def test_a_rank_is_signalled_among_its_share_of_a_metric(run, in_peace):
+    """Both stop; when they go on, they measure what one process measures."""
+    flags = ('--deterministic=1', '--metrics=fd_efflite100', '--snap=3')
+    alone = in_peace('measured in shares', (*run().flags[1:], *flags))
+    struck = run(*flags, '--gpus=2', plan=[('metric', 1, 'SIGTERM@1')])
+    assert struck.sit().wait() == 143
+    (reached,) = struck.reached()
+    assert time.time() - reached['time'] <= 10
+    assert struck.finish() == [0]
+    assert fingerprint(struck.folder) == fingerprint(alone)
+    lines = [RunFolder(folder).results('fd_efflite100') for folder in (struck.folder, alone)]
+    assert [line['num_gpus'] for line in lines[0]] == [2] * len(lines[1])
+    assert [line['results'] for line in lines[0]] == [line['results'] for line in lines[1]]
