@@ -1,4 +1,7 @@
-"""Promise R1: a run that was killed, at whatever moments, ends with the same bits as one that was not."""
+"""A run that was killed or stopped ends with the same bits as one that was not, each sitting a command of its own.
+
+tests/reliability has more moments, faults and processes, forked from one interpreter.
+"""
 
 import json
 import os
@@ -13,7 +16,7 @@ from tests.runs import TINY, call, command, environment, last_state, losses, mak
 
 FLAGS = ('--cfg=squeeze', '--kimg=1', '--mirror=1', '--cond=1', '--precision=bf16', '--set', 'pl.weight=2',
          '--set', 'style_mixing_prob=0.9', '--set', 'r1.interval=4')  # fmt: skip
-NUM_KILLS = 5
+NUM_KILLS = 3
 
 
 @pytest.fixture(scope='module')
@@ -51,10 +54,9 @@ def wait_for_progress(process, outdir):
         time.sleep(0.02)
 
 
-@pytest.mark.parametrize('workers', [0, 1, 3])
-def test_killed_at_random_moments_a_run_ends_with_the_same_bits(tmp_path, data, undisturbed, workers):
-    draw = random.Random(workers)
-    flags = (f'--data={data}', *TINY, *FLAGS, f'--workers={workers}', '--resume=auto')
+def test_killed_at_random_moments_a_run_ends_with_the_same_bits(tmp_path, data, undisturbed):
+    draw = random.Random(0)
+    flags = (f'--data={data}', *TINY, *FLAGS, '--workers=1', '--resume=auto')
     kills = 0
     while True:
         process = start(tmp_path, *flags)
@@ -74,30 +76,15 @@ def test_killed_at_random_moments_a_run_ends_with_the_same_bits(tmp_path, data, 
     assert losses(folder) == losses(undisturbed)
 
 
-@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
-def test_a_request_to_stop_saves_says_how_to_go_on_and_loses_no_bit(tmp_path, data, undisturbed, number):
+def test_a_request_to_stop_saves_says_how_to_go_on_and_loses_no_bit(tmp_path, data, undisturbed):
     process = start(tmp_path, f'--data={data}', *TINY, *FLAGS, '--workers=1')
     wait_for_progress(process, tmp_path)
-    os.killpg(process.pid, number)  # the whole group, as a terminal and a batch system do
+    os.killpg(process.pid, signal.SIGTERM)  # the whole group, as a terminal and a batch system do
     output, _ = process.communicate(timeout=60)
     folder = only_run(tmp_path)
-    assert process.returncode == 128 + number
+    assert process.returncode == 143
     assert f'continue: python train.py --resume={folder}' in output
     call(tmp_path, f'--resume={folder}')
-    assert last_state(folder) == last_state(undisturbed)
-    assert losses(folder) == losses(undisturbed)
-
-
-def test_a_damaged_newest_state_falls_back_and_loses_no_bit(tmp_path, data, undisturbed):
-    call(tmp_path, f'--data={data}', *TINY, *FLAGS)
-    folder = only_run(tmp_path)
-    newest = max((folder / 'state').iterdir()) / 'tensors.safetensors'
-    blob = bytearray(newest.read_bytes())
-    blob[len(blob) // 2] ^= 4
-    newest.write_bytes(blob)
-    done = call(tmp_path, f'--resume={folder}')
-    assert 'damaged' in done.stdout
-    assert 'falling back' in done.stdout
     assert last_state(folder) == last_state(undisturbed)
     assert losses(folder) == losses(undisturbed)
 
