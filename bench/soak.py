@@ -173,8 +173,8 @@ class Soak:
         path.write_bytes(whole[: len(whole) * 2 // 3])
         named = self.wait(lambda: path.name in self.said())
         write_bytes(path, whole)
-        if not named:
-            self.unexpected.append(f'{path.name} was cut short and never named')
+        if not (named and self.wait(self.ended)):
+            self.unexpected.append(f'{path.name} was cut short, and the run did not end with its name')
         return f'{path.name} cut short, {"named" if named else "NOT NAMED"}, mended'
 
     # ---- the course of it
@@ -199,6 +199,22 @@ class Soak:
             self.say(f'  ended with exit code {self.sitting.returncode}: {self.clean(said[-1]) if said else ""}')
             self.start()
 
+    def rest(self, pause_s: float) -> None:
+        """So many seconds, and then until the present sitting trains."""
+        deadline = time.monotonic() + pause_s
+
+        def rested() -> bool:
+            self.keep_going()
+            return time.monotonic() > deadline and self.trains()
+
+        if not self.wait(rested):
+            self.unexpected.append(f'no tick for {PATIENCE_S:g} s, at {self.nimg()} images')
+            self.kill_all()
+
+    def trains(self) -> bool:
+        """Whether the present sitting has recorded a tick."""
+        return not self.ended() and self.said().count('\ntick ') >= 1
+
     def clean(self, text: str) -> str:
         """Without the machine's paths."""
         return text.replace(str(self.where), '.')
@@ -212,7 +228,7 @@ class Soak:
 
         def trains_again() -> bool:
             self.keep_going()
-            return self.nimg() > nimg and self.said().count('\ntick ') >= 1
+            return self.nimg() > nimg and self.trains()
 
         time.sleep(1)
         if self.wait(trains_again):
@@ -230,8 +246,7 @@ class Soak:
             pause = self.draw.uniform(20, 40)
             if time.monotonic() - self.began + pause > minutes * 60:
                 break
-            time.sleep(pause)
-            self.keep_going()
+            self.rest(pause)
             with contextlib.suppress(psutil.NoSuchProcess):  # it ended at this very moment
                 self.strike(fault)
         self.terminate()
