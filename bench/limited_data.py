@@ -1,6 +1,6 @@
 """What augmentation is for: a few hundred images, with it and without, measured against the whole data set.
 
-    python bench/limited_data.py --subset=200 --kimg=150 --rows=noaug,ada --out=runs/limited
+    python bench/limited_data.py --subset=200 --kimg=130 --rows=noaug,ada --out=runs/limited
 
 A row is a kind of --aug: noaug, ada, diffaug, apa. Every row has the same networks, images, seed and length; the metric
 compares what a snapshot draws with all images, also those that were not trained on. Drawn too is the share of training
@@ -12,7 +12,6 @@ sheet.png and table.md are the answer.
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -54,7 +53,7 @@ def call(script: str, *flags: str) -> None:
 
 def metric_curve(run: RunFolder, metric: str) -> Points:
     """(kimg, value) of every snapshot."""
-    return [(line['nimg'] / 1000, line['results'][metric]) for line in run.results(metric)]
+    return [(line['nimg'] / 1000, line['results'][metric]) for line in run.curve(metric)]
 
 
 def stat_curve(run: RunFolder, name: str) -> Points:
@@ -97,7 +96,7 @@ def table(runs: dict[str, RunFolder], metric: str, command: str) -> str:
 @click.command(context_settings={'help_option_names': ['-h', '--help'], 'max_content_width': 110})
 @click.option('--rows', default='noaug,ada', show_default=True, help='Comma list of kinds of --aug.')
 @click.option('--subset', default=200, show_default=True, help='Images to train on.')
-@click.option('--kimg', default=150, show_default=True, help='Length of every run.')
+@click.option('--kimg', default=130, show_default=True, help='Length of every run.')
 @click.option('--data', help='Images: a zip or a folder.  [default: the embedded set]', metavar='PATH')
 @click.option('--metric', default='fd_efflite500_full', show_default=True, help='A _full metric: against all images.')
 @click.option('--out', default='runs/limited', show_default=True, metavar='DIR')
@@ -112,7 +111,7 @@ def main(rows: str, subset: int, kimg: int, data: str | None, metric: str, out: 
     shares = {row: [taken_for_real(run)] for row, run in runs.items()}
     draw_curves(shares, 'share of training images that D takes for real', target / 'shares.png')
     sheet(runs, target / 'sheet.png')
-    text = table(runs, metric, f'python bench/limited_data.py {json.dumps(sys.argv[1:])[1:-1]}')
+    text = table(runs, metric, f'python bench/limited_data.py --subset={subset} --kimg={kimg} --rows={rows}')
     write_bytes(target / 'table.md', text.encode())
     click.echo(text)
 
