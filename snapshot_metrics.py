@@ -76,12 +76,12 @@ def for_training(
     def subject_of(G: torch.nn.Module) -> Subject:
         return of_generator(G, dataset, precision=cfg.precision, check=check)
 
-    def here() -> list[str]:
-        return list(possible(cfg.metrics, meter, subject_of(G_ema), warn))
+    def here(names: Sequence[str]) -> list[str]:
+        return list(possible(names, meter, subject_of(G_ema), warn))
 
-    names = world.shared(here)  # rank 0 before the others: what is downloaded is there for those beside it
+    names = world.shared(lambda: here(cfg.metrics))  # rank 0 first: what it downloads is there for those beside it
     if not world.leads:
-        names = [name for name in here() if name in names]
+        names = here(names)
     names = everywhere(cfg.metrics, names, world, warn)
     return SnapshotEvaluator(names, meter, subject_of, world, check) if names else None
 

@@ -14,6 +14,7 @@ from dnnlib.signals import StopRequested
 from metrics.spec import parse_metric, with_count
 from snapshot_metrics import for_training
 from tests.measured import CPU, ToyDetector, tiny_config
+from tests.ranks import run_ranks
 from tests.runs import TINY, make_zip, only_run
 from training.build import build
 from training.curve import draw_curve
@@ -61,6 +62,30 @@ def test_what_cannot_be_measured_is_told_at_once_in_a_sentence_and_the_rest_is_m
         'not measured: pr_efflite2: pr_efflite2 asks for 2 generated images, it needs at least 4',
     ]
     assert [name for name, _ in evaluate(G, evaluate.names)] == ['fd_efflite16']
+
+
+def test_what_one_process_cannot_measure_no_process_does(data, monkeypatch):
+    """A network that one machine lacks is told there, and its metrics by rank 0."""
+
+    def task(world):
+        def get(name, device):
+            if name == 'inception' and world.rank == 1:
+                raise UserError('the weights of inception are not on this machine')
+            return ToyDetector()
+
+        monkeypatch.setattr(module, 'get_detector', get)
+        cfg = tiny_config(data, metrics=('fid16_full', 'fd_efflite16', 'pr_efflite2'))
+        dataset, warnings = ImageDataset(cfg.data), []
+        G = build(cfg, dataset.spec, CPU).G_ema
+        return for_training(cfg, dataset, G, warnings.append, lambda: None, world).names, warnings
+
+    (names, first), (others, second) = run_ranks(2, task)
+    assert names == others == ('fd_efflite16',)
+    assert first == [
+        'not measured: pr_efflite2: pr_efflite2 asks for 2 generated images, it needs at least 4',
+        'not measured: fid16_full: rank 1 cannot, as it says itself',
+    ]
+    assert second == ['not measured: fid16_full: the weights of inception are not on this machine']
 
 
 def test_a_run_without_any_metric_that_can_be_measured_has_no_evaluator(data, detector):
