@@ -18,11 +18,12 @@ def report(soak: Soak, minutes: float, kimg: int, equal: bool, verdict: str) -> 
     rows = [
         f'| {kind.replace("_", " ")} | {counts[kind]} | {spread(soak.recovery_s.get(kind, []))} |' for kind in KINDS
     ]
+    beside = '' if soak.kimg is None else f' --kimg={soak.kimg}'
     unexpected = [f'- {line}' for line in soak.unexpected] or ['- nothing']
     return '\n'.join([
         '# Soak', '',
-        f'`python bench/soak.py --minutes={minutes:g} --processes={soak.processes}`: {len(soak.struck)} faults, '
-        f'{soak.sittings} sittings, {kimg} kimg. The log is `soak.log`.', '',
+        f'`python bench/soak.py --minutes={minutes:g} --processes={soak.processes}{beside}`: '
+        f'{len(soak.struck)} faults, {soak.sittings} sittings, {kimg} kimg. The log is `soak.log`.', '',
         f'**{"Equal" if equal else "Not equal"}** to the run that was left in peace. {verdict}', '',
         '| fault | times | seconds until the next tick: median, most |', '|---|---|---|', *rows, '',
         'Not as expected:', '', *unexpected, '',
