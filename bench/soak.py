@@ -73,20 +73,19 @@ class Soak:
 
     # ---- the run
 
-    @property
-    def data(self) -> Path:
-        """The images, a folder."""
-        return self.where / 'data'
+    def data(self, name: str) -> Path:
+        """The images of a run, a folder; each has its own, since those of the struck one are damaged."""
+        return self.where / 'images' / name / 'data'
 
     @property
     def folder(self) -> Path:
         """The run folder."""
         return only_run(self.where / 'struck')
 
-    def flags(self, kimg: int) -> list[str]:
-        """The command line of both runs."""
+    def flags(self, name: str, kimg: int) -> list[str]:
+        """The command line of a run; but for the folder of its images the same for both."""
         several = [f'--gpus={self.processes}'] if self.processes > 1 else []
-        return [f'--data={self.data}', f'--kimg={kimg}', *FLAGS, *several]
+        return [f'--data={self.data(name)}', f'--kimg={kimg}', *FLAGS, *several]
 
     def start(self) -> None:
         """A sitting that continues the run."""
@@ -94,7 +93,7 @@ class Soak:
         resume = [f'--resume={known[0]}'] if known else []
         self.sittings += 1
         with (self.where / f'output{self.sittings}.txt').open('w') as output:
-            flags = self.flags(self.kimg or FOREVER)
+            flags = self.flags('struck', self.kimg or FOREVER)
             self.sitting = subprocess.Popen(command(self.where / 'struck', *flags, *resume),
                                             env=environment(), stdout=output, stderr=subprocess.STDOUT,
                                             start_new_session=True)  # fmt: skip
@@ -170,7 +169,7 @@ class Soak:
         return f'disk full for {FULL_S:g} s, "not saved" {self.said().count("not saved")} times'
 
     def corrupt_an_image(self) -> str:
-        path = self.draw.choice(sorted(self.data.rglob('*.png')))
+        path = self.draw.choice(sorted(self.data('struck').rglob('*.png')))
         whole = path.read_bytes()
         path.write_bytes(whole[: len(whole) * 2 // 3])
         named = self.wait(lambda: path.name in self.said())
@@ -247,7 +246,7 @@ class Soak:
     def run(self, minutes: float) -> None:
         """Faults until the time is over, then SIGTERM."""
         if self.kimg is not None:
-            self.peace = subprocess.Popen(command(self.where / 'peace', *self.flags(self.kimg)), env=environment(),
+            self.peace = subprocess.Popen(command(self.where / 'peace', *self.flags('peace', self.kimg)), env=environment(),
                                           stdout=subprocess.DEVNULL, start_new_session=True)  # fmt: skip
         self.start()
         self.wait(lambda: self.nimg() > 0 or self.ended())
@@ -283,7 +282,7 @@ class Soak:
 
     def train(self, name: str, kimg: int, *flags: str) -> None:
         """A sitting to the end, undisturbed."""
-        subprocess.run(command(self.where / name, *self.flags(kimg), *flags), env=environment(), check=True,
+        subprocess.run(command(self.where / name, *self.flags(name, kimg), *flags), env=environment(), check=True,
                        stdout=subprocess.DEVNULL)  # fmt: skip
 
     def verdict(self) -> tuple[bool, str]:
@@ -328,7 +327,8 @@ def main(minutes: float, processes: int, seed: int, kimg: int | None, out: Path)
     with tempfile.TemporaryDirectory() as where:
         soak = Soak(where=Path(where), processes=processes, draw=random.Random(seed), kimg=kimg)
         with zipfile.ZipFile(make_zip(soak.where / 'tiny.zip', num_images=64)) as archive:
-            archive.extractall(soak.data)
+            for name in ('struck', 'peace'):
+                archive.extractall(soak.data(name))
         try:
             soak.run(minutes)
             reached = soak.finish()
