@@ -246,7 +246,8 @@ class Soak:
     def run(self, minutes: float) -> None:
         """Faults until the time is over, then SIGTERM."""
         if self.kimg is not None:
-            self.peace = subprocess.Popen(command(self.where / 'peace', *self.flags('peace', self.kimg)), env=environment(),
+            flags = self.flags('peace', self.kimg)
+            self.peace = subprocess.Popen(command(self.where / 'peace', *flags), env=environment(),
                                           stdout=subprocess.DEVNULL, start_new_session=True)  # fmt: skip
         self.start()
         self.wait(lambda: self.nimg() > 0 or self.ended())
