@@ -57,7 +57,7 @@ class Soak:
     processes: int
     draw: random.Random
     lines: list[str] = field(default_factory=list)
-    struck: list[tuple[str, int]] = field(default_factory=list)  # fault, images shown by then
+    struck: list[tuple[str, int, int]] = field(default_factory=list)  # fault, images recorded before and after it
     recovery_s: dict[str, list[float]] = field(default_factory=dict)  # from a fault to the next tick
     unexpected: list[str] = field(default_factory=list)
     kimg: int | None = None  # where both runs end, side by side; None: where the time is over, one after the other
@@ -228,7 +228,6 @@ class Soak:
         """One fault, and the wait for the next tick after it."""
         nimg, began = self.nimg(), time.monotonic()
         told = getattr(self, fault)()
-        self.struck.append((fault, nimg))
         self.say(f'{fault.replace("_", " ")} at {nimg} images: {told}')
 
         def trains_again() -> bool:
@@ -242,6 +241,7 @@ class Soak:
             self.unexpected.append(f'no tick for {PATIENCE_S:g} s after {fault} at {nimg} images')
             self.say(f'  {self.unexpected[-1]}; all killed')
             self.kill_all()
+        self.struck.append((fault, nimg, self.nimg()))
 
     def run(self, minutes: float) -> None:
         """Faults until the time is over, then SIGTERM."""
@@ -298,7 +298,8 @@ class Soak:
         expected = losses(peace)
         differs = [line['nimg'] for line in expected if struck.get(line['nimg'], line) != line]
         lost = [line['nimg'] for line in expected if line['nimg'] not in struck]
-        unexplained = [nimg for nimg in lost if self.before(nimg)[0] != 'fill_the_disk']
+        full = [(begin, end) for fault, begin, end in self.struck if fault == 'fill_the_disk']
+        unexplained = [nimg for nimg in lost if not any(begin < nimg < end for begin, end in full)]
         words = [f'{said}, and the losses of {len(expected) - len(lost) - len(differs)} ticks of {len(expected)}.']
         if differs:
             words.append(f'Losses DIFFER at {len(differs)} ticks, {self.told(differs[0])}.')
@@ -307,13 +308,9 @@ class Soak:
         words += [f'Lost without that: {self.told(nimg)}.' for nimg in unexplained]
         return weights and not differs and not unexplained, ' '.join(words)
 
-    def before(self, nimg: int) -> tuple[str, int]:
-        """The last fault before a tick."""
-        return [('the start', 0), *(pair for pair in self.struck if pair[1] <= nimg)][-1]
-
     def told(self, nimg: int) -> str:
-        """A tick, and the fault before it."""
-        fault, at = self.before(nimg)
+        """A tick, and the last fault before it."""
+        fault, at = [('the start', 0), *((fault, at) for fault, at, _ in self.struck if at <= nimg)][-1]
         return f'at {nimg} images, after {fault} at {at}'
 
 

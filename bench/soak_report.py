@@ -14,7 +14,7 @@ KINDS = ('kill_a_rank', 'kill_a_worker', 'terminate', 'flip_a_bit', 'fill_the_di
 
 def report(soak: Soak, minutes: float, kimg: int, equal: bool, verdict: str) -> str:
     """soak.md"""
-    counts = Counter(fault for fault, _ in soak.struck)
+    counts = Counter(fault for fault, *_ in soak.struck)
     rows = [
         f'| {kind.replace("_", " ")} | {counts[kind]} | {spread(soak.recovery_s.get(kind, []))} |' for kind in KINDS
     ]
