@@ -44,7 +44,7 @@ bench: setup
 
 # Compiles every CUDA source for every architecture where nvcc is there; no GPU needed.
 cuda-check:
-	@$(PYTHON) -m torch_utils.ops.cuda_check
+	@$(PYTHON) -m torch_utils.ops.toolchain.cuda_check
 
 clean:
 	rm -rf $(VENV) build *.egg-info

@@ -40,10 +40,10 @@ from dnnlib.log import format_time
 from dnnlib.registry import load_file
 from dnnlib.signals import StopSignal
 from metrics.spec import parse_metric
-from training.dataset import DataConfig, ImageDataset
+from training.data.dataset import DataConfig, ImageDataset
 from training.interface import ImageSpec
 from training.registry import RECIPES
-from training.run_folder import RunFolder
+from training.run.run_folder import RunFolder
 
 ROOT = Path(__file__).resolve().parent.parent
 # Widths for a budget of CPU hours, used with --small: at 32x32 the papers' own are too slow for a few cores, where

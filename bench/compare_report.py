@@ -22,7 +22,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from dnnlib.errors import UserError
 from dnnlib.files import atomic_path, read_jsonl, write_bytes, write_json
-from generate import draw
+from ganfoundry.commands.generate import draw
 from metrics.spec import parse_metric
 from torch_utils.images import tile
 from torch_utils.macs import count_macs
@@ -30,10 +30,10 @@ from torch_utils.seeding import numpy_generator
 from torch_utils.summary import count
 from training.build import build_networks
 from training.config import from_record
-from training.curve import draw_curves
-from training.dataset import ImageDataset
-from training.run_folder import RunFolder
-from training.snapshot import load_generator, load_snapshot
+from training.data.dataset import ImageDataset
+from training.run.curve import draw_curves
+from training.run.run_folder import RunFolder
+from training.run.snapshot import load_generator, load_snapshot
 
 MIN_DIVERSITY = 0.5
 TOLERANCE = 0.1  # of the metric a third of the way: what measurements and the course of a run vary by, and more

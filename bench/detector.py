@@ -19,12 +19,12 @@ import torch
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
-from metrics.detectors import get_detector
-from metrics.determinism import deterministic_float32
-from metrics.inception_detector import Inception
-from metrics.vgg import Vgg16ConvDetector, Vgg16Detector
+from metrics.detectors.determinism import deterministic_float32
+from metrics.detectors.inception_detector import Inception
+from metrics.detectors.table import get_detector
+from metrics.detectors.vgg import Vgg16ConvDetector, Vgg16Detector
 from torch_utils.devices import pick_device
-from training.dataset import DataConfig, ImageDataset
+from training.data.dataset import DataConfig, ImageDataset
 
 # The speed of these does not depend on what the weights are.
 RANDOM = {'inception': Inception, 'vgg16': Vgg16Detector, 'vgg16conv': Vgg16ConvDetector}

@@ -27,10 +27,10 @@ from PIL import Image, ImageDraw, ImageFont
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run as a file, from anywhere
 
 from dnnlib.files import atomic_path
+from extensions.layers.gconv import GConv2d, VConv2d, xavier_
+from extensions.layers.spectral_norm import Linear
 from torch_utils.summary import count
-from training.losses import Hinge
-from training.networks.gconv import GConv2d, VConv2d, xavier_
-from training.networks.spectral_norm import Linear
+from training.objective.losses import Hinge
 
 NUM_MODES, RADIUS = 8, 2.0
 STDS = (0.1, 0.05)  # of the Gaussians

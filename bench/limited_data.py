@@ -23,8 +23,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run as a file
 
 from dnnlib.errors import UserError, run_command
 from dnnlib.files import atomic_path, read_jsonl, write_bytes
-from training.curve import Points, draw_curves
-from training.run_folder import RunFolder
+from training.run.curve import Points, draw_curves
+from training.run.run_folder import RunFolder
 
 ROOT = Path(__file__).resolve().parent.parent
 # Networks for a few CPU cores, with R1's weight that `auto` gives them; learning rates of `make demo`. ADA's p may move

@@ -26,15 +26,15 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run as a file, from anywhere
 
 from bench.detector import RANDOM, paired
-from metrics.detectors import Features, get_detector
+from metrics.detectors.table import Features, get_detector
 from metrics.extraction import Extraction, Need, looking
-from metrics.features import FeatureStats
-from metrics.frechet import by_cholesky, by_factors
-from metrics.kid import kernel_distance
-from metrics.precision_recall import precision_recall
-from metrics.shares import cut
+from metrics.kinds.features import FeatureStats
+from metrics.kinds.frechet import by_cholesky, by_factors
+from metrics.kinds.kid import kernel_distance
+from metrics.kinds.precision_recall import precision_recall
+from metrics.streams.shares import cut
 from torch_utils.devices import pick_device
-from training.dataset import DataConfig, ImageDataset
+from training.data.dataset import DataConfig, ImageDataset
 
 Moments = tuple[torch.Tensor, torch.Tensor]
 

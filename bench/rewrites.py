@@ -31,13 +31,13 @@ import torch.nn.functional as F
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run as a file, from anywhere
 
 from extensions.gconv import GConvConfig, GConvGenerator
+from extensions.layers.batch_norm import BigBN
+from extensions.layers.gconv import GConv2d
 from extensions.squeeze import SqueezeBlock, SqueezeConfig, SqueezeGenerator
 from torch_utils.allocator import keep_freed_memory
 from torch_utils.ops.modulated_conv2d import modulated_conv2d, prefers_kernels
 from training.interface import ImageSpec
-from training.networks.batch_norm import BigBN
 from training.networks.config import StyleGAN2GeneratorConfig
-from training.networks.gconv import GConv2d
 from training.networks.layers import LRELU_GAIN, FullyConnected
 from training.networks.stylegan2 import StyleGAN2Generator
 from training.networks.synthesis import SynthesisLayer

@@ -34,7 +34,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run as a file
 from soak_report import KINDS, report
 
 from dnnlib.files import read_jsonl, write_bytes
-from tests.runs import command, environment, last_state, losses, make_zip, only_run
+from tests.support.runs import command, environment, last_state, losses, make_zip, only_run
 from torch_utils.checkpoint import TENSORS, list_states
 
 FLAGS = (

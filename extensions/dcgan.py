@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from extensions.layers.dcgan import DCGANDiscriminatorConfig, DCGANGeneratorConfig
+from extensions.layers.latent_run import latent_run
 from training.config import LossConfig, RunConfig
 from training.interface import ImageSpec
-from training.latent_run import latent_run
-from training.networks.dcgan import DCGANDiscriminatorConfig, DCGANGeneratorConfig
 from training.registry import register_recipe
 
 PAPER = 'Radford et al., DCGAN, ICLR 2016, as compared by Tian et al., GIU-GANs, 2022'

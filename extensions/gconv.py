@@ -1,7 +1,7 @@
 """GConv, generative convolution: a residual generator whose kernels every sample recombines by its latent.
 
-Park and Shin, arXiv 2111.15171. The layer is `training/networks/gconv.py`, the discriminator (Table 2)
-`training/networks/sngan.py`; here are the generator (Table 1) and the recipe. The paper counts the weights of the
+Park and Shin, arXiv 2111.15171. The layer is `extensions/layers/gconv.py`, the discriminator (Table 2)
+`extensions/layers/sngan.py`; here are the generator (Table 1) and the recipe. The paper counts the weights of the
 blocks' 3x3 convolutions, K, W_s and W_L: at 32x32 3.54 M with Conv and 4.37 M with GConv, here 3,538,944 and 4,374,528.
 GConv in StyleGAN2's blocks is `gconv_stylegan2.py`.
 
@@ -22,14 +22,14 @@ import torch
 import torch.nn.functional as F
 
 from dnnlib.errors import ConfigError
+from extensions.layers.batch_norm import BigBN
+from extensions.layers.gconv import GConv2d, VConv2d, xavier_
+from extensions.layers.sngan import SNGANDiscriminatorConfig
+from extensions.layers.spectral_norm import Conv2d, Linear
 from training.config import EmaConfig, LossConfig, OptimizerConfig, PathLengthConfig, R1Config, RunConfig, require
 from training.interface import ImageSpec
-from training.networks.batch_norm import BigBN
 from training.networks.config import channels_at, is_lowered
-from training.networks.gconv import GConv2d, VConv2d, xavier_
 from training.networks.layers import LowerableBlock
-from training.networks.sngan import SNGANDiscriminatorConfig
-from training.networks.spectral_norm import Conv2d, Linear
 from training.registry import register_generator, register_recipe
 
 PAPER = 'Park and Shin, Generative Convolution Layer for Image Generation, arXiv 2111.15171'

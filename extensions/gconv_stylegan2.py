@@ -11,16 +11,16 @@ from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import Literal
 
+from extensions.layers.gconv import GConvSynthesisLayer
 from training.augment.config import AugmentConfig
 from training.config import R1Config, RunConfig, require
+from training.data.shapes import images_at_once
 from training.interface import ImageSpec
 from training.networks.config import StyleGAN2GeneratorConfig
-from training.networks.gconv import GConvSynthesisLayer
 from training.networks.stylegan2 import StyleGAN2Generator
 from training.networks.synthesis import BlockSpec, SynthesisBlock
 from training.recipes import cifar, paper256
 from training.registry import register_generator, register_recipe
-from training.shapes import images_at_once
 
 PAPER = 'Park and Shin, Generative Convolution Layer for Image Generation, arXiv 2111.15171; Karras et al., CVPR 2020'
 

@@ -2,8 +2,8 @@
 
 Tian et al., "GIU-GANs: Global Information Utilization for Generative Adversarial Networks", Neural Networks 152 (2022),
 arXiv 2201.10471. The widths, the kernels of 4x4 with their biases and z_dim = 128 are not in the text: they are the
-one reading that gives the printed FLOPs and parameters (tests/test_giu_counts.py). SN spares the last layers, as in the
-public code with that backbone.
+one reading that gives the printed FLOPs and parameters (tests/extensions/test_giu_counts.py). SN spares the last
+layers, as in the public code with that backbone.
 
 Letters: R image resolution, r that of a stage (4, 8, ... R / 2), C its channels.
 """
@@ -16,18 +16,18 @@ from typing import Literal
 
 import torch
 
-from training.config import LossConfig, RunConfig, require
-from training.interface import ImageSpec
-from training.latent_run import latent_run
-from training.networks.dcgan import (
+from extensions.layers.dcgan import (
     DCGANDiscriminator,
     DCGANDiscriminatorConfig,
     DCGANGenerator,
     DCGANGeneratorConfig,
     width,
 )
-from training.networks.giu import GIU, KERNEL_NORMS, KernelNorm
-from training.networks.rbn import RBN
+from extensions.layers.giu import GIU, KERNEL_NORMS, KernelNorm
+from extensions.layers.latent_run import latent_run
+from extensions.layers.rbn import RBN
+from training.config import LossConfig, RunConfig, require
+from training.interface import ImageSpec
 from training.registry import register_discriminator, register_generator, register_recipe
 
 PAPER = 'Tian et al., GIU-GANs: Global Information Utilization for GANs, Neural Networks 152 (2022)'

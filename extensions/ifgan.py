@@ -22,15 +22,15 @@ import torch
 import torch.nn.functional as F
 
 from dnnlib.errors import ConfigError
+from extensions.layers.batch_norm import BigBN
 from torch_utils.ops.folded_conv import up_conv2d
 from training.config import EmaConfig, OptimizerConfig, PathLengthConfig, R1Config, RunConfig, require
+from training.data.shapes import images_at_once
 from training.interface import ImageSpec
-from training.networks.batch_norm import BigBN
 from training.networks.config import StyleGAN2DiscriminatorConfig, channels_at, is_lowered
 from training.networks.discriminator import StyleGAN2Discriminator  # noqa: F401 (registers itself)
 from training.networks.layers import Conv2d, FullyConnected, LowerableBlock
 from training.registry import register_generator, register_recipe
-from training.shapes import images_at_once
 
 PAPER = 'Park and Shin, IF-GAN: A Novel Generator Architecture with Information Feedback, 2022'
 MIN_RESOLUTION = 32

@@ -24,13 +24,13 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 
+from extensions.layers.latent import LatentGenerator, Projection
+from extensions.layers.spectral_norm import Conv2d, Linear
 from training.config import EmaConfig, LossConfig, OptimizerConfig, PathLengthConfig, R1Config, RunConfig, require
+from training.data.shapes import images_at_once
 from training.interface import ImageSpec
-from training.networks.latent import LatentGenerator, Projection
 from training.networks.layers import LowerableBlock
-from training.networks.spectral_norm import Conv2d, Linear
 from training.registry import register_discriminator, register_generator, register_recipe
-from training.shapes import images_at_once
 
 PAPER = 'Hashim et al., IGAN: A New Inception-based Model, arXiv 2601.08332'
 

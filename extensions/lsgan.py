@@ -16,13 +16,13 @@ import torch
 import torch.nn.functional as F
 
 from dnnlib.errors import ConfigError
+from extensions.layers.latent import LatentGenerator, Projection
+from extensions.layers.latent_run import latent_run
+from extensions.layers.rbn import normalized
+from extensions.layers.spectral_norm import Conv2d, Linear
 from training.config import LossConfig, RunConfig, require
 from training.interface import ImageSpec
-from training.latent_run import latent_run
-from training.networks.latent import LatentGenerator, Projection
 from training.networks.layers import LowerableBlock
-from training.networks.rbn import normalized
-from training.networks.spectral_norm import Conv2d, Linear
 from training.registry import register_discriminator, register_generator, register_recipe
 
 PAPER = 'Mao et al., Least Squares GANs, ICCV 2017, as compared by Tian et al., GIU-GANs, 2022'

@@ -14,17 +14,17 @@ from dataclasses import dataclass
 import torch
 
 from dnnlib.errors import ConfigError
-from training.config import LossConfig, RunConfig, require
-from training.interface import ImageSpec
-from training.latent_run import latent_run
-from training.networks.dcgan import (
+from extensions.layers.dcgan import (
     DCGANDiscriminator,
     DCGANDiscriminatorConfig,
     DCGANGenerator,
     DCGANGeneratorConfig,
     width,
 )
-from training.networks.spectral_norm import Conv2d
+from extensions.layers.latent_run import latent_run
+from extensions.layers.spectral_norm import Conv2d
+from training.config import LossConfig, RunConfig, require
+from training.interface import ImageSpec
 from training.registry import register_discriminator, register_generator, register_recipe
 
 PAPER = 'Zhang et al., Self-Attention GANs, ICML 2019, as compared by Tian et al., GIU-GANs, 2022'

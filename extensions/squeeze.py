@@ -18,6 +18,7 @@ import torch
 
 from training.augment.config import AugmentConfig
 from training.config import R1Config, RunConfig, require
+from training.data.shapes import images_at_once
 from training.interface import ImageSpec
 from training.networks.config import StyleGAN2GeneratorConfig
 from training.networks.stylegan2 import StyleGAN2Generator
@@ -31,7 +32,6 @@ from training.networks.synthesis import (
 )
 from training.recipes import cifar, paper256
 from training.registry import register_generator, register_recipe
-from training.shapes import images_at_once
 
 PAPER = 'Park and Shin, Rethinking Image Skip Connections in StyleGAN2, arXiv 2407.05527'
 

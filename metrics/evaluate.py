@@ -10,16 +10,16 @@ import torch
 
 from dnnlib.errors import ConfigError, DataError
 from metrics.cache import Cache
-from metrics.detectors import Detector, Features, get_detector, provenance
+from metrics.detectors.lpips import Lpips
+from metrics.detectors.table import Detector, Features, get_detector, provenance
 from metrics.extraction import Extraction, Need, Progress, looking
-from metrics.images import Images
-from metrics.lpips import Lpips
-from metrics.measure import Measurement, fake_need, real_need
-from metrics.memorisation import Pairs
-from metrics.ppl import CHUNK, PathDistance, Paths, path_length, step_distances
+from metrics.kinds.memorization import Pairs
+from metrics.kinds.ppl import CHUNK, PathDistance, Paths, path_length, step_distances
+from metrics.measurement import Measurement, fake_need, real_need
 from metrics.reference import Reference, SeenReference
-from metrics.shares import Look, cut, in_shares
 from metrics.spec import MetricSpec, parse_metric
+from metrics.streams.images import Images
+from metrics.streams.shares import Look, cut, in_shares
 from metrics.uncertainty import Estimate, as_results, half_sample_std
 from torch_utils.distributed import World
 

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 import torch
 
-from metrics.detectors import Detector, Features
-from metrics.features import FeatureStats
-from metrics.images import Images, checked
-from metrics.shares import Look
+from metrics.detectors.table import Detector, Features
+from metrics.kinds.features import FeatureStats
+from metrics.streams.images import Images, checked
+from metrics.streams.shares import Look
 
 Progress = Callable[[str, int, int], None]  # what is being read, images done, images in all
 Moments = tuple[torch.Tensor, torch.Tensor]  # mean [D] and covariance [D, D], float64

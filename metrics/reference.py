@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import torch
 
 from metrics.cache import Arrays, Cache, Fields
-from metrics.detectors import Detector
+from metrics.detectors.table import Detector
 from metrics.extraction import Extraction, Need
-from metrics.images import Images
+from metrics.streams.images import Images
 
 # Of what entries of the cache say: a change of the numbers that `Extraction` makes is a new version.
 ESTIMATORS = {'moments': 'float64 v1', 'features': 'float32 v1'}

@@ -26,7 +26,7 @@ import re
 from dataclasses import dataclass
 
 from dnnlib.errors import ConfigError
-from metrics.detectors import DETECTORS
+from metrics.detectors.table import DETECTORS
 
 NUM_SPLITS = 10  # of the Inception score
 LPIPS = 'lpips'  # what stands for a detector in PPL

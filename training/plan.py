@@ -51,7 +51,7 @@ def _describe_data(cfg: RunConfig, spec: ImageSpec) -> str:
     return (
         f'Images: {spec.num_images:,} of {spec.width}x{spec.height}{_describe_base(spec)}, '
         f'{spec.channels} channels of {spec.bits} bits, '
-        f'{labels}{flips}\n  from {cfg.data.path or "the embedded set, data/peeps64.zip"}; '
+        f'{labels}{flips}\n  from {cfg.data.path or "the embedded set, peeps64.zip"}; '
         f'{cfg.kimg * 1000 / spec.num_images:.1f} epochs in all'
     )
 

@@ -13,9 +13,9 @@ import torch
 from dnnlib.errors import CheckpointError
 from torch_utils.stats import Collector
 from training.augment.controller import Controller
-from training.guardian import Guardian
-from training.lecam import LeCam
-from training.loss_scale import LossScale
+from training.objective.lecam import LeCam
+from training.optimize.guardian import Guardian
+from training.optimize.loss_scale import LossScale
 
 NETWORKS = ('G', 'D', 'G_ema')
 OPTIMIZERS = {'opt_G': 'G', 'opt_D': 'D'}

@@ -19,14 +19,14 @@ from torch_utils.seeding import seed_torch
 from torch_utils.timing import PhaseTimer
 from training.augment.view import View
 from training.config import RunConfig
-from training.dataset import ImageDataset
-from training.ema import ema_beta, update_ema
+from training.data.dataset import ImageDataset
 from training.fakes import Fakes
-from training.health import Undo, guarded_step
-from training.losses import LOSSES, Paired
-from training.optimizers import GradientBuffer, lr_scale
-from training.recalibrate import BATCHES, batch_norms, recalibrate
-from training.reduction import MovingBuffers, sum_in_order
+from training.objective.losses import LOSSES, Paired
+from training.optimize.ema import ema_beta, update_ema
+from training.optimize.health import Undo, guarded_step
+from training.optimize.optimizers import GradientBuffer, lr_scale
+from training.optimize.recalibrate import BATCHES, batch_norms, recalibrate
+from training.optimize.reduction import MovingBuffers, sum_in_order
 from training.state import TrainState
 from training.terms import DiscriminatorTerms, GeneratorTerms, Micro, Term
 

@@ -18,10 +18,10 @@ from training.augment.apa import Shown, deceive
 from training.augment.view import View
 from training.config import RunConfig
 from training.fakes import Fakes
-from training.guidance import Guidance
-from training.losses import Paired, Separable
-from training.recalibrate import batch_norms
-from training.regularizers import interpolate, path_length_penalty, path_lengths, r1_penalty, slope_penalty
+from training.objective.guidance import Guidance
+from training.objective.losses import Paired, Separable
+from training.objective.regularizers import interpolate, path_length_penalty, path_lengths, r1_penalty, slope_penalty
+from training.optimize.recalibrate import batch_norms
 from training.state import TrainState
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.reliability.supervisor import Run, Zygote
-from tests.runs import make_zip
+from tests.support.runs import make_zip
 
 # 11 steps of 96 images in two micro-batches, a tick every two steps, a state at each, a snapshot every second one.
 SMALL = (

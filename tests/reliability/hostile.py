@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from dnnlib.errors import UserError
-from tests import legacy_audit
-from training.snapshot import load_snapshot
-from training.transfer import load_source
+from tests.support import legacy_audit
+from training.run.snapshot import load_snapshot
+from training.run.transfer import load_source
 
 DOORS: dict[str, Callable[[Path], Any]] = {
     'generate.py --network': load_snapshot,

@@ -28,10 +28,10 @@ MOMENTS = {
     'rename': 'os:replace',
     'removal': 'dnnlib.files:remove',
     'line': 'dnnlib.files:append_line',  # of stats.jsonl, or of a metric
-    'sheet': 'training.sheets:SampleSheet.save_fakes',
+    'sheet': 'training.run.sheets:SampleSheet.save_fakes',
     'snapshot': 'training.loop:save_snapshot',
     'state': 'torch_utils.checkpoint:save_state',
-    'metric': 'measure:generated',
+    'metric': 'ganfoundry.meter:generated',
     'open board': 'torch.utils.tensorboard:SummaryWriter.__init__',
     'board': 'torch.utils.tensorboard:SummaryWriter.add_scalar',
 }

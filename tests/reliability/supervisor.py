@@ -19,7 +19,7 @@ from typing import Any, Self
 import psutil
 
 from tests.conftest import ROOT
-from tests.runs import environment, last_state, losses, only_run
+from tests.support.runs import environment, last_state, losses, only_run
 from torch_utils.checkpoint import list_states, verify_state
 
 MOMENTS = ROOT / 'tests' / 'reliability' / 'moments.py'
@@ -166,8 +166,8 @@ def train(*flags: str) -> None:
     """What `python train.py FLAGS` does; for a forked process."""
     import torch
 
-    import train as script
     from dnnlib.errors import run_command
+    from ganfoundry.commands import train as script
 
     torch.set_num_threads(1)
     sys.argv = ['train.py', *flags]

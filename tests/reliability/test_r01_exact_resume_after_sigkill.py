@@ -6,11 +6,11 @@ import time
 
 import pytest
 
+from tests.contracts.test_every_cfg import NARROW
 from tests.reliability.conftest import SMALL
 from tests.reliability.supervisor import Run, fingerprint
-from tests.test_generators import NARROW
-from training.dataset import DataConfig, ImageDataset
-from training.losses import BOUNDARIES
+from training.data.dataset import DataConfig, ImageDataset
+from training.objective.losses import BOUNDARIES
 from training.registry import RECIPES
 
 RECIPES.load_all()

@@ -9,7 +9,7 @@ import pytest
 
 from tests.reliability.supervisor import fingerprint
 from torch_utils.checkpoint import list_states
-from training.run_folder import RunFolder
+from training.run.run_folder import RunFolder
 
 STEP = 96  # images
 

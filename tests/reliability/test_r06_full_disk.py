@@ -5,7 +5,7 @@ import re
 import resource
 
 from tests.reliability.supervisor import fingerprint
-from tests.runs import last_state, losses
+from tests.support.runs import last_state, losses
 from torch_utils.checkpoint import newest_state
 
 FREE = resource.RLIM_INFINITY

@@ -2,9 +2,9 @@
 
 import re
 
-from tests.runs import losses
+from tests.support.runs import losses
 from torch_utils.checkpoint import list_states, load_state
-from training.recovery import count_faults
+from training.run.recovery import count_faults
 
 
 def test_a_poisoned_gradient_is_skipped_counted_and_told(run):

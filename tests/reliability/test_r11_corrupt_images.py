@@ -7,8 +7,8 @@ import pytest
 
 from tests.reliability.conftest import EVERYTHING
 from tests.reliability.supervisor import Run, fingerprint, flip_bit, truncate
-from tests.verify_data import encoded, found, look, picture, write_folder, write_zip
-from training.verify import Options, verify
+from tests.support.verify_data import encoded, found, look, picture, write_folder, write_zip
+from training.data.verify.survey import Options, verify
 
 IMAGES = 240
 KINDS = ('PNG', 'JPEG', 'WEBP')

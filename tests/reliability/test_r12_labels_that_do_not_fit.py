@@ -9,8 +9,8 @@ import pytest
 from dnnlib.errors import DataError
 from tests.reliability.conftest import EVERYTHING
 from tests.reliability.supervisor import Run
-from tests.runs import make_zip
-from training.dataset import DataConfig, ImageDataset
+from tests.support.runs import make_zip
+from training.data.dataset import DataConfig, ImageDataset
 
 NAMES = [f'00000/img{i:08d}.png' for i in range(6)]
 

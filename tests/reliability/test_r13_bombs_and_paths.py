@@ -8,10 +8,10 @@ import zipfile
 
 import pytest
 
-import dataset_tool
 from dnnlib.errors import DataError, UserError
-from tests.verify_data import encoded, picture
-from training.dataset import DataConfig, ImageDataset
+from ganfoundry.commands import dataset_tool
+from tests.support.verify_data import encoded, picture
+from training.data.dataset import DataConfig, ImageDataset
 
 PICTURE = encoded(picture(0))
 ATTACKS = {

@@ -1,13 +1,13 @@
 """R14: a hostile model file is refused at every door that takes one, runs nothing, and takes little memory.
 
-The reader itself is put to ten thousand damaged files in tests/test_legacy_hostile.py.
+The reader itself is put to ten thousand damaged files in tests/training/legacy/test_hostile.py.
 """
 
 import json
 
 import pytest
 
-from tests.hostile_pickles import CORPUS
+from tests.support.hostile_pickles import CORPUS
 
 
 @pytest.mark.parametrize('door', ['generate.py --network', 'train.py --resume'])

@@ -1,13 +1,13 @@
 """R15: whatever a server does, nothing enters the cache that is not what was asked for.
 
-Each trouble, and what becomes of it, has a test of its own in tests/test_download.py; here they come mixed.
+Each trouble, and what becomes of it, has a test of its own in tests/dnnlib/test_download.py; here they come mixed.
 """
 
 import pytest
 
 from dnnlib.download import fetch
 from dnnlib.errors import DownloadError
-from tests.test_download import DATA, QUICK, SHA256, files_of, server
+from tests.dnnlib.test_download import DATA, QUICK, SHA256, files_of, server
 
 __all__ = ['server']  # a fixture
 

@@ -5,7 +5,7 @@ import pytest
 
 from tests.reliability.supervisor import fingerprint
 from torch_utils.checkpoint import list_states, load_state
-from training.sampler import EpochSampler
+from training.data.sampler import EpochSampler
 
 
 @pytest.mark.parametrize('world', [1, 2, 4])

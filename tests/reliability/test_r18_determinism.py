@@ -6,7 +6,7 @@ import pytest
 
 from tests.reliability.conftest import EVERYTHING
 from tests.reliability.supervisor import fingerprint
-from tests.runs import command, environment, only_run
+from tests.support.runs import command, environment, only_run
 
 
 @pytest.mark.parametrize('workers', [0, 1, 3])

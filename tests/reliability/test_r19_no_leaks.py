@@ -6,7 +6,7 @@ import numpy as np
 import psutil
 
 from tests.reliability.supervisor import Run
-from tests.runs import losses
+from tests.support.runs import losses
 
 # 2,000 steps of 4 images of 8x8 with the narrowest networks; a tick every 4 steps, a state every 40 and some snapshots.
 MICRO = (

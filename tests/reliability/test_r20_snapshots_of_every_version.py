@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import generate
-from training.snapshot import load_snapshot
-from training.transfer import load_source
+from ganfoundry.commands import generate
+from training.run.snapshot import load_snapshot
+from training.run.transfer import load_source
 
 DATA = Path(__file__).parent / 'data'
 SNAPSHOTS = sorted(DATA.glob('*.safetensors'))

@@ -17,9 +17,11 @@ import sys
 from typing import Any
 
 PRELOADED = (
-    'train', 'compose', 'calc_metrics', 'snapshot_metrics', 'training.loop', 'training.loader', 'training.sheets',
+    'ganfoundry.commands.train', 'ganfoundry.runs', 'ganfoundry.commands.calc_metrics', 'ganfoundry.snapshot_metrics',
+    'training.loop', 'training.data.loader', 'training.run.sheets',
     'training.build',
-    'training.step', 'training.transfer', 'metrics.evaluate', 'metrics.efficientnet', 'torch.utils.tensorboard',
+    'training.step', 'training.run.transfer', 'metrics.evaluate', 'metrics.detectors.efficientnet',
+    'torch.utils.tensorboard',
     'torch._dynamo',  # the first module on the meta device imports it, which takes seconds
 )  # fmt: skip
 PR_SET_PDEATHSIG = 1  # prctl(2)

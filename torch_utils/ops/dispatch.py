@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import torch
 
 from dnnlib.errors import ConfigError
-from torch_utils.ops import build
+from torch_utils.ops.toolchain import build
 
 IMPLS = ('auto', 'ref', 'cpu', 'cuda')
 # What the native implementations take; the reference takes what PyTorch does. float64 is for checks of gradients.

@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 
 from dnnlib.errors import ConfigError
-from training.augment.colour import num_colours
+from training.augment.color import num_colours
 from training.augment.draws import uniform
 
 POLICIES = ('color', 'translation', 'cutout')

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from training.augment import colour, corruption, filtering, geometric
+from training.augment import color, corruption, filtering, geometric
 from training.augment.presets import Ranges, Transforms
 
 
@@ -94,7 +94,7 @@ class AugmentPipe:
         drawn_for = (self.transforms, self.ranges, n, p)
         return Draws(
             inverse=geometric.draw(*drawn_for, height, width),
-            colours=colour.draw(*drawn_for, colour.num_colours(channels)),
+            colours=color.draw(*drawn_for, color.num_colours(channels)),
             gains=filtering.draw(*drawn_for),
             sigma=corruption.draw_noise(*drawn_for),
             windows=corruption.draw_cutout(*drawn_for),
@@ -103,11 +103,11 @@ class AugmentPipe:
     def _plan(self, draws: Draws, shape: torch.Size) -> list[Work]:
         """The stages that change any image, on the host. What was drawn and changes nothing chooses no image."""
         channels, height, width = shape[1:]
-        k = colour.num_colours(channels)
+        k = color.num_colours(channels)
         stages: tuple[tuple[torch.Tensor | None, torch.Tensor, Callable[[torch.Tensor], Prepared], bool], ...] = (
             # drawn, neutral, function and its values, on colours only
             (draws.inverse, torch.eye(3), lambda inverse: _prepare_warp(inverse, height, width), False),
-            (draws.colours, torch.eye(4), lambda maps: (colour.apply, colour.plan(maps, k)), True),
+            (draws.colours, torch.eye(4), lambda maps: (color.apply, color.plan(maps, k)), True),
             (draws.gains, torch.ones(4), lambda gains: (filtering.apply, filtering.plan(gains)), True),
             (draws.sigma, torch.zeros([]), lambda sigma: (corruption.apply_noise, sigma), True),
             (draws.windows, torch.zeros(3), lambda windows: (corruption.apply_cutout, windows), False),
@@ -147,7 +147,7 @@ def _carry_out(work: Work, img: torch.Tensor) -> torch.Tensor:
     """The batch [N, C, H, W] with one stage applied to the chosen images."""
     all_of_them = len(work.chosen) == len(img)
     part = img if all_of_them else img.index_select(0, work.chosen)  # [M, C, H, W]
-    k = colour.num_colours(img.shape[1]) if work.colours_only else img.shape[1]
+    k = color.num_colours(img.shape[1]) if work.colours_only else img.shape[1]
     changed = work.function(part[:, :k], work.values)
     if k < img.shape[1]:
         changed = torch.cat([changed, part[:, k:]], dim=1)

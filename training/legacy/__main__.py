@@ -10,9 +10,9 @@ import click
 from dnnlib import files
 from dnnlib.errors import CheckpointError, ConfigError, run_command
 from training.legacy import load_official
-from training.legacy.export import export
 from training.legacy.inspect import inspect
-from training.snapshot import load_snapshot, write_snapshot
+from training.run.export import export
+from training.run.snapshot import load_snapshot, write_snapshot
 
 PATH = click.Path(path_type=Path)
 

@@ -12,7 +12,7 @@ from dnnlib.registry import source_of
 from torch_utils.checkpoint import Tensors
 from training import recipes
 from training.config import RunConfig, to_record
-from training.dataset import DataConfig
+from training.data.dataset import DataConfig
 from training.interface import ImageSpec
 from training.legacy.networks import Network, read_discriminator, read_generator
 from training.legacy.reader import Module, TFNetwork, arguments, plain, read_official, state_dict
@@ -26,7 +26,7 @@ BATCH = 32  # of the record's run where the discriminator takes any
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Official:
-    """An official file in our terms: what `training.snapshot.Snapshot` holds, and a report.
+    """An official file in our terms: what `training.run.snapshot.Snapshot` holds, and a report.
 
     tensors: 'G_ema.NAME', and where the file has them 'G.NAME' and 'D.NAME'. record: config, facts, provenance.
     report: plain values: the networks with their classes, arguments and sizes, and what else the file says.

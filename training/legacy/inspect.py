@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from dnnlib.inert_pickle import Opaque, Ref
+from dnnlib.pickles.inert_pickle import Opaque, Ref
 from training.legacy.reader import Module, TFNetwork, read_official
 from training.legacy.torch_blobs import Storage
 

@@ -15,8 +15,8 @@ from typing import Any
 import torch
 
 from dnnlib.errors import CheckpointError, UnsafeModelFile
-from dnnlib.inert_numpy import NUMPY_HANDLERS
-from dnnlib.inert_pickle import PLAIN_HANDLERS, Handler, Handlers, Node, Pending, read_pickle
+from dnnlib.pickles.inert_numpy import NUMPY_HANDLERS
+from dnnlib.pickles.inert_pickle import PLAIN_HANDLERS, Handler, Handlers, Node, Pending, read_pickle
 from torch_utils.checkpoint import Tensors
 from training.legacy.torch_blobs import TorchHandlers
 

@@ -1,4 +1,4 @@
-"""PyTorch's tensors in pickles: handlers for `dnnlib.inert_pickle`, in place of the functions that a file names.
+"""PyTorch's tensors in pickles: handlers for `inert_pickle`, in place of the functions that a file names.
 
 A storage lies in the file as bytes for `torch.storage._load_from_bytes`, which is `torch.load` without any restriction:
 a second program inside the first. Such a blob is read here by the same inert machine. It is the format of PyTorch
@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from numpy.lib.stride_tricks import as_strided
 
-from dnnlib.inert_pickle import Handlers, Limits, Ref, read_prefix
+from dnnlib.pickles.inert_pickle import Handlers, Limits, Ref, read_prefix
 
 MAGIC = 0x1950A86A20F9469CFC6C
 PROTOCOL = 1001

@@ -1,0 +1,1 @@
+"""Pickle files read as data: nothing in them is executed."""

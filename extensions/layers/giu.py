@@ -1,0 +1,114 @@
+"""The GIU module: involution whose kernels are generated from channels weighted by squeeze and excitation.
+
+Tian et al. 2022, "GIU-GANs: Global Information Utilization for Generative Adversarial Networks", section 3.2.
+
+Letters: N batch, C channels, G = C / group_channels groups, K side of the kernel, H and W height and width.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+
+from dnnlib.errors import ConfigError
+from extensions.layers.rbn import normalized
+from extensions.layers.spectral_norm import Conv2d, Linear
+from torch_utils.ops.involution import involution
+
+KernelNorm = Literal['bn', 'gn', 'none']
+KERNEL_NORMS = ('bn', 'gn', 'none')
+
+
+class ChannelGate(torch.nn.Module):
+    """Squeeze and excitation (Hu et al. 2018): s in (0, 1) for every channel, [N, C, H, W] -> [N, C, 1, 1].
+
+    No biases: the paper counts 2 C^2 / r_2 parameters.
+    """
+
+    def __init__(self, channels: int, ratio: int) -> None:
+        super().__init__()
+        self.squeeze = Linear(channels, channels // ratio, bias=False)  # W_0
+        self.excite = Linear(channels // ratio, channels, bias=False)  # W_1
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        # Eq. (8): z = GAP(X)
+        z = x.mean(dim=[2, 3])  # [N, C]
+        # Eq. (7): s = sigmoid(W_1 relu(W_0 z))
+        return torch.sigmoid(self.excite(torch.relu(self.squeeze(z))))[:, :, None, None]
+
+
+class KernelGenerator(torch.nn.Module):
+    """phi of Eq. (9): 1x1 convolutions C -> C / ratio -> K K G, [N, C, H, W] -> [N, G, K K, H, W].
+
+    Algorithm 1 has a ReLU alone between them, the text after Eq. (5) "BN and ReLU": the printed FLOPs want BN on
+    C / ratio channels, and without it D's gradient begins 5 to 30 times weaker. The bias before that BN does nothing,
+    the printed counts contain it. 'gn' is GroupNorm with one group, which keeps samples apart under a gradient penalty.
+    """
+
+    def __init__(self, channels: int, *, k: int, groups: int, ratio: int, norm: KernelNorm) -> None:
+        super().__init__()
+        self.groups = groups
+        hidden = channels // ratio
+        self.reduce = Conv2d(channels, hidden, 1)  # W_2
+        self.norm: torch.nn.Module | None = None
+        if norm != 'none':
+            self.norm = torch.nn.BatchNorm2d(hidden) if norm == 'bn' else torch.nn.GroupNorm(1, hidden)
+        self.span = Conv2d(hidden, k * k * groups, 1)  # W_3
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.reduce(x)  # [N, C / ratio, H, W]
+        x = x if self.norm is None else normalized(self.norm, x)
+        return self.span(torch.relu(x)).unflatten(1, (self.groups, -1))
+
+
+class GIU(torch.nn.Module):
+    """Involution of X under kernels made from s X, [N, C, H, W] -> same shape; nothing is added and nothing follows.
+
+    Args:
+        channels: C.
+        k: K, odd.
+        group_channels: channels that share a kernel.
+        kernel_ratio: r_1. The text says 16, its printed FLOPs and parameters only fit 4, involution's own default.
+        se_ratio: r_2.
+        kernel_norm: what stands between the kernel generator's convolutions.
+        gate_value: involve s X. Eq. (10) and Algorithm 1, line 6, take X.
+
+    Raises:
+        ConfigError: k is even, or group_channels, kernel_ratio or se_ratio does not divide C.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        *,
+        k: int = 3,
+        group_channels: int = 16,
+        kernel_ratio: int = 4,
+        se_ratio: int = 16,
+        kernel_norm: KernelNorm = 'bn',
+        gate_value: bool = False,
+    ) -> None:
+        super().__init__()
+        for name, value in (
+            ('group_channels', group_channels),
+            ('kernel_ratio', kernel_ratio),
+            ('se_ratio', se_ratio),
+        ):
+            if channels % value:
+                raise ConfigError(f'{name}={value}: must divide the {channels} channels where a GIU module stands')
+        if k % 2 == 0:
+            raise ConfigError(f'k={k}: an involution kernel has an odd side: 1, 3, 5, 7 ...')
+        self.gate_value = gate_value
+        self.gate = ChannelGate(channels, se_ratio)
+        self.kernel = KernelGenerator(
+            channels, k=k, groups=channels // group_channels, ratio=kernel_ratio, norm=kernel_norm
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        # Algorithm 1, line 3: X~ = s X. u_c there is X itself; the counts leave no room for another convolution.
+        gated = x * self.gate(x)  # [N, C, H, W]
+        # Eq. (9): H~ = phi(X~)
+        weight = self.kernel(gated)  # [N, G, K K, H, W]
+        # Eq. (10): Y~ = sum over the K K neighbours of H~ X
+        return involution(gated if self.gate_value else x, weight)

@@ -1,0 +1,1 @@
+"""The public package: everything that a user of this project needs."""

@@ -1,0 +1,1 @@
+"""The commands: options, help, and one call each."""

@@ -1,0 +1,176 @@
+"""Makes a data set for training out of pictures, and checks one. See `python dataset_tool.py --help`."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, get_args
+
+import click
+
+from dnnlib.errors import ConfigError, run_command
+from dnnlib.signals import StopRequested, StopSignal
+from training.data.convert.options import ConvertOptions, Filter, Labels, Mode, PictureOptions, Split, Transform
+
+
+class _Size(click.ParamType):
+    """WxH in pixels, as (height, width)."""
+
+    name = 'WxH'
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        width, _, height = str(value).lower().partition('x')
+        if not (width.isdecimal() and height.isdecimal()):
+            self.fail(f'{value!r} is not WIDTHxHEIGHT, such as 256x256', param, ctx)
+        return int(height), int(width)
+
+
+class _Colour(click.ParamType):
+    """A colour by name or #rrggbb, as (red, green, blue); 'keep' stays."""
+
+    name = 'COLOUR'
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        from PIL import ImageColor  # here: --help needs no pictures
+
+        if value == 'keep' and param is not None and param.name == 'alpha':
+            return value
+        try:
+            return ImageColor.getrgb(value)[:3]
+        except ValueError:
+            self.fail(f'{value!r} is not a colour; give a name such as white, or #rrggbb', param, ctx)
+
+
+class _Tool(click.Group):
+    """Converts without a subcommand; `verify` is imported when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return ['verify']
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name != 'verify':
+            return None
+        from training.data.verify.command import verify
+
+        return verify
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section('Commands'):
+            formatter.write_dl([('verify DATA', 'Check a data set: files, images, labels, duplicates.')])
+
+
+def _choice(kind: Any) -> click.Choice[str]:
+    return click.Choice(list(get_args(kind)))
+
+
+@click.group(
+    cls=_Tool,
+    invoke_without_command=True,
+    subcommand_metavar='[verify DATA]',
+    # StyleGAN2-ADA's README has --max_images where its tool had --max-images: both are understood.
+    context_settings={
+        'help_option_names': ['-h', '--help'],
+        'token_normalize_func': lambda token: token.replace('_', '-'),
+    },
+)
+@click.option('--source', metavar='PATH', help='What to read, see above.')
+@click.option('--dest', metavar='PATH', help='New .zip, or new or empty folder, to write.')
+@click.option(
+    '--resolution', type=_Size(), metavar='WxH', help='Size of the pictures written, such as 256x256 or 384x256.'
+)
+@click.option('--width', type=click.IntRange(min=1), help='With --height, the same.')
+@click.option('--height', type=click.IntRange(min=1), help='With --width, the same.')
+@click.option('--transform', type=_choice(Transform), help='How pictures get that size.  [default: resize]')
+@click.option('--resize-filter', type=_choice(Filter), default='lanczos', show_default=True)
+@click.option('--pad-colour', type=_Colour(), help='Around pictures, with --transform=pad.  [default: black]')
+@click.option('--mode', type=_choice(Mode), default='auto', show_default=True, help='auto: grey if all pictures are.')
+@click.option('--alpha', type=_Colour(), default='white', show_default=True, help='Transparency over COLOUR, or: keep.')
+@click.option('--bits', type=click.Choice(['8', '16']), default='8', show_default=True, help='Of a channel.')
+@click.option(
+    '--labels',
+    type=_choice(Labels),
+    default='json',
+    show_default=True,
+    help="json: the source's own (dataset.json, the list, the archive); folders: a class for each folder at its top.",
+)
+@click.option('--split', type=_choice(Split), help='Of a CIFAR archive.  [default: train]')
+@click.option('--max-images', type=click.IntRange(min=1), help='Take only so many pictures, the first.')
+@click.option('--shuffle-seed', type=int, metavar='SEED', help='Choose the --max-images at random.')
+@click.option('--workers', type=click.IntRange(min=1), help='Processes.  [default: one a core]')
+@click.option('--strict', is_flag=True, help='Stop at the first bad picture and write nothing.')
+@click.pass_context
+def main(ctx: click.Context, **flags: Any) -> None:
+    """Convert pictures to the StyleGAN data-set layout, or verify a data set.
+
+    Reads a folder (searched throughout), a zip or a tar of PNG, JPEG, WebP, BMP, GIF, TIFF, PPM or .npy; an LSUN
+    *_lmdb folder; cifar-10-python.tar.gz and cifar-100-python.tar.gz; MNIST's *-images-idx3-ubyte.gz; a .txt, .csv or
+    .tsv list of paths. EXIF rotation and colour profiles are applied. Bad pictures are left out and listed at the end.
+    docs/data.md explains every option.
+
+    \b
+    python dataset_tool.py --source=photos --dest=photos-256.zip --resolution=256x256 --transform=center-crop
+    python dataset_tool.py verify photos-256.zip
+    """
+    given = [name for name in ('source', 'dest') if flags[name] is not None]
+    if ctx.invoked_subcommand is not None:
+        if given:
+            raise click.UsageError(f'--{given[0]} belongs to a conversion; {ctx.invoked_subcommand} takes DATA')
+        return
+    if len(given) < 2:
+        raise click.UsageError('a conversion needs --source=PATH and --dest=PATH')
+    run_command(lambda: _convert(flags))
+
+
+def _convert(flags: dict[str, Any]) -> None:
+    """Converts, and prints what was done. Raises UserError; then there is no output."""
+    options = read_options(flags)
+    from training.data.convert.run import convert
+
+    with StopSignal() as stop:
+        try:
+            summary = convert(options, stop)
+        except StopRequested:
+            click.echo(f'Stopped; {options.dest} was not made.', err=True)
+            sys.exit(stop.exit_code)
+    for line in summary.lines():
+        click.echo(line)
+
+
+def read_options(flags: dict[str, Any]) -> ConvertOptions:
+    """The command line as checked options."""
+    picture = PictureOptions(
+        size=_size(flags),
+        transform=flags['transform'],
+        resize_filter=flags['resize_filter'],
+        mode=flags['mode'],
+        alpha=None if flags['alpha'] == 'keep' else flags['alpha'],
+        pad_colour=flags['pad_colour'],
+        bits=int(flags['bits']),
+    )
+    return ConvertOptions(
+        source=flags['source'],
+        dest=flags['dest'],
+        picture=picture,
+        labels=flags['labels'],
+        split=flags['split'],
+        max_images=flags['max_images'],
+        shuffle_seed=flags['shuffle_seed'],
+        num_workers=flags['workers'],
+        strict=flags['strict'],
+    )
+
+
+def _size(flags: dict[str, Any]) -> tuple[int, int] | None:
+    """Height and width from --resolution, or from --width and --height, which are StyleGAN2-ADA's."""
+    width, height = flags['width'], flags['height']
+    if width is None and height is None:
+        return flags['resolution']
+    if width is None or height is None:
+        missing = 'width' if width is None else 'height'
+        raise ConfigError(f'--width and --height go together; give --{missing} too, or --resolution=WxH')
+    if flags['resolution'] is not None:
+        raise ConfigError('--resolution says the same as --width and --height; give one or the other')
+    return height, width
+
+
+if __name__ == '__main__':
+    main()

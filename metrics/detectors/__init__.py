@@ -1,0 +1,1 @@
+"""The networks through which metrics look at images."""

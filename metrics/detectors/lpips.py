@@ -1,0 +1,99 @@
+"""LPIPS: the perceptual distance that path length (PPL) is measured in.
+
+Zhang et al. 2018 (arXiv:1801.03924), over VGG16, with the scales of version 0.1.
+
+Letters: N batch, C channels (of images, or of a tap of VGG16), H and W height and width, F length of an embedding.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from dnnlib.errors import DataError
+from metrics.detectors.determinism import deterministic_float32
+from metrics.detectors.lpips_weights import HEADS, LPIPS
+from metrics.detectors.network_detector import load_network
+from metrics.detectors.random_weights import random_weights
+from metrics.detectors.vgg import WIDTHS, convolutions, taps_of
+from metrics.detectors.weights import Weights, digest_of, load_weights, locate
+from metrics.streams.images import to_rgb
+
+MIN_SIZE = 16  # four pools halve it to 1
+# Of ImageNet's, for inputs in [-1, 1], rounded as LPIPS has them; VGG16's own differ in the fourth digit.
+SHIFT, SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)
+EPS = 1e-10
+
+
+class LpipsNetwork(nn.Module):
+    """Images [N, 3, H, W] in [-1, 1] -> embeddings [N, F], whose squared distances are LPIPS."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = convolutions()
+        self.heads = nn.ParameterList(torch.ones(widths[-1]) for widths in WIDTHS)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        shift, scale = (x.new_tensor(values).view(1, 3, 1, 1) for values in (SHIFT, SCALE))
+        x = ((x - shift) / scale).contiguous(memory_format=torch.channels_last)
+        parts = []
+        for tap, head in zip(taps_of(self.features, x), self.heads, strict=True):
+            # Eq. (1): d(x, x0) = Σ_l 1/(H_l W_l) Σ_hw ‖w_l ⊙ (ŷ_hw − ŷ0_hw)‖², ŷ of unit length over its channels.
+            # The published scales are squares already: version 0.1 multiplies the squared difference by them.
+            unit = tap / (tap.square().sum(dim=1, keepdim=True).sqrt() + EPS)  # [N, C, H, W]
+            scales = (head / (tap.shape[2] * tap.shape[3])).sqrt()  # [C]
+            parts.append((unit * scales.view(1, -1, 1, 1)).flatten(start_dim=1))
+        return torch.cat(parts, dim=1)  # [N, F]
+
+
+class Lpips:
+    """The distance as an embedding: ‖embed(a) − embed(b)‖² is LPIPS(a, b). Always IEEE float32.
+
+    digest: sha256 of the weights. edition: which file they came in. weights: in place of the published ones.
+    """
+
+    preprocessing = 'v1: float32, size kept, x / 127.5 - 1'
+
+    def __init__(self, device: torch.device | str = 'cpu', *, weights: Weights | None = None) -> None:
+        self.device = torch.device(device)
+        weights = weights or load_weights(LPIPS)
+        self.digest, self.edition = weights.digest, weights.edition
+        network = load_network(LpipsNetwork, weights)
+        self.network = network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    @staticmethod
+    def available() -> bool:
+        """Whether the weights can be had without the network."""
+        return locate(LPIPS) is not None
+
+    @classmethod
+    def random(cls, device: torch.device | str = 'cpu') -> Lpips:
+        """With weights that mean nothing, for tests and for timing."""
+        tensors = random_weights(LpipsNetwork)
+        tensors |= {head: tensors[head].abs() for head in HEADS}
+        return cls(device, weights=Weights(tensors, digest_of(tensors), 'random'))
+
+    @torch.inference_mode()
+    def embed(
+        self,
+        images: torch.Tensor,  # [N, 1 or 3, H, W] uint8, or float in [0, 255]
+    ) -> torch.Tensor:
+        """Embeddings [N, F] float32, F = 122 H W where both sizes divide by 16; bitwise repeatable.
+
+        An image of 256 x 256 becomes 32 MB, so batches should be small. Floats are taken as they are, unrounded: the
+        steps of PPL are far smaller than a grey level. DataError for images below 16 pixels, or of another form.
+        """
+        allowed = images.dtype == torch.uint8 or images.is_floating_point()
+        if images.ndim != 4 or images.shape[1] not in (1, 3) or not allowed:
+            form = f'{str(images.dtype).removeprefix("torch.")} {list(images.shape)}'
+            raise DataError(
+                f'LPIPS reads grey or RGB images [N, C, H, W], uint8 or float in [0, 255]; these are {form}'
+            )
+        if min(images.shape[2:]) < MIN_SIZE:
+            raise DataError(f'LPIPS needs images of at least {MIN_SIZE} pixels, these are {list(images.shape[2:])}')
+        with deterministic_float32():
+            return self.network(to_rgb(images.to(self.device)).float() / 127.5 - 1)
+
+    def distance(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        """LPIPS of each pair of images, as `embed` takes them, [N] float32; 0 for equal ones."""
+        return (self.embed(a) - self.embed(b)).square().sum(dim=1)

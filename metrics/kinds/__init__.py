@@ -1,0 +1,1 @@
+"""One module per metric, and what several of them share."""

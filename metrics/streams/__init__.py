@@ -1,0 +1,1 @@
+"""Streams of images, and their division among processes."""

@@ -1,0 +1,335 @@
+"""What a user types: every wrong input is one clear line, exit code 2, and nothing made or lost."""
+
+import json
+import resource
+import shutil
+import subprocess
+import sys
+
+import click
+import numpy as np
+import PIL.Image
+import pytest
+import torch
+
+from dnnlib.errors import UserError
+from ganfoundry.commands import calc_metrics, generate, train
+from tests.conftest import ROOT
+from tests.support.runs import TINY, call, environment, make_zip, only_run
+from training.run.snapshot import load_generator, load_snapshot
+
+
+@pytest.fixture(scope='module')
+def data(tmp_path_factory):
+    return make_zip(tmp_path_factory.mktemp('data') / 'tiny.zip')
+
+
+@pytest.fixture(scope='module')
+def run(tmp_path_factory, data):
+    """A finished conditional run of one kimg."""
+    outdir = tmp_path_factory.mktemp('runs')
+    call(outdir, f'--data={data}', '--cfg=squeeze', '--cond=1', '--kimg=1', *TINY)
+    return only_run(outdir)
+
+
+@pytest.fixture(scope='module')
+def snapshot(run):
+    return max(run.glob('network-snapshot-*.safetensors'))
+
+
+def refusal(command, *args):
+    """The message with which a command line refuses its arguments."""
+    with pytest.raises((UserError, click.UsageError)) as error:
+        command.main([str(arg) for arg in args], standalone_mode=False)
+    message = str(error.value) or error.value.format_message()
+    assert '\n' not in message
+    return message
+
+
+@pytest.mark.parametrize(
+    ('flags', 'message'),
+    [
+        (['--cfg=squeze'], "unknown --cfg 'squeze': did you mean 'squeeze'? known: auto"),
+        (['--set', 'r1.gama=2'], "'r1.gama' is no config field; did you mean 'gamma'?"),
+        (['--set', 'generatr.ratio=2'], "'generatr' is no config field; did you mean 'generator'?"),
+        (['--set', 'r1.gamma'], '--set r1.gamma: expected FIELD=VALUE'),
+        (['--set', 'r1.gamma=high'], 'r1.gamma=high: expected a number'),
+        (['--cfg=squeeze', '--set', 'generator.rgb=top'], 'generator.rgb=top: choose one of squeeze, pre, excite'),
+        (['--cfg=squeeze', '--set', 'generator.ratio=0'], 'ratio=0: must be at least 1'),
+        (['--set', 'generator.ratio=4'], "'generator.ratio' is no config field"),
+        (['--set', 'data.mirror=1'], '--set data.mirror=1: other fields follow from this one; set it by --data'),
+        (['--set', 'precision=fp32'], 'set it by --precision'),
+        (['--gamma=-1'], '--gamma must be non-negative'),
+        (['--kimg=0'], '--kimg must be at least 1'),
+        (['--batch=0'], '--batch must be at least 1'),
+        (['--batch=8', '--batch-gpu=3'], '--batch must be a multiple of --gpus times --batch-gpu = 1 x 3'),
+        (['--batch=6', '--mbstd-group=4'], 'must be a multiple of the minibatch-std group, 4'),
+        (['--gpus=0'], '--gpus must be at least 1'),
+        (['--gpus=3', '--batch=8'], '--batch must be at least 1 and divisible by --gpus'),
+        (['--gpus=2', '--batch=8', '--batch-gpu=8'], 'must be a multiple of --gpus times --batch-gpu = 2 x 8'),
+        (['--deterministic=1', '--batch=6'], 'under --deterministic it must be a multiple of 4'),
+        (['--timeout=0'], '--timeout must be positive'),
+        (['--seed=-1'], 'must'),
+        (['--metrics=fid50k_ful'], 'nearest: fid50k_full'),
+        (['--metrics=fd_eflite2k'], 'unknown metric'),
+        (['--precision=half'], "'half' is not one of 'auto', 'fp32', 'bf16', 'fp16'"),
+        (['--device=tpu'], '--device=tpu: choose cpu or cuda'),
+        (['--plugin=nowhere.py'], '--plugin: no such file'),
+        (['--resume=nowhere.safetensors'], 'nowhere.safetensors: no such file'),
+        (['--resume=latest'], '--resume=latest: no run in'),
+        (['--resume=ffhq.pkl'], '--resume=ffhq.pkl: no such file'),
+        (['--subset=0'], '--subset=0: must be at least 1'),
+        (['--resolution=48'], 'must be a power of two'),
+        (['--resolution=8', '--cfg=squeeze'], '--cfg=squeeze: draws images from 16x16 up, the data are 8x8'),
+        (['--resolution=128'], '128'),
+        (['--frobnicate=1'], 'No such option'),
+    ],
+)
+def test_a_wrong_flag_is_named_with_the_way_out(tmp_path, data, flags, message):
+    assert message in refusal(train.main, f'--outdir={tmp_path / "runs"}', f'--data={data}', *flags)
+    assert not (tmp_path / 'runs').exists()
+
+
+@pytest.mark.parametrize('name', ['absent.zip', 'empty.zip', 'text.zip', 'folder'])
+def test_data_that_cannot_be_used_is_named(tmp_path, name):
+    path = tmp_path / name
+    if name == 'empty.zip':
+        import zipfile
+
+        zipfile.ZipFile(path, 'w').close()
+    elif name == 'text.zip':
+        path.write_text('no zip')
+    elif name == 'folder':
+        path.mkdir()
+    assert str(path) in refusal(train.main, f'--outdir={tmp_path / "runs"}', f'--data={path}')
+    assert not (tmp_path / 'runs').exists()
+
+
+def test_labels_that_are_not_there_are_asked_for(tmp_path):
+    (tmp_path / 'images').mkdir()
+    PIL.Image.fromarray(np.zeros([16, 16, 3], np.uint8)).save(tmp_path / 'images' / 'a.png')
+    message = refusal(train.main, f'--outdir={tmp_path}', f'--data={tmp_path / "images"}', '--cond=1')
+    assert '--cond=True requires labels specified in dataset.json' in message
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path, data):
+    (tmp_path / 'file').write_text('')
+    assert 'cannot make a run folder there' in refusal(train.main, f'--outdir={tmp_path / "file"}', f'--data={data}')
+
+
+def test_an_error_is_one_line_and_exit_code_2(tmp_path):
+    done = call(tmp_path, '--cfg=nothing', check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("Error: unknown --cfg 'nothing'")
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize('script', ['train.py', 'generate.py', 'calc_metrics.py', 'dataset_tool.py'])
+def test_help_answers_in_under_a_second(script):
+    """Of the processor's time: the machine may be busy."""
+
+    def seconds():
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        done = subprocess.run([sys.executable, ROOT / script, '--help'], capture_output=True, text=True, check=True)
+        assert 'Usage' in done.stdout
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+    assert min(seconds() for _ in range(3)) < 1
+
+
+def test_a_dry_run_prints_the_plan_and_writes_nothing(tmp_path, data, capsys):
+    train.main.main(['-n', f'--outdir={tmp_path / "runs"}', f'--data={data}', '--cfg=squeeze'], standalone_mode=False)
+    plan = capsys.readouterr().out
+    for part in ('"ratio": 8', 'Generator', 'synthesis.b16.squeeze', 'Discriminator', 'total', 'Images: 40 of 16x16',
+                 'Forward of one image: G ', 'Schedule: 25000 kimg', 'Disk: about', 'nothing was written'):  # fmt: skip
+        assert part in plan
+    assert not (tmp_path / 'runs').exists()
+
+
+def test_the_list_shows_every_architecture_with_paper_size_and_options(data, capsys):
+    train.main.main(['--cfg=list', '--resolution=16', f'--data={data}'], standalone_mode=False)
+    listed = capsys.readouterr().out
+    for part in ('auto\n', 'paper1024\n', 'squeeze\n', 'arXiv 2407.05527', 'at 16x16: G ', ' multiply-adds; D ',
+                 'rgb=squeeze|pre|excite'):  # fmt: skip
+        assert part in listed
+
+
+# ---- resuming
+
+
+def test_a_run_goes_on_only_with_its_own_data_and_architecture(run, data):
+    assert '--cfg=auto: this run began with squeeze' in refusal(train.main, f'--resume={run}', '--cfg=auto')
+    assert '--data=/else.zip: this run began with' in refusal(train.main, f'--resume={run}', '--data=/else.zip')
+    assert '--mirror=True: this run began with False' in refusal(train.main, f'--resume={run}', '--mirror=1')
+    assert '--seed=3: this run began with 0' in refusal(train.main, f'--resume={run}', '--seed=3')
+    assert 'done' in call(run.parent, f'--resume={run}', f'--data={data}', '--cfg=squeeze', '--cond=1').stdout
+
+
+def test_changed_data_are_noticed_on_resume(tmp_path, run, data):
+    copy = shutil.copytree(run, tmp_path / '00000-copy')
+    record = json.loads((copy / 'config.json').read_text())
+    other = make_zip(tmp_path / 'other.zip', num_images=30)
+    record['config']['data']['path'] = str(other)
+    (copy / 'config.json').write_text(json.dumps(record))
+    assert 'the data have changed since the run began' in refusal(train.main, f'--resume={copy}')
+
+
+def test_a_state_of_another_architecture_is_refused(tmp_path, run):
+    copy = shutil.copytree(run, tmp_path / '00000-copy')
+    record = json.loads((copy / 'config.json').read_text())
+    record['config']['generator']['ratio'] = 2
+    (copy / 'config.json').write_text(json.dumps(record))
+    message = refusal(train.main, f'--resume={copy}')
+    assert 'a state of another architecture' in message
+    assert 'G.synthesis.b8' in message
+
+
+def test_what_changed_around_a_run_is_told_on_resume(tmp_path, run):
+    copy = shutil.copytree(run, tmp_path / '00000-copy')
+    record = json.loads((copy / 'config.json').read_text())
+    record['versions']['torch'] = '2.9.0'
+    record['threads'] = 64
+    (copy / 'config.json').write_text(json.dumps(record))
+    done = call(tmp_path, f'--resume={copy}')
+    assert 'WARNING: versions' in done.stdout
+    assert 'WARNING: threads 64 when the run began, 1 now' in done.stdout
+
+
+def test_a_longer_run_continues_and_says_what_changed(tmp_path, run):
+    copy = shutil.copytree(run, tmp_path / '00000-copy')
+    done = call(tmp_path, f'--resume={copy}', '--kimg=2', '--snap=100')
+    assert 'changed for this sitting: kimg 1 -> 2' in done.stdout
+    assert (copy / 'network-snapshot-000002.safetensors').exists()
+
+
+# ---- generate.py
+
+
+def png(path):
+    with PIL.Image.open(path) as picture:
+        return np.asarray(picture), picture.text
+
+
+def test_images_are_drawn_one_a_seed_with_their_record(tmp_path, snapshot):
+    call(tmp_path, f'--network={snapshot}', '--seeds=0,3,8-9', '--class=1', '--trunc=0.7', f'--outdir={tmp_path / "o"}',
+         script='generate.py')  # fmt: skip
+    assert sorted(path.name for path in (tmp_path / 'o').iterdir()) == [f'seed{s:04d}.png' for s in (0, 3, 8, 9)]
+    pixels, text = png(tmp_path / 'o' / 'seed0003.png')
+    assert pixels.shape == (16, 16, 3)
+    assert text['seed'] == '3'
+    assert text['truncation_psi'] == '0.7'
+    assert len(text['network_sha256']) == 64
+
+
+@pytest.mark.parametrize('noise', ['const', 'random', 'none'])
+def test_a_seed_is_the_same_image_alone_or_in_company(tmp_path, snapshot, noise):
+    for seeds in ('5', '2-6'):
+        generate.main.main([f'--network={snapshot}', f'--seeds={seeds}', '--class=0', f'--noise-mode={noise}',
+                            f'--outdir={tmp_path / seeds}', '--device=cpu'], standalone_mode=False)  # fmt: skip
+    assert np.array_equal(png(tmp_path / '5' / 'seed0005.png')[0], png(tmp_path / '2-6' / 'seed0005.png')[0])
+
+
+def test_a_seed_means_the_latent_that_stylegan_users_know(snapshot, monkeypatch):
+    latents = []
+
+    class Spy:
+        c_dim, z_dim = 0, 512
+
+        def parameters(self):
+            import torch
+
+            return iter([torch.zeros(1)])
+
+        def __call__(self, z, c, **kwargs):
+            import torch
+
+            latents.append(z)
+            return torch.zeros(len(z), 3, 4, 4)
+
+    import torch
+
+    generate.draw(Spy(), [0, 85], torch.zeros(1, 0), {'batch': 8, 'truncation_psi': 1, 'noise_mode': 'const'})
+    expected = [[1.764052, 0.400157, 0.978738, 2.240893], [0.176851, 2.377754, 0.998733, -1.310151]]
+    assert latents[0][:, :4].numpy() == pytest.approx(np.array(expected), abs=1e-6)
+
+
+def test_a_grid_is_one_image(tmp_path, snapshot):
+    generate.main.main([f'--network={snapshot}', '--grid=4x2', '--class=2', f'--outdir={tmp_path}', '--device=cpu'],
+                       standalone_mode=False)  # fmt: skip
+    pixels, text = png(tmp_path / 'grid.png')
+    assert pixels.shape == (32, 64, 3)
+    assert json.loads(text['seeds']) == list(range(8))
+
+
+def test_projected_styles_draw_what_their_latent_draws(tmp_path, snapshot, capsys):
+    cpu = torch.device('cpu')
+    G = load_generator(load_snapshot(snapshot), cpu, 'fp32')
+    z = torch.from_numpy(np.random.RandomState(7).randn(1, G.z_dim)).float()
+    ws = G.mapping(z, torch.eye(3)[1:2])
+    np.savez(tmp_path / 'w.npz', w=ws.numpy())
+    common = [f'--network={snapshot}', f'--outdir={tmp_path}', '--device=cpu']
+    generate.main.main([*common, f'--projected-w={tmp_path / "w.npz"}', '--seeds=1'], standalone_mode=False)
+    assert 'note: --seeds ignored' in capsys.readouterr().err
+    generate.main.main([*common, '--seeds=7', '--class=1'], standalone_mode=False)
+    assert np.array_equal(png(tmp_path / 'proj00.png')[0], png(tmp_path / 'seed0007.png')[0])
+    np.savez(tmp_path / 'other.npz', w=ws[:, 1:].numpy())
+    assert 'w is float32' in refusal(generate.main, *common, f'--projected-w={tmp_path / "other.npz"}')
+    assert 'expected an .npz' in refusal(generate.main, *common, f'--projected-w={snapshot}')
+
+
+@pytest.mark.parametrize(
+    ('flags', 'message'),
+    [
+        ([], '--seeds is needed'),
+        (['--seeds=1-', '--class=0'], '--seeds=1-: expected numbers and ranges such as 0,3,8-15'),
+        (['--seeds=5-2', '--class=0'], 'a range goes up'),
+        (['--seeds=1'], '--class is needed: this network is conditional, on classes 0 to 2'),
+        (['--seeds=1', '--class=3'], '--class=3: this network knows classes 0 to 2'),
+        (['--grid=8', '--class=0'], '--grid=8: expected COLUMNSxROWS'),
+        (['--grid=2x2', '--seeds=0-9', '--class=0'], 'fewer places than the 10 --seeds'),
+    ],
+)
+def test_generate_refuses_by_name(tmp_path, snapshot, flags, message):
+    assert message in refusal(generate.main, f'--network={snapshot}', f'--outdir={tmp_path}', *flags)
+
+
+def test_a_file_that_is_no_snapshot_is_named(tmp_path, run):
+    state = max((run / 'state').iterdir()) / 'tensors.safetensors'
+    assert 'not a network snapshot of this project' in refusal(generate.main, f'--network={state}', '--seeds=0')
+    broken = tmp_path / 'broken.safetensors'
+    broken.write_bytes(b'\0' * 100)
+    assert 'not a whole safetensors file' in refusal(generate.main, f'--network={broken}', '--seeds=0')
+
+
+# ---- calc_metrics.py
+
+
+def test_a_metric_of_training_is_found_again(tmp_path, data):
+    flags = [flag for flag in TINY if not flag.startswith('--metrics')]
+    call(tmp_path, f'--data={data}', '--kimg=1', *flags, '--snap=1000', '--metrics=fd_efflite32')
+    (line,) = [json.loads(text) for text in (only_run(tmp_path) / 'metric-fd_efflite32.jsonl').read_text().splitlines()]
+    snapshot = only_run(tmp_path) / line['snapshot']
+    done = call(tmp_path, f'--network={snapshot}', '--metrics=fd_efflite32', '--device=cpu', script='calc_metrics.py')
+    assert json.loads(done.stdout)['results'] == line['results']
+
+
+def test_metrics_of_a_snapshot_are_printed_and_repeat(snapshot):
+    def lines():
+        done = subprocess.run([sys.executable, str(ROOT / 'calc_metrics.py'), f'--network={snapshot}', '--device=cpu',
+                               '--metrics=fd_efflite32,pr_efflite32_full'], capture_output=True, text=True,
+                              env=environment(), check=True)  # fmt: skip
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
+    first, again = lines(), lines()
+    assert [line['metric'] for line in first] == ['fd_efflite32', 'pr_efflite32_full']
+    assert [line['results'] for line in first] == [line['results'] for line in again]
+    assert first[0]['results']['fd_efflite32'] > 0
+    assert 0 <= first[1]['results']['pr_efflite32_full_precision'] <= 1
+    assert first[0]['nimg'] == 1000
+
+
+def test_metrics_against_images_of_another_shape_are_refused(tmp_path, snapshot):
+    other = make_zip(tmp_path / 'grey.zip', channels=1)
+    message = refusal(calc_metrics.main, f'--network={snapshot}', '--metrics=fd_efflite32', f'--data={other}')
+    assert 'metrics compare images of one shape' in message

@@ -1,0 +1,129 @@
+"""train.py in several processes: started by --gpus or torchrun, stopped, lost, continued on another number.
+
+That a killed process is replaced: tests/reliability/test_r09_lost_ranks.py.
+"""
+
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+
+import psutil
+import pytest
+
+from tests.conftest import ROOT
+from tests.support.runs import TINY, call, command, environment, last_state, losses, make_zip, only_run
+
+# 16 steps of four micro-batches of 16 images.
+FLAGS = (*TINY, '--cfg=squeeze', '--kimg=1', '--batch=64', '--batch-gpu=16', '--tick=0.128', '--deterministic=1',
+         '--set=pl.weight=2', '--set=style_mixing_prob=0.9', '--set=r1.interval=4')  # fmt: skip
+
+
+@pytest.fixture(scope='module')
+def data(tmp_path_factory):
+    return make_zip(tmp_path_factory.mktemp('data') / 'tiny.zip')
+
+
+@pytest.fixture(scope='module')
+def undisturbed(tmp_path_factory, data):
+    """A run of one process from beginning to end."""
+    outdir = tmp_path_factory.mktemp('undisturbed')
+    call(outdir, f'--data={data}', *FLAGS)
+    return only_run(outdir)
+
+
+def start(args):
+    return subprocess.Popen(args, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                            start_new_session=True)  # fmt: skip
+
+
+def ranks(launcher):
+    """The training processes that a launcher has at the moment, by rank."""
+    found = {}
+    for child in psutil.Process(launcher.pid).children():
+        try:
+            if 'train.py' in ' '.join(child.cmdline()) and 'RANK' in (env := child.environ()):
+                found[int(env['RANK'])] = child
+        except psutil.Error:
+            continue
+    return found
+
+
+def wait_until_trained(process, outdir, ticks):
+    """Until the run has written so many lines of statistics."""
+    deadline = time.monotonic() + 100
+    while time.monotonic() < deadline:
+        assert process.poll() is None, process.communicate()
+        stats = list(outdir.glob('0*/stats.jsonl'))
+        if stats and len(stats[0].read_text().splitlines()) >= ticks:
+            return
+        time.sleep(0.05)
+    pytest.fail('the run does not get on')
+
+
+def assert_same_run(folder, other):
+    assert last_state(folder) == last_state(other)
+    assert losses(folder) == losses(other)
+
+
+def test_torchrun_trains_to_the_bits_of_one_process(tmp_path, data, undisturbed):
+    args = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc-per-node=2', str(ROOT / 'train.py')]
+    done = subprocess.run([*args, f'--outdir={tmp_path}', f'--data={data}', *FLAGS], capture_output=True, text=True,
+                          env=environment(), timeout=200)  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count('run folder') == 1  # rank 0 alone speaks
+    assert_same_run(only_run(tmp_path), undisturbed)
+
+
+def test_a_run_goes_on_from_one_process_to_two_and_back_with_the_same_bits(tmp_path, data, undisturbed):
+    for flags, ticks, number in (
+        ((f'--data={data}', *FLAGS), 2, signal.SIGINT),
+        (('--resume=latest', '--gpus=2'), 4, signal.SIGTERM),
+    ):
+        process = start(command(tmp_path, *flags))
+        wait_until_trained(process, tmp_path, ticks)
+        process.send_signal(number)
+        output, errors = process.communicate(timeout=60)
+        assert process.returncode == 128 + number, output + errors
+        assert f'continue: python train.py --resume={only_run(tmp_path)}' in output
+    assert 'changed for this sitting: gpus 1 -> 2' in output
+    call(tmp_path, '--resume=latest', '--gpus=1')
+    assert_same_run(only_run(tmp_path), undisturbed)
+
+
+def test_a_request_to_one_process_stops_all_with_one_saved_state(tmp_path, data):
+    process = start(command(tmp_path, f'--data={data}', *FLAGS, '--gpus=2', '--max-restarts=1'))
+    wait_until_trained(process, tmp_path, 2)
+    ranks(process)[1].send_signal(signal.SIGTERM)
+    asked = time.monotonic()
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == 143, output + errors  # and no restart: it was asked to stop
+    assert time.monotonic() < asked + 15
+    assert 'continue: python train.py --resume=' in output
+    _, scalars = last_state(only_run(tmp_path))
+    assert f'the newest state is of {scalars["nimg"] / 1000:.2f} kimg' in output
+
+
+def test_a_lost_process_without_restarts_ends_the_run_with_its_code(tmp_path, data):
+    process = start(command(tmp_path, f'--data={data}', *FLAGS, '--gpus=2'))
+    wait_until_trained(process, tmp_path, 1)
+    ranks(process)[1].kill()
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode in (1, 128 + signal.SIGKILL)  # which of the two ends was seen first
+    assert 'another process has gone' in errors
+    assert 'no restart was left of 0' in errors
+
+
+def test_an_image_that_one_process_cannot_read_ends_all_with_its_name_and_a_saved_state(tmp_path, data):
+    blob = bytearray(data.read_bytes())
+    with zipfile.ZipFile(data) as archive:
+        entry = archive.infolist()[20]
+    blob[entry.header_offset + 30 + len(entry.filename) + entry.compress_size // 2] ^= 255
+    bad = tmp_path / 'bad.zip'
+    bad.write_bytes(blob)
+    done = call(tmp_path / 'runs', f'--data={bad}', *FLAGS, '--gpus=2', '--max-restarts=1', check=False)
+    assert done.returncode == 2, done.stdout + done.stderr  # and no restart, which would meet it again
+    assert done.stderr.count(entry.filename) == 1
+    assert 'stopped at 0.00 kimg' in done.stdout
+    assert last_state(only_run(tmp_path / 'runs'))[1]['nimg'] == 0

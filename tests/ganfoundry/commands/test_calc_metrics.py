@@ -1,0 +1,330 @@
+"""calc_metrics.py: what it takes, what it prints and keeps, and that nothing is measured twice or lost."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+
+import click
+import numpy as np
+import pytest
+from PIL import Image
+
+from dnnlib.errors import ConfigError, DataError, UserError
+from ganfoundry import meter as module
+from ganfoundry import processes, targets
+from ganfoundry.commands import calc_metrics
+from tests.conftest import ROOT
+from tests.support.measured import ToyDetector, make_run, measure, tiny_config
+from tests.support.ranks import run_ranks
+from tests.support.runs import environment, make_zip
+from training.run.run_folder import RunFolder
+
+FD = '--metrics=fd_efflite16'
+OFFICIAL_KEYS = {'results', 'metric', 'total_time', 'total_time_str', 'num_gpus', 'snapshot_pkl', 'timestamp'}
+
+
+@pytest.fixture
+def detector(monkeypatch):
+    toy = ToyDetector()
+    monkeypatch.setattr(module, 'get_detector', lambda name, device: toy)
+    return toy
+
+
+@pytest.fixture(scope='module')
+def data(tmp_path_factory):
+    return make_zip(tmp_path_factory.mktemp('data') / 'tiny.zip', num_images=24)
+
+
+@pytest.fixture
+def run(tmp_path, data):
+    return make_run(tmp_path / 'run', tiny_config(data), (1000, 2000, 3000))
+
+
+def noise_images(path, num_images=20, mode='RGB'):
+    path.mkdir()
+    draw = np.random.default_rng(0)
+    for i in range(num_images):
+        channels = len(Image.new(mode, (1, 1)).getbands())
+        pixels = draw.integers(0, 256, [16, 16, channels], dtype=np.uint8)
+        Image.fromarray(pixels).save(path / f'{i:03d}.png')
+    return path
+
+
+def refused(*args):
+    with pytest.raises(UserError) as error:
+        calc_metrics.main.main([*map(str, args), '--device=cpu', '--no-cache'], standalone_mode=False)
+    assert '\n' not in str(error.value)
+    return str(error.value)
+
+
+# --- what a line says --------------------------------------------------------
+
+
+def test_a_line_has_the_official_keys_and_says_what_it_depends_on(run, detector, capsys):
+    (line,) = measure(capsys, f'--network={run.snapshot(2000)}', FD, '--seed=5')
+    assert line.keys() >= OFFICIAL_KEYS | {'snapshot', 'nimg', 'data', 'provenance'}
+    assert (line['snapshot_pkl'], line['nimg'], line['num_gpus']) == ('network-snapshot-000002.safetensors', 2000, 1)
+    expected = {'detector': 'efflite', 'digest': 'toy', 'preprocessing': 'toy', 'num_fakes': 16, 'num_reals': 16}
+    expected |= {'seeds': [5], 'replicates': 0, 'precision': 'fp32', 'batch': 64}
+    assert line['provenance'].items() >= expected.items()
+    assert len(line['provenance']['reals_sha256']) == 64
+    assert line['provenance']['versions'].keys() >= {'torch', 'numpy'}
+    assert 'commit' in line['provenance']
+
+
+def test_seeds_give_means_with_their_errors(run, detector, capsys):
+    network = f'--network={run.snapshot(1000)}'
+    singles = [measure(capsys, network, FD, f'--seed={seed}')[0]['results']['fd_efflite16'] for seed in (3, 4, 5)]
+    (line,) = measure(capsys, network, FD, '--seed=3', '--seeds=3')
+    results = line['results']
+    assert results['fd_efflite16'] == pytest.approx(np.mean(singles))
+    assert results['fd_efflite16_std'] == pytest.approx(np.std(singles, ddof=1) / np.sqrt(3))
+    assert results['fd_efflite16_low95'] < results['fd_efflite16'] < results['fd_efflite16_high95']
+    assert [line['by_seed'][str(seed)]['fd_efflite16'] for seed in (3, 4, 5)] == singles
+    assert line['provenance']['seeds'] == [3, 4, 5]
+
+
+def test_a_bootstrap_gives_the_same_number_with_its_error(run, detector, capsys):
+    network = f'--network={run.snapshot(1000)}'
+    plain, with_error = measure(capsys, network, FD), measure(capsys, network, FD, '--bootstrap=4')
+    assert with_error[0]['results']['fd_efflite16'] == plain[0]['results']['fd_efflite16']
+    assert with_error[0]['results']['fd_efflite16_std'] > 0
+
+
+# --- several processes -------------------------------------------------------
+
+
+def test_two_processes_measure_what_one_measures(run, tmp_path, data):
+    """--gpus=2, through the launcher: the same bits, two targets whose processes share the images of both."""
+    words = [str(run.snapshot(1000)), str(noise_images(tmp_path / 'noise', 150)), f'--data={data}', '--device=cpu']
+    words += ['--no-cache', '--metrics=fd_efflite150_full,pr_efflite70_full', '--bootstrap=2']
+
+    def lines(*flags):
+        done = subprocess.run(
+            [sys.executable, str(ROOT / 'calc_metrics.py'), *words, *flags],
+            env=environment(), capture_output=True, text=True, timeout=300,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
+    one, two = lines(), lines('--gpus=2')
+    assert [line['num_gpus'] for line in two[:4]] == [2] * 4
+    assert [line.get('results', line.get('sentence')) for line in two] == [
+        line.get('results', line.get('sentence')) for line in one
+    ]
+    assert len(one) == 4 + 3  # two metrics of two targets; a distance, a precision and a recall compared
+
+
+def test_a_process_that_cannot_open_its_target_is_told_by_the_first(run, detector, capfd, monkeypatch):
+    def task(world):
+        monkeypatch.setattr(processes, 'join_world', lambda given: world)
+        if world.rank == 1:
+            monkeypatch.setattr(
+                targets, 'load_snapshot', lambda path: (_ for _ in ()).throw(DataError(f'{path}: gone'))
+            )
+        words = [str(run.snapshot(1000)), '--metrics=fd_efflite99', '--device=cpu', '--no-cache']
+        try:
+            calc_metrics.main.main(words, standalone_mode=False)
+        except UserError as error:
+            return str(error)
+
+    first, second = run_ranks(2, task)
+    assert first == f'rank 1 of 2: DataError: {run.snapshot(1000)}: gone'
+    assert second is None
+
+
+# --- snapshots and run folders -----------------------------------------------
+
+
+def test_results_stand_in_the_run_folder_once(run, detector, capsys):
+    for _ in range(2):
+        (line,) = measure(capsys, run.snapshot(2000), FD)
+    assert [found['results'] for found in run.results('fd_efflite16')] == [line['results']]
+    assert (run.path / 'metric-fd_efflite16.png').exists()
+    measure(capsys, run.snapshot(2000), FD, '--seed=1')
+    assert [found['seed'] for found in run.results('fd_efflite16')] == [0, 1]
+
+
+def test_a_snapshot_outside_a_run_leaves_nothing_behind(tmp_path, run, detector, capsys):
+    lonely = (tmp_path / 'alone').mkdir() or tmp_path / 'alone' / 'net.safetensors'
+    lonely.write_bytes(run.snapshot(1000).read_bytes())
+    assert len(measure(capsys, lonely, FD)) == 1
+    assert list(lonely.parent.iterdir()) == [lonely]
+
+
+def test_a_run_folder_is_measured_newest_first_and_only_once(run, detector, capsys):
+    measure(capsys, run.snapshot(2000), FD)
+    seen = detector.images
+    lines = measure(capsys, f'--network={run.path}', FD, '--no-plot')
+    assert [line['nimg'] for line in lines] == [3000, 2000, 1000]
+    assert detector.images == seen + 16 + 2 * 16  # the reals once, and two snapshots
+    assert [line['nimg'] for line in run.results('fd_efflite16')] == [2000, 3000, 1000]
+    assert [line['nimg'] for line in run.curve('fd_efflite16')] == [1000, 2000, 3000]
+
+
+def test_a_kill_loses_no_more_than_the_metric_in_work(run, detector, capsys, monkeypatch):
+    calls = []
+
+    def killed(images):
+        calls.append(1)
+        if len(calls) == 4:  # reals, two snapshots, and the third one
+            raise KeyboardInterrupt
+        return ToyDetector()(images)
+
+    monkeypatch.setattr(module, 'get_detector', lambda name, device: Killed(killed))
+    with pytest.raises(click.Abort):
+        measure(capsys, run.path, FD)
+    with run.metric('fd_efflite16').open('a') as file:
+        file.write('{"results": {"fd_')  # cut by the kill
+    monkeypatch.setattr(module, 'get_detector', lambda name, device: detector)
+    assert len(measure(capsys, run.path, FD)) == 3
+    assert [line['nimg'] for line in run.results('fd_efflite16')] == [3000, 2000, 1000]
+    assert detector.images == 16 + 16
+
+
+class Killed(ToyDetector):
+    def __init__(self, look):
+        super().__init__()
+        self.look = look
+
+    def __call__(self, images):
+        return self.look(images)
+
+
+def test_a_number_against_other_images_is_another_curve(tmp_path, run, detector, capsys):
+    other = make_zip(tmp_path / 'other.zip', num_images=20)
+    measure(capsys, run.snapshot(1000), FD)
+    (line,) = measure(capsys, run.snapshot(1000), FD, f'--data={other}')
+    assert line['data'] == 'other'
+    assert len(run.results('fd_efflite16')) == 1
+    assert len(run.results('fd_efflite16-other')) == 1
+
+
+def test_the_images_of_the_training_metrics_are_the_default(tmp_path, data, detector, capsys):
+    other = make_zip(tmp_path / 'all.zip', num_images=30)
+    folder = make_run(tmp_path / 'apart', tiny_config(data, metric_data=str(other)), (1000,))
+    (line,) = measure(capsys, folder.path, '--metrics=fd_efflite16_full')
+    assert (line['data'], line['provenance']['num_reals']) == ('all', 30)
+    assert len(folder.results('fd_efflite16_full')) == 1
+
+
+def test_labels_of_a_conditional_network_are_part_of_the_record(tmp_path, data, detector, capsys):
+    cfg = tiny_config(data)
+    cfg = dataclasses.replace(cfg, data=dataclasses.replace(cfg.data, cond=True))
+    folder = make_run(tmp_path / 'cond', cfg, (1000,))
+    (line,) = measure(capsys, folder.path, FD)
+    assert line['provenance']['labels_sha256'] == line['provenance']['reals_sha256']
+    plain = make_zip(tmp_path / 'more.zip', num_images=20, classes=2)
+    assert 'its labels have 2 entries, those of the network 3' in refused(folder.path, FD, f'--data={plain}')
+
+
+def test_official_networks_are_measured(golden, tmp_path, detector, capsys):
+    reals = make_zip(tmp_path / 'reals.zip', num_images=20, resolution=32)
+    (line,) = measure(capsys, golden / 'official_layout_uncond.pkl', FD, f'--data={reals}')
+    assert line['snapshot_pkl'] == 'official_layout_uncond.pkl'
+
+
+# --- finished images ---------------------------------------------------------
+
+
+def test_the_reals_themselves_are_at_distance_zero(data, detector, capsys):
+    (line,) = measure(capsys, f'--network={data}', f'--data={data}', '--metrics=fd_efflite50k_full')
+    assert line['results'] == {'fd_efflite24_full': pytest.approx(0, abs=1e-6)}  # named by what there is
+    assert line['images'] == 'tiny'
+    assert line['provenance']['images_sha256'] == line['provenance']['reals_sha256']
+
+
+def test_images_with_alpha_in_a_folder_are_measured_against_rgba(tmp_path, detector, capsys):
+    images = noise_images(tmp_path / 'images', mode='RGBA')
+    (line,) = measure(capsys, f'--images={images}', f'--data={images}', '--metrics=kid_efflite16')
+    assert np.isfinite(line['results']['kid_efflite16'])
+
+
+@pytest.mark.parametrize(
+    ('args', 'message'),
+    [
+        ((FD,), 'images do not say what to compare them with; please specify --data'),
+        ((FD, '--seeds=3', '--data={images}'), '--bootstrap=20 gives their error'),
+        (('--metrics=ppl_zend16', '--data={images}'), 'images alone have no paths'),
+        ((FD, '--data={data}', '--gpus=0'), '--gpus must be at least 1'),
+        ((FD, '--seeds=2', '--bootstrap=9'), 'choose one of them'),
+        ((FD, '--bootstrap=1'), 'give 2 or more'),
+        (('--metrics=,',), '--metrics is empty'),
+        (('--metrics=fid50k_ful',), 'nearest: fid50k_full'),
+        ((FD, 'B', 'C'), 'give one, or two (A B) to compare them'),
+        ((FD, '--detector-path=inception'), 'expected NAME=FILE'),
+    ],
+)
+def test_what_cannot_be_is_refused_with_the_way_out(tmp_path, data, detector, monkeypatch, args, message):
+    monkeypatch.setattr(module, 'Lpips', lambda device: None)
+    images = noise_images(tmp_path / 'images', num_images=4)
+    assert message in refused(images, *[arg.format(images=images, data=data) for arg in args])
+
+
+def test_nothing_to_measure_is_said(tmp_path):
+    assert '--network must point to a file' in refused(FD)
+    (tmp_path / 'config.json').write_text('{}')
+    assert 'there is no network-snapshot' in refused(tmp_path, FD)
+    assert 'nowhere.pkl' in refused(tmp_path / 'nowhere.pkl', FD)
+
+
+# --- A against B -------------------------------------------------------------
+
+
+def test_a_network_does_not_differ_from_itself(run, detector, capsys):
+    lines = measure(capsys, run.snapshot(1000), run.snapshot(1000), FD)
+    assert [line.get('metric') for line in lines] == ['fd_efflite16', 'fd_efflite16', None]
+    assert (lines[2]['difference'], lines[2]['significant']) == (0, False)
+    assert 'not larger than noise' in lines[2]['sentence']
+
+
+def test_noise_differs_from_the_data(tmp_path, data, detector, capsys):
+    images = noise_images(tmp_path / 'images')
+    lines = measure(capsys, data, f'--images={images}', f'--data={data}', FD)
+    assert lines[2]['significant']
+    assert lines[2]['p'] < 0.05
+    assert 'is larger than noise' in lines[2]['sentence']
+
+
+def test_networks_of_the_same_run_are_compared_seed_by_seed(run, detector, capsys):
+    lines = measure(capsys, run.snapshot(1000), run.snapshot(2000), FD, '--seeds=3')
+    assert lines[2]['method'] == 'paired over 3 seeds'
+
+
+def test_networks_of_different_data_need_common_ones(tmp_path, run, detector):
+    other = make_run(tmp_path / 'other', tiny_config(make_zip(tmp_path / 'b.zip', num_images=20)), (1000,))
+    assert 'say with --data which ones' in refused(run.path, other.path, FD)
+
+
+# --- copies ------------------------------------------------------------------
+
+
+def test_a_search_for_copies_shows_them_beside_the_reals(data, run, detector, capsys):
+    (line,) = measure(capsys, run.snapshot(1000), '--metrics=mem_efflite16_full')
+    assert 0 <= line['results']['mem_efflite16_full_authenticity'] <= 1
+    with Image.open(run.path / 'mem_efflite16_full-network-snapshot-000001.png') as sheet:
+        assert sheet.size == (16 + 4 + 5 * 16, 16 * 16)
+
+
+def test_lines_of_other_definitions_are_no_part_of_a_curve(tmp_path):
+    folder = RunFolder(tmp_path)
+    lines = [
+        {'results': {'fd': 9.0}, 'nimg': 1, 'provenance': {'reals_sha256': 'old'}},
+        {'results': {'fd': 5.0}, 'nimg': 1, 'provenance': {'reals_sha256': 'new', 'seeds': [0]}},
+        {'results': {'fd': float('nan')}, 'nimg': 2, 'provenance': {'reals_sha256': 'new'}},
+        {'results': {'fd': 6.0}, 'nimg': 1, 'provenance': {'reals_sha256': 'new', 'seeds': [1]}},
+    ]
+    folder.metric('fd').write_text(''.join(json.dumps(line) + '\n' for line in lines))
+    assert [line['results']['fd'] for line in folder.curve('fd')] == [6.0]
+
+
+def test_a_mirrored_reference_needs_no_new_reals_for_full_metrics(run, detector, capsys):
+    network = f'--network={run.snapshot(1000)}'
+    plain, mirrored = (measure(capsys, network, '--metrics=fd_efflite16_full', *more) for more in ([], ['--mirror=1']))
+    assert plain[0]['results'] == mirrored[0]['results']
+
+
+def test_an_unknown_metric_is_refused_before_anything_is_read():
+    with pytest.raises(ConfigError, match='unknown metric'):
+        calc_metrics.main.main(['--network=nowhere', '--metrics=fd_nothing5k'], standalone_mode=False)

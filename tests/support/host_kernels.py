@@ -1,0 +1,53 @@
+"""A pytest plug-in that takes the CUDA kernels to the CPU.
+
+`pytest -p tests.support.host_kernels tests/torch_utils/ops/test_cuda.py`
+
+The sources of the CUDA library, registration included, are compiled by g++ and take the place of the CPU kernels. What
+is not tried so is what only a GPU has: concurrency, streams, the launch itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+import torch
+
+from torch_utils.ops import dispatch
+from torch_utils.ops.toolchain import build
+from torch_utils.ops.toolchain.cpu_toolchain import find_toolchain
+from torch_utils.ops.toolchain.cuda_toolchain import CudaToolchain
+
+
+class HostToolchain(CudaToolchain):
+    """g++ in the place of nvcc, and CPU in that of CUDA."""
+
+    def compilers(self) -> dict[str, tuple[str, ...]]:
+        cpp = (self.cxx, *self.compile_flags, '-O1', '-DGF_DISPATCH_KEY=CPU')
+        return {'.cpp': cpp, '.cu': (self.cxx, '-x', 'c++', '-std=c++17', '-O2', '-fPIC')}
+
+    def linker(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        return (self.cxx,), self.link_flags
+
+    def units(self, folder: Path) -> list[Path]:
+        return [*CudaToolchain.units(self, folder), Path(__file__).with_name('host_stream.cpp')]
+
+
+def find_host_toolchain() -> HostToolchain:
+    host = find_toolchain()
+    tools = {field.name: getattr(host, field.name) for field in fields(host)}
+    return HostToolchain(**tools, nvcc=host.cxx, nvcc_version='none', architectures=('host',))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Loads the kernels, points the tests to the CPU, and takes back that they need a GPU."""
+    loaded = build.load()
+    if not loaded:
+        pytest.exit(f'no native operations: {loaded.problem}', returncode=1)
+    torch.ops.load_library(str(build.build(find_tools=find_host_toolchain)))
+    dispatch.pick = lambda impl, x: 'ref' if impl == 'ref' or x.dtype == torch.float64 else 'cuda'
+    for item in items:
+        item.module.DEVICE = 'cpu'
+        item.own_markers = [mark for mark in item.own_markers if mark.kwargs.get('reason') != 'needs a CUDA device']

@@ -1,0 +1,74 @@
+"""For tests of measuring: networks that cost nothing to draw with, a detector that costs nothing to look with."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import torch
+
+from ganfoundry.commands import calc_metrics
+from metrics.detectors.table import Features
+from training.build import build
+from training.config import RunConfig, to_record
+from training.data.dataset import DataConfig, ImageDataset
+from training.networks.config import StyleGAN2DiscriminatorConfig, StyleGAN2GeneratorConfig
+from training.recipes import auto
+from training.run.run_folder import RunFolder
+from training.run.snapshot import save_snapshot
+
+CPU = torch.device('cpu')
+
+
+class ToyDetector:
+    """A fixed random projection of what the channels look like at 4x4. images: how many it has seen."""
+
+    name = 'efflite'
+    digest = preprocessing = 'toy'
+    feature_dim, num_classes = 4, 4
+
+    def __init__(self) -> None:
+        self.images = 0
+        self.projection = torch.randn(3 * 4 * 4, 8, generator=torch.Generator().manual_seed(7)) / 100
+
+    def __call__(self, images: torch.Tensor) -> Features:
+        self.images += len(images)
+        small = torch.nn.functional.adaptive_avg_pool2d(torch.as_tensor(images)[:, :3].float(), 4)
+        outputs = small.flatten(1) @ self.projection
+        return Features(outputs[:, :4], outputs[:, 4:].softmax(dim=1))
+
+
+def tiny_config(data: Path, **fields) -> RunConfig:
+    """A run on `data` with the smallest StyleGAN2."""
+    dataset = ImageDataset(DataConfig(path=str(data)))
+    widths = {'channel_base': 64, 'channel_max': 4, 'conv_clamp': None}
+    return dataclasses.replace(
+        auto(dataset.spec, 1),
+        data=dataset.cfg,
+        generator=StyleGAN2GeneratorConfig(z_dim=4, w_dim=4, map_depth=1, **widths),
+        discriminator=StyleGAN2DiscriminatorConfig(mbstd_group=4, **widths),
+        batch=4,
+        batch_gpu=4,
+        **fields,
+    )
+
+
+def make_run(path: Path, cfg: RunConfig, nimgs: tuple[int, ...]) -> RunFolder:
+    """A run folder with untrained snapshots, each of another seed."""
+    spec = ImageDataset(cfg.data).spec
+    folder = RunFolder(path)
+    path.mkdir()
+    (path / 'config.json').write_text(json.dumps(to_record(cfg, spec)))
+    for nimg in nimgs:
+        state = build(dataclasses.replace(cfg, seed=nimg), spec, CPU)
+        save_snapshot(folder.snapshot(nimg), state.G_ema, state.D, to_record(cfg, spec), nimg)
+    return folder
+
+
+def measure(capsys, *args) -> list[dict]:
+    """The lines that calc_metrics.py prints."""
+    capsys.readouterr()
+    words = [*map(str, args), '--device=cpu', '--no-cache']
+    calc_metrics.main.main(words, standalone_mode=False)
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]

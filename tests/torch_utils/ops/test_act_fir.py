@@ -1,0 +1,144 @@
+"""Activation and filter in one pass agree with the two of the reference, and so do a discriminator's layers."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from torch.autograd import gradcheck, gradgradcheck
+
+from tests.torch_utils.ops.test_epilogue import FIRS, Recorder, assert_close, needs_kernels, normal, result_size
+from torch_utils.ops import dispatch
+from torch_utils.ops.act_fir import act_fir
+from training.networks.layers import Conv2d
+
+SETTINGS = settings(max_examples=120, deadline=None, derandomize=True)
+images = st.tuples(st.integers(0, 3), st.sampled_from([1, 3, 8, 17, 600]), st.sampled_from([1, 2, 7, 40, 99]),
+                   st.integers(1, 19))  # fmt: skip
+
+
+@needs_kernels
+@SETTINGS
+@given(images, st.sampled_from(FIRS), st.tuples(*[st.integers(-3, 13)] * 4), st.booleans(), st.booleans(),
+       st.sampled_from([torch.float32, torch.bfloat16, torch.float64]), st.sampled_from([None, 1.5]),
+       st.sampled_from([('linear', None), ('lrelu', None), ('lrelu', 0.0)]))  # fmt: skip
+def test_kernel_equals_the_reference_with_gradients(
+    shape, fir, padding, channels_last, with_bias, dtype, clamp, act
+) -> None:
+    n, c, h, w = shape
+    height, width = result_size(h, w, fir, padding)
+    assume(min(height, width) >= 1 and n * c * (h + height) * (w + width) < 500_000)
+    # The reference crops by F.pad, which cannot leave nothing.
+    assume(h + min(padding[2], 0) + min(padding[3], 0) > 0 and w + min(padding[0], 0) + min(padding[1], 0) > 0)
+    x, b = normal(*shape, seed=1), torch.linspace(-1, 1, c) if with_bias else None
+    v = x if b is None else x + b[:, None, None]
+    # Where the derivative jumps, rounding decides its side.
+    x[(v.abs() < 0.05) | ((1.3 * v.abs() - 1.5).abs() < 0.1) | ((0.26 * v.abs() - 1.5).abs() < 0.1)] = 3
+    x = x.to(dtype, memory_format=torch.channels_last if channels_last else torch.contiguous_format)
+    inputs = [t.requires_grad_() for t in (x, b) if t is not None]
+    wide = [t.detach().double().requires_grad_() for t in inputs]
+    args = (fir, padding, act[0], act[1], 1.3, clamp)
+    y, expected = act_fir(x, b, *args, impl='cpu'), act_fir(wide[0], None if b is None else wide[1], *args, impl='ref')
+    assert y.dtype == dtype
+    assert_close(y.detach(), expected.detach())
+    dy = normal(*expected.shape, seed=5).to(dtype)
+    grads, wanted = torch.autograd.grad(y, inputs, dy), torch.autograd.grad(expected, wide, dy.double())
+    for t, g, e in zip(inputs, grads, wanted, strict=True):
+        assert g.dtype == t.dtype
+        # Sums are as exact as their summands are large, and these have been rounded to the features' type.
+        assert_close(g.to(dtype) if dtype == torch.bfloat16 else g, e, scale=float(dy.double().norm()))
+
+
+def small_case() -> tuple[torch.Tensor, torch.Tensor]:
+    x = normal(2, 3, 5, 4, seed=0).contiguous(memory_format=torch.channels_last)
+    return x.requires_grad_(), normal(3, seed=2).requires_grad_()
+
+
+@needs_kernels
+@pytest.mark.parametrize('fir', [FIRS[0], FIRS[2]])
+def test_gradients_of_two_orders_are_those_of_finite_differences(fir: torch.Tensor) -> None:
+    """Of both operators; the second is differentiable where a graph is built."""
+    x, b = small_case()
+    rest = (fir, [2, 1, 0, 3], 0.2, 1.5, 1.5)
+    op = torch.ops.ganfoundry
+    assert gradcheck(op.act_fir, (x, b, *rest))
+    assert gradgradcheck(op.act_fir, (x, b, *rest))
+    dy = normal(*op.act_fir(x, b, *rest).shape, seed=6).requires_grad_()
+    assert gradcheck(op.act_fir_backward, (dy, x, b, *rest))
+
+
+@needs_kernels
+def test_a_gradient_is_one_pass_and_a_graph_of_it_the_composite() -> None:
+    x, b = small_case()
+    y = act_fir(x, b, FIRS[0], [2] * 4, act='lrelu', impl='cpu')
+    with Recorder() as plain:
+        first = torch.autograd.grad(y.sum(), [x, b], retain_graph=True)
+    assert plain.names == ['act_fir_backward']
+    with Recorder() as graph:
+        second = torch.autograd.grad(y.sum(), [x, b], create_graph=True)
+    assert 'act_fir_backward' not in graph.names
+    assert {'bias_act_grad', 'upfirdn2d'} <= set(graph.names)
+    for a, e in zip(first, second, strict=True):
+        torch.testing.assert_close(a, e, rtol=1e-12, atol=1e-12)
+
+
+# The checker looks at the gradient of what the composite computes on its way.
+@needs_kernels
+@pytest.mark.filterwarnings('ignore:The .grad attribute of a Tensor that is not a leaf')
+@pytest.mark.parametrize('name', ['act_fir', 'act_fir_backward'])
+@pytest.mark.parametrize('fir', [FIRS[0], FIRS[2]])
+def test_registration_is_what_compile_and_export_need(name: str, fir: torch.Tensor) -> None:
+    """Schema, fake kernel, autograd and tracing with dynamic shapes, by PyTorch's own checker."""
+    x, b = small_case()
+    dy = (normal(2, 3, *result_size(5, 4, fir, (2, 1, 0, 3)), seed=6),) if name == 'act_fir_backward' else ()
+    results = torch.library.opcheck(getattr(torch.ops.ganfoundry, name), (*dy, x, b, fir, [2, 1, 0, 3], 0.2, 1.5, 1.5))
+    assert set(results.values()) == {'SUCCESS'}
+
+
+@needs_kernels
+@pytest.mark.parametrize('num_threads', [1, 2, 3])
+def test_any_number_of_threads_gives_the_same_bits(num_threads: int) -> None:
+    x = normal(2, 16, 97, 65, seed=1, dtype=torch.float32).contiguous(memory_format=torch.channels_last)
+    b = torch.zeros(16, requires_grad=True)
+    x.requires_grad_()
+
+    def run() -> list[torch.Tensor]:
+        y = act_fir(x, b, FIRS[0], [2] * 4, act='lrelu', clamp=1)
+        return [y.detach(), *torch.autograd.grad(y.square().sum(), [x, b])]
+
+    before, expected = torch.get_num_threads(), run()
+    torch.set_num_threads(num_threads)
+    try:
+        results = run()
+    finally:
+        torch.set_num_threads(before)
+    assert all(torch.equal(a, e) for a, e in zip(results, expected, strict=True))
+
+
+@pytest.mark.parametrize('impl', ['ref', 'auto'])
+def test_one_layer_after_another_is_the_two_layers(impl: str) -> None:
+    """With gains and clamps of their own, to the first and the second order."""
+    torch.manual_seed(0)
+    first, second = Conv2d(4, 6, 3, conv_clamp=0.8).double(), Conv2d(6, 5, 3, down=2, conv_clamp=1.1).double()
+    x = normal(2, 4, 8, 8, seed=1).contiguous(memory_format=torch.channels_last).requires_grad_()
+    weights = [p for layer in (first, second) for p in layer.parameters()]
+    results = []
+    with dispatch.default(impl):
+        for y in (second.after(first, x, gain=0.7), second(first(x), gain=0.7)):
+            (dx,) = torch.autograd.grad(y.sum(), x, create_graph=True)
+            grads = torch.autograd.grad(y.square().sum() + dx.square().sum(), weights, allow_unused=True)
+            results.append([y, dx, *grads])
+    for a, e in zip(*results, strict=True):
+        torch.testing.assert_close(a, e, rtol=1e-9, atol=1e-12)
+
+
+def test_arguments_that_cannot_work_are_refused_by_name() -> None:
+    x = torch.zeros(2, 3, 4, 4)
+    with pytest.raises(ValueError, match="act 'tanh', known are linear, lrelu"):
+        act_fir(x, None, FIRS[0], [1] * 4, act='tanh')
+    with pytest.raises(ValueError, match='positive gain=-1'):
+        act_fir(x, None, FIRS[0], [1] * 4, gain=-1)
+    for memory_format in (torch.contiguous_format, torch.channels_last):
+        with pytest.raises(ValueError, match='nothing is left'):
+            act_fir(x.contiguous(memory_format=memory_format), None, torch.ones(5, 5), [0] * 4)

@@ -1,0 +1,268 @@
+"""The fused epilogue agrees with the reference: values, gradients, and which of the two ways back is taken when."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from torch.autograd import gradcheck, gradgradcheck
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from torch_utils.ops import dispatch
+from torch_utils.ops.epilogue import synthesis_epilogue
+from torch_utils.ops.modulated_conv2d import modulated_conv2d
+from torch_utils.ops.toolchain import build
+from torch_utils.ops.upfirdn2d import setup_filter
+
+LOADED = build.load()
+needs_kernels = pytest.mark.skipif(not LOADED, reason=f'no native operations: {LOADED.problem}')
+
+SETTINGS = settings(max_examples=150, deadline=None, derandomize=True)
+# Of the norm. The kernel rounds bfloat16 once.
+TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 1e-2, torch.float64: 1e-12}
+FIRS = (
+    setup_filter([1, 3, 3, 1]),
+    setup_filter([1, 2, 3, 4, 5], separable=True),
+    torch.tensor([[1.0, 2, -3], [0.5, 4, 1]]),  # no outer product
+    setup_filter(list(range(1, 13))),
+)
+
+Parts = dict[str, torch.Tensor]
+
+
+def normal(*shape: int, seed: int, dtype: torch.dtype = torch.float64) -> torch.Tensor:
+    return torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)).to(dtype)
+
+
+def result_size(h: int, w: int, fir: torch.Tensor | None, padding: tuple[int, ...]) -> tuple[int, int]:
+    if fir is None:
+        return h, w
+    return h + padding[2] + padding[3] - fir.shape[0] + 1, w + padding[0] + padding[1] - fir.shape[-1] + 1
+
+
+@st.composite
+def cases(draw: st.DrawFn) -> tuple[Parts, dict[str, Any]]:
+    """The tensors that are differentiated, x among them, and the other arguments."""
+    n, c = draw(st.integers(0, 3)), draw(st.sampled_from([1, 3, 8, 17, 600]))
+    h, w = draw(st.integers(1, 11)), draw(st.integers(1, 19))
+    if draw(st.booleans()):
+        h = draw(st.sampled_from([40, 70, 99]))  # several bands
+    fir = draw(st.sampled_from([None, *FIRS]))
+    padding = (0, 0, 0, 0) if fir is None else draw(st.tuples(*[st.integers(-3, 13)] * 4))
+    height, width = result_size(h, w, fir, padding)
+    assume(min(height, width) >= 1 and n * c * (h + height) * (w + width) < 500_000)
+    # The reference crops by F.pad, which cannot leave nothing.
+    assume(h + min(padding[2], 0) + min(padding[3], 0) > 0 and w + min(padding[0], 0) + min(padding[1], 0) > 0)
+    dtype = draw(st.sampled_from([torch.float32, torch.bfloat16, torch.float64]))
+    x = normal(n, c, h, w, seed=1, dtype=dtype)
+    if draw(st.booleans()):
+        x = x.contiguous(memory_format=torch.channels_last)
+    parts, wide = {'x': x}, torch.promote_types(dtype, torch.float32)
+    if draw(st.booleans()):
+        parts['demod'] = 0.5 + normal(n, c, seed=2, dtype=wide).abs()
+    if noise := draw(st.sampled_from([None, (n, 1, height, width), (height, width)])):
+        parts['noise'] = normal(*noise, seed=3, dtype=wide)
+    if draw(st.booleans()):
+        parts['bias'] = normal(c, seed=4, dtype=wide)
+    args = {
+        'fir': fir, 'padding': padding, 'fir_gain': 4, 'gain': draw(st.sampled_from([1, 1.5])),
+        'act': draw(st.sampled_from(['linear', 'lrelu'])), 'alpha': draw(st.sampled_from([None, 0.0, 0.1])),
+        'clamp': draw(st.sampled_from([None, 2])),
+    }  # fmt: skip
+    return parts, args
+
+
+def assert_close(actual: torch.Tensor, expected: torch.Tensor, scale: float = 0) -> None:
+    assert actual.shape == expected.shape
+    error = float((actual.double() - expected).norm())
+    assert error <= TOLERANCE[actual.dtype] * max(float(expected.norm()), scale) + 1e-30
+
+
+@needs_kernels
+@SETTINGS
+@given(cases())
+def test_kernel_equals_the_reference_with_gradients(case: tuple[Parts, dict[str, Any]]) -> None:
+    """The kernel against the reference in float64, for both memory formats and with each part present and absent."""
+    parts, args = case
+    for t in parts.values():
+        t.requires_grad_()
+    wide = {name: t.detach().double().requires_grad_() for name, t in parts.items()}
+    y, expected = synthesis_epilogue(**parts, **args, impl='cpu'), synthesis_epilogue(**wide, **args, impl='ref')
+    assert y.dtype == parts['x'].dtype
+    assert_close(y.detach(), expected.detach())
+    # Where the derivative jumps, rounding decides its side.
+    linear, unbounded = (
+        synthesis_epilogue(**wide, **{**args, 'clamp': None, **more}, impl='ref').detach().abs()
+        for more in ({'act': 'linear'}, {})
+    )
+    smooth = (linear > 0.03) & ((unbounded - (args['clamp'] or torch.inf)).abs() > 0.1)
+    dy = (normal(*expected.shape, seed=5) * smooth).to(y.dtype)
+    grads = torch.autograd.grad(y, list(parts.values()), dy)
+    wanted = torch.autograd.grad(expected, list(wide.values()), dy.double())
+    for t, g, w in zip(parts.values(), grads, wanted, strict=True):
+        assert g.dtype == t.dtype
+        # Sums are as exact as their summands are large, and these have been rounded to the features' type.
+        assert_close(g.to(y.dtype) if y.dtype == torch.bfloat16 else g, w, scale=float(dy.double().norm()))
+
+
+@needs_kernels
+@pytest.mark.parametrize('num_threads', [1, 2, 3])
+def test_any_number_of_threads_gives_the_same_bits(num_threads: int) -> None:
+    x = normal(2, 16, 97, 65, seed=1, dtype=torch.float32).contiguous(memory_format=torch.channels_last)
+    tensors = [x, torch.rand(2, 16), torch.randn(96, 64), torch.randn(16)]
+    for t in tensors:
+        t.requires_grad_()
+
+    def run() -> list[torch.Tensor]:
+        y = synthesis_epilogue(tensors[0], FIRS[0], [1] * 4, *tensors[1:], act='lrelu', clamp=1)
+        return [y.detach(), *torch.autograd.grad(y, tensors, torch.ones_like(y))]
+
+    before, expected = torch.get_num_threads(), run()
+    torch.set_num_threads(num_threads)
+    try:
+        results = run()
+    finally:
+        torch.set_num_threads(before)
+    assert all(torch.equal(a, e) for a, e in zip(results, expected, strict=True))
+
+
+class Recorder(TorchDispatchMode):
+    """The names of the project's own operators that run, in order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func.namespace == 'ganfoundry':
+            self.names.append(func._opname)
+        return func(*args, **(kwargs or {}))
+
+
+@needs_kernels
+def test_a_gradient_is_one_pass_and_a_graph_of_it_the_composite() -> None:
+    x, d, noise, b = small_case()
+    y = synthesis_epilogue(x, FIRS[0], [1] * 4, d, noise, b, act='lrelu', impl='cpu')
+    with Recorder() as plain:
+        first = torch.autograd.grad(y.sum(), [x, d, noise, b], retain_graph=True)
+    assert plain.names == ['epilogue_backward']
+    with Recorder() as graph:
+        second = torch.autograd.grad(y.sum(), [x, d, noise, b], create_graph=True)
+    assert 'epilogue_backward' not in graph.names
+    assert {'bias_act_grad', 'upfirdn2d'} <= set(graph.names)
+    for a, e in zip(first, second, strict=True):
+        torch.testing.assert_close(a, e, rtol=1e-12, atol=1e-12)
+
+
+@needs_kernels
+def test_a_layer_is_a_convolution_and_an_epilogue() -> None:
+    """Forward, in the networks' memory format, with nothing else of ours in between; and in either implementation."""
+    x = normal(2, 4, 8, 8, seed=1, dtype=torch.float32).contiguous(memory_format=torch.channels_last)
+    w, s, b = torch.randn(6, 4, 3, 3), torch.randn(2, 4), torch.randn(6)
+    for up, k in ((1, 3), (2, 3), (1, 1)):
+        noise = torch.randn(8 * up, 8 * up)
+        args = {'up': up, 'padding': k // 2, 'resample_filter': FIRS[0], 'gain': 1.4, 'act': 'lrelu', 'clamp': 1}
+        with Recorder() as seen:
+            y = modulated_conv2d(x, w[:, :, :k, :k], s, noise, bias=b, **args)
+        assert seen.names == ['epilogue']
+        with dispatch.default('ref'):
+            expected = modulated_conv2d(x, w[:, :, :k, :k], s, noise, bias=b, **args)
+        torch.testing.assert_close(y, expected, rtol=1e-5, atol=1e-5)
+
+
+def small_case() -> list[torch.Tensor]:
+    """x, demod, noise, bias in float64, by the filter off the points where the gradient jumps."""
+    x = normal(2, 3, 5, 4, seed=0).contiguous(memory_format=torch.channels_last)
+    return [
+        t.requires_grad_() for t in (x, 0.5 + torch.rand(2, 3).double(), normal(2, 1, 4, 3, seed=1), normal(3, seed=2))
+    ]
+
+
+@needs_kernels
+@pytest.mark.parametrize(('fir', 'parts'), [(FIRS[0], 'all'), (FIRS[2], 'shared noise'), (FIRS[0], 'x'), (None, 'all')])
+def test_gradients_of_two_orders_are_those_of_finite_differences(fir: torch.Tensor | None, parts: str) -> None:
+    """Of both operators; the second is differentiable where a graph is built."""
+    x, d, noise, b = small_case()
+    padding = [0, 0, 0, 0] if fir is None else [fir.shape[1] // 2, (fir.shape[1] - 1) // 2 - 1, 1, fir.shape[0] - 3]
+    noise = noise if fir is not None else normal(2, 1, 5, 4, seed=1).requires_grad_()
+    noise = noise[0, 0].detach().requires_grad_() if parts == 'shared noise' else noise
+    rest = (fir, padding, *((None,) * 3 if parts == 'x' else (d, noise, b)), 0.2, 1.5, 1.5)
+    op = torch.ops.ganfoundry
+    assert gradcheck(op.epilogue, (x, *rest))
+    assert gradgradcheck(op.epilogue, (x, *rest))
+    dy = normal(*op.epilogue(x, *rest).shape, seed=6).requires_grad_()
+
+    def gradients(dy: torch.Tensor, x: torch.Tensor) -> list[torch.Tensor]:
+        return [g for g in op.epilogue_backward(dy, x, *rest) if g.numel() > 0]
+
+    assert gradcheck(gradients, (dy, x))
+
+
+# The checker looks at the gradient of what the composite computes on its way.
+@needs_kernels
+@pytest.mark.filterwarnings('ignore:The .grad attribute of a Tensor that is not a leaf')
+@pytest.mark.parametrize(('fir', 'parts'), [(FIRS[0], 'all'), (FIRS[2], 'shared noise'), (None, 'x')])
+@pytest.mark.parametrize('name', ['epilogue', 'epilogue_backward'])
+def test_registration_is_what_compile_and_export_need(name: str, parts: str, fir: torch.Tensor | None) -> None:
+    """Schema, fake kernel, autograd and tracing with dynamic shapes, by PyTorch's own checker."""
+    x, d, _, b = small_case()
+    height, width = (5, 4) if fir is None else result_size(5, 4, fir, (1, 1, 1, 1))
+    noise = normal(2, 1, height, width, seed=1).requires_grad_()
+    noise = noise[0, 0].detach().requires_grad_() if parts == 'shared noise' else noise
+    rest = (fir, [0 if fir is None else 1] * 4, *((None,) * 3 if parts == 'x' else (d, noise, b)), 0.2, 1.5, 1.5)
+    dy = (normal(2, 3, height, width, seed=6),) if name == 'epilogue_backward' else ()
+    results = torch.library.opcheck(getattr(torch.ops.ganfoundry, name), (*dy, x, *rest))
+    assert set(results.values()) == {'SUCCESS'}
+
+
+@needs_kernels
+def test_compile_and_export_see_one_graph() -> None:
+    """With the kernel as its node, and the values and gradients of an eager run."""
+
+    class Layer(torch.nn.Module):
+        def forward(self, x: torch.Tensor, d: torch.Tensor, noise: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+            return synthesis_epilogue(x, FIRS[0], [1] * 4, d, noise, b, act='lrelu', clamp=2, impl='cpu')
+
+    inputs = small_case()
+    eager, compiled = Layer()(*inputs), torch.compile(Layer(), backend='aot_eager', fullgraph=True)(*inputs)
+    assert torch.equal(compiled, eager)
+    gradients = [torch.autograd.grad(y.square().sum(), inputs) for y in (eager, compiled)]
+    assert all(torch.equal(a, e) for a, e in zip(*gradients, strict=True))
+    graph = torch.export.export(Layer(), tuple(t.detach() for t in inputs)).graph
+    assert 'ganfoundry.epilogue.default' in {str(node.target) for node in graph.nodes}
+
+
+def test_the_reference_is_differentiable_twice_and_says_what_the_sum_is() -> None:
+    x, d, noise, b = small_case()
+    y = synthesis_epilogue(x[..., :4, :3], None, [0] * 4, d, noise, b, act='lrelu', gain=1.5, clamp=2, impl='ref')
+    v = d[:, :, None, None] * x[..., :4, :3] + noise + b[:, None, None]
+    expected = (1.5 * torch.where(v > 0, v, 0.2 * v)).clamp(-2, 2)
+    torch.testing.assert_close(y, expected, rtol=1e-12, atol=1e-12)
+
+    def op(*tensors: torch.Tensor) -> torch.Tensor:
+        return synthesis_epilogue(tensors[0], FIRS[0], [1] * 4, *tensors[1:], act='lrelu', clamp=2, impl='ref')
+
+    assert gradcheck(op, (x, d, noise, b))
+    assert gradgradcheck(op, (x, d, noise, b))
+
+
+@pytest.mark.parametrize(
+    ('args', 'message'),
+    [
+        ({'act': 'tanh'}, "act 'tanh', known are linear, lrelu"),
+        ({'gain': 0}, 'positive gain=0'),
+        ({'clamp': -1}, 'clamp=-1'),
+        ({'act': 'lrelu', 'alpha': -0.1}, 'alpha=-0.1'),
+        ({'padding': [1, 1, 1, 1]}, 'fir is None'),
+        ({'fir': torch.ones(5, 5)}, 'leave nothing'),
+        ({'demod': torch.ones(3)}, r'demod must be \[2, 3\], got \[3\]'),
+        ({'noise': torch.ones(2, 1, 3, 4)}, r'noise must be \[2, 1, 4, 4\] or \[4, 4\]'),
+        ({'bias': torch.ones(2)}, r'bias must be \[3\], got \[2\]'),
+    ],
+)
+def test_arguments_that_cannot_work_are_refused_by_name(args: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        synthesis_epilogue(torch.zeros(2, 3, 4, 4), **args)

@@ -1,0 +1,116 @@
+"""Involution on CUDA equals the reference, with gradients of two orders; without a GPU, its kernels do on the CPU."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.conftest import ROOT
+from torch_utils.ops import dispatch
+from torch_utils.ops.involution import involution
+from torch_utils.ops.toolchain import build
+
+DEVICE = 'cuda'  # tests/support/host_kernels.py sets another
+SETTINGS = settings(max_examples=60, deadline=None, derandomize=True)
+# Relative to the largest number. Kernels round once, but gradients are rounded at every operation.
+TOLERANCE = {torch.float32: 1e-5, torch.float16: 4e-3, torch.bfloat16: 3e-2}
+OPERATORS = ['involution', 'involution_adjoint', 'involution_correlation']
+
+
+def normal(*shape: int, dtype: torch.dtype = torch.float32, layout: str = 'contiguous', seed: int) -> torch.Tensor:
+    """A leaf [N, C, H, W] of normal numbers laid out in memory as named."""
+    x = torch.randn([*shape[:-1], 2 * shape[-1]], generator=torch.Generator().manual_seed(seed)).to(DEVICE, dtype)
+    x = x[..., ::2] if layout == 'strided' else x[..., : shape[-1]].contiguous()
+    x = x.contiguous(memory_format=torch.channels_last) if layout == 'channels_last' else x
+    return x.requires_grad_()
+
+
+def assert_close(actual: torch.Tensor, expected: torch.Tensor) -> None:
+    assert actual.shape == expected.shape
+    if expected.numel():
+        atol = TOLERANCE[actual.dtype] * max(float(expected.detach().abs().max()), 1)
+        torch.testing.assert_close(actual.double(), expected, rtol=0, atol=atol)
+
+
+@pytest.mark.gpu
+@SETTINGS
+@given(
+    st.tuples(st.integers(0, 2), st.integers(1, 3), st.integers(1, 9)),
+    st.tuples(*[st.integers(1, 20)] * 2),
+    st.sampled_from([1, 3, 3, 5, 7, 9]),
+    st.sampled_from(list(TOLERANCE)),
+    st.sampled_from(['contiguous', 'channels_last', 'strided']),
+)
+def test_involution_equals_the_reference_with_gradients(counts, size, side, dtype, layout) -> None:
+    n, num_groups, members = counts
+    x = normal(n, num_groups * members, *size, dtype=dtype, layout=layout, seed=1)
+    weight = normal(n, num_groups * side**2, *size, dtype=dtype, layout=layout, seed=2)
+    weight = weight.detach().unflatten(1, (num_groups, side**2)).requires_grad_()
+    wide = [t.detach().double().requires_grad_() for t in (x, weight)]
+    y, expected = involution(x, weight, 'cuda'), involution(*wide, impl='ref')
+    assert y.dtype == dtype
+    assert_close(y, expected)
+    dy = normal(*x.shape, dtype=dtype, seed=3)
+    wide_dy = dy.detach().double().requires_grad_()
+    first = torch.autograd.grad(y, (x, weight), dy, create_graph=True)
+    expected_first = torch.autograd.grad(expected, wide, wide_dy, create_graph=True)
+    for actual, wanted in zip(first, expected_first, strict=True):
+        assert_close(actual, wanted)
+    same = [t.detach().double() for t in first]  # so that only the second order's rounding is compared
+    second = torch.autograd.grad(first, (x, weight, dy), first)
+    for actual, wanted in zip(second, torch.autograd.grad(expected_first, (*wide, wide_dy), same), strict=True):
+        assert_close(actual, wanted)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize('name', OPERATORS)
+@pytest.mark.parametrize('memory_format', [torch.contiguous_format, torch.channels_last])
+def test_registration_is_what_compile_and_export_need(name: str, memory_format: torch.memory_format) -> None:
+    """Schema, fake kernel, autograd and tracing with dynamic shapes, by PyTorch's own checker."""
+    x, y, weight = normal(2, 4, 5, 3, seed=1), normal(2, 4, 5, 3, seed=2), normal(2, 18, 5, 3, seed=3)
+    weight = weight.detach().unflatten(1, (2, 9)).requires_grad_()
+    dispatch.pick('cuda', x)  # loads the operators
+    x = x.detach().contiguous(memory_format=memory_format).requires_grad_()
+    args = (x, y, 2, 9) if name == 'involution_correlation' else (x, weight)
+    results = torch.library.opcheck(getattr(torch.ops.ganfoundry, name), args)
+    assert set(results.values()) == {'SUCCESS'}
+
+
+@pytest.mark.gpu
+def test_what_the_kernels_cannot_take_is_refused() -> None:
+    """More elements than are counted, before any memory is taken: an expanded tensor has none."""
+    x = torch.zeros([1, 1, 1, 1], device=DEVICE).expand(2, 1, 2**15, 2**15)
+    with pytest.raises(ValueError, match=r"involution: .* more elements .*smaller batch, or impl='ref'"):
+        involution(x, x[:, :, None], 'cuda')
+    x = torch.zeros([2, 4, 3, 3], device=DEVICE)
+    with pytest.raises(ValueError, match='expected two images of one shape, type and device'):
+        torch.ops.ganfoundry.involution_correlation(x, x[1:], 2, 9)
+    with pytest.raises(TypeError, match='the CUDA kernel takes float32, float16 and bfloat16'):
+        torch.ops.ganfoundry.involution_correlation(x.long(), x.long(), 2, 9)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason='there is a GPU, which runs these tests itself')
+@pytest.mark.skipif(not build.load(), reason='no native operations')
+def test_without_a_gpu_the_tests_above_pass_on_the_cpu() -> None:
+    """All that is registered and computed for CUDA, compiled for the CPU, in a process of its own."""
+    command = [
+        sys.executable,
+        '-m',
+        'pytest',
+        '-q',
+        '-p',
+        'tests.support.host_kernels',
+        'tests/torch_utils/ops/test_involution_cuda.py',
+    ]
+    done = subprocess.run(
+        [*command, '--override-ini=filterwarnings=error', '-p', 'no:cacheprovider', '-k', 'not without_a_gpu'],
+        cwd=ROOT, capture_output=True, text=True, env={**os.environ, 'OMP_NUM_THREADS': '1'},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
+    assert ' passed' in done.stdout

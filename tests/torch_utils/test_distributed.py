@@ -1,0 +1,145 @@
+"""What processes agree on, how they notice that one hangs or is gone, and how they find out that they differ."""
+
+import os
+import re
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+from dnnlib.errors import ConfigError, UserError
+from tests.conftest import ROOT
+from tests.support.ranks import run_ranks
+from tests.support.runs import environment
+from torch_utils.distributed import PeerLost, World
+from torch_utils.launch import EXIT_FILE, leave
+from training.optimize.consistency import check_same, checksum
+
+HANGS = """
+import sys, time, torch, torch.distributed as dist
+from torch_utils.distributed import connect
+rank = int(sys.argv[1])
+world = connect(dist.FileStore(sys.argv[2], 2), rank, 2)
+world.watch(3)
+for step in range(3):
+    world.at(f'step {step}, Dmain')
+    if step == 2 and rank == 1:
+        time.sleep(60)
+    world.all_reduce(torch.ones(5), 'the gradients')
+"""
+
+
+def test_one_process_makes_no_group():
+    world, x = World(), torch.tensor([1.0, 2.0])
+    world.all_reduce(x, 'x')
+    assert world.gather(x, 'x').tolist() == [[1, 2]]
+    assert world.maximum(3, 'n') == 3
+    assert world.shared(lambda: 'a') == 'a'
+    with world.alone('a task', lambda: True) as leads:
+        assert leads
+    assert not torch.distributed.is_initialized()
+
+
+def test_processes_exchange_what_they_have():
+    def task(world):
+        x = torch.tensor([float(world.rank), 1.0])
+        world.all_reduce(x, 'x')
+        rows = world.gather(torch.tensor([[world.rank]]), 'rows')
+        return x.tolist(), rows.tolist(), world.maximum(world.rank * 5, 'n'), world.shared(lambda: world.rank)
+
+    assert run_ranks(3, task) == [([3, 3], [[[0]], [[1]], [[2]]], 10, 0)] * 3
+
+
+def test_an_error_of_the_first_process_is_everybodys():
+    def task(world):
+        def refuse():
+            raise ConfigError('--outdir: full')
+
+        with pytest.raises(UserError, match='--outdir: full'):
+            world.shared(refuse)
+        return True
+
+    assert run_ranks(2, task) == [True, True]
+
+
+def test_others_wait_for_the_first_and_tell_it_that_they_are_asked_to_stop():
+    def task(world):
+        with world.alone('metrics', lambda: world.rank == 1) as leads:
+            began = time.monotonic()
+            while leads and not world.peer_asked():
+                assert time.monotonic() < began + 20
+            time.sleep(0.3 if leads else 0)
+        return leads, time.monotonic() - began
+
+    (first, _), (second, waited) = run_ranks(2, task)
+    assert (first, second) == (True, False)
+    assert waited > 0.25
+
+
+def test_a_process_that_has_gone_is_named_with_operation_and_step():
+    def task(world):
+        world.watch(50)
+        world.at('step 12, Gmain')
+        if world.rank == 1:
+            return world.close()
+        with pytest.raises(PeerLost) as error:
+            world.all_reduce(torch.ones(3), 'the gradients')
+        return str(error.value)
+
+    message, _ = run_ranks(2, task)
+    assert message.startswith('rank 0 of 2, step 12, Gmain: all-reduce of the gradients failed, another process')
+
+
+def test_hung_processes_end_with_rank_operation_step_and_stacks(tmp_path):
+    """R10: one sleeps; all end with an error within the time-out and 15 seconds."""
+    began = time.monotonic()
+    processes = [
+        subprocess.Popen([sys.executable, '-c', HANGS, str(rank), str(tmp_path / 'store')], stderr=subprocess.PIPE,
+                         text=True, env={**environment(), 'GLOO_SOCKET_IFNAME': 'lo'}, cwd=ROOT)
+        for rank in range(2)
+    ]  # fmt: skip
+    first, second = [process.communicate(timeout=60)[1] for process in processes]
+    assert time.monotonic() < began + 3 + 15 + 20  # the last for imports on a busy machine
+    assert [process.returncode for process in processes] == [1, 1]
+    assert re.search(r'rank 0 of 2: nothing has moved for \d s \(--timeout=3\) at step 2, Dmain, waiting in all-reduce '
+                     r'of the gradients', first)  # fmt: skip
+    assert re.search(r'rank 1 of 2: nothing has moved for \d s \(--timeout=3\) at step 2, Dmain, computing, or asleep',
+                     second)  # fmt: skip
+    assert 'most recent call first' in first
+    assert 'File "<string>", line 10' in second  # where it sleeps
+
+
+@pytest.mark.parametrize('rank', [0, 1])
+def test_a_difference_between_processes_is_found_and_named(rank):
+    def task(world):
+        tensors = {'G.w': torch.arange(6.0).view(2, 3), 'D.b': torch.zeros(4), 'D.n': torch.tensor(7)}
+        check_same(world, tensors, 1000)
+        if world.rank == rank:
+            tensors['D.b'][2] = -0.0
+        with pytest.raises(UserError) as error:
+            check_same(world, tensors, 2000)
+        return str(error.value)
+
+    messages = run_ranks(2, task)
+    assert messages[0] == messages[1]
+    assert messages[0].startswith('rank 1 holds another D.b than rank 0 at 2.00 kimg')
+
+
+def test_a_checksum_sees_every_bit_and_every_place():
+    x = torch.arange(8, dtype=torch.float32)
+    swapped = x[[1, 0, 2, 3, 4, 5, 6, 7]]
+    assert len({int(checksum(y)) for y in (x, swapped, x + 0, x.nextafter(x + 1))}) == 3
+    for dtype in (torch.bfloat16, torch.float64, torch.int64, torch.uint8):
+        assert checksum(torch.ones(3, dtype=dtype)) != checksum(torch.zeros(3, dtype=dtype))
+
+
+def test_under_the_launcher_a_run_that_ended_in_good_order_is_no_failure(tmp_path, monkeypatch):
+    monkeypatch.delenv(EXIT_FILE, raising=False)
+    assert leave(143, 0) == 143
+    monkeypatch.setenv(EXIT_FILE, str(tmp_path / 'code'))
+    assert leave(143, 1) == 0
+    assert not os.path.exists(tmp_path / 'code')
+    assert leave(143, 0) == 0
+    assert (tmp_path / 'code').read_text() == '143'

@@ -1,0 +1,138 @@
+"""Images on their way out: ranges, files of every number of channels, sheets, and what metrics see."""
+
+import numpy as np
+import PIL.Image
+import pytest
+import torch
+
+from dnnlib.errors import DataError
+from metrics.streams.images import as_images, to_rgb
+from torch_utils.images import fits_png, from_pixels, grid_shape, save_npy, save_png, shown, tile, to_uint8, to_uint16
+
+
+def noise(shape: tuple[int, ...], bits: int = 8) -> np.ndarray:
+    return np.random.RandomState(0).randint(0, 2**bits, shape).astype(f'u{bits // 8}')
+
+
+# --- ranges ------------------------------------------------------------------
+
+
+def test_every_pixel_survives_the_network_range_in_8_and_16_bits():
+    for dtype, back in ((np.uint8, to_uint8), (np.uint16, to_uint16)):
+        pixels = torch.from_numpy(np.arange(np.iinfo(dtype).max + 1, dtype=dtype))
+        img = from_pixels(pixels)
+        assert (img.dtype, float(img[0]), float(img[-1])) == (torch.float32, -1, 1)
+        assert torch.equal(back(img), pixels)
+        assert back(torch.tensor([-9.0, 9.0])).tolist() == [0, len(pixels) - 1]
+
+
+def test_8_bits_of_a_drawing_are_the_8_bits_of_its_16():
+    from training.data.stored_image import to_8_bits
+
+    pixels = torch.from_numpy(np.arange(65536, dtype=np.uint16))
+    assert np.array_equal(to_uint8(from_pixels(pixels)).numpy(), to_8_bits(pixels.numpy()))
+
+
+# --- files -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ('channels', 'bits', 'mode'), [(1, 8, 'L'), (2, 8, 'LA'), (3, 8, 'RGB'), (4, 8, 'RGBA'), (1, 16, 'I;16')]
+)
+def test_a_png_holds_the_pixels_and_names_their_kind(tmp_path, channels, bits, mode):
+    pixels = noise((channels, 6, 9), bits)
+    assert fits_png(pixels)
+    save_png(torch.from_numpy(pixels), tmp_path / 'a.png', {'seed': 3})
+    with PIL.Image.open(tmp_path / 'a.png') as picture:
+        assert (picture.mode, picture.size, picture.text) == (mode, (9, 6), {'seed': '3'})
+        assert np.array_equal(np.asarray(picture).reshape(6, 9, channels), pixels.transpose(1, 2, 0))
+
+
+@pytest.mark.parametrize(('channels', 'bits'), [(5, 8), (3, 16), (0, 8)])
+def test_what_no_png_holds_is_refused_by_name_and_written_as_an_array(tmp_path, channels, bits):
+    pixels = noise((channels, 6, 9), bits)
+    assert not fits_png(pixels)
+    with pytest.raises(ValueError, match=rf'a\.png: a PNG holds .*, not {channels} of uint{bits}'):
+        save_png(pixels, tmp_path / 'a.png')
+    save_npy(pixels, tmp_path / 'a.npy')
+    assert [path.name for path in tmp_path.iterdir()] == ['a.npy']
+    stored = np.load(tmp_path / 'a.npy', allow_pickle=False)
+    assert stored.dtype == pixels.dtype
+    assert np.array_equal(stored, pixels.transpose(1, 2, 0))
+
+
+# --- sheets ------------------------------------------------------------------
+
+
+def test_sheets_are_as_wide_and_high_as_their_images():
+    images = noise((5, 4, 3, 7))
+    sheet = tile(images, 3)
+    assert sheet.shape == (4, 6, 21)
+    for i, image in enumerate(images):
+        row, column = divmod(i, 3)
+        assert np.array_equal(sheet[:, 3 * row : 3 * row + 3, 7 * column : 7 * column + 7], image)
+    assert not sheet[:, 3:, 14:].any()  # clear, where there is alpha
+
+
+def test_of_five_channels_or_more_the_first_three_are_shown():
+    images = noise((2, 6, 3, 7))
+    assert np.array_equal(shown(images), images[:, :3])
+    assert np.array_equal(shown(images[0]), images[0, :3])
+    assert shown(images[:, :4]).shape == (2, 4, 3, 7)
+
+
+@pytest.mark.parametrize(
+    ('size', 'shape'), [((256, 384), (20, 16)), ((384, 256), (30, 11)), ((64, 128), (32, 32)), ((720, 1280), (7, 6))]
+)
+def test_columns_follow_the_width_and_rows_the_height(size, shape):
+    assert grid_shape(*size) == shape
+
+
+@pytest.mark.parametrize('size', [(8, 128), (128, 8), (64, 96)])
+def test_a_small_sheet_is_about_square(size):
+    columns, rows = grid_shape(*size, limit=64)
+    assert 32 < columns * rows <= 64
+    assert 1 / 3 < columns * size[1] / (rows * size[0]) < 3
+
+
+# --- what metrics see --------------------------------------------------------
+
+
+def test_grey_is_tiled_and_rgb_left_alone():
+    images = torch.from_numpy(noise((2, 3, 4, 5)))
+    assert torch.equal(to_rgb(images), images)
+    assert torch.equal(to_rgb(images[:, :1]), images[:, :1].repeat(1, 3, 1, 1))
+
+
+@pytest.mark.parametrize('channels', [2, 4])
+def test_alpha_lays_the_picture_over_white_to_the_nearest_number(channels):
+    values = torch.arange(256)
+    colour, alpha = torch.meshgrid(values, values, indexing='ij')
+    planes = [colour, colour.flip(0), 255 - colour][: channels - 1]
+    images = torch.stack([*planes, alpha]).to(torch.uint8)[None]  # [1, C, 256, 256]
+    seen = to_rgb(images)
+    a = alpha.double() / 255
+    expected = torch.stack([(plane * a + 255 * (1 - a)).round() for plane in planes]).expand(3, -1, -1)
+    assert seen.dtype == torch.uint8
+    assert torch.equal(seen[0].double(), expected)
+
+
+def test_opaque_pixels_are_the_colour_and_clear_ones_white():
+    images = torch.from_numpy(noise((2, 4, 4, 5)))
+    images[0, 3], images[1, 3] = 255, 0
+    seen = to_rgb(images)
+    assert torch.equal(seen[0], images[0, :3])
+    assert (seen[1] == 255).all()
+
+
+def test_of_more_planes_metrics_see_the_first_three():
+    images = torch.from_numpy(noise((2, 6, 4, 5)))
+    assert torch.equal(to_rgb(images), images[:, :3])
+
+
+def test_images_are_uint8_with_channels():
+    with pytest.raises(DataError, match='this batch is uint16'):
+        as_images(noise((2, 3, 4, 5), 16))
+    with pytest.raises(DataError, match=r'this batch has the shape \[3, 4, 5\]'):
+        as_images(noise((3, 4, 5)))
+    assert as_images(noise((2, 6, 4, 5))).shape == (2, 6, 4, 5)

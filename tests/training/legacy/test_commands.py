@@ -1,0 +1,112 @@
+"""Official files at the command lines: conversion, export, a look inside, and drawing with one."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from click.testing import CliRunner
+from safetensors import safe_open
+
+from dnnlib.errors import CheckpointError, ConfigError
+from ganfoundry.commands import generate
+from tests.support.official_layout import dumps, load_D, official_file, persistent
+from training.legacy import is_pickle
+from training.legacy.__main__ import main
+from training.legacy.inspect import inspect
+from training.run.export import export
+from training.run.snapshot import load_generator, load_snapshot
+
+CPU = torch.device('cpu')
+
+
+def test_a_file_is_known_by_its_name_or_its_first_bytes(tmp_path: Path, golden: Path) -> None:
+    cached = tmp_path / '0123abcd'
+    shutil.copy(golden / 'official_layout_cond.pkl', cached)
+    assert is_pickle(cached)
+    cached.write_bytes((0x0480).to_bytes(8, 'little') + b'{"a":1}')  # the length of a header that looks like a protocol
+    assert not is_pickle(cached)
+    assert is_pickle(Path('absent.pkl'))
+    with pytest.raises(CheckpointError, match=r'absent\.pkl: cannot be read \(No such file'):
+        load_snapshot(Path('absent.pkl'))
+
+
+def run(*args: str) -> str:
+    """What `python -m training.legacy` prints."""
+    result = CliRunner().invoke(main, list(args), catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+@torch.no_grad()
+def test_conversion_writes_a_snapshot_and_a_report_and_export_the_official_names(tmp_path: Path, golden: Path) -> None:
+    source = golden / 'official_layout_cond.pkl'
+    printed = run(str(source), f'--out={tmp_path / "out"}')
+    report = json.loads((tmp_path / 'out' / 'official_layout_cond.json').read_text())
+    assert json.dumps(report, indent=2) in printed
+    assert report['networks']['G_ema']['kwargs']['mapping_kwargs'] == {'num_layers': 3}
+    assert (report['networks']['G_ema']['tensors'], report['networks']['D']['tensors']) == (60, 46)
+    assert (report['training_set_kwargs']['max_size'], report['augment_pipe']['p']) == (100, 1.0)
+
+    before, after = load_snapshot(source), load_snapshot(tmp_path / 'out' / 'official_layout_cond.safetensors')
+    assert after.record == before.record
+    assert all(torch.equal(after.tensors[name], tensor) for name, tensor in before.tensors.items())
+
+    target = tmp_path / 'exported.safetensors'
+    run(str(after.path), f'--export={target}')
+    with safe_open(target, framework='pt') as file:
+        header = file.metadata()
+        assert set(file.keys()) == set(before.tensors)
+    kwargs = json.loads(header['G_kwargs'])
+    assert kwargs['mapping_kwargs']['num_layers'] == 3
+    D_kwargs = json.loads(header['D_kwargs'])
+    assert D_kwargs['epilogue_kwargs']['mbstd_group_size'] == 2
+
+    G, D = load_generator(before, CPU, 'fp32'), load_D(before)
+    path = official_file(  # the arguments in the header are those that official classes are made with
+        tmp_path / 'b.pkl', G_ema=persistent(G, 'Generator', kwargs), D=persistent(D, 'Discriminator', D_kwargs)
+    )
+    again, first = load_snapshot(path).config()[0], before.config()[0]
+    assert (again.generator, again.discriminator) == (first.generator, first.discriminator)
+
+
+def test_generate_draws_with_an_official_file(tmp_path: Path, golden: Path) -> None:
+    flags = [f'--network={golden / "official_layout_cond.pkl"}', '--class=3', '--seeds=0-1', f'--outdir={tmp_path}']
+    result = CliRunner().invoke(generate.main, [*flags, '--device=cpu'], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['seed0000.png', 'seed0001.png']
+
+
+def test_export_names_what_has_no_official_name(tmp_path: Path, golden: Path) -> None:
+    snapshot = load_snapshot(golden / 'official_layout_uncond.pkl')
+    record = json.loads(json.dumps(snapshot.record))
+    record['config']['discriminator'] = {'kind': 'dcgan'}
+    with pytest.raises(CheckpointError, match='official names exist for StyleGAN2 networks alone'):
+        export(replace(snapshot, record=record), tmp_path / 'a.safetensors')
+    record = json.loads(json.dumps(snapshot.record))
+    record['facts']['base'] = [4, 6]
+    with pytest.raises(CheckpointError, match='official networks draw squares alone'):
+        export(replace(snapshot, record=record), tmp_path / 'a.safetensors')
+
+
+def test_inspect_shows_files_of_any_kind_and_runs_nothing(tmp_path: Path) -> None:
+    path = tmp_path / 'foreign.pkl'
+    weights = torch.arange(6.0).reshape(2, 3)
+    inner = dumps({'weight': weights, 'dtype': torch.float32, 'steps': [1, 2]})[2:-1]
+    path.write_bytes(b'\x80\x04\x8c\x0eR3GAN.Networks\x8c\x09Generator\x93)\x81' + inner[9:] + b'b.')
+    lines = '\n'.join(inspect(path))
+    assert (
+        lines
+        == 'R3GAN.Networks.Generator\n  weight: tensor [2, 3] float32\n  dtype: the name torch.float32\n  steps: [1, 2]'
+    )
+    path.write_bytes(b'\x80\x02cos\nsystem\n' + b'X\x05\0\0\0touch\x85R.')
+    assert run(str(path), '--inspect') == "os.system\n  args: ('touch',)\n"
+
+
+def test_the_command_wants_one_task(golden: Path) -> None:
+    with pytest.raises(ConfigError, match='choose one of --out=DIR, --inspect and --export=FILE'):
+        main.main([str(golden / 'official_layout_cond.pkl')], standalone_mode=False)

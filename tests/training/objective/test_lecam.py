@@ -1,0 +1,109 @@
+"""LeCam regularisation: the paper's formula, its anchors, and what is kept of them."""
+
+import dataclasses
+import json
+
+import pytest
+import torch
+
+from dnnlib.errors import ConfigError
+from tests.support.steps import CPU, assert_resumes, tiny, train
+from training.config import LossConfig
+from training.data.dataset import DataConfig, ImageDataset
+from training.objective.lecam import LeCam, LeCamConfig
+
+
+@pytest.fixture(scope='module')
+def dataset():
+    return ImageDataset(DataConfig(resolution=8))
+
+
+def follow(lecam, steps):
+    """Feeds (real, generated) logits step by step."""
+    for real, fake in steps:
+        lecam.penalty(torch.tensor(real)[:, None], generated=False, nimg=0)
+        lecam.penalty(torch.tensor(fake)[:, None], generated=True, nimg=0)
+        lecam.end_step()
+
+
+def test_real_logits_are_drawn_to_the_anchor_of_generated_ones_and_these_to_that_of_real_ones():
+    lecam = LeCam(LeCamConfig(weight=0.5), CPU)
+    follow(lecam, [([2.0, 4.0], [-1.0, -3.0])])
+    x = torch.tensor([[1.0], [5.0]])
+    assert torch.equal(lecam.penalty(x, False, 0)['lecam'], 0.5 * (x + 2) ** 2)
+    assert torch.equal(lecam.penalty(x, True, 0)['lecam'], 0.5 * (x - 3) ** 2)
+
+
+def test_the_gradient_goes_to_the_logits_alone():
+    lecam = LeCam(LeCamConfig(weight=0.5), CPU)
+    follow(lecam, [([2.0], [-1.0])])
+    x = torch.tensor([[1.0]], requires_grad=True)
+    (gradient,) = torch.autograd.grad(lecam.penalty(x, False, 0)['lecam'].sum(), x)
+    assert gradient.item() == pytest.approx(0.5 * 2 * (1 + 1))
+    lecam.end_step()
+    assert not lecam.anchors().requires_grad
+
+
+def test_anchors_are_exponential_means_of_what_was_seen():
+    decay, values = 0.9, [3.0, -1.0, 4.0, 1.5]
+    lecam = LeCam(LeCamConfig(weight=1, decay=decay), CPU)
+    follow(lecam, [([v], [-2 * v]) for v in values])
+    weights = torch.tensor([decay ** (3 - i) for i in range(4)], dtype=torch.float64)
+    mean = (weights * torch.tensor(values, dtype=torch.float64)).sum() / weights.sum()
+    torch.testing.assert_close(lecam.anchors(), torch.stack([mean, -2 * mean]), rtol=1e-12, atol=0)
+
+
+def test_micro_batches_do_not_change_the_anchors():
+    whole, parts = (LeCam(LeCamConfig(weight=1), CPU) for _ in range(2))
+    follow(whole, [([1.0, 2.0, 4.0], [0.0, 1.0, -4.0])])
+    for real, fake in (([1.0], [0.0]), ([2.0, 4.0], [1.0, -4.0])):
+        assert parts.penalty(torch.tensor(real)[:, None], False, 0) == {}
+        parts.penalty(torch.tensor(fake)[:, None], True, 0)
+    parts.end_step()
+    assert torch.equal(whole.anchors(), parts.anchors())
+
+
+def test_a_step_that_is_no_number_leaves_the_anchors():
+    lecam = LeCam(LeCamConfig(weight=1), CPU)
+    follow(lecam, [([float('nan')], [1.0])])
+    assert lecam.anchors().tolist() == [0.0, 1.0]
+    follow(lecam, [([2.0], [1.0])])
+    before = lecam.anchors()
+    follow(lecam, [([float('inf')], [float('nan')])])
+    torch.testing.assert_close(lecam.anchors(), before, rtol=1e-12, atol=0)
+
+
+def test_the_term_waits_for_start_kimg():
+    lecam = LeCam(LeCamConfig(weight=1, start_kimg=2), CPU)
+    follow(lecam, [([2.0], [1.0])])
+    assert lecam.penalty(torch.ones(1, 1), False, 1999) == {}
+    assert lecam.penalty(torch.ones(1, 1), False, 2000).keys() == {'lecam'}
+
+
+@pytest.mark.parametrize('kind', ['hinge', 'relativistic'])
+def test_it_trains_and_resumes_bit_for_bit(dataset, kind):
+    cfg = tiny(dataset, lecam=LeCamConfig(weight=0.3), loss=LossConfig(kind=kind))
+    whole = assert_resumes(cfg, dataset, 2, 2)
+    assert whole.stats.summary()['Loss/D/lecam']['num'] == 3 * 8  # not in the first step
+    plain, _ = train(dataclasses.replace(cfg, lecam=LeCamConfig()), dataset, 4)
+    assert not torch.equal(plain.D.b4.out.weight, whole.D.b4.out.weight)
+
+
+def test_switched_on_in_the_middle_of_a_run_it_begins_there(dataset):
+    cfg = tiny(dataset)
+    half, _ = train(cfg, dataset, 2)
+    later = dataclasses.replace(cfg, lecam=LeCamConfig(weight=0.3))
+    state = train(later, dataset, 0)[0]
+    state.load(half.tensors(), json.loads(json.dumps(half.scalars())), 'test')
+    assert state.lecam.num_steps == 0
+    train(later, dataset, 2, state)
+    assert state.stats.summary()['Loss/D/lecam']['num'] == 8
+
+
+@pytest.mark.parametrize(
+    ('fields', 'message'),
+    [({'weight': -1}, r'lecam\.weight=-1'), ({'decay': 1}, r'lecam\.decay=1'), ({'start_kimg': -1}, 'start_kimg=-1')],
+)
+def test_a_wrong_setting_is_refused_by_name(fields, message):
+    with pytest.raises(ConfigError, match=message):
+        LeCamConfig(**fields)

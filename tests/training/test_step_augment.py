@@ -1,0 +1,275 @@
+"""Augmentation in the training step: what D sees where, what that costs at p = 0, and that a run resumes with it."""
+
+import dataclasses
+import json
+from typing import get_args
+
+import pytest
+import torch
+
+from dnnlib.errors import ConfigError
+from tests.support.steps import CPU, assert_resumes, assert_same, tiny, train
+from training import plan
+from training.augment import config, diffaug, view
+from training.augment.config import AugmentConfig, Pipe
+from training.augment.controller import Controller
+from training.augment.presets import PRESETS
+from training.build import build, build_networks
+from training.config import GradientPenaltyConfig, GuidanceConfig, LossConfig, PathLengthConfig, R1Config, R2Config
+from training.data.dataset import DataConfig, ImageDataset
+from training.interface import ImageSpec
+from training.objective.guidance import Guidance
+from training.recipes import auto
+from training.registry import RECIPES
+from training.run.report import status_line, tick_record
+from training.step import TrainStep
+
+ALL = {
+    'gp': GradientPenaltyConfig(weight=1),
+    'r1': R1Config(gamma=1, interval=2),
+    'r2': R2Config(gamma=1),
+}
+FIXED = AugmentConfig(kind='fixed', p=0.7)
+
+
+@pytest.fixture(scope='module')
+def dataset():
+    return ImageDataset(DataConfig(resolution=8))
+
+
+@pytest.fixture
+def doubled(monkeypatch):
+    """An augmentation that doubles every image, and what it was given."""
+    given = []
+
+    def double(img, p):
+        given.append(img)
+        return 2 * img
+
+    monkeypatch.setattr(view, '_augment_of', lambda cfg: double)
+    return given
+
+
+def one_phase(cfg, dataset, name):
+    """(the step after that phase alone, the images that D saw in it)."""
+    state = build(cfg, dataset.spec, CPU)
+    seen = []
+    state.D.register_forward_pre_hook(lambda module, args: seen.append(args[0].detach()))
+    step = TrainStep(cfg, state, dataset, CPU)
+    img = torch.randint(0, 256, [4, 3, 8, 8], dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    step.run_phase(next(p for p in step.phases if p.name == name), step.split(img, torch.zeros(4, 0)))
+    return step, seen
+
+
+@pytest.mark.parametrize(
+    ('kind', 'phase', 'views', 'passes'),
+    [
+        ('logistic', 'Gmain', 1, 1),  # generated
+        ('relativistic', 'Gmain', 2, 2),  # generated, real
+        ('logistic', 'Dmain', 2, 3),  # generated, real; between them
+        ('relativistic', 'Dmain', 2, 3),
+        ('logistic', 'Dreg', 2, 2),  # R1, R2
+        ('logistic', 'Greg', 0, 0),  # path length
+    ],
+)
+def test_d_sees_every_image_augmented_once(dataset, doubled, kind, phase, views, passes):
+    cfg = tiny(dataset, aug=FIXED, loss=LossConfig(kind=kind), **ALL)
+    _, seen = one_phase(cfg, dataset, phase)
+    assert (len(doubled), len(seen)) == (2 * views, 2 * passes)  # two micro-batches
+    shown = [img for i, img in enumerate(seen) if i % passes < views]
+    for img, original in zip(shown, doubled, strict=True):
+        assert torch.equal(img, 2 * original)
+
+
+def test_the_gradient_penalty_lies_between_augmented_images(dataset, doubled):
+    cfg = tiny(dataset, aug=FIXED, **ALL)
+    _, seen = one_phase(cfg, dataset, 'Dmain')
+    fake, real, between = seen[:3]
+    share = (between - fake) / (real - fake)
+    spread = share.flatten(1).quantile(torch.tensor([0.25, 0.75]), dim=1)
+    torch.testing.assert_close(spread[0], spread[1], rtol=1e-2, atol=1e-2)
+    assert ((spread >= 0) & (spread <= 1)).all()
+
+
+def test_r1_is_of_the_image_before_the_augmentation(dataset, doubled):
+    """D(2 x) has in x twice the gradient that D has at 2 x."""
+    step, seen = one_phase(tiny(dataset, aug=FIXED, **ALL), dataset, 'Dreg')
+    fresh = build(step.cfg, dataset.spec, CPU).D
+    norms = []
+    for img in seen[::2]:  # R1's; R2's stand between
+        img.requires_grad_(True)
+        (gradient,) = torch.autograd.grad(fresh(img, torch.zeros(2, 0)).sum(), img)
+        norms.append(4 * gradient.square().sum(dim=(1, 2, 3)))
+    reported = step.state.stats.summary()['Loss/r1_penalty']
+    assert reported['mean'] == pytest.approx(torch.cat(norms).double().mean().item(), rel=1e-3)
+
+
+def test_gradients_reach_g_through_the_augmentation(dataset, doubled):
+    plain, augmented = (tiny(dataset, aug=aug) for aug in (AugmentConfig(kind='fixed', p=0.0), FIXED))
+    (a, _), (b, _) = (one_phase(cfg, dataset, 'Gmain') for cfg in (plain, augmented))
+    norms = [sum(p.grad.norm() for p in step.state.G.parameters() if p.grad is not None) for step in (a, b)]
+    assert norms[0] != norms[1]
+    assert norms[1] > 0
+
+
+@pytest.mark.parametrize('aug', [AugmentConfig(kind='fixed', p=0.0), AugmentConfig(kind='ada')], ids=lambda a: a.kind)
+def test_at_p_zero_the_step_is_the_plain_one(dataset, aug):
+    """Of four steps, the controller's first interval, whose sums it has not yet applied."""
+    cfg = tiny(dataset, **ALL)
+    (plain, _), (other, _) = train(cfg, dataset, 4), train(dataclasses.replace(cfg, aug=aug), dataset, 4)
+    other.controller = None
+    assert_same(plain, other)
+
+
+@pytest.mark.parametrize(('kind', 'p'), [('fixed', 0.0), ('ada', 0.0), ('noaug', 0.5), ('apa', 0.5)])
+def test_at_p_zero_and_without_a_pipe_an_image_is_itself_and_nothing_is_drawn(kind, p):
+    img, before = torch.randn(2, 3, 8, 8), torch.get_rng_state()
+    cfg = AugmentConfig(kind=kind, p=p)
+    assert view.View(cfg, Controller(cfg, 4, CPU) if cfg.adapts else None)(img) is img
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize(
+    ('aug', 'kind'),
+    [(FIXED, 'logistic'), (FIXED, 'relativistic'), (AugmentConfig(kind='diffaug'), 'logistic'),
+     (AugmentConfig(kind='ada', p=0.4, target=1.0, interval=2, kimg=0.16), 'lsgan')],
+)  # fmt: skip
+def test_a_run_with_augmentation_resumes_bit_for_bit(dataset, aug, kind):
+    whole = assert_resumes(tiny(dataset, aug=aug, loss=LossConfig(kind=kind), **ALL), dataset, 3, 3)
+    assert whole.stats.summary()['Health/nonfinite_steps']['mean'] == 0
+    assert (whole.controller is not None) == (aug.kind == 'ada')
+    if aug.kind == 'ada':
+        assert whole.controller.p == pytest.approx(
+            0.4 - 2 * 0.05
+        )  # by 4 * 2 / 160 every second step, one interval late
+    plain, _ = train(tiny(dataset, loss=LossConfig(kind=kind), **ALL), dataset, 6)
+    assert not torch.equal(plain.D.b4.out.weight, whole.D.b4.out.weight)
+
+
+def test_the_controller_counts_every_real_image_that_d_was_shown_in_dmain_and_dreg(dataset):
+    cfg = tiny(dataset, aug=AugmentConfig(kind='ada', interval=100), **ALL)
+    state, _ = train(cfg, dataset, 3)
+    signs, num = state.controller.state_dict()['sums']
+    assert num == 3 * 4 + 2 * 4  # Dmain in three steps, R1 at steps 0 and 2
+    assert abs(signs) <= num
+
+
+def test_a_state_from_before_augmentation_was_known_loads_and_begins_at_p(dataset):
+    half, _ = train(tiny(dataset), dataset, 2)
+    scalars = json.loads(json.dumps(half.scalars()))
+    scalars = {name: scalars[name] for name in ('nimg', 'step', 'tick', 'tick_start_nimg', 'stats')}
+    state = build(tiny(dataset, aug=AugmentConfig(kind='ada', p=0.2)), dataset.spec, CPU)
+    state.load(half.tensors(), scalars, 'test')
+    assert state.controller.p == 0.2
+    assert state.controller.state_dict()['sums'] == [0, 0]
+
+
+# ---- what is refused, recorded and planned
+
+
+@pytest.mark.parametrize('aug', ['ada', 'apa'])
+@pytest.mark.parametrize('kind', ['wasserstein', 'relativistic'])
+def test_p_does_not_follow_a_sign_that_means_nothing(dataset, aug, kind):
+    with pytest.raises(ConfigError, match=rf'aug\.kind={aug}: .* loss\.kind={kind}; --set aug\.kind=noaug'):
+        tiny(dataset, aug=AugmentConfig(kind=aug), loss=LossConfig(kind=kind))
+    assert tiny(dataset, aug=AugmentConfig(kind='fixed'), loss=LossConfig(kind=kind)).aug.kind == 'fixed'
+
+
+@pytest.mark.parametrize('field', ['ggdr', 'glead'])
+@pytest.mark.parametrize(
+    'aug',
+    [{'kind': 'ada'}, {'kind': 'fixed', 'pipe': 'cutout'}, {'kind': 'fixed', 'pipe': 'blit'}, {'kind': 'diffaug'},
+     {'kind': 'diffaug', 'policy': 'color,cutout'}],
+)  # fmt: skip
+def test_tasks_of_places_refuse_an_augmentation_that_moves_or_hides_them(dataset, field, aug):
+    message = rf'{field}\.weight=1\.0: D then speaks .* aug\.kind={aug["kind"]} .*--set aug\.kind=noaug'
+    with pytest.raises(ConfigError, match=message):
+        tiny(dataset, aug=AugmentConfig(**aug), **{field: GuidanceConfig(weight=1.0)})
+
+
+@pytest.mark.parametrize(
+    'aug',
+    [{'kind': 'ada', 'pipe': 'color'}, {'kind': 'fixed', 'pipe': 'noise'}, {'kind': 'diffaug', 'policy': 'color'},
+     {'kind': 'apa'}, {'kind': 'noaug'}],
+)  # fmt: skip
+def test_tasks_of_places_take_every_other_augmentation(dataset, aug):
+    assert tiny(dataset, aug=AugmentConfig(**aug), ggdr=GuidanceConfig(weight=1.0)).ggdr.weight == 1
+
+
+def test_a_task_speaks_of_the_image_itself_and_d_sees_the_augmented_one():
+    spec = ImageDataset(DataConfig(resolution=32)).spec
+    widths = {'channel_base': 128, 'channel_max': 8}
+    cfg = auto(spec, 1)
+    cfg = dataclasses.replace(
+        cfg,
+        generator=dataclasses.replace(cfg.generator, z_dim=8, w_dim=8, map_depth=1, **widths),
+        discriminator=dataclasses.replace(cfg.discriminator, mbstd_group=2, **widths),
+        aug=AugmentConfig(),
+        glead=GuidanceConfig(weight=1),
+    )
+    torch.manual_seed(0)
+    guidance = Guidance(*build_networks(cfg, spec))
+    img, c = torch.rand(2, 3, 32, 32), torch.zeros(2, 0)
+    logits, losses = guidance.score(img, c, generated=False, seen=-img)
+    assert torch.equal(logits, guidance.D(-img, c))
+    assert not torch.equal(losses['glead'], guidance.score(-img, c, generated=False)[1]['glead'])
+
+
+def test_the_config_names_the_pipes_presets_and_diffaugments_policies():
+    assert get_args(Pipe) == tuple(PRESETS)
+    assert config.POLICIES == diffaug.POLICIES
+    assert {name for name in PRESETS if PRESETS[name].imgfilter > 0} == set(config.FILTERED)
+    moved = {name for name, t in PRESETS.items() if t.geometric or t.cutout > 0}
+    assert set(PRESETS) - moved == set(config.STILL)
+
+
+@pytest.mark.parametrize('pipe', ['filter', 'bgcf', 'bgcfn', 'bgcfnc'])
+def test_images_too_small_for_the_filter_are_refused_before_training(dataset, pipe):
+    cfg = tiny(dataset, aug=AugmentConfig(kind='ada', pipe=pipe))
+    with pytest.raises(
+        ConfigError, match=rf'--augpipe={pipe}: its filter needs images from 22x22 up, the data are 8x8'
+    ):
+        build_networks(cfg, dataset.spec)
+
+
+def record(augment):
+    return tick_record(nimg=4000, tick=1, tick_nimg=4000, tick_sec=1, maintenance_sec=0, total_sec=1, losses={
+        'Loss/G/loss': {'mean': 1.0}, 'Loss/D/loss': {'mean': 1.0}}, phases={},
+        others={'Resources/cpu_mem_gb': 1.0}, augment=augment)  # fmt: skip
+
+
+def test_a_tick_tells_p_and_whether_its_cap_holds_it():
+    line = record((0.123, False))
+    assert (line['Progress/augment']['mean'], line['Progress/augment_at_cap']['mean']) == (0.123, 0)
+    assert 'augment 0.123 G' in status_line(line, 10)
+    assert 'augment 0.850 (cap) G' in status_line(record((0.85, True)), 10)
+
+
+def test_the_strength_that_is_told(dataset):
+    controller = build(tiny(dataset, aug=AugmentConfig(kind='ada', p=0.3)), dataset.spec, CPU).controller
+    told = {kind: view.View(AugmentConfig(kind=kind, p=0.3), None).p for kind in ('noaug', 'fixed', 'diffaug')}
+    assert told == {'noaug': 0, 'fixed': 0.3, 'diffaug': 1}
+    assert view.View(controller.cfg, controller).p == 0.3
+
+
+def test_the_plan_names_the_augmentation(dataset):
+    def line(**aug):
+        text = plan._describe_schedule(tiny(dataset, aug=AugmentConfig(**aug), pl=PathLengthConfig(weight=0)))
+        return text.splitlines()[-1].strip()
+
+    assert line() == 'augmentation: none'
+    assert line(kind='fixed', p=0.2, pipe='bg') == 'augmentation: bg at p 0.2'
+    assert line(kind='ada').startswith('augmentation: ADA, bgc, p from 0 towards a mean sign of D of 0.6, by 1 in 500')
+    assert 'DiffAugment, color' in line(kind='diffaug')
+    assert 'APA' in line(kind='apa')
+
+
+def test_nvidias_presets_have_ada_and_other_recipes_what_their_papers_say():
+    RECIPES.load_all()
+    nvidia = {'auto', 'stylegan2', 'paper256', 'paper512', 'paper1024', 'cifar'}
+    for resolution in (32, 64, 256):
+        spec = ImageSpec(resolution=resolution, channels=3, label_dim=0, num_images=100)
+        kinds = {name: RECIPES.get(name).make(spec, 1).aug.kind for name in RECIPES.names()}
+        ada = nvidia | {'squeeze'} if resolution == 32 else nvidia
+        assert {name for name, kind in kinds.items() if kind != 'noaug'} == ada
+        assert {kinds[name] for name in ada} == {'ada'}

@@ -1,0 +1,1 @@
+"""Compilers: finding them, building the native operations, checking the CUDA sources."""

@@ -1,0 +1,273 @@
+"""Builds the native operations, once a machine, and loads them, once a process.
+
+A library's file name is the digest of everything that its machine code depends on, so one that is stale cannot be
+taken for another. It is made in a temporary folder and renamed: what stands in the cache is whole. Nothing here raises
+for a machine without a compiler; `load` says what is missing, and whoever asked runs the reference.
+
+`python -m torch_utils.ops.toolchain.build` builds ahead of the first use.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import functools
+import hashlib
+import json
+import os
+import socket
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from dnnlib import files
+from torch_utils.ops.toolchain.cpu_toolchain import BuildError, Toolchain, explain, find_toolchain, ninja_file
+from torch_utils.ops.toolchain.cuda_toolchain import find_cuda_toolchain
+
+CSRC = Path(__file__).resolve().parent.parent / 'csrc'
+BUILD_TIMEOUT_S = 600  # a build takes half a minute of one core
+WAIT_TIMEOUT_S = 600  # for another process to build; after that it is taken for stuck
+POLL_S = 0.1
+SET_CACHE = 'set GANFOUNDRY_CACHE'
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What became of an attempt to load native operations; true where they are there."""
+
+    library: Path | None = None
+    problem: str | None = None  # one line: what is missing, the way out
+
+    def __bool__(self) -> bool:
+        return self.library is not None
+
+
+@functools.cache
+def load(source_dir: Path = CSRC) -> Loaded:
+    """Builds the native CPU operations where that has not been done yet, and loads them. Tried once a process.
+
+    Never raises for what a machine lacks: `Loaded.problem` says it. Lines on stderr only where there is a wait.
+    """
+    return _load(lambda: build(source_dir))
+
+
+@functools.cache
+def load_cuda(source_dir: Path = CSRC) -> Loaded:
+    """Likewise the CUDA operations, after the CPU ones: from those they have schemas, shapes and gradients."""
+    loaded = _load(lambda: build(source_dir, find_tools=find_cuda_toolchain), after=lambda: load(source_dir))
+    if not loaded:
+        return loaded
+    try:
+        one = torch.zeros([1, 1], device='cuda')
+        torch.ops.ganfoundry.bias_act(one, one[0], 1, 1.0, 1.0, None)
+    except RuntimeError as error:
+        reason = ' '.join(str(error).split())
+        return Loaded(problem=f'CUDA operations do not start: {reason}; install a driver as new as the CUDA toolkit')
+    return loaded
+
+
+def _load(make: Callable[[], Path], after: Callable[[], Loaded] | None = None) -> Loaded:
+    try:
+        library = make()
+    except BuildError as error:
+        return Loaded(problem=f'native operations cannot be built: {error}')
+    if after is not None and not (needed := after()):
+        return needed
+    try:
+        torch.ops.load_library(str(library))
+    except OSError as error:
+        reason = ' '.join(str(error).split())
+        way_out = f'remove that file; if its disk forbids executable ones, {SET_CACHE} to one that does not'
+        return Loaded(problem=f'native operations cannot be loaded: {reason}; {way_out}')
+    return Loaded(library)
+
+
+def build(
+    source_dir: Path = CSRC,
+    *,
+    find_tools: Callable[[], Toolchain] = find_toolchain,
+    wait_timeout_s: float = WAIT_TIMEOUT_S,
+) -> Path:
+    """The shared library of the sources in a folder that are for these tools, from the cache or newly built.
+
+    Processes that want the same library at the same moment take turns: one builds, the others wait for it, no longer
+    than `wait_timeout_s`. Raises BuildError with one line: the missing piece, the way out, the compiler's log.
+    """
+    tools = find_tools()
+    key = digest(source_dir, tools)
+    if library := _find(key):
+        return library
+    library = _writable_folder() / _file_name(key)
+    try:
+        with _turn(library.with_suffix('.lock'), wait_timeout_s) as mine:
+            if library.exists():
+                return library
+            if mine:
+                _sweep(library)
+            _compile(tools, source_dir, library)
+    except OSError as error:
+        raise BuildError(f'{error.filename or library.parent}: {error.strerror}; {SET_CACHE} elsewhere') from None
+    return library
+
+
+def find_built(source_dir: Path = CSRC) -> Path | None:
+    """The library that `build` would return at once; None where it would have to compile. Raises BuildError."""
+    return _find(digest(source_dir, find_toolchain()))
+
+
+def digest(source_dir: Path, tools: Toolchain) -> str:
+    """sha256 over sources, flags, versions of PyTorch and the compiler, and the CPU's features, in hex."""
+    if not tools.units(source_dir):
+        raise BuildError(f'there are no C++ sources in {source_dir}; install the project whole, or run from a checkout')
+    contents = [(path.name, files.sha256_of(path)) for path in tools.inputs(source_dir)]
+    return hashlib.sha256(json.dumps([contents, tools.identity()]).encode()).hexdigest()
+
+
+def cache_folders() -> Iterator[Path]:
+    """Where libraries may lie, best first: $GANFOUNDRY_CACHE or ~/.cache/ganfoundry, then a temporary folder."""
+    if named := os.environ.get('GANFOUNDRY_CACHE'):
+        yield Path(named).expanduser().absolute()
+    else:
+        with contextlib.suppress(RuntimeError):  # a user without a home
+            yield Path.home() / '.cache' / 'ganfoundry'
+    yield Path(tempfile.gettempdir()) / f'ganfoundry-{os.getuid()}'
+
+
+def _file_name(key: str) -> str:
+    return f'ops-{key[:20]}.so'
+
+
+def _find(key: str) -> Path | None:
+    paths = (folder / _file_name(key) for folder in cache_folders() if _is_trusted(folder))
+    return next((path for path in paths if os.path.exists(path)), None)
+
+
+def _is_trusted(folder: Path) -> bool:
+    """Whether nobody else can have put a library there: /tmp is everybody's, all other folders are the user's word."""
+    if folder.parent != Path(tempfile.gettempdir()):
+        return True
+    try:
+        facts = folder.lstat()
+    except FileNotFoundError:
+        return False
+    return stat.S_ISDIR(facts.st_mode) and facts.st_uid == os.getuid() and not facts.st_mode & 0o022
+
+
+def _writable_folder() -> Path:
+    """The first of the cache folders that takes a file; made where absent."""
+    problems = []
+    for folder in cache_folders():
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=folder).close()
+        except OSError as error:
+            problems.append(f'{folder}: {error.strerror}')
+            continue
+        if _is_trusted(folder):
+            return folder
+        problems.append(f'{folder}: belongs to another user, or everybody may write there')
+    raise BuildError(f'no folder to build in ({"; ".join(problems)}); {SET_CACHE} to one of your own')
+
+
+@contextlib.contextmanager
+def _turn(path: Path, timeout_s: float) -> Iterator[bool]:
+    """Holds a lock file in which its owner stands; yields whether it is held, which a time-out and some disks prevent.
+
+    The kernel frees the lock when its owner dies, however that happens: a file left behind stops nobody. An owner that
+    is alive and takes longer than `timeout_s` is taken for stuck, and its work done again: libraries are renamed into
+    place, so the worst is that one is built twice.
+    """
+    with path.open('a+', encoding='utf-8') as file:
+        mine = _wait_for_lock(file.fileno(), path, timeout_s)
+        if mine:
+            file.truncate(0)
+            file.write(f'pid {os.getpid()} on {socket.gethostname()} since {time.strftime("%Y-%m-%d %H:%M:%S")}\n')
+            file.flush()
+        yield mine
+
+
+def _wait_for_lock(handle: int, path: Path, timeout_s: float) -> bool:
+    deadline, waiting = time.monotonic() + timeout_s, False
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            pass
+        except OSError:  # a disk without locks
+            return False
+        if time.monotonic() > deadline:
+            _say(f'{_owner(path)} has been building them for too long; building them here')
+            return False
+        if not waiting:
+            _say(f'waiting until {_owner(path)} has built them, {timeout_s:.0f} s at most')
+            waiting = True
+        time.sleep(POLL_S)
+
+
+def _owner(path: Path) -> str:
+    return path.read_text(encoding='utf-8', errors='replace').strip() or 'another process'
+
+
+def _compile(tools: Toolchain, source_dir: Path, library: Path) -> None:
+    _say(f'building them in {library.parent}, once for this machine; takes half a minute to a minute')
+    with tempfile.TemporaryDirectory(prefix=f'{library.stem}{files.TMP_MARK}', dir=library.parent) as tmp:
+        made = Path(tmp) / library.name
+        (Path(tmp) / 'build.ninja').write_text(ninja_file(tools, tools.units(source_dir), made))
+        status, log = _run_ninja(tools, tmp)
+        if status != 0:
+            raise BuildError(f'{explain(log)}. {_keep(log, library.with_suffix(".log"))}')
+        files.fsync_path(made)
+        os.replace(made, library)
+
+
+def _sweep(library: Path) -> None:
+    """Removes what builders of this library left when they were killed."""
+    for left in library.parent.glob(f'{library.stem}{files.TMP_MARK}*'):
+        files.remove(left)
+
+
+def _run_ninja(tools: Toolchain, folder: str) -> tuple[int, str]:
+    """The exit status, and everything that ninja and the compiler said, in English."""
+    command = [tools.ninja, '-v']
+    environment = {**os.environ, 'LC_ALL': 'C'}
+    try:
+        done = subprocess.run(
+            command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            text=True, errors='replace', timeout=BUILD_TIMEOUT_S,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        raise BuildError(
+            f'the compiler was not done after {BUILD_TIMEOUT_S} s; try again on a quieter machine'
+        ) from None
+    return done.returncode, done.stdout
+
+
+def _keep(log: str, path: Path) -> str:
+    try:
+        path.write_text(log, encoding='utf-8')
+    except OSError as error:
+        return f'Its log could not be kept ({error.strerror})'
+    return f'Log: {path}'
+
+
+def _say(text: str) -> None:
+    print(f'native operations: {text}', file=sys.stderr, flush=True)
+
+
+def main() -> int:
+    """Builds and loads for the CPU, and for CUDA where there is a device; prints paths, or what is missing."""
+    attempts = [load(), load_cuda()] if torch.cuda.is_available() else [load()]
+    print(*(loaded.library or loaded.problem for loaded in attempts), sep='\n')
+    return 0 if all(attempts) else 1
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,119 @@
+"""Compiles every CUDA source for every architecture that is supported, and prints registers and spills per kernel.
+
+A warning fails, and so does a kernel that keeps anything in local memory: what does not fit into registers, or is
+indexed there at run time. Needs nvcc and no GPU; says so and succeeds where nvcc is absent. `make cuda-check` runs it.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch_utils.ops.toolchain.nvcc import NVCC_FLAGS, find_nvcc
+
+CSRC = Path(__file__).resolve().parent.parent / 'csrc'
+ARCHITECTURES = ('75', '80', '86', '89', '90', '100')  # Turing, Ampere (A100, RTX 30), Ada, Hopper, Blackwell
+STRICT = ('-Werror=all-warnings', '-Xcompiler=-Wall,-Wextra,-Werror', '-Xptxas=-v')
+NUM_THREADS = 2  # architectures that nvcc compiles at once
+NAME_WIDTH = 72
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a kernel takes of a multiprocessor, a thread."""
+
+    registers: int
+    spill_bytes: int = 0  # stored to and loaded from local memory
+    stack_bytes: int = 0  # of local memory, with what spills
+
+    def __str__(self) -> str:
+        return f'{self.registers}' + (f' +{self.stack_bytes}B' if self.stack_bytes else '')
+
+
+Table = dict[str, dict[str, Usage]]  # mangled kernel name -> architecture -> usage
+
+
+def parse_usage(log: str) -> Table:
+    """Reads what `ptxas -v` wrote; lines of anything else are skipped."""
+    table: Table = defaultdict(dict)
+    kernel, arch, spilled, stack = '', '', 0, 0
+    for line in log.splitlines():
+        if found := re.search(r"Compiling entry function '(\S+)' for 'sm_(\d+)\w*'", line):
+            kernel, arch, spilled, stack = found.group(1), found.group(2), 0, 0
+        elif found := re.search(r'(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads', line):
+            stack, spilled = int(found.group(1)), int(found.group(2)) + int(found.group(3))
+        elif kernel and (found := re.search(r'Used (\d+) registers', line)):
+            table[kernel][arch] = Usage(int(found.group(1)), spilled, stack)
+            kernel = ''
+    return dict(table)
+
+
+def known_architectures(nvcc: str) -> list[str]:
+    """Those of `ARCHITECTURES` that this nvcc has: old ones are dropped from it, new ones not yet in."""
+    known = subprocess.run([nvcc, '--list-gpu-code'], capture_output=True, text=True, check=True).stdout.split()
+    return [arch for arch in ARCHITECTURES if f'sm_{arch}' in known]
+
+
+def compile_source(nvcc: str, source: Path, architectures: list[str]) -> tuple[bool, str]:
+    """(whether it compiles without a warning, what the compiler said)."""
+    targets = [f'-gencode=arch=compute_{arch},code=sm_{arch}' for arch in architectures]
+    with tempfile.TemporaryDirectory() as tmp:
+        output = ['-c', str(source), '-o', f'{tmp}/{source.stem}.o']
+        command = [nvcc, *NVCC_FLAGS, *STRICT, f'--threads={NUM_THREADS}', *targets, *output]
+        done = subprocess.run(command, capture_output=True, text=True)
+    return done.returncode == 0, done.stdout + done.stderr
+
+
+def demangle(names: list[str]) -> list[str]:
+    """C++ names as people write them, of kernels in the launcher's wrapper alone; as they are without c++filt."""
+    if not names or shutil.which('c++filt') is None:
+        return names
+    plain = subprocess.run(['c++filt'], input='\n'.join(names), capture_output=True, text=True, check=True).stdout
+    names = [re.sub(r'^void |\(anonymous namespace\)::|ganfoundry::', '', name) for name in plain.splitlines()]
+    return [re.sub(r'^kernel<(.*?) ?>\(.*\)$', r'\1', name) for name in names]
+
+
+def format_table(table: Table, architectures: list[str]) -> str:
+    """A row a kernel, a column an architecture: registers a thread, and bytes spilled where there are any."""
+    lines = [
+        f'{"registers (+ bytes of local memory)":{NAME_WIDTH}}'
+        + ''.join(f'{"sm_" + arch:>12}' for arch in architectures)
+    ]
+    for name, usage in zip(demangle(list(table)), table.values(), strict=True):
+        short = name if len(name) < NAME_WIDTH else f'{name[: NAME_WIDTH - 2]}…'
+        lines.append(f'{short:{NAME_WIDTH}}' + ''.join(f'{usage.get(arch, "-")!s:>12}' for arch in architectures))
+    return '\n'.join(lines)
+
+
+def check(source_dir: Path = CSRC) -> int:
+    """Compiles a folder's `*.cu`; the number of those that fail. Prints tables and errors."""
+    nvcc, sources = find_nvcc(), sorted(source_dir.glob('*.cu'))
+    if nvcc is None:
+        print('cuda-check: no nvcc on the PATH, nothing compiled; install the CUDA toolkit to check the kernels')
+        return 0
+    if not sources:
+        print(f'cuda-check: no CUDA sources in {source_dir}')
+        return 0
+    architectures = known_architectures(nvcc)
+    if left_out := [f'sm_{arch}' for arch in ARCHITECTURES if arch not in architectures]:
+        print(f'cuda-check: {nvcc} does not know {", ".join(left_out)}; left out')
+    failures = 0
+    for source in sources:
+        fine, log = compile_source(nvcc, source, architectures)
+        table = parse_usage(log)
+        spilling = [name for name, usage in table.items() if any(of.stack_bytes for of in usage.values())]
+        verdict = 'does not compile' if not fine else 'keeps numbers in local memory' if spilling else 'compiles'
+        print(f'\n{source.name}: {verdict}')
+        print(format_table(table, architectures) if fine else log)
+        failures += not fine or bool(spilling)
+    return failures
+
+
+if __name__ == '__main__':
+    sys.exit(min(check(), 1))

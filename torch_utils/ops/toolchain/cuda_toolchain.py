@@ -1,0 +1,72 @@
+"""The tools that CUDA operations are built with, beside those of the CPU's: nvcc, and a PyTorch that has a device."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import torch
+
+from torch_utils.ops.toolchain.cpu_toolchain import BuildError, Toolchain, find_toolchain, first_line, is_for_cuda
+from torch_utils.ops.toolchain.nvcc import NVCC_FLAGS, find_nvcc
+
+GET_NVCC = "install the CUDA toolkit of PyTorch's version, or put its bin folder on the PATH or its root in CUDA_HOME"
+
+
+@dataclass(frozen=True, slots=True)
+class CudaToolchain(Toolchain):
+    """What turns `*.cu`, which are free of PyTorch, and `*_cuda.cpp`, which register them, into a shared library."""
+
+    nvcc: str  # path
+    nvcc_version: str
+    architectures: tuple[str, ...]  # compute capabilities of the devices here, such as '90'
+
+    def identity(self) -> list[str]:
+        """All but the sources that a library's machine code depends on."""
+        return [*Toolchain.identity(self), *NVCC_FLAGS, self.nvcc_version, *self.architectures]
+
+    def units(self, folder: Path) -> list[Path]:
+        """The sources that are compiled, sorted."""
+        return sorted([*folder.glob('*.cu'), *(path for path in folder.glob('*.cpp') if is_for_cuda(path))])
+
+    def inputs(self, folder: Path) -> list[Path]:
+        """The sources and what they include, sorted."""
+        return sorted([*self.units(folder), *folder.glob('*.h'), *folder.glob('*.cuh')])
+
+    def compilers(self) -> dict[str, tuple[str, ...]]:
+        """The command that compiles sources of each suffix."""
+        targets = (f'-gencode=arch=compute_{arch},code=sm_{arch}' for arch in self.architectures)
+        nvcc = (self.nvcc, *NVCC_FLAGS, f'-ccbin={self.cxx}', '-Xcompiler=-fPIC', *targets)
+        return {**Toolchain.compilers(self), '.cu': nvcc}
+
+    def linker(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """nvcc knows where CUDA's runtime is, and links it statically: there is none to be found at run time."""
+        flags = tuple(flag for flag in self.link_flags if flag != '-fopenmp')
+        return (self.nvcc, f'-ccbin={self.cxx}'), (*flags, '-ltorch_cuda')
+
+
+def find_cuda_toolchain() -> CudaToolchain:
+    """The tools on this machine. BuildError names what is missing: PyTorch with CUDA, a device, nvcc, or g++."""
+    if torch.version.cuda is None:
+        raise BuildError('this PyTorch is built without CUDA; install one with it, see https://pytorch.org')
+    if not torch.cuda.is_available():
+        raise BuildError('PyTorch finds no CUDA device; see whether nvidia-smi finds one')
+    nvcc = find_nvcc()
+    if nvcc is None:
+        raise BuildError(f'there is no nvcc; {GET_NVCC}')
+    version = compiler_version(nvcc)
+    if version is None:
+        raise BuildError(f'{nvcc} does not run; {GET_NVCC}')
+    capabilities = {torch.cuda.get_device_capability(i) for i in range(torch.cuda.device_count())}
+    host = find_toolchain()
+    return CudaToolchain(
+        **{field.name: getattr(host, field.name) for field in fields(host)},
+        nvcc=nvcc,
+        nvcc_version=version,
+        architectures=tuple(f'{major}{minor}' for major, minor in sorted(capabilities)),
+    )
+
+
+def compiler_version(nvcc: str) -> str | None:
+    """The line of `nvcc --version` that tells versions apart; None where it does not run."""
+    return first_line([nvcc, '--version'], containing='release')

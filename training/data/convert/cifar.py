@@ -1,0 +1,97 @@
+"""CIFAR-10 and CIFAR-100 as their authors publish them: a tar of Python pickles, read as data and never executed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from dnnlib.errors import DataError
+from dnnlib.pickles.inert_numpy import NUMPY_HANDLERS
+from dnnlib.pickles.inert_pickle import Limits, read_pickle
+from training.data.convert.options import Split
+from training.data.convert.sources import SourceLabels
+from training.data.convert.tar import BoundedReader, Member, open_tar, read_member
+
+_SIDE = 32  # pixels
+_LIMITS = Limits(objects=1_000_000)  # names and labels of 50,000 pictures, each with its memo entry
+# Of CIFAR-10 and CIFAR-100: the files of each split, the file of class names, and the names in the dictionaries.
+_BATCHES = {
+    'cifar-10': {'train': [f'data_batch_{n}' for n in range(1, 6)], 'test': ['test_batch']},
+    'cifar-100': {'train': ['train'], 'test': ['test']},
+}
+_META = {'cifar-10': 'batches.meta', 'cifar-100': 'meta'}
+_LABELS = {'cifar-10': 'labels', 'cifar-100': 'fine_labels'}
+_CLASSES = {'cifar-10': 'label_names', 'cifar-100': 'fine_label_names'}
+
+
+class CifarSource:
+    """A PictureSource of 32x32 RGB pictures; CIFAR-100 with its 100 fine labels."""
+
+    def __init__(self, path: str, split: Split) -> None:
+        self.path = path
+        reader, members = open_tar(path)
+        files = {member.name.rsplit('/', 1)[-1]: member for member in members}
+        kind = 'cifar-10' if 'batches.meta' in files else 'cifar-100'
+        splits = ['train', 'test'] if split == 'all' else [split]
+        names = [name for part in splits for name in _BATCHES[kind][part]]
+        try:
+            batches = [_read_dict(reader, files, name, path) for name in names]
+            meta = _read_dict(reader, files, _META[kind], path)
+        finally:
+            reader.close()
+        self._pictures = np.concatenate([_pixels(batch, path) for batch in batches])  # [n, H, W, 3]
+        self._labels = [label for batch in batches for label in _list_of(batch, _LABELS[kind], int, path)]
+        self._classes = [name.decode() for name in _list_of(meta, _CLASSES[kind], bytes, path)]
+        count = len(self._pictures)
+        if len(self._labels) != count or not all(0 <= label < len(self._classes) for label in self._labels):
+            raise DataError(
+                f'{path}: its {count} pictures and {len(self._labels)} labels do not fit; download it again'
+            )
+
+    def __len__(self) -> int:
+        return len(self._pictures)
+
+    def name(self, index: int) -> str:
+        return f'{index:08d}'
+
+    def where(self, index: int) -> str:
+        return f'{self.path}: picture {index}'
+
+    def read(self, index: int) -> np.ndarray:
+        return self._pictures[index]
+
+    def read_labels(self) -> SourceLabels | None:
+        return SourceLabels(values=self._labels, classes=self._classes)
+
+    def close(self) -> None:
+        """Everything is in memory."""
+
+
+def _read_dict(reader: BoundedReader, files: Mapping[str, Member], name: str, path: str) -> dict[str, Any]:
+    """The dictionary in one pickle of the tar, its names as text."""
+    where = f'{path}: {name}'
+    if name not in files:
+        raise DataError(f'{where}: is not in the archive; download it again')
+    content = read_pickle(read_member(reader, files[name], where), NUMPY_HANDLERS, where=where, limits=_LIMITS)
+    if not isinstance(content, dict):
+        raise DataError(f'{where}: holds a {type(content).__name__}; expected a dictionary')
+    return {key.decode('latin-1') if isinstance(key, bytes) else str(key): value for key, value in content.items()}
+
+
+def _pixels(batch: dict[str, Any], path: str) -> np.ndarray:
+    """uint8 [n, H, W, 3] of a batch, which has the planes of a picture one after the other."""
+    data = batch.get('data')
+    if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.shape[1:] != (3 * _SIDE * _SIDE,):
+        raise DataError(f'{path}: a batch has no "data" of uint8 [n, {3 * _SIDE * _SIDE}]; download it again')
+    return data.reshape(-1, 3, _SIDE, _SIDE).transpose(0, 2, 3, 1)
+
+
+def _list_of(content: dict[str, Any], key: str, kind: type, path: str) -> list[Any]:
+    """A list of one type in a dictionary; text becomes bytes, as Python 2 wrote it."""
+    values = content.get(key)
+    values = [value.encode() if isinstance(value, str) else value for value in values] if type(values) is list else []
+    if not values or not all(type(value) is kind for value in values):
+        raise DataError(f'{path}: has no "{key}" that is a list of {kind.__name__}; download it again')
+    return values

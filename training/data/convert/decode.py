@@ -1,0 +1,157 @@
+"""A file to pixels: upright, sRGB, 8 or 16 bits a channel, whatever a camera, a scanner or NumPy made of it.
+
+Letters: H and W height and width, C channels or planes.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from dnnlib.errors import DataError
+from training.data import array_file
+from training.data.convert.color import BadProfileError, to_bits, to_srgb
+from training.data.convert.png import SIGNATURE, decode_png_16
+from training.data.picture_file import FORMATS, is_16_bit, load_image, open_image
+
+EXTENSIONS = ('.png', '.jpg', '.jpeg', '.jfif', '.webp', '.bmp', '.gif', '.tif', '.tiff', '.ppm', '.pgm', '.npy')
+
+_FORMATS = (*FORMATS, 'BMP', 'GIF', 'TIFF', 'PPM')
+_NPY_MAGIC = b'\x93NUMPY'
+_ORIENTATION = 0x0112  # EXIF tag
+_BITS_PER_SAMPLE = 258  # TIFF tag
+# Orientation to (transposed, flipped top to bottom, flipped left to right), in that order; EXIF 2.32, table 6.
+_TURNS = {
+    2: (False, False, True),
+    3: (False, True, True),
+    4: (False, True, False),
+    5: (True, False, False),
+    6: (True, False, True),
+    7: (True, True, True),
+    8: (True, True, False),
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Decoded:
+    """Pixels and what they mean."""
+
+    pixels: np.ndarray  # [H, W, C] uint8 or uint16
+    is_colour: bool  # in the sense of `mode='auto'`
+    is_planes: bool = False  # C planes of anything, out of a .npy: no colour, no alpha
+    profile: str = ''  # '' none or applied; 'broken'; 'kept': not applied to 16 bits
+
+
+def decode(payload: bytes | np.ndarray, where: str, bits: int) -> Decoded:
+    """The picture in the bytes of a file, or in pixels [H, W, C]; with at most `bits` a channel. Raises DataError."""
+    if isinstance(payload, np.ndarray):
+        return _from_array(payload)
+    if payload.startswith(_NPY_MAGIC):
+        return _from_array(to_bits(read_npy(payload, where), bits))
+    image = open_image(payload, where, _FORMATS)
+    if image.format in ('GIF', 'TIFF') and getattr(image, 'n_frames', 1) > 1:
+        raise DataError(f'{where}: holds {image.n_frames} frames or pages; expected one picture')  # type: ignore[attr-defined]
+    if image.mode in ('I', 'F'):
+        raise DataError(f'{where}: has 32-bit pixels (mode {image.mode}) of unknown range; expected 8 or 16 bits')
+    is_deep = is_16_bit(image, payload) or _is_16_bit_tiff(image)
+    load_image(image, payload, where)
+    try:
+        return _decode_deep(image, payload, where, bits) if is_deep else _decode_8_bit(image)
+    except DataError:
+        raise
+    except Exception as error:  # EXIF, palettes and transparency are contents of the file too
+        raise DataError(f'{where}: cannot be converted ({error})') from error
+
+
+def read_npy(data: bytes, where: str) -> np.ndarray:
+    """The planes in a .npy file, uint8 or uint16 [H, W, C]; [H, W] is one plane."""
+    planes = array_file.to_array(array_file.read_header(data, where), data)  # [C, H, W]
+    return np.ascontiguousarray(planes.transpose(1, 2, 0))
+
+
+def _from_array(pixels: np.ndarray) -> Decoded:
+    """Pixels of an archive or a .npy file."""
+    channels = pixels.shape[2]
+    return Decoded(pixels=pixels, is_colour=channels > 1, is_planes=channels not in (1, 3))
+
+
+def _decode_8_bit(image: Image.Image) -> Decoded:
+    """A loaded image of 8 bits a channel or fewer."""
+    orientation = image.getexif().get(_ORIENTATION)
+    profile = image.info.get('icc_profile')
+    plain = image if image.mode == 'CMYK' else image.convert(_plain_mode(image))
+    state = ''
+    if profile:
+        try:
+            plain = to_srgb(plain, profile)
+        except BadProfileError:
+            state = 'broken'
+    if plain.mode == 'CMYK':
+        plain = plain.convert('RGB')
+    pixels = _upright(_to_array(plain), orientation)
+    return Decoded(pixels=pixels, is_colour=pixels.shape[2] > 2, profile=state)
+
+
+def _decode_deep(image: Image.Image, data: bytes, where: str, bits: int) -> Decoded:
+    """A loaded image of 16 bits a channel."""
+    if data.startswith(SIGNATURE):
+        pixels = decode_png_16(data, where)
+    elif image.mode.startswith('I;16'):
+        pixels = np.asarray(image).astype(np.uint16)[..., np.newaxis]
+    else:
+        pixels = _read_tiff_16(data, where)
+    if bits == 8:
+        # Through the 8-bit path: Pillow's colour management has no other.
+        small = Image.fromarray(to_bits(pixels, 8).squeeze(2) if pixels.shape[2] == 1 else to_bits(pixels, 8))
+        small.info['icc_profile'] = image.info.get('icc_profile')
+        small.getexif()[_ORIENTATION] = image.getexif().get(_ORIENTATION, 1)
+        return _decode_8_bit(small)
+    state = 'kept' if image.info.get('icc_profile') else ''
+    pixels = _upright(pixels, image.getexif().get(_ORIENTATION))
+    return Decoded(pixels=pixels, is_colour=pixels.shape[2] > 2, profile=state)
+
+
+def _plain_mode(image: Image.Image) -> str:
+    """The one of L, LA, RGB and RGBA that holds what an image holds. A palette is colour, and LA where it is PA."""
+    is_grey = image.mode in ('1', 'L', 'LA', 'La')
+    return ('L' if is_grey else 'RGB') + ('A' if image.has_transparency_data else '')
+
+
+def _to_array(image: Image.Image) -> np.ndarray:
+    """uint8 [H, W, C]."""
+    pixels = np.asarray(image)
+    return pixels[..., np.newaxis] if pixels.ndim == 2 else pixels
+
+
+def _upright(pixels: np.ndarray, orientation: int | None) -> np.ndarray:
+    """Pixels [H, W, C] turned as EXIF says; unknown orientations change nothing."""
+    transposed, upside_down, mirrored = _TURNS.get(orientation or 1, (False, False, False))
+    pixels = pixels.swapaxes(0, 1) if transposed else pixels
+    pixels = pixels[::-1] if upside_down else pixels
+    pixels = pixels[:, ::-1] if mirrored else pixels
+    return np.ascontiguousarray(pixels)
+
+
+def _is_16_bit_tiff(image: Image.Image) -> bool:
+    """Whether a TIFF has 16 bits a channel. Pillow opens 16-bit RGB as plain RGB."""
+    return image.format == 'TIFF' and 16 in image.tag_v2.get(_BITS_PER_SAMPLE, ())  # type: ignore[attr-defined]
+
+
+def _read_tiff_16(data: bytes, where: str) -> np.ndarray:
+    """16-bit colour of a TIFF, uint16 [H, W, C], through the tifffile package."""
+    try:
+        import tifffile
+    except ImportError as error:
+        way_out = 'pip install ".[tiff]", or save it as a 16-bit PNG'
+        raise DataError(f'{where}: is a TIFF of 16-bit colour, which needs the tifffile package; {way_out}') from error
+    with tifffile.TiffFile(io.BytesIO(data)) as file:
+        page = file.pages.first  # a whole page: later ones may be abridged
+        if page.photometric != tifffile.PHOTOMETRIC.RGB or page.planarconfig != tifffile.PLANARCONFIG.CONTIG:
+            raise DataError(f'{where}: is a 16-bit TIFF that is not plain RGB; save it as a 16-bit PNG')
+        pixels = page.asarray()  # [H, W, C]
+    if pixels.ndim != 3 or pixels.shape[2] not in (3, 4) or pixels.dtype != np.uint16:
+        raise DataError(f'{where}: is a TIFF of {pixels.dtype} {list(pixels.shape)}; save it as a 16-bit PNG')
+    return pixels

@@ -1,0 +1,53 @@
+"""The labels of a new data set: which ones are taken, and dataset.json."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+
+from dnnlib.errors import ConfigError
+from training.data.convert.options import Labels
+from training.data.convert.sources import PictureSource, SourceLabels
+
+
+def choose_labels(source: PictureSource, kind: Labels) -> SourceLabels | None:
+    """The labels of all pictures of a source: those that it brings, its top folders, or None.
+
+    Raises DataError when only some pictures have one, ConfigError when --labels cannot be done.
+    """
+    if kind == 'none':
+        return None
+    if kind == 'json':
+        return source.read_labels()
+    names = [source.name(index) for index in range(len(source))]
+    tops = [name.split('/')[0] if '/' in name else '' for name in names]
+    loose = [name for name, top in zip(names, tops, strict=True) if top in ('', '.', '..')]
+    if loose:
+        fault = f'{source.path}: {loose[0]} lies in no folder (one of {len(loose)})'
+        raise ConfigError(f'--labels=folders: {fault}. Every picture must be in the folder of its class')
+    classes = sorted(set(tops))
+    numbers = {top: number for number, top in enumerate(classes)}
+    return SourceLabels(values=[numbers[top] for top in tops], classes=classes)
+
+
+def to_json(labels: SourceLabels | None, names: Sequence[str], kept: Sequence[int]) -> bytes:
+    """The text of dataset.json. names: of the files written. kept: the position of each in the source."""
+    if labels is None:
+        content: dict[str, object] = {'labels': None}
+    else:
+        content = {'labels': [[name, labels.values[index]] for name, index in zip(names, kept, strict=True)]}
+        if labels.classes:
+            content['classes'] = labels.classes
+    return (json.dumps(content) + '\n').encode()
+
+
+def describe(labels: SourceLabels, kept: Sequence[int]) -> list[str]:
+    """Lines for people: every class that has a name with its number of pictures, or what the labels are."""
+    values = [labels.values[index] for index in kept]
+    if isinstance(values[0], list):
+        return [f'labels: vectors of {len(values[0])} numbers']
+    counts = Counter(values)  # type: ignore[type-var]
+    if labels.classes:
+        return [f'class {number}: {name} ({counts[number]})' for number, name in enumerate(labels.classes)]
+    return [f'labels: {len(counts)} classes of {min(counts.values())} to {max(counts.values())} pictures']

@@ -1,0 +1,97 @@
+"""MNIST, Fashion-MNIST and others in the idx format: `train-images-idx3-ubyte.gz` and the labels beside it.
+
+The format: two zero bytes, a type (8: unsigned byte), the number of dimensions, each dimension as a big-endian 32-bit
+number, then the numbers themselves.
+"""
+
+from __future__ import annotations
+
+import gzip
+import math
+import os
+import re
+import struct
+import zlib
+
+import numpy as np
+
+from dnnlib.errors import ConfigError, DataError
+from training.data.convert.sources import SourceLabels
+from training.data.source import MAX_RATIO
+
+FASHION = ['T-shirt/top', 'Trouser', 'Pullover', 'Dress', 'Coat', 'Sandal', 'Shirt', 'Sneaker', 'Bag', 'Ankle boot']
+
+_IMAGES = re.compile(r'images([-.])idx3([-.])ubyte(\.gz)?$')
+_UNSIGNED_BYTE = 8
+_MAX_BYTES = 2**32  # of all pictures of a file: they are held in memory
+
+
+def is_images_file(name: str) -> bool:
+    """Whether a file's name says that it holds pictures in the idx format."""
+    return _IMAGES.search(name.lower()) is not None
+
+
+class MnistSource:
+    """A PictureSource of grey pictures. 28x28 is set into 32x32, on black: the next size with doublings enough."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        pixels = read_idx(path, 3)  # [n, H, W]
+        frame = 2 if pixels.shape[1:] == (28, 28) else 0
+        self._pixels = np.pad(pixels, [(0, 0), (frame, frame), (frame, frame)])
+
+    def __len__(self) -> int:
+        return len(self._pixels)
+
+    def name(self, index: int) -> str:
+        return f'{index:08d}'
+
+    def where(self, index: int) -> str:
+        return f'{self.path}: picture {index}'
+
+    def read(self, index: int) -> np.ndarray:
+        return self._pixels[index, :, :, np.newaxis]  # [H, W, 1]
+
+    def read_labels(self) -> SourceLabels | None:
+        path = _labels_file(self.path)
+        labels = read_idx(path, 1)
+        if len(labels) != len(self):
+            raise DataError(f'{path}: holds {len(labels)} labels for the {len(self)} pictures of {self.path}')
+        folder = os.path.basename(os.path.dirname(os.path.abspath(self.path))).lower()
+        classes = FASHION if 'fashion' in folder and labels.max() < len(FASHION) else None
+        return SourceLabels(values=labels.tolist(), classes=classes)
+
+    def close(self) -> None:
+        """Everything is in memory."""
+
+
+def read_idx(path: str, num_dims: int) -> np.ndarray:
+    """A file in the idx format, gzip or not, as uint8 with num_dims dimensions. Raises DataError."""
+    try:
+        size = os.path.getsize(path)
+        with open(path, 'rb') as raw:
+            is_gzip = raw.read(2) == b'\x1f\x8b'
+        with gzip.open(path, 'rb') if is_gzip else open(path, 'rb') as file:
+            header = file.read(4 + 4 * num_dims)
+            if header[:4] != bytes([0, 0, _UNSIGNED_BYTE, num_dims]) or len(header) != 4 + 4 * num_dims:
+                raise DataError(f'{path}: is no idx file of unsigned bytes with {num_dims} dimensions')
+            shape = struct.unpack(f'>{num_dims}I', header[4:])
+            count = math.prod(shape)
+            if count > min(_MAX_BYTES, size * (MAX_RATIO if is_gzip else 1)):
+                raise DataError(f'{path}: claims the shape {list(shape)}, which its {size} bytes cannot hold')
+            data = file.read(count + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f'{path}: cannot be read ({error}); download it again') from error
+    if len(data) != count:
+        raise DataError(f'{path}: does not hold the {count} bytes that its header says; download it again')
+    return np.frombuffer(data, np.uint8).reshape(shape)
+
+
+def _labels_file(path: str) -> str:
+    """The labels that belong to a file of pictures; either may be compressed, whatever the other is."""
+    folder, name = os.path.split(path)
+    stem = re.sub(_IMAGES, r'labels\1idx1\2ubyte', name)
+    for candidate in (stem, f'{stem}.gz'):
+        if os.path.exists(os.path.join(folder, candidate)):
+            return os.path.join(folder, candidate)
+    raise ConfigError(f'{path}: there is no {stem}(.gz) beside it; add it, or give --labels=none')

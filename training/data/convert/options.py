@@ -1,0 +1,95 @@
+"""What a conversion is asked for: the options of `dataset_tool.py`, checked against each other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from dnnlib.errors import ConfigError
+from training.data.shapes import nearest_size, split_size
+
+Transform = Literal['resize', 'center-crop', 'center-crop-wide', 'pad']
+Filter = Literal['lanczos', 'bicubic', 'box']
+Labels = Literal['json', 'folders', 'none']
+Mode = Literal['auto', 'L', 'RGB']
+Split = Literal['train', 'test', 'all']
+Colour = tuple[int, int, int]  # red, green, blue, 0 to 255
+
+WHITE: Colour = (255, 255, 255)
+BLACK: Colour = (0, 0, 0)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PictureOptions:
+    """What happens to each picture. Sent to every worker process."""
+
+    size: tuple[int, int] | None = None  # height, width of the pictures asked for; None keeps theirs
+    transform: Transform | None = None  # None: resize where there is a size, else as they are
+    resize_filter: Filter = 'lanczos'
+    mode: Mode = 'auto'  # 'auto': grey if all pictures are, else RGB
+    alpha: Colour | None = WHITE  # the colour that transparency is laid over; None keeps the alpha channel
+    pad_colour: Colour | None = None  # around a picture with transform='pad'; None: black, transparent if alpha is kept
+    bits: int = 8  # of a channel: 8 or 16
+
+    def __post_init__(self) -> None:
+        if self.bits not in (8, 16):
+            raise ConfigError(f'--bits={self.bits}: must be 8 or 16')
+        if self.transform and self.size is None:
+            raise ConfigError(f'--transform={self.transform} needs --resolution=WxH, the size of the pictures written')
+        if self.pad_colour is not None and self.transform != 'pad':
+            raise ConfigError('--pad-colour is the colour around pictures that --transform=pad adds; give both')
+        if self.size is None:
+            return
+        height, width = self.size
+        if self.transform == 'center-crop-wide':
+            if height > width:
+                raise ConfigError(f'--transform=center-crop-wide: {width}x{height} is not wide; swap width and height')
+            _check_size(width, width, f'--resolution={width}x{height} with center-crop-wide, which makes squares')
+        else:
+            _check_size(height, width, f'--resolution={width}x{height}')
+
+    @property
+    def written_size(self) -> tuple[int, int] | None:
+        """Height and width of the files written; None where the pictures decide."""
+        if self.size is not None and self.transform == 'center-crop-wide':
+            return self.size[1], self.size[1]
+        return self.size
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ConvertOptions:
+    """Which pictures, to where, and how."""
+
+    source: str
+    dest: str
+    picture: PictureOptions = PictureOptions()
+    labels: Labels = 'json'  # 'json': those that the source brings; 'folders': its top folders are the classes
+    split: Split | None = None  # of CIFAR archives; None is 'train'
+    max_images: int | None = None  # the first so many, or with shuffle_seed any
+    shuffle_seed: int | None = None
+    num_workers: int | None = None  # processes; 1 is this one, None is one a core, or 1 where there is little to do
+    strict: bool = False  # a bad picture ends the run instead of being left out
+
+    def __post_init__(self) -> None:
+        for name, value in (('--source', self.source), ('--dest', self.dest)):
+            if not value:
+                raise ConfigError(f'{name} is empty; see python dataset_tool.py --help')
+        for name, number in (('--max-images', self.max_images), ('--workers', self.num_workers)):
+            if number is not None and number < 1:
+                raise ConfigError(f'{name}={number}: must be at least 1')
+        if self.shuffle_seed is not None and self.max_images is None:
+            raise ConfigError('--shuffle-seed chooses which --max-images pictures are taken; give both')
+        if self.shuffle_seed is not None and not 0 <= self.shuffle_seed < 2**32:
+            raise ConfigError(f'--shuffle-seed={self.shuffle_seed}: must be from 0 to {2**32 - 1}')
+
+
+def possible_size(height: int, width: int) -> str:
+    """A size WxH near this one that can be trained on, for messages."""
+    near_height, near_width = nearest_size(height, width)
+    return f'{near_width}x{near_height}'
+
+
+def _check_size(height: int, width: int, option: str) -> None:
+    if split_size(height, width) is None:
+        near = possible_size(height, width)
+        raise ConfigError(f'{option}: networks cannot be built for {width}x{height}; the nearest size is {near}')

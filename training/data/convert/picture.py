@@ -1,0 +1,135 @@
+"""One picture, from the bytes of its file to the bytes of the data set's. This is what worker processes run.
+
+Letters: H and W height and width, C channels or planes.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+
+import numpy as np
+
+from dnnlib.errors import ConfigError, DataError
+from training.data.convert.color import over, to_bits, to_mode, with_alpha
+from training.data.convert.decode import Decoded, decode
+from training.data.convert.geometry import fit
+from training.data.convert.options import PictureOptions, possible_size
+from training.data.convert.png import encode_png
+from training.data.shapes import split_size
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Job:
+    """A picture to convert."""
+
+    where: str  # the file as messages name it
+    payload: bytes | np.ndarray | DataError  # a file, pixels [H, W, C], or why there are none
+    mode: str  # 'L' | 'RGB'
+    mode_is_a_guess: bool = False  # then colour is reported instead of converted to grey
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outcome:
+    """What became of a picture. Exactly one of data, bad, is_too_small and met_colour says so."""
+
+    data: bytes = b''  # a whole file
+    extension: str = ''  # '.png' | '.npy'
+    shape: tuple[int, ...] = ()  # H, W, C
+    bad: str = ''  # why it cannot be read
+    is_too_small: bool = False
+    met_colour: bool = False
+    enlarged: bool = False
+    profile: str = ''  # see Decoded
+    was_transparent: bool = False  # some pixel is
+
+
+def convert_picture(options: PictureOptions, job: Job) -> Outcome:
+    """Converts a picture. A bad one is an outcome; ConfigError is raised where an option is wanting."""
+    if isinstance(job.payload, DataError):
+        return Outcome(bad=str(job.payload))
+    try:
+        decoded = decode(job.payload, job.where, options.bits)
+    except DataError as error:
+        return Outcome(bad=str(error))
+    if job.mode_is_a_guess and (decoded.is_colour or _gains_colour(decoded, options)):
+        return Outcome(met_colour=True)
+    pixels = to_bits(decoded.pixels, options.bits)
+    was_transparent = _has_alpha(decoded) and bool((pixels[..., -1] < np.iinfo(pixels.dtype).max).any())
+    pixels = _to_channels(decoded, pixels, job, options)
+    has_alpha = options.alpha is None and not decoded.is_planes
+    enlarged = False
+    if options.size is None:
+        _check_size(pixels, job.where)
+    else:
+        canvas = _canvas(pixels, options, has_alpha, job.where)
+        fitted = fit(pixels, options.size, options.transform, options.resize_filter, has_alpha=has_alpha, canvas=canvas)
+        if fitted is None:
+            return Outcome(is_too_small=True)
+        pixels, enlarged = fitted.pixels, fitted.enlarged
+    data, extension = encode(pixels, as_planes=decoded.is_planes)
+    return Outcome(
+        data=data,
+        extension=extension,
+        shape=pixels.shape,
+        enlarged=enlarged,
+        profile=decoded.profile,
+        was_transparent=was_transparent,
+    )
+
+
+def encode(pixels: np.ndarray, *, as_planes: bool) -> tuple[bytes, str]:
+    """A file of the data set and its extension, from [H, W, C].
+
+    PNG for 8 bits up to RGBA and for 16-bit grey, .npy for the rest, and for planes, of which none is alpha.
+    """
+    if not as_planes and pixels.shape[2] <= (4 if pixels.dtype == np.uint8 else 1):
+        return encode_png(pixels), '.png'
+    file = io.BytesIO()
+    np.lib.format.write_array(file, np.ascontiguousarray(pixels), version=(1, 0), allow_pickle=False)
+    return file.getvalue(), '.npy'
+
+
+def _has_alpha(decoded: Decoded) -> bool:
+    return not decoded.is_planes and decoded.pixels.shape[2] in (2, 4)
+
+
+def _gains_colour(decoded: Decoded, options: PictureOptions) -> bool:
+    """Whether a grey picture with transparency is to lie over a colour that is not grey."""
+    return _has_alpha(decoded) and options.alpha is not None and len(set(options.alpha)) > 1
+
+
+def _to_channels(decoded: Decoded, pixels: np.ndarray, job: Job, options: PictureOptions) -> np.ndarray:
+    """Pixels with the channels that are asked for: mode, and alpha or none. Planes stay as they are."""
+    if decoded.is_planes:
+        if options.mode != 'auto':
+            count = pixels.shape[2]
+            raise ConfigError(f'{job.where}: has {count} planes, which --mode={options.mode} cannot turn into colours')
+        return pixels
+    if options.alpha is None:
+        return to_mode(with_alpha(pixels), job.mode)
+    if _has_alpha(decoded):
+        # In the mode asked for, so that grey over a colour has that colour around it.
+        return over(to_mode(pixels, job.mode), options.alpha)
+    return to_mode(pixels, job.mode)
+
+
+def _check_size(pixels: np.ndarray, where: str) -> None:
+    """Refuses a picture that is to keep a size for which networks cannot be built."""
+    height, width = pixels.shape[:2]
+    if split_size(height, width) is None:
+        fault = f'is {width}x{height}, a size that networks cannot be built for'
+        option = f'--resolution={possible_size(height, width)}'
+        raise ConfigError(f'{where}: {fault}. Give {option} with --transform=center-crop, pad or resize')
+
+
+def _canvas(pixels: np.ndarray, options: PictureOptions, has_alpha: bool, where: str) -> list[int]:
+    """The colour around a picture, in its own channels. Where alpha is kept, the default is transparent."""
+    channels = pixels.shape[2]
+    if options.pad_colour is None:
+        return [0] * channels
+    if channels - has_alpha not in (1, 3):
+        raise ConfigError(f'{where}: has {channels} planes; --pad-colour is for pictures, planes are padded with zeros')
+    colour = np.array([[[*options.pad_colour, 255]]], np.uint8)  # [1, 1, 4]
+    colour = to_mode(colour, 'L' if channels - has_alpha == 1 else 'RGB')[..., :channels]
+    return to_bits(colour, options.bits)[0, 0].tolist()

@@ -1,0 +1,106 @@
+"""A list of pictures: a path a line, and perhaps its label.
+
+    .csv    path,label      .tsv    path<TAB>label      .txt    path, or path<TAB>label, or path<blanks>label
+
+Paths are relative to the list's folder. They may lead out of it: a list is a user's own pointer to files anywhere, and
+nothing is written there. Labels are class numbers, or names, which are numbered in the order of the alphabet.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+from collections import Counter
+
+from dnnlib.errors import DataError
+from training.data.convert.decode import EXTENSIONS
+from training.data.convert.sources import SourceLabels
+from training.data.labels import MAX_CLASSES
+from training.data.source import FolderSource, some
+
+_LINE = re.compile(rf'(.*(?:{"|".join(map(re.escape, EXTENSIONS))}))(?:\s+(\S.*))?', re.IGNORECASE)
+_NUMBER = re.compile(r'[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?', re.IGNORECASE)
+
+
+class ListSource:
+    """A PictureSource, in the order of the lines."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        rows = _read_rows(path)
+        self._names = [name.replace('\\', '/') for name, _ in rows]
+        self._labels = [label for _, label in rows]
+        twice = [name for name, count in Counter(self._names).items() if count > 1]
+        if twice:
+            raise DataError(f'{path}: lists pictures more than once ({len(twice)}): {some(twice)}')
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def name(self, index: int) -> str:
+        return self._names[index]
+
+    def where(self, index: int) -> str:
+        return os.path.join(os.path.dirname(self.path), self._names[index])
+
+    def read(self, index: int) -> bytes:
+        return FolderSource.read_file(self.where(index))
+
+    def read_labels(self) -> SourceLabels | None:
+        missing = [name for name, label in zip(self._names, self._labels, strict=True) if not label]
+        if len(missing) == len(self._names):
+            return None
+        if missing:
+            count = f'{len(missing)} of {len(self._names)}'
+            raise DataError(f'{self.path}: pictures without a label ({count}): {some(missing)}')
+        return _number(self._labels, self._names, self.path)
+
+    def close(self) -> None:
+        """Files are closed as they are read."""
+
+
+def _read_rows(path: str) -> list[tuple[str, str]]:
+    """Path and label ('' for none) of every line; empty lines, comments (#) and a header are passed over."""
+    try:
+        with open(path, encoding='utf-8-sig', newline='') as file:
+            if path.lower().endswith('.txt'):
+                lines = [line.strip() for line in file]
+                cells = [_split(line) for line in lines if line and not line.startswith('#')]
+            else:
+                reader = csv.reader(file, delimiter=',' if path.lower().endswith('.csv') else '\t')
+                cells = [[cell.strip() for cell in row] for row in reader]
+    except (OSError, UnicodeError, csv.Error) as error:
+        raise DataError(f'{path}: cannot be read as a list ({error})') from error
+    rows = [row for row in cells if any(row) and not row[0].startswith('#')]
+    if rows and len(rows[0]) > 1 and not rows[0][0].lower().endswith(EXTENSIONS):
+        rows = rows[1:]  # the header of a table
+    wrong = [str(row[0]) for row in rows if len(row) > 2 or not row[0].lower().endswith(EXTENSIONS)]
+    if wrong:
+        expected = f'a path ending in {" ".join(EXTENSIONS)} and at most one label'
+        raise DataError(f'{path}: lines that are not {expected} ({len(wrong)}): {some(wrong)}')
+    return [(row[0], row[1] if len(row) > 1 else '') for row in rows]
+
+
+def _split(line: str) -> list[str]:
+    """Path and label of a line of text: at a tab, else after the path's extension. Paths may hold blanks."""
+    if '\t' in line:
+        return [cell.strip() for cell in line.split('\t')]
+    match = _LINE.fullmatch(line)
+    return [match[1], match[2] or ''] if match else [line]
+
+
+def _number(labels: list[str], names: list[str], where: str) -> SourceLabels:
+    """Class numbers as they are, or names numbered."""
+    if all(label.isdecimal() for label in labels):
+        numbers = [int(label) for label in labels]
+        if max(numbers) >= MAX_CLASSES:
+            raise DataError(f'{where}: has the class number {max(numbers)}; {MAX_CLASSES - 1} is the largest')
+        return SourceLabels(values=numbers)
+    pairs = zip(names, labels, strict=True)
+    wrong = [f'{name} ({label})' for name, label in pairs if _NUMBER.fullmatch(label)]
+    if wrong:
+        raise DataError(f'{where}: labels that are neither class numbers 0, 1, ... nor names: {some(wrong)}')
+    classes = sorted(set(labels))
+    number_of = {name: number for number, name in enumerate(classes)}
+    return SourceLabels(values=[number_of[label] for label in labels], classes=classes)

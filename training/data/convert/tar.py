@@ -1,0 +1,141 @@
+"""Pictures in a tar, compressed by gzip or not, read without unpacking it to disk."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import tarfile
+import zlib
+from collections import Counter
+from typing import IO, NamedTuple
+
+from dnnlib.errors import DataError
+from training.data.convert.decode import EXTENSIONS
+from training.data.convert.files import labels_of_json
+from training.data.convert.sources import SourceLabels
+from training.data.source import LABELS_NAME, MAX_FILE_BYTES, MAX_RATIO, is_image, some
+
+_FAULTS = (tarfile.TarError, zlib.error, EOFError, OSError, ValueError)  # of reading what is no whole tar
+
+
+class BoundedReader:
+    """A file, unpacked if it is gzip, that hands out no more at once than one picture may have, nor more in all than
+    `MAX_RATIO` times its size: the headers of a tar are believed by `tarfile`, and are not to be."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._raw: IO[bytes] = open(path, 'rb')  # noqa: SIM115 - kept, closed by close()
+        self._is_gzip = self._raw.read(2) == b'\x1f\x8b'
+        self._raw.seek(0)
+        self._file: IO[bytes] | gzip.GzipFile = gzip.GzipFile(fileobj=self._raw) if self._is_gzip else self._raw
+        self._end = os.path.getsize(path) * (MAX_RATIO if self._is_gzip else 1)
+
+    def read(self, size: int = -1) -> bytes:
+        if not 0 <= size <= MAX_FILE_BYTES:
+            raise DataError(f'{self._path}: a header asks for {size} bytes at once; {MAX_FILE_BYTES} are the most')
+        data = self._file.read(size)
+        self._check(self._file.tell())
+        return data
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def seek(self, position: int) -> int:
+        self._check(position)
+        return self._file.seek(position)
+
+    def close(self) -> None:
+        self._file.close()
+        self._raw.close()
+
+    def _check(self, position: int) -> None:
+        if position > self._end:
+            bomb = f'grows more than {MAX_RATIO} times when unpacked, as zip bombs do'
+            lie = 'has a header that points beyond its end; copy or download it again'
+            raise DataError(f'{self._path}: {bomb if self._is_gzip else lie}')
+
+
+class Member(NamedTuple):
+    """A plain file in a tar."""
+
+    name: str
+    offset: int  # of its bytes in the unpacked tar
+    size: int
+
+
+def open_tar(path: str) -> tuple[BoundedReader, list[Member]]:
+    """A tar and its plain files, in its order. Raises DataError for what is no tar, is cut short, or is unsafe."""
+    try:
+        reader = BoundedReader(path)
+    except OSError as error:
+        raise DataError(f'{path}: cannot be opened ({error.strerror or error})') from error
+    try:
+        return reader, _read_members(reader, path)
+    except DataError:
+        reader.close()
+        raise
+    except _FAULTS as error:
+        reader.close()
+        raise DataError(f'{path}: is no tar, or is cut short ({error}); copy or download it again') from error
+
+
+def read_member(reader: BoundedReader, member: Member, where: str) -> bytes:
+    """The bytes of one file."""
+    if member.size > MAX_FILE_BYTES:
+        raise DataError(f'{where}: is larger than {MAX_FILE_BYTES >> 20} MB, the most that one file may have')
+    try:
+        reader.seek(member.offset)
+        data = reader.read(member.size)
+    except DataError:
+        raise
+    except _FAULTS as error:
+        raise DataError(f'{where}: cannot be read ({error}); copy or download the tar again') from error
+    if len(data) < member.size:
+        raise DataError(f'{where}: is cut short; copy or download the tar again')
+    return data
+
+
+def _read_members(reader: BoundedReader, path: str) -> list[Member]:
+    found: list[Member] = []
+    with tarfile.open(fileobj=reader, mode='r:') as archive:  # type: ignore[call-overload]
+        while (info := archive.next()) is not None:
+            archive.members = []  # tarfile keeps every header otherwise, at a kilobyte each
+            if info.isreg() and not info.issparse():
+                # Nothing is written there, so a path that leads out of the tar is only an odd name.
+                found.append(Member(info.name.removeprefix('./'), info.offset_data, info.size))
+    twice = [name for name, count in Counter(member.name for member in found).items() if count > 1]
+    if twice:
+        raise DataError(f'{path}: holds files of the same name ({some(twice)}); make the tar again')
+    return found
+
+
+class TarSource:
+    """A PictureSource. Pictures come in the order of the tar: a compressed one can only be read forwards."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._reader, members = open_tar(path)
+        self._labels = next((member for member in members if member.name == LABELS_NAME), None)
+        self._pictures = [member for member in members if is_image(member.name, EXTENSIONS)]
+
+    def __len__(self) -> int:
+        return len(self._pictures)
+
+    def name(self, index: int) -> str:
+        return self._pictures[index].name
+
+    def where(self, index: int) -> str:
+        return f'{self.path}: {self._pictures[index].name}'
+
+    def read(self, index: int) -> bytes:
+        return read_member(self._reader, self._pictures[index], self.where(index))
+
+    def read_labels(self) -> SourceLabels | None:
+        if self._labels is None:
+            return None
+        where = f'{self.path}: {LABELS_NAME}'
+        names = [member.name for member in self._pictures]
+        return labels_of_json(read_member(self._reader, self._labels, where), names, where)
+
+    def close(self) -> None:
+        self._reader.close()

@@ -1,0 +1,237 @@
+"""The images and labels of a data set in the StyleGAN layout: a folder or a zip, `dataset.json`, images of one kind.
+
+Opening one reads the index, the labels and the first image; every other image is checked when it is met. All images
+have one height, width, number of channels and depth in bits.
+
+Letters: N batch, C image channels, H and W image height and width (what `shapes.split_size` takes).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pathlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import PIL
+
+from dnnlib.errors import ConfigError, DataError, UserError
+from training.data.labels import label_width, parse_labels, to_vectors
+from training.data.shapes import nearest_size, split_size
+from training.data.source import LABELS_NAME, open_source
+from training.data.stored_image import EXTENSIONS, Layout, StoredImage, open_stored, to_8_bits
+
+if TYPE_CHECKING:
+    from training.interface import ImageSpec
+
+EMBEDDED = pathlib.Path(__file__).with_name('embedded') / 'peeps64.zip'
+MIN_RESOLUTION = 8  # every network doubles its base once at least
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DataConfig:
+    """Which images a run sees."""
+
+    path: str | None = None  # folder or zip; None is the embedded set, 4,096 drawings of 64x64 in 7 classes
+    cond: bool = False  # train on the labels in dataset.json
+    subset: int | None = None  # only so many images, chosen by the run's seed; None is all
+    mirror: bool = False  # every image once more, flipped left to right
+    # Train smaller than the data: box-averaged to this power of two, the side of squares that are as deep (for other
+    # images ImageSpec.resolution, their base unchanged); None is as stored.
+    resolution: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.path == '':
+            raise ConfigError('--data is empty; give a folder or a zip, or leave it out for the embedded set')
+        if self.subset is not None and self.subset < 1:
+            raise ConfigError(f'--subset={self.subset}: must be at least 1; leave it out to use all images')
+        res = self.resolution
+        if res is not None and (res < MIN_RESOLUTION or res & (res - 1)):
+            raise ConfigError(f'data.resolution={res}: must be a power of two, at least {MIN_RESOLUTION}')
+
+    @property
+    def source(self) -> str:
+        """The folder or zip that is meant."""
+        return str(EMBEDDED) if self.path is None else self.path
+
+    @property
+    def name(self) -> str:
+        """Short name of the data set: that of its folder or zip, without `.zip`."""
+        return pathlib.Path(os.path.abspath(self.source)).name.removesuffix('.zip')
+
+
+class ImageDataset:
+    """Images uint8 or uint16 [C, H, W] and labels float32 [label_dim], by index. May be sent to worker processes.
+
+    cfg: which images. seed: chooses the images of `--subset`, nothing else.
+    Raises DataError or ConfigError naming the file or the option. Reading an image may raise DataError, naming it.
+    """
+
+    def __init__(self, cfg: DataConfig, seed: int = 0) -> None:
+        self.cfg = cfg
+        self.name = cfg.name
+        self._source = open_source(cfg.source, EXTENSIONS)
+        try:
+            self._layout, self._stored_resolution, self._base = self._inspect_first()
+            self._labels = self._read_labels() if cfg.cond else None
+            self._label_dim = 0 if self._labels is None else label_width(self._labels)
+            self._chosen = self._choose(seed)  # [num_files or subset]: position in the source
+        except UserError:
+            self._source.close()  # nobody else can: the caller gets no object
+            raise
+
+    @property
+    def spec(self) -> ImageSpec:
+        """The facts that networks are built from."""
+        from training.interface import ImageSpec  # here, so that reading configs does not import torch
+
+        return ImageSpec(
+            resolution=self.cfg.resolution or self._stored_resolution,
+            channels=self._layout.channels,
+            label_dim=self._label_dim,
+            num_images=len(self),
+            base=self._base,
+            bits=self._layout.bits,
+        )
+
+    def __len__(self) -> int:
+        return len(self._chosen) * (2 if self.cfg.mirror else 1)
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        return self.image(index), self.label(index)
+
+    def filename(self, index: int) -> str:
+        """Path of the image inside the folder or zip; an x-flip has the name of its original."""
+        return self._source.name(self._position(index))
+
+    def image(self, index: int) -> np.ndarray:
+        """uint8 [C, H, W], uint16 where spec.bits is 16. A mirrored set's second half holds the first's x-flips."""
+        pixels = self._decode(self._position(index))  # [C, H, W]
+        return pixels if index < len(self._chosen) else np.ascontiguousarray(pixels[:, :, ::-1])
+
+    def label(self, index: int) -> np.ndarray:
+        """float32 [label_dim]: one-hot for classes, the vector itself for vectors, empty without `cond`."""
+        return self.labels([index])[0]
+
+    def labels(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
+        """float32 [n, label_dim], see `label`."""
+        if self._labels is None:
+            return np.zeros([len(indices), 0], dtype=np.float32)
+        positions = [self._position(index) for index in indices]
+        return to_vectors(self._labels[positions], self._label_dim)
+
+    def parts(self, parts: Iterable[range]) -> Iterator[np.ndarray]:
+        """The images of each part, uint8 [N, C, H, W]. 16 bits come as 8, rounded: what metrics see."""
+        for part in parts:
+            yield np.stack([to_8_bits(self.image(index)) for index in part])
+
+    def content_digest(self) -> str:
+        """sha256, in hex, over everything that decides the images and labels, by index.
+
+        Every file in use is read and none is decoded, each time: seconds for what it takes minutes to look at, and
+        never stale. Sizes, dates and CRCs would be found at once, but each can stay the same while the pixels change.
+        """
+        cfg = self.cfg
+        facts = (
+            f'v2 Pillow {PIL.__version__} resolution={cfg.resolution} mirror={cfg.mirror} labels={self._label_dim}\n'
+        )
+        digest = hashlib.sha256(facts.encode())  # decoders of JPEG and WebP differ between versions of Pillow
+        for position in self._chosen.tolist():
+            data = self._source.read(position)
+            digest.update(f'{len(data)} {self._source.name(position)}\n'.encode('utf-8', 'surrogateescape'))
+            digest.update(data)
+        if self._labels is not None:
+            digest.update(np.ascontiguousarray(self._labels[self._chosen]).view(np.uint8).data)
+        return digest.hexdigest()
+
+    def close(self) -> None:
+        """Lets go of the zip's file handle; the next read opens it again."""
+        self._source.close()
+
+    def _position(self, index: int) -> int:
+        """Position in the source of image `index`."""
+        if not 0 <= index < len(self):
+            raise IndexError(f'image {index} of a data set of {len(self)}')
+        return int(self._chosen[index % len(self._chosen)])
+
+    def _choose(self, seed: int) -> np.ndarray:
+        """Positions of the images in use, ascending, int64 [n]: all, or StyleGAN2-ADA's choice for this seed."""
+        order = np.arange(len(self._source))
+        subset = self.cfg.subset
+        if subset is None:
+            return order
+        if subset > len(order):
+            raise ConfigError(f'--subset={subset}: must be between 1 and {len(order)}, the images in {self.cfg.source}')
+        np.random.RandomState(seed).shuffle(order)
+        return np.sort(order[:subset])
+
+    def _read_labels(self) -> np.ndarray:
+        """int64 [num_files] classes or float32 [num_files, label_dim] vectors, of all images in the source."""
+        path = self.cfg.source
+        text = self._source.read_labels()
+        labels = None
+        if text is not None:
+            names = [self._source.name(i) for i in range(len(self._source))]
+            labels = parse_labels(text, names, f'{path}: {LABELS_NAME}')
+        if labels is None:
+            fault = 'there is no dataset.json at its root' if text is None else 'its dataset.json says "labels": null'
+            raise ConfigError(f'--cond=True requires labels specified in dataset.json; {path}: {fault}')
+        if labels.ndim == 1 and not labels.any():
+            raise ConfigError(f'--cond=True needs two classes or more; all images in {path} are class 0')
+        return labels
+
+    def _inspect_first(self) -> tuple[Layout, int, tuple[int, int]]:
+        """Layout, resolution and base as the first image has them; raises with the way out where they are of no use."""
+        stored = self._open(0)
+        layout = stored.layout
+        split = split_size(layout.height, layout.width)
+        if split is None:
+            needs = 'both sides must be 4 to 64 pixels doubled equally often, as 256x256, 384x256 and 1280x704 are'
+            way_out = self._resize_command(*nearest_size(layout.height, layout.width))
+            raise DataError(f'{self._source.where(0)}: is {layout.size}; to train, {needs}. Try: {way_out}')
+        resolution, base = split
+        wanted = self.cfg.resolution
+        if wanted is not None and wanted > resolution:
+            limit = f'the images in {self.cfg.source} are {layout.size}, and are never enlarged'
+            raise ConfigError(f'data.resolution={wanted}: {limit}; choose {resolution} or less')
+        stored.decode()
+        return layout, resolution, base
+
+    def _decode(self, position: int) -> np.ndarray:
+        """Pixels of file `position` at the resolution in use, uint8 or uint16 [C, H, W]."""
+        stored = self._open(position)
+        where, this, first = self._source.where(position), stored.layout, self._layout
+        if (this.height, this.width) != (first.height, first.width):
+            fault = f'is {this.size}, but the first image ({self._source.name(0)}) is {first.size}; all must be equal'
+            raise DataError(f'{where}: {fault}. Try: {self._resize_command(first.height, first.width)}')
+        if this != first:
+            fault = f'is {this.kind}, but the first image ({self._source.name(0)}) is {first.kind}; all must be equal'
+            raise DataError(f'{where}: {fault}. Try: {self._tool_command("-rgb")}')
+        return stored.decode(self._stored_resolution // (self.cfg.resolution or self._stored_resolution))
+
+    def _open(self, position: int) -> StoredImage:
+        """Header and bytes of file `position`, known to be of a kind that can be trained on."""
+        data = self._source.read(position)
+        name, where = self._source.name(position), self._source.where(position)
+        return open_stored(data, name, where, way_out=self._tool_command('-rgb'))
+
+    def _resize_command(self, height: int, width: int) -> str:
+        """The command that makes a data set of this size of this one."""
+        size = f'{width}x{height}'
+        return self._tool_command(f'-{size}', f' --resolution={size} --transform=center-crop')
+
+    def _tool_command(self, suffix: str, options: str = '') -> str:
+        """The command that makes a usable data set of this one."""
+        path = self.cfg.source
+        dest = f'{path.rstrip("/").removesuffix(".zip")}{suffix}.zip'
+        return f'python dataset_tool.py --source={path} --dest={dest}{options}'
+
+
+def read_spec(cfg: DataConfig) -> ImageSpec:
+    """The facts of a data set, from its index, its labels and its first image."""
+    dataset = ImageDataset(cfg)
+    dataset.close()
+    return dataset.spec

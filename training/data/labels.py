@@ -1,0 +1,149 @@
+"""The labels of a data set: `dataset.json`, one class number or one vector for every image.
+
+    {"labels": [["00000/img00000000.png", 6], ["00000/img00000001.png", 2], ...]}
+
+All labels are class numbers 0, 1, ..., or all are lists of numbers of one length. Other keys are passed over.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+
+from dnnlib.errors import DataError
+from training.data.source import some
+
+MAX_CLASSES = 2**16  # a stray large number would otherwise ask for a one-hot vector of that width
+
+
+def parse_labels(text: bytes, names: list[str], where: str) -> np.ndarray | None:
+    """The labels of `names`, in their order.
+
+    text: contents of dataset.json. names: paths of the images inside the source. where: the file, for messages.
+    Returns int64 [n] (class numbers), float32 [n, label_dim] (vectors), or None where the file says "labels": null.
+    Raises DataError unless every image has one label, and every label one image.
+    """
+    pairs = read_content(text, where)['labels']
+    if pairs is None:
+        return None
+    by_name = _by_name(pairs, where)
+    missing = [name for name in names if name not in by_name]
+    if missing:
+        raise DataError(f'{where}: images without a label ({len(missing)} of {len(names)}): {some(missing)}')
+    if len(by_name) > len(names):
+        extra = sorted(set(by_name) - set(names))
+        raise DataError(f'{where}: labels for images that are not there ({len(extra)}): {some(extra)}')
+    labels = [by_name[name] for name in names]
+    if all(is_int(label) for label in labels):
+        return _classes(labels, names, where)
+    if all(isinstance(label, list) for label in labels):
+        return _vectors(labels, names, where)
+    raise DataError(f'{where}: {_mixed(labels, names)}')
+
+
+def label_width(labels: np.ndarray) -> int:
+    """label_dim of labels as `parse_labels` returns them: the largest class plus one, or the vectors' length."""
+    return int(labels.max()) + 1 if labels.ndim == 1 else labels.shape[1]
+
+
+def to_vectors(labels: np.ndarray, label_dim: int) -> np.ndarray:
+    """Labels as networks take them, float32 [n, label_dim]: classes one-hot, vectors as they are."""
+    if labels.ndim == 2:
+        return labels.copy()
+    onehot = np.zeros([len(labels), label_dim], dtype=np.float32)
+    onehot[np.arange(len(labels)), labels] = 1
+    return onehot
+
+
+def read_content(text: bytes, where: str) -> dict[str, Any]:
+    """The contents of dataset.json; its "labels" is a list or None. Raises DataError for anything else."""
+    try:
+        content = json.loads(text.decode('utf-8-sig'))
+    except (ValueError, RecursionError) as error:
+        raise DataError(f'{where}: is not valid JSON ({error})') from error
+    if not isinstance(content, dict) or 'labels' not in content:
+        raise DataError(f'{where}: has no "labels"; expected {{"labels": [["a.png", 0], ["b.png", 1]]}}')
+    pairs = content['labels']
+    if pairs is not None and not isinstance(pairs, list):
+        kind = type(pairs).__name__
+        raise DataError(f'{where}: "labels" is a {kind}; expected a list [["a.png", 0], ["b.png", 1]] or null')
+    return content
+
+
+def _by_name(pairs: list[Any], where: str) -> dict[str, Any]:
+    """Image path, with `/`, to its label as JSON gave it."""
+    by_name: dict[str, Any] = {}
+    twice = []
+    for number, pair in enumerate(pairs):
+        if not (isinstance(pair, list) and len(pair) == 2 and isinstance(pair[0], str)):
+            raise DataError(f'{where}: entry {number} of "labels" is {short(pair)}; expected ["image.png", label]')
+        name = pair[0].replace('\\', '/')
+        if name in by_name:
+            twice.append(name)
+        by_name[name] = pair[1]
+    if twice:
+        raise DataError(f'{where}: images with more than one label ({len(twice)}): {some(twice)}')
+    return by_name
+
+
+def _classes(labels: list[int], names: list[str], where: str) -> np.ndarray:
+    """Class numbers as int64 [n]."""
+    wrong = [f'{name} ({label})' for name, label in zip(names, labels, strict=True) if not 0 <= label < MAX_CLASSES]
+    if wrong:
+        raise DataError(f'{where}: class numbers outside 0 to {MAX_CLASSES - 1} ({len(wrong)}): {some(wrong)}')
+    return np.array(labels, dtype=np.int64)
+
+
+def _vectors(labels: list[list[Any]], names: list[str], where: str) -> np.ndarray:
+    """Label vectors as float32 [n, label_dim]."""
+    width = len(labels[0])
+    wrong = [f'{name} ({len(label)})' for name, label in zip(names, labels, strict=True) if len(label) != width]
+    if wrong:
+        message = f'{where}: label vectors differ in length: {names[0]} has {width} numbers, not so ({len(wrong)})'
+        raise DataError(f'{message}: {some(wrong)}')
+    if width == 0:
+        raise DataError(f'{where}: label vectors are empty lists; expected at least one number each')
+    wrong = [f'{name} {short(label)}' for name, label in zip(names, labels, strict=True) if not all(map(is_num, label))]
+    if wrong:
+        raise DataError(f'{where}: label vectors that hold something other than numbers ({len(wrong)}): {some(wrong)}')
+    try:
+        with np.errstate(over='ignore'):
+            vectors = np.array(labels, dtype=np.float64).astype(np.float32)
+    except OverflowError as error:
+        raise DataError(f'{where}: a label vector holds a number too large for float32') from error
+    wrong = [f'{names[i]} {short(labels[i])}' for i in np.flatnonzero(~np.isfinite(vectors).all(axis=1))]
+    if wrong:
+        raise DataError(f'{where}: label vectors with NaN or infinity ({len(wrong)}): {some(wrong)}')
+    return vectors
+
+
+def _mixed(labels: list[Any], names: list[str]) -> str:
+    """Words for labels that are neither all classes nor all vectors."""
+    wrong = [
+        f'{name} ({short(label)})'
+        for name, label in zip(names, labels, strict=True)
+        if not is_int(label) and not isinstance(label, list)
+    ]
+    if wrong:
+        return f'a label is a class number (0, 1, ...) or a list of numbers; neither ({len(wrong)}): {some(wrong)}'
+    vectors = [name for name, label in zip(names, labels, strict=True) if isinstance(label, list)]
+    count = f'{len(vectors)} of {len(labels)}'
+    return f'labels are of two kinds, class numbers and vectors; with vectors ({count}): {some(vectors)}'
+
+
+def is_int(value: Any) -> bool:
+    """Whether JSON gave a whole number; true and false are none."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def is_num(value: Any) -> bool:
+    """Whether JSON gave a number; true and false are none."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def short(value: Any) -> str:
+    """A value of JSON for messages: its first 37 characters."""
+    text = json.dumps(value)
+    return text if len(text) <= 40 else text[:37] + '...'

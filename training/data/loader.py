@@ -1,0 +1,135 @@
+"""Batches of real images and labels from `start_nimg` on, for ever.
+
+This process decides what is loaded (`EpochSampler`), workers only decode, so the stream is the same for any number of
+them, and can be taken up at any position.
+
+Letters: B batch of one rank, C image channels, H and W image height and width.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+import torch
+
+from training.data.bad_images import BadImages, read_into
+from training.data.dataset import ImageDataset
+from training.data.sampler import EpochSampler
+from training.data.workers import DecoderPool
+
+
+def data_loader(
+    dataset: ImageDataset,
+    *,
+    start_nimg: int,
+    batch_size: int,
+    seed: int,
+    num_workers: int,
+    rank: int = 0,
+    world: int = 1,
+    device: torch.device | str = 'cpu',
+    bad_images: BadImages | None = None,
+    warn: Callable[[str], None] = warnings.warn,
+) -> BatchStream:
+    """The batches of one rank.
+
+    start_nimg: images shown so far by all ranks; the stream begins there. batch_size: of all ranks together, a
+    multiple of `world`. seed: of the order. num_workers: 0 decodes in this process. device: where batches arrive.
+    bad_images: lets the next image stand in for one that cannot be used, and keeps count; without it, it is an error.
+    warn: is told of workers that were killed and replaced.
+
+    Raises ConfigError for a batch size that the ranks cannot share. While iterating: DataError naming a file that
+    cannot be used, WorkerDiedError when workers were killed over one batch again and again.
+    """
+    sampler = EpochSampler(len(dataset), seed)
+    where = (start_nimg, batch_size, rank, world)
+    return BatchStream(dataset, sampler, where, num_workers, torch.device(device), bad_images, warn)
+
+
+class BatchStream:
+    """An endless iterator of images, uint8 or uint16 [B, C, H, W], and labels, float32 [B, label_dim].
+
+    Close it, or use `with`.
+    """
+
+    def __init__(
+        self,
+        dataset: ImageDataset,
+        sampler: EpochSampler,
+        where: tuple[int, int, int, int],  # start_nimg, batch_size, rank, world
+        num_workers: int,
+        device: torch.device,
+        bad_images: BadImages | None,
+        warn: Callable[[str], None],
+    ) -> None:
+        start_nimg, *share = where
+        per_rank = len(sampler.batch_indices(start_nimg, *share))
+        self._dataset = dataset
+        self._device = device
+        self._bad_images = bad_images
+        self._most_bad = 0 if bad_images is None else bad_images.most
+        self._batches_from = lambda nimg: sampler.batches(nimg, *share)
+        self._batches = self._batches_from(start_nimg)
+        self._pool: DecoderPool | None = None
+        self._closed = False
+        if num_workers:
+            self._pool = DecoderPool(dataset, self._batches, per_rank, num_workers, self._most_bad, warn)
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> tuple[torch.Tensor, torch.Tensor]:
+        if self._closed:
+            raise RuntimeError('this data loader is closed')
+        if self._pool is not None:
+            read, images = self._pool.next_images()
+        else:
+            indices = next(self._batches)
+            spec = self._dataset.spec
+            dtype = torch.uint16 if spec.bits == 16 else torch.uint8
+            images = torch.empty([len(indices), spec.channels, spec.height, spec.width], dtype=dtype)  # [B, C, H, W]
+            read = read_into(images.numpy(), self._dataset, indices, self._most_bad)
+        if self._bad_images is not None:
+            self._bad_images.add(read.faults)
+        labels = torch.from_numpy(self._dataset.labels(read.indices))  # [B, label_dim]
+        return self._deliver(images), self._deliver(labels)
+
+    def seek(self, nimg: int) -> None:
+        """Goes on at another position of the order."""
+        self._batches = self._batches_from(nimg)
+        if self._pool is not None:
+            self._pool.restart(self._batches)
+
+    def faults(self) -> dict[str, float]:
+        """What has gone wrong so far, by the names of statistics."""
+        return {
+            'Data/bad_images': 0 if self._bad_images is None else self._bad_images.count(),
+            'Data/replaced_workers': 0 if self._pool is None else self._pool.replaced,
+        }
+
+    def worker_pids(self) -> list[int]:
+        """Process ids of the workers; empty when this process decodes."""
+        return [] if self._pool is None else self._pool.pids()
+
+    def close(self) -> None:
+        """Ends the workers at once."""
+        self._closed = True
+        if self._pool is not None:
+            self._pool.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _deliver(self, batch: torch.Tensor) -> torch.Tensor:
+        """To the device; through pinned memory, so that the copy to a GPU goes on beside the training."""
+        if self._device.type == 'cuda':
+            batch = batch.pin_memory()
+        return batch.to(self._device, non_blocking=True)

@@ -1,0 +1,104 @@
+"""The command `python dataset_tool.py verify DATA`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from dnnlib.errors import ConfigError, UserError
+
+
+class _Sheet(click.ParamType):
+    """CxR: columns and rows of the contact sheet."""
+
+    name = 'CxR'
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        from training.data.verify.sheet import MAX_CELLS
+
+        if isinstance(value, tuple):
+            return value
+        columns, _, rows = value.lower().partition('x')
+        if not (columns.isdecimal() and rows.isdecimal()):
+            self.fail(f'{value!r} is not COLUMNSxROWS, such as 16x10', param, ctx)
+        if not (1 <= int(columns) <= MAX_CELLS and 1 <= int(rows) <= MAX_CELLS):
+            self.fail(f'{value} must have 1 to {MAX_CELLS} columns and rows', param, ctx)
+        return int(columns), int(rows)
+
+
+@click.command('verify', context_settings={'help_option_names': ['-h', '--help']})
+@click.argument('data')
+@click.option('--out', metavar='DIR', help='Folder for the report.  [default: beside the data, NAME-verify]')
+@click.option('--workers', type=click.IntRange(0, 256), help='Processes that decode.  [default: one a core]')
+@click.option('--max-images', type=click.IntRange(min=1), help='Look at so many images only, evenly spread.')
+@click.option(
+    '--near',
+    type=click.IntRange(0, 15),
+    default=6,
+    show_default=True,
+    help='Bits of 64 in which the hashes of near duplicates may differ.',
+)
+@click.option('--no-duplicates', is_flag=True, help='Look for no duplicates.')
+@click.option('--sheet', type=_Sheet(), default='16x10', show_default=True, help='Size of the contact sheet.')
+@click.option('--write-manifest', is_flag=True, help='Without defects, write manifest.json into the folder of images.')
+def verify(data: str, out: str | None, sheet: tuple[int, int], no_duplicates: bool, **options: Any) -> None:
+    """List everything that is wrong with the data set DATA, a folder or a zip.
+
+    Checks names, sizes and CRCs of a zip, sha256 of a folder with a manifest.json, decodes every image, checks labels,
+    and looks for exact, near and mirrored duplicates. Writes report.html, report.json and contact-sheet.png.
+
+    Exit code: 0 without defects (warnings do not count), 1 with defects, 2 when it cannot be done.
+
+    \b
+    python dataset_tool.py verify photos.zip
+    """
+    from training.data.verify.report import to_text, write_report
+    from training.data.verify.survey import Options
+    from training.data.verify.survey import verify as run
+
+    try:
+        folder = check_out(data, out)
+        config = Options(duplicates=not no_duplicates, **options)
+        with click.progressbar(length=0, file=sys.stderr, label='images') as bar:
+            report = run(data, config, lambda total: _show(bar, total))
+        _write(folder, lambda: write_report(report, folder, *sheet))
+    except UserError as error:
+        click.echo(f'Error: {error}', err=True)
+        sys.exit(2)
+    click.echo(to_text(report))
+    click.echo(f'report: {folder / "report.html"}')
+    sys.exit(1 if report.findings.number('defect') else 0)
+
+
+def check_out(data: str, out: str | None) -> Path:
+    """The folder for the report; raises ConfigError when it lies inside the data or cannot be made."""
+    if out == '':
+        raise ConfigError('--out is empty; give a folder for the report, or leave it out')
+    folder = Path(os.path.abspath(data).removesuffix('.zip') + '-verify' if out is None else out)
+    inside, around = Path(os.path.realpath(folder)), Path(os.path.realpath(data))
+    if inside.is_relative_to(around):
+        raise ConfigError(f'--out={folder}: lies inside the data; give a folder elsewhere')
+    there = next(path for path in (inside, *inside.parents) if path.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        raise ConfigError(f'--out={folder}: cannot be written; give another folder with --out=DIR')
+    return folder
+
+
+def _write(folder: Path, write: Callable[[], None]) -> None:
+    """Makes the folder and writes into it; what the disk refuses is a sentence."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write()
+    except OSError as error:
+        raise ConfigError(f'--out={folder}: cannot be written ({error.strerror}); give another folder') from error
+
+
+def _show(bar: Any, total: int) -> None:
+    """One image further; how many there are is known with the first."""
+    bar.length = total
+    bar.update(1)

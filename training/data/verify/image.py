@@ -1,0 +1,199 @@
+"""One image file: whether its pixels can be had, what they are, and the few numbers that are kept of them.
+
+Runs in worker processes, one image at a time; what comes back is some 500 bytes.
+
+Letters: H height, W width, C channels.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from dnnlib.errors import DataError
+from training.data import array_file
+from training.data.picture_file import is_16_bit, load_image, open_image, storage_fault, to_array
+from training.data.source import ImageSource
+from training.data.stored_image import to_8_bits
+from training.data.verify.findings import words_of
+from training.data.verify.similar import SIDE, frequencies
+
+_REFUSED = 'pixels are refused'  # how refusals of large images end
+_EXIF_ORIENTATION = 0x0112
+_FLAT = 1.0  # standard deviation in levels of 255, below which a channel holds nothing
+
+
+@dataclass(frozen=True, slots=True)
+class Pixels:
+    """A decoded image. fault: (kind, words) of what keeps it from training although it decodes."""
+
+    array: np.ndarray  # uint8 or uint16 [H, W, C]
+    fault: tuple[str, str] | None = None
+    rotated: bool = False  # EXIF asks for another orientation
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What is kept of one image file. Without pixels, height and width are 0."""
+
+    problems: tuple[tuple[str, str], ...] = ()  # (kind, words)
+    file_bytes: int = 0
+    file_digest: bytes = b''  # sha256 of the file, where a manifest asks for it
+    height: int = 0
+    width: int = 0
+    channels: int = 0  # 0: not in a form that can be trained on
+    bits: int = 8
+    flat: bool = False
+    mean: tuple[float, ...] = ()  # of each channel, in [0, 1]
+    mean_square: tuple[float, ...] = ()
+    pixels_digest: bytes = b''  # sha256 of type, shape and pixels
+    spectrum: np.ndarray | None = None  # float16 [64], see duplicates.frequencies
+
+
+class ImageFault(Exception):
+    """An image without pixels: kind and words of the finding."""
+
+    def __init__(self, kind: str, words: str) -> None:
+        super().__init__(kind, words)
+        self.kind, self.words = kind, words
+
+
+def look_at(source: ImageSource, index: int, *, digest: bool, hashes: bool) -> Look:
+    """Reads, decodes and measures image `index`. digest: of the file too. hashes: of the pixels too."""
+    where = source.where(index)
+    try:
+        data = source.read(index)
+    except DataError as error:
+        kind = 'unreadable' if isinstance(error.__cause__, OSError) else 'crc'
+        return Look(problems=((kind, words_of(error, where)),))
+    file_digest = hashlib.sha256(data).digest() if digest else b''
+    try:
+        pixels = decode(data, source.name(index))
+    except ImageFault as fault:
+        return Look(problems=((fault.kind, fault.words),), file_bytes=len(data), file_digest=file_digest)
+    array = pixels.array  # [H, W, C]
+    mean, mean_square = _moments(array)
+    scale = 255 * np.sqrt(np.maximum(mean_square - mean**2, 0))  # [C]
+    problems = [pixels.fault] if pixels.fault else []
+    if pixels.rotated:
+        problems.append(('rotated', 'its EXIF orientation asks to turn it'))
+    return Look(
+        problems=tuple(problems),
+        file_bytes=len(data),
+        file_digest=file_digest,
+        height=array.shape[0],
+        width=array.shape[1],
+        channels=0 if pixels.fault else array.shape[2],
+        bits=8 * array.itemsize,
+        flat=bool((scale < _FLAT).all()),
+        mean=tuple(mean.tolist()),
+        mean_square=tuple(mean_square.tolist()),
+        pixels_digest=hashlib.sha256(f'{array.dtype} {array.shape} '.encode() + array.tobytes()).digest()
+        if hashes
+        else b'',
+        spectrum=frequencies(thumbnail(array)) if hashes else None,
+    )
+
+
+def decode(data: bytes, name: str) -> Pixels:
+    """The pixels of an image file; raises ImageFault where there are none."""
+    if name.lower().endswith(array_file.EXTENSION):
+        return _decode_array(data, name)
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')  # Pillow's, of damaged EXIF and the like
+        try:
+            image = open_image(data, name)
+            load_image(image, data, name)
+            return _pixels(image, data)
+        except DataError as error:
+            words = words_of(error, name)
+            raise ImageFault(_kind_of(error, words, data), words) from error
+
+
+def thumbnail(array: np.ndarray, side: int = SIDE) -> np.ndarray:
+    """uint8 or uint16 [H, W, C] as uint8 RGB [side, side, 3], stretched, box-averaged; see `to_rgb`."""
+    image = Image.fromarray(to_rgb(array)).resize((side, side), Image.Resampling.BOX)
+    return np.asarray(image)
+
+
+def to_rgb(array: np.ndarray) -> np.ndarray:
+    """uint8 or uint16 [H, W, C] as people look at it, uint8 [H, W, 3].
+
+    Alpha (the last of 2 or 4 channels) is laid over white; of more than 4 channels the first 3 count.
+    """
+    array = to_8_bits(array)
+    channels = array.shape[2]
+    colour = array[:, :, : 1 if channels <= 2 else 3]
+    if channels in (2, 4):
+        alpha = array[:, :, -1:].astype(np.uint16)
+        colour = ((colour * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
+    return np.ascontiguousarray(np.broadcast_to(colour, (*colour.shape[:2], 3)))
+
+
+def _pixels(image: Image.Image, data: bytes) -> Pixels:
+    """A loaded image as an array, with what keeps its form from training. Palettes and odd modes are shown as RGB."""
+    rotated = 'exif' in image.info and _orientation(image) not in (None, 1)
+    words, sixteen = storage_fault(image, data), is_16_bit(image, data)
+    if words is None:
+        return Pixels(to_array(image).transpose(1, 2, 0), None, rotated)
+    if image.mode in ('P', 'PA'):
+        kind = 'palette'
+    elif sixteen:
+        kind = '16-bit-colour'  # of which Pillow reads 8 bits
+    else:
+        kind = 'transparent-colour' if 'transparency' in image.info else 'colour-mode'
+    return Pixels(np.asarray(image.convert('RGB')), (kind, f'has {words}'), rotated)
+
+
+def _decode_array(data: bytes, name: str) -> Pixels:
+    """The pixels of a .npy file."""
+    try:
+        header = array_file.read_header(data, name)
+    except DataError as error:
+        words = words_of(error, name)
+        kind = 'truncated' if words.startswith('is cut short') else 'array'
+        raise ImageFault('too-many-pixels' if words.endswith(_REFUSED) else kind, words) from error
+    return Pixels(array_file.to_array(header, data).transpose(1, 2, 0))
+
+
+def _orientation(image: Image.Image) -> int | None:
+    try:
+        return image.getexif().get(_EXIF_ORIENTATION)
+    except Exception:  # broken EXIF can make Pillow raise anything, and training never reads it
+        return None
+
+
+def _kind_of(error: DataError, words: str, data: bytes) -> str:
+    """The kind of a refusal of `open_image` or `load_image`."""
+    if words.startswith('is an animation'):
+        return 'animation'
+    if isinstance(error.__cause__, Image.DecompressionBombError) or words.endswith(_REFUSED):
+        return 'too-many-pixels'
+    whole = _is_whole(data)
+    if whole is None:
+        return 'not-an-image'
+    return 'damaged' if whole else 'truncated'
+
+
+def _is_whole(data: bytes) -> bool | None:
+    """Whether a file has the end that its format asks for; None for what is no PNG, JPEG or WebP."""
+    if data.startswith(b'\x89PNG\r\n\x1a\n'):
+        return b'IEND\xaeB`\x82' in data[-64:]
+    if data.startswith(b'\xff\xd8'):
+        return data.rstrip(b'\0').endswith(b'\xff\xd9')
+    if data.startswith(b'RIFF') and data[8:12] == b'WEBP':
+        return len(data) >= 8 + int.from_bytes(data[4:8], 'little')
+    return None
+
+
+def _moments(array: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and mean square of each channel in [0, 1], float64 [C] each; from histograms, exactly."""
+    levels = 2 ** (8 * array.itemsize)
+    value = np.arange(levels) / (levels - 1)
+    counts = np.stack([np.bincount(array[:, :, c].ravel(), minlength=levels) for c in range(array.shape[2])])
+    pixels = array.shape[0] * array.shape[1]
+    return counts @ value / pixels, counts @ value**2 / pixels

@@ -1,0 +1,145 @@
+"""Every fault of dataset.json, where `labels.parse_labels` stops at the first; and how the classes are filled.
+
+Letters: n images.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from dnnlib.errors import DataError
+from training.data.labels import MAX_CLASSES, is_int, is_num, read_content, short
+from training.data.source import LABELS_NAME, ImageSource, some
+from training.data.verify.findings import Findings, printable
+
+UNLABELLED = -1
+
+
+@dataclass(frozen=True, slots=True)
+class LabelSummary:
+    """What the labels are. kind: 'none' | 'classes' | 'vectors', as most labels are."""
+
+    kind: str = 'none'
+    width: int = 0  # label_dim
+    counts: dict[int, int] = field(default_factory=dict)  # images of each class, from class 0 to the largest
+    names: dict[int, str] = field(default_factory=dict)  # of classes, as "classes" in dataset.json gives them
+    classes: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int32))  # [n], UNLABELLED where none
+
+    def title(self, number: int) -> str:
+        """A class as people read it."""
+        return f'{number}: {self.names[number]}' if number in self.names else str(number)
+
+
+def check_labels(source: ImageSource, findings: Findings) -> LabelSummary:
+    """Adds every fault of dataset.json; a data set without labels has none."""
+    try:
+        text = source.read_labels()
+        content = None if text is None else read_content(text, LABELS_NAME)
+    except DataError as error:
+        findings.add('labels-file', LABELS_NAME, str(error).split(f'{LABELS_NAME}: ', 1)[-1])
+        return LabelSummary()
+    if content is None or content['labels'] is None:
+        return LabelSummary()
+    positions = {source.name(index): index for index in range(len(source))}
+    labels = _assign(content['labels'], positions, findings)
+    vectors = sum(isinstance(label, list) for label in labels.values())
+    if vectors > len(labels) - vectors:
+        return LabelSummary('vectors', _check_vectors(labels, source, findings))
+    return _check_classes(labels, content.get('classes'), source, findings)
+
+
+def _assign(pairs: list[Any], positions: dict[str, int], findings: Findings) -> dict[int, Any]:
+    """The label of each image, by position, as JSON gave it."""
+    labels: dict[int, Any] = {}
+    missing: set[str] = set()
+    for number, pair in enumerate(pairs):
+        if not (isinstance(pair, list) and len(pair) == 2 and isinstance(pair[0], str)):
+            findings.add('label-entry', LABELS_NAME, f'entry {number} of "labels" is {short(pair)}')
+            continue
+        name, label = pair[0].replace('\\', '/'), pair[1]
+        index = positions.get(name)
+        if index in labels or name in missing:
+            first = f', the first of which is {short(labels[index])}' if index in labels else ''
+            findings.add('label-twice', name, f'has more than one label{first}')
+        elif index is None:
+            missing.add(name)
+            findings.add(
+                'label-without-image', name, f'has the label {short(label)}, but is no image that can be opened'
+            )
+        else:
+            labels[index] = label
+    for name, index in positions.items():
+        if index not in labels:
+            findings.add('image-without-label', name, f'is not in {LABELS_NAME}')
+    return labels
+
+
+def _check_vectors(labels: dict[int, Any], source: ImageSource, findings: Findings) -> int:
+    """Checks labels of which most are vectors; returns the length of most."""
+    widths = Counter(len(label) for label in labels.values() if isinstance(label, list))
+    width = max(widths, key=lambda width: (widths[width], width))
+    for index, label in labels.items():
+        name = source.name(index)
+        if not isinstance(label, list):
+            kind = 'label-mixed' if is_int(label) else 'label-value'
+            findings.add(kind, name, f'has the label {short(label)}, most have vectors of {width} numbers')
+        elif len(label) != width or width == 0:
+            findings.add('label-length', name, f'has a vector of {len(label)} numbers, most have {width}')
+        elif not all(map(is_num, label)):
+            findings.add('label-value', name, f'has the label {short(label)}, which holds more than numbers')
+        elif not all(map(_is_float32, label)):
+            findings.add('label-nan', name, f'has the label {short(label)}')
+    return width
+
+
+def _check_classes(labels: dict[int, Any], names: Any, source: ImageSource, findings: Findings) -> LabelSummary:
+    """Checks labels of which most are class numbers, and counts the classes."""
+    classes = np.full(len(source), UNLABELLED, dtype=np.int32)
+    for index, label in labels.items():
+        name = source.name(index)
+        if isinstance(label, list):
+            findings.add('label-mixed', name, f'has a vector {short(label)}, most have class numbers')
+        elif isinstance(label, float) and not math.isfinite(label):
+            findings.add('label-nan', name, f'has the label {short(label)}')
+        elif not is_int(label):
+            findings.add('label-value', name, f'has the label {short(label)}; expected a class number 0, 1, ...')
+        elif not 0 <= label < MAX_CLASSES:
+            findings.add('label-value', name, f'has class {short(label)}, outside 0 to {MAX_CLASSES - 1}')
+        else:
+            classes[index] = label
+    filled = Counter(classes[classes != UNLABELLED].tolist())
+    if not filled:
+        return LabelSummary('classes', classes=classes)
+    counts = {number: filled[number] for number in range(max(filled) + 1)}
+    if len(filled) == 1 and len(source) > 1:
+        findings.add('one-class', LABELS_NAME, f'puts all images into class {max(filled)}')
+    empty = [str(number) for number in counts if not counts[number]]
+    if empty:
+        words = f'numbers classes up to {max(filled)}, but some have no image ({len(empty)}): {some(empty)}'
+        findings.add('empty-class', LABELS_NAME, words)
+    return LabelSummary('classes', len(counts), counts, _class_names(names, len(counts), findings), classes)
+
+
+def _class_names(names: Any, num_classes: int, findings: Findings) -> dict[int, str]:
+    """Names by class number, of the list "classes"; what is no such list is a finding."""
+    if names is None:
+        return {}
+    if not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
+        findings.add('class-names', LABELS_NAME, f'"classes" is {short(names)}; expected a list of names')
+        return {}
+    if len(names) != num_classes:
+        findings.add('class-names', LABELS_NAME, f'"classes" has {len(names)} names for {num_classes} classes')
+    return {number: printable(name) for number, name in enumerate(names)}
+
+
+def _is_float32(value: float) -> bool:
+    """Whether a number of JSON is finite in float32, which is what networks take."""
+    try:
+        return abs(float(value)) <= float(np.finfo(np.float32).max)
+    except OverflowError:
+        return False

@@ -1,0 +1,94 @@
+"""manifest.json: size and sha256 of every file of a data folder, which has no CRCs as a zip has.
+
+    {"version": 1, "files": {"00000/img00000000.png": {"size": 2572, "sha256": "..."}, ...}}
+
+Most flipped bits in a JPEG decode without complaint, so that only a manifest, or a zip, can tell.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from dnnlib.errors import ConfigError
+from dnnlib.files import write_bytes
+from training.data.source import LABELS_NAME, MAX_FILE_BYTES, FolderSource, ImageSource
+from training.data.verify.findings import Findings
+from training.data.verify.image import Look
+from training.data.verify.source import MANIFEST_NAME
+
+VERSION = 1
+
+
+class Manifest:
+    """What the folder's manifest says, held against what is found; and the next manifest.
+
+    wanted: whether files must be hashed, because there is a manifest or one is to be written.
+    """
+
+    def __init__(self, source: ImageSource, write: bool, findings: Findings) -> None:
+        self._folder = source.path if isinstance(source, FolderSource) else None
+        if write and self._folder is None:
+            raise ConfigError('--write-manifest is for folders; a zip has the CRC of every entry')
+        self._findings = findings
+        self._expected = None if self._folder is None else _read(self._folder, findings)
+        self._found: dict[str, dict[str, Any]] = {}
+        self._write = write
+        self.wanted = write or self._expected is not None
+
+    def add(self, name: str, look: Look) -> None:
+        """Holds an image against the manifest."""
+        if look.file_digest:
+            self._add(name, look.file_bytes, look.file_digest.hex())
+
+    def finish(self, source: ImageSource) -> None:
+        """Looks at dataset.json and for files that are gone; writes the manifest if it is asked for and all is well."""
+        if not self.wanted or self._folder is None:
+            return
+        if os.path.isfile(os.path.join(self._folder, LABELS_NAME)):
+            data = source.read_labels() or b''
+            self._add(LABELS_NAME, len(data), hashlib.sha256(data).hexdigest())
+        for name in self._expected or {}:
+            if not os.path.lexists(os.path.join(self._folder, name)):
+                self._findings.add('missing', name, f'is in {MANIFEST_NAME}, but not there')
+        if self._write and not self._findings.number('defect'):
+            text = json.dumps({'version': VERSION, 'files': self._found}, indent=1)
+            try:
+                write_bytes(Path(self._folder) / MANIFEST_NAME, (text + '\n').encode())
+            except OSError as error:
+                raise ConfigError(f'--write-manifest: {self._folder} cannot be written ({error.strerror})') from error
+
+    def _add(self, name: str, size: int, sha256: str) -> None:
+        self._found[name] = {'size': size, 'sha256': sha256}
+        if self._expected is None:
+            return
+        entry = self._expected.get(name)
+        if entry is None:
+            self._findings.add('unlisted', name, f'is not in {MANIFEST_NAME}')
+        elif entry['size'] != size:
+            self._findings.add('changed', name, f'has {size} bytes; {MANIFEST_NAME} says {entry["size"]}')
+        elif entry['sha256'] != sha256:
+            self._findings.add('changed', name, f'has another sha256 than {MANIFEST_NAME} says')
+
+
+def _read(folder: str, findings: Findings) -> dict[str, dict[str, Any]] | None:
+    """The files of a manifest; None where there is none, or none that can be used."""
+    path = Path(folder) / MANIFEST_NAME
+    if not path.is_file():
+        return None
+    try:
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise ValueError(f'larger than {MAX_FILE_BYTES >> 20} MB')
+        content = json.loads(path.read_bytes())
+        if content['version'] != VERSION:
+            raise ValueError(f'version {content["version"]}, expected {VERSION}')
+        files = content['files']
+        if not all(isinstance(entry['size'], int) and isinstance(entry['sha256'], str) for entry in files.values()):
+            raise ValueError('a size or a sha256 is no number or no text')
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        findings.add('manifest', MANIFEST_NAME, f'cannot be used ({error})')
+        return None
+    return files

@@ -1,0 +1,238 @@
+"""A verified data set in words, as JSON and as one HTML page that needs nothing else.
+
+File names come from whoever made the data set: they are printable by now, and HTML-escaped here. The page allows no
+script and loads nothing.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from dnnlib.files import write_bytes
+from training.data.shapes import nearest_size
+from training.data.source import encode_names
+from training.data.verify.findings import KINDS, printable
+from training.data.verify.sheet import contact_sheet, data_uri, preview, to_png
+from training.data.verify.similar import Group
+from training.data.verify.survey import Report, kind_of
+
+TEXT_LINES = 10  # of each kind on the terminal
+HTML_LINES = 200  # of each kind on the page
+
+_THUMBNAILS = 24  # of each kind
+_GROUPS, _MEMBERS = 50, 8  # of duplicates that are shown
+_BARS = 256  # classes that are shown
+_SIDE = 64  # pixels of a thumbnail
+
+_STYLE = """
+body { font: 15px/1.4 sans-serif; margin: 2em auto; max-width: 75em; padding: 0 1em; color: #222 }
+table { border-collapse: collapse } td, th { padding: .2em .8em .2em 0; text-align: left; vertical-align: top }
+td { overflow-wrap: anywhere } .count { text-align: right } .bar { background: #48c; height: 1em; min-width: 1px }
+.scale { width: 30em } .defect { color: #b00 } .warning { color: #950 } .note { color: #555 }
+figure { display: inline-block; margin: .3em; font-size: 80%; max-width: 12em; overflow-wrap: anywhere }
+.sheet { max-width: 100% }
+"""
+
+
+def write_report(report: Report, folder: Path, columns: int, rows: int) -> None:
+    """Writes report.html, report.json and, where an image can be decoded, contact-sheet.png, each atomically."""
+    sheet = contact_sheet(report, columns, rows)
+    if sheet is not None:
+        write_bytes(folder / 'contact-sheet.png', to_png(sheet))
+    write_bytes(folder / 'report.json', (json.dumps(to_json(report), indent=1) + '\n').encode())
+    write_bytes(folder / 'report.html', to_html(report, None if sheet is None else data_uri(sheet)).encode())
+    if report.source is not None:
+        report.source.close()
+
+
+def to_text(report: Report) -> str:
+    """A few lines for the terminal: the facts, then each kind with its first files and the way out."""
+    lines = [f'{printable(report.path)}: {"; ".join(f"{name} {value}" for name, value in facts(report))}']
+    for kind in report.findings.kinds():
+        about, listed = KINDS[kind], report.findings.listed[kind]
+        count = report.findings.counts[kind]
+        lines.append(f'{about.severity}: {about.title} ({count:,}). Way out: {_remedy(report, kind)}')
+        lines += [f'    {finding.name}: {finding.message}' for finding in listed[:TEXT_LINES]]
+        if count > TEXT_LINES:
+            lines.append(f'    and {count - TEXT_LINES:,} more')
+    return '\n'.join([*lines, verdict(report)])
+
+
+def verdict(report: Report) -> str:
+    """One sentence."""
+    defects, warnings = (report.findings.number(severity) for severity in ('defect', 'warning'))
+    return f'{"no defects" if not defects else f"defects: {defects:,}"}, warnings: {warnings:,}'
+
+
+def facts(report: Report) -> list[tuple[str, str]]:
+    """What the data set is, as pairs of words."""
+    looked = len(report.positions)
+    some = '' if looked == report.num_files else f', {looked:,} of them looked at'
+    pairs = [('images', f'{report.num_files:,}{some}')]
+    if report.sizes:
+        sizes = [f'{w}x{h} ({n:,})' for (h, w), n in report.sizes.most_common(3)]
+        pairs.append(('sizes', ', '.join(sizes) + (', ...' if len(report.sizes) > 3 else '')))
+    if report.forms:
+        forms = [f'{kind_of(c, bits)} ({n:,})' for (c, bits), n in report.forms.most_common(3)]
+        pairs.append(('form', ', '.join(forms) + (', ...' if len(report.forms) > 3 else '')))
+    labels, filled = report.labels, [count for count in report.labels.counts.values() if count]
+    if filled:
+        counts = f'{min(filled):,}' + (f' to {max(filled):,}' if max(filled) > min(filled) else '')
+        pairs.append(('labels', f'{len(filled):,} classes of {counts} images'))
+    else:
+        pairs.append(('labels', f'vectors of {labels.width} numbers' if labels.kind == 'vectors' else 'none'))
+    return pairs
+
+
+def to_json(report: Report) -> dict[str, Any]:
+    """The whole report as JSON has it. Counts are of all, lists of the first `verify_findings.MAX_LISTED`."""
+    findings, labels = report.findings, report.labels
+    return {
+        'version': 1,
+        'data': printable(report.path),
+        'defects': findings.number('defect'),
+        'warnings': findings.number('warning'),
+        'images': {
+            'files': report.num_files,
+            'looked_at': len(report.positions),
+            'decoded': int(report.decoded.sum()),
+        },
+        'sizes': [{'width': w, 'height': h, 'images': n} for (h, w), n in report.sizes.most_common()],
+        'forms': [{'channels': c, 'bits': bits, 'images': n} for (c, bits), n in report.forms.most_common()],
+        'findings': {
+            kind: {
+                'severity': KINDS[kind].severity,
+                'title': KINDS[kind].title,
+                'remedy': _remedy(report, kind),
+                'count': findings.counts[kind],
+                'files': [{'file': finding.name, 'message': finding.message} for finding in findings.listed[kind]],
+            }
+            for kind in findings.kinds()
+        },
+        'labels': {
+            'kind': labels.kind,
+            'width': labels.width,
+            'classes': [{'class': k, 'name': labels.names.get(k), 'images': n} for k, n in labels.counts.items()],
+        },
+        'duplicates': [{'kind': group.kind, 'files': list(_names(report, group))} for group in report.groups],
+        'statistics': {'mean': report.mean, 'std': report.std, 'brightness': report.brightness},
+    }
+
+
+def to_html(report: Report, sheet: str | None) -> str:
+    """The page. sheet: the contact sheet as a data URI."""
+    title = f'Verified: {html.escape(printable(report.path))}'
+    policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+    head = [
+        '<!DOCTYPE html>',
+        f'<html lang="en"><head><meta charset="utf-8"><title>{title}</title>',
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
+        f'<style>{_STYLE}</style></head><body><h1>{title}</h1>',
+        f'<p><strong>{verdict(report)}</strong></p>',
+    ]
+    parts = [*_table(facts(report)), *_findings(report), *_groups(report), *_classes(report), *_statistics(report)]
+    if sheet is not None:
+        parts += ['<h2>Contact sheet</h2>', f'<img class="sheet" alt="a sample of the images" src="{sheet}">']
+    return '\n'.join([*head, *parts, '</body></html>', ''])
+
+
+def _remedy(report: Report, kind: str) -> str:
+    """The way out, with the data set's own name and size in its command."""
+    remedy = KINDS[kind].remedy
+    if report.sizes:
+        (size, _), *_ = report.sizes.most_common(1)
+        height, width = nearest_size(*size)
+        remedy = remedy.replace('WxH', f'{width}x{height}')
+    return remedy.replace('DATA', printable(report.path))
+
+
+def _findings(report: Report) -> Iterator[str]:
+    """A section for each kind."""
+    for kind in report.findings.kinds():
+        about, count = KINDS[kind], report.findings.counts[kind]
+        yield f'<h2 class="{about.severity}">{about.title}: {count:,} ({about.severity})</h2>'
+        yield f'<p>Way out: {html.escape(_remedy(report, kind))}</p>'
+        yield '<table><tr><th></th><th>File</th><th>What</th></tr>'
+        for number, finding in enumerate(report.findings.listed[kind][:HTML_LINES]):
+            image = _thumbnail(report, finding.name) if number < _THUMBNAILS else ''
+            cells = f'<td>{image}</td><td>{html.escape(finding.name)}</td><td>{html.escape(finding.message)}</td>'
+            yield f'<tr>{cells}</tr>'
+        yield '</table>'
+        if count > HTML_LINES:
+            yield f'<p>and {count - HTML_LINES:,} more; report.json lists them</p>'
+
+
+def _groups(report: Report) -> Iterator[str]:
+    """The largest groups of duplicates of each kind, as pictures."""
+    for kind in dict.fromkeys(group.kind for group in report.groups):
+        groups = [group for group in report.groups if group.kind == kind]
+        yield f'<h2>Groups: {KINDS[kind].title} ({len(groups):,})</h2>'
+        for group in groups[:_GROUPS]:
+            names = list(_names(report, group))
+            yield f'<div>{len(names):,} images: '
+            for name in names[:_MEMBERS]:
+                yield f'<figure>{_thumbnail(report, name)}<figcaption>{html.escape(name)}</figcaption></figure>'
+            yield '</div>'
+        if len(groups) > _GROUPS:
+            yield f'<p>and {len(groups) - _GROUPS:,} smaller groups; report.json lists them</p>'
+
+
+def _classes(report: Report) -> Iterator[str]:
+    """A bar for each class."""
+    counts = report.labels.counts
+    if not counts:
+        return
+    yield '<h2>Classes</h2>'
+    yield from _bars([(report.labels.title(number), counts[number]) for number in list(counts)[:_BARS]])
+    if len(counts) > _BARS:
+        yield f'<p>and {len(counts) - _BARS:,} more; report.json lists them</p>'
+
+
+def _statistics(report: Report) -> Iterator[str]:
+    """Mean and standard deviation of each channel, and how bright images are."""
+    if not report.mean:
+        return
+    yield '<h2>Channels, in [0, 1]</h2>'
+    pairs = zip(report.mean, report.std, strict=True)
+    yield from _table([(str(c), f'mean {mean:.4f}, std {std:.4f}') for c, (mean, std) in enumerate(pairs)])
+    yield '<h2>Brightness of images</h2>'
+    bins = len(report.brightness)
+    yield from _bars([(f'{k / bins:.2f} to {(k + 1) / bins:.2f}', n) for k, n in enumerate(report.brightness)])
+
+
+def _bars(pairs: list[tuple[str, int]]) -> Iterator[str]:
+    largest = max(max(count for _, count in pairs), 1)
+    yield '<table>'
+    for name, count in pairs:
+        bar = f'<div class="bar" style="width: {100 * count / largest:.1f}%"></div>'
+        yield f'<tr><td>{html.escape(name)}</td><td class="count">{count:,}</td><td class="scale">{bar}</td></tr>'
+    yield '</table>'
+
+
+def _table(pairs: list[tuple[str, str]]) -> Iterator[str]:
+    yield '<table>'
+    for name, value in pairs:
+        yield f'<tr><th>{html.escape(name)}</th><td>{html.escape(value)}</td></tr>'
+    yield '</table>'
+
+
+def _names(report: Report, group: Group) -> Iterator[str]:
+    assert report.source is not None
+    return (printable(report.source.name(position)) for position in group.positions)
+
+
+def _thumbnail(report: Report, name: str) -> str:
+    """An <img> of a file; empty for what is no image of the data set, or cannot be decoded."""
+    source = report.source
+    if source is None or len(source) == 0:
+        return ''
+    key = encode_names([name])[0]
+    position = int(source.names.searchsorted(key))
+    if position == len(source) or source.names[position] != key:
+        return ''
+    image = preview(source, position, _SIDE)
+    return '' if image is None else f'<img alt="" src="{data_uri(image)}">'

@@ -1,0 +1,117 @@
+"""A folder or a zip opened in spite of its faults: each is a finding, and what is left can be read safely.
+
+`image_source.open_source` refuses a zip at the first unsafe entry. Here every entry is looked at, by what the index
+says of it; those at fault are never opened, nothing is extracted, and no entry is unpacked beyond the size it declares.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import zipfile
+from pathlib import Path
+
+from dnnlib.errors import DataError
+from training.data.source import (
+    LABELS_NAME,
+    MAX_FILE_BYTES,
+    FolderSource,
+    ImageSource,
+    ZipSource,
+    entry_faults,
+    entry_name,
+    is_folder,
+    is_image,
+    read_index,
+)
+from training.data.stored_image import EXTENSIONS
+from training.data.verify.findings import Findings, words_of
+
+MANIFEST_NAME = 'manifest.json'
+
+_LOCAL_HEADER_BYTES = 30  # APPNOTE.TXT 4.3.7, without the name and the extra field
+
+
+def scan(path: str, findings: Findings) -> ImageSource | None:
+    """The images that can be read safely; None where there is none.
+
+    Adds what is wrong with the folder or the zip itself. Raises DataError when nothing is at that path.
+    """
+    source: ImageSource
+    if is_folder(path):
+        source = FolderSource(path, _scan_folder(path, findings))
+    else:
+        try:
+            index = read_index(path)
+        except DataError as error:
+            findings.add('archive', path, words_of(error, path))
+            return None
+        source = ZipSource(path, _scan_zip(index, findings))
+    if len(source) == 0:
+        findings.add('archive', path, f'holds no images that can be read; expected {" ".join(EXTENSIONS)}')
+    return source
+
+
+def _scan_zip(index: list[zipfile.ZipInfo], findings: Findings) -> dict[str, zipfile.ZipInfo]:
+    """The entries without fault, by name."""
+    entries: dict[str, zipfile.ZipInfo] = {}
+    seen: set[str] = set()
+    end, last = 0, ''
+    for info in sorted(index, key=lambda info: info.header_offset):
+        name = entry_name(info)
+        faults = list(entry_faults(info))
+        if name in seen:
+            faults.append(('same-name', 'is in the zip more than once; the first is the one that is looked at'))
+        if info.header_offset < end:
+            faults.append(('overlap', f'shares bytes with {last}, as zip bombs do'))
+        seen.add(name)
+        end, last = max(end, info.header_offset + _LOCAL_HEADER_BYTES + info.compress_size), name
+        for kind, words in faults:
+            findings.add(kind, name, words)
+        if not faults and not name.endswith('/') and _is_wanted(name, findings):
+            entries[name] = info
+    return entries
+
+
+def _scan_folder(path: str, findings: Findings) -> list[str]:
+    """Paths of the images below a folder that are files of a sensible size."""
+    names = []
+
+    def unreadable(error: OSError) -> None:
+        findings.add('unreadable', os.path.relpath(error.filename, path), f'cannot be listed ({error.strerror})')
+
+    for folder, subfolders, files in os.walk(path, onerror=unreadable):
+        inside = Path(folder).relative_to(path)
+        for name in sorted(subfolders):
+            if os.path.islink(os.path.join(folder, name)):
+                findings.add('linked-folder', (inside / name).as_posix(), 'is a link to a folder')
+        for file in sorted(files):
+            name = (inside / file).as_posix()
+            if name != MANIFEST_NAME and _is_wanted(name, findings) and _is_file(path, name, findings):
+                names.append(name)
+    return [name for name in names if name != LABELS_NAME]
+
+
+def _is_wanted(name: str, findings: Findings) -> bool:
+    """Whether a path is an image or dataset.json; notes what else it is."""
+    if name == LABELS_NAME or is_image(name, EXTENSIONS):
+        return True
+    hidden = any(part.startswith('.') or part == '__MACOSX' for part in name.split('/'))
+    findings.add('hidden' if hidden else 'other-file', name, 'is passed over')
+    return False
+
+
+def _is_file(path: str, name: str, findings: Findings) -> bool:
+    """Whether a path of a folder is a regular file, or a link to one, that may be read."""
+    try:
+        status = os.stat(os.path.join(path, name))
+    except OSError as error:
+        findings.add('unreadable', name, f'cannot be read ({error.strerror})')
+        return False
+    if not stat.S_ISREG(status.st_mode):
+        findings.add('unreadable', name, 'is no regular file')
+        return False
+    if status.st_size > MAX_FILE_BYTES:
+        findings.add('too-large', name, f'is larger than {MAX_FILE_BYTES >> 20} MB, the most that one file may have')
+        return False
+    return True

@@ -1,0 +1,220 @@
+"""Looks at a whole data set and lists everything that is wrong with it: `dataset_tool.py verify`.
+
+One pass reads, checks and decodes every image in worker processes and keeps some 200 bytes of each, so a million
+images take about 200 MB beside their names and dataset.json; of pixels there is one image at a time in each process,
+of look-alikes a thumbnail. What can only be said of all together follows: the size and form that most share, the
+classes, the duplicates.
+
+Letters: n images looked at, C channels.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from dnnlib.errors import ConfigError
+from training.data.shapes import nearest_size, split_size
+from training.data.source import FolderSource, ImageSource
+from training.data.stored_image import Layout
+from training.data.verify.duplicates import find_duplicates
+from training.data.verify.findings import Findings
+from training.data.verify.image import Look, look_at
+from training.data.verify.labels import LabelSummary, check_labels
+from training.data.verify.manifest import Manifest
+from training.data.verify.pool import default_workers, map_images
+from training.data.verify.similar import MAX_DISTANCE, Group
+from training.data.verify.source import scan
+
+BRIGHTNESS_BINS = 16
+
+_FORM = [('height', 'u4'), ('width', 'u4'), ('channels', 'u2'), ('bits', 'u1'), ('flat', '?')]
+_RECORD = np.dtype([*_FORM, ('digest', 'u1', (32,)), ('spectrum', 'f2', (64,))])  # see verify_image.Look
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Options:
+    """How thoroughly to look."""
+
+    workers: int | None = None  # processes; 0 is this one, None one a core
+    max_images: int | None = None  # only so many, evenly spread
+    near: int = 6  # bits of 64 in which the hashes of near duplicates may differ
+    duplicates: bool = True
+    write_manifest: bool = False  # of a folder in which no defect is found
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.near <= MAX_DISTANCE:
+            raise ConfigError(f'--near={self.near}: must be between 0 and {MAX_DISTANCE}')
+        if self.write_manifest and self.max_images is not None:
+            raise ConfigError('--write-manifest records all images; leave out --max-images')
+
+    @property
+    def num_workers(self) -> int:
+        """Processes to use."""
+        return default_workers() if self.workers is None else self.workers
+
+
+@dataclass(kw_only=True, slots=True)
+class Report:
+    """Everything that was found. Positions are those in `source`."""
+
+    path: str
+    findings: Findings
+    source: ImageSource | None = None  # None: could not be opened
+    num_files: int = 0  # images that can be opened
+    positions: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int64))  # [n] looked at
+    decoded: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=bool))  # [n] whether it has pixels
+    sizes: Counter[tuple[int, int]] = field(default_factory=Counter)  # (height, width): images
+    forms: Counter[tuple[int, int]] = field(default_factory=Counter)  # (channels, bits): images
+    labels: LabelSummary = field(default_factory=LabelSummary)
+    groups: list[Group] = field(default_factory=list)  # of duplicates
+    mean: tuple[float, ...] = ()  # of each channel of the images that have the form of most, in [0, 1]
+    std: tuple[float, ...] = ()
+    brightness: list[int] = field(default_factory=lambda: [0] * BRIGHTNESS_BINS)  # images by their mean, dark to light
+
+
+def verify(path: str, options: Options, watch: Callable[[int], None] | None = None) -> Report:
+    """Looks at the data set at `path`; never stops at a fault. watch: called after each image with the number of all.
+
+    Raises UserError when there is nothing at that path, or an option cannot work.
+    """
+    findings = Findings()
+    source = scan(path, findings)
+    report = Report(path=path, findings=findings, source=source)
+    if source is None or len(source) == 0:
+        return report
+    report.num_files = len(source)
+    report.labels = check_labels(source, findings)
+    report.positions = np.arange(len(source))
+    if options.max_images is not None and options.max_images < len(source):
+        report.positions = np.linspace(0, len(source) - 1, options.max_images).round().astype(np.int64)
+        findings.add('sample', path, f'{options.max_images} of {len(source)} images were looked at')
+    table = _look_at_all(report, options, watch)
+    report.decoded = table['height'] > 0
+    _check_sizes(report, table)
+    _check_forms(report, table)
+    if options.duplicates:
+        report.groups = find_duplicates(
+            source, report.positions, table, report.labels, options.near, findings, options.num_workers
+        )
+    source.close()
+    return report
+
+
+def _look_at_all(report: Report, options: Options, watch: Callable[[int], None] | None) -> np.ndarray:
+    """The pass over the images: their records [n], their faults, the manifest and the statistics."""
+    source, findings = report.source, report.findings
+    assert source is not None
+    manifest = Manifest(source, options.write_manifest, findings)
+    table = np.zeros(len(report.positions), dtype=_RECORD)
+    statistics = _Statistics()
+    function = functools.partial(look_at, digest=manifest.wanted, hashes=options.duplicates)
+    looks = map_images(function, source, report.positions, options.num_workers)
+    num_jpegs = 0
+    for row, position, look in zip(table, report.positions, looks, strict=True):
+        name = source.name(int(position))
+        num_jpegs += name.lower().endswith(('.jpg', '.jpeg'))
+        for kind, words in look.problems:
+            findings.add(kind, name, words)
+        if look.flat:
+            findings.add('flat', name, 'has one colour all over')
+        manifest.add(name, look)
+        statistics.add(look)
+        _keep(row, look)
+        if watch:
+            watch(len(table))
+    manifest.finish(source)
+    if num_jpegs and isinstance(source, FolderSource) and not manifest.wanted:
+        findings.add('no-manifest', report.path, f'holds JPEGs ({num_jpegs}) and no manifest.json')
+    report.mean, report.std, report.brightness = statistics.of_most()
+    return table
+
+
+def _keep(row: np.void, look: Look) -> None:
+    """Writes what is kept of an image into its record."""
+    row['height'], row['width'] = look.height, look.width
+    row['channels'], row['bits'], row['flat'] = look.channels, look.bits, look.flat
+    if look.spectrum is not None:
+        row['digest'] = np.frombuffer(look.pixels_digest, dtype=np.uint8)
+        row['spectrum'] = look.spectrum
+
+
+class _Statistics:
+    """Means over images, each of which counts the same, by (channels, bits)."""
+
+    def __init__(self) -> None:
+        self._sums: dict[tuple[int, int], np.ndarray] = {}  # float64 [2, C]: means, mean squares
+        self._counts: Counter[tuple[int, int]] = Counter()
+        self._brightness = np.zeros(BRIGHTNESS_BINS, dtype=np.int64)
+
+    def add(self, look: Look) -> None:
+        if not look.mean:
+            return
+        colour = look.mean[: 1 if len(look.mean) <= 2 else 3]  # without alpha
+        self._brightness[min(int(np.mean(colour) * BRIGHTNESS_BINS), BRIGHTNESS_BINS - 1)] += 1
+        form = (look.channels, look.bits)
+        if look.channels:
+            self._sums[form] = self._sums.get(form, 0) + np.array([look.mean, look.mean_square])
+            self._counts[form] += 1
+
+    def of_most(self) -> tuple[tuple[float, ...], tuple[float, ...], list[int]]:
+        """Mean and standard deviation [C] of the images of the commonest form, and the brightness of all."""
+        if not self._counts:
+            return (), (), self._brightness.tolist()
+        form = _commonest(self._counts)
+        mean, square = self._sums[form] / self._counts[form]
+        std = np.sqrt(np.maximum(square - mean**2, 0))
+        return tuple(mean.tolist()), tuple(std.tolist()), self._brightness.tolist()
+
+
+def _check_sizes(report: Report, table: np.ndarray) -> None:
+    """Images of another size than most, and whether most can be trained on."""
+    pairs = np.stack([table['height'], table['width']], axis=1)[report.decoded]  # [decoded, 2]
+    report.sizes = Counter((int(h), int(w)) for h, w in pairs)
+    if not report.sizes:
+        return
+    most = _commonest(report.sizes)
+    for index in np.flatnonzero(report.decoded & ((table['height'] != most[0]) | (table['width'] != most[1]))):
+        own = f'is {table["width"][index]}x{table["height"][index]}'
+        report.findings.add('wrong-size', _name(report, index), f'{own}, most are {most[1]}x{most[0]}')
+    if split_size(*most) is None:
+        height, width = nearest_size(*most)
+        dest = f'{report.path.rstrip("/").removesuffix(".zip")}-{width}x{height}.zip'
+        command = f'python dataset_tool.py --source={report.path} --dest={dest} --resolution={width}x{height}'
+        words = f'images are {most[1]}x{most[0]} ({report.sizes[most]}), which cannot be halved down to a small base'
+        report.findings.add('untrainable-size', report.path, f'{words}. Try: {command} --transform=center-crop')
+
+
+def _check_forms(report: Report, table: np.ndarray) -> None:
+    """Images with other channels or bits than most; those in no form that can be trained on have been named."""
+    good = table['channels'] > 0
+    report.forms = Counter(zip(table['channels'][good].tolist(), table['bits'][good].tolist(), strict=True))
+    if not report.forms:
+        return
+    channels, bits = _commonest(report.forms)
+    for index in np.flatnonzero(good & (table['channels'] != channels)):
+        own = kind_of(int(table['channels'][index]), int(table['bits'][index]))
+        report.findings.add('wrong-channels', _name(report, index), f'is {own}, most are {kind_of(channels, bits)}')
+    for index in np.flatnonzero(good & (table['bits'] != bits)):
+        words = f'has {table["bits"][index]} bits a channel, most have {bits}'
+        report.findings.add('wrong-bits', _name(report, index), words)
+
+
+def kind_of(channels: int, bits: int) -> str:
+    """'RGB', '16-bit grey', '6 channels'."""
+    return Layout(0, 0, channels, bits).kind
+
+
+def _name(report: Report, index: np.integer) -> str:
+    """Path in the data set of the image in row `index` of the table."""
+    assert report.source is not None
+    return report.source.name(int(report.positions[index]))
+
+
+def _commonest(counts: Counter[tuple[int, int]]) -> tuple[int, int]:
+    """The key with the largest count; of equals the largest key, so that the order of files decides nothing."""
+    return max(counts, key=lambda key: (counts[key], key))

@@ -1,0 +1,1 @@
+"""Optimizers, averages, reductions, and the guards on them."""

@@ -1,0 +1,68 @@
+"""Sample sheets: the same latents drawn again and again, beside real images of the same classes.
+
+Letters: N images on the sheet, C channels, H and W image size.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from torch_utils.images import grid_shape, save_png, shown, tile, to_uint8
+from torch_utils.seeding import numpy_generator
+from training.data.bad_images import read_one
+from training.data.dataset import ImageDataset
+from training.data.stored_image import to_8_bits
+
+
+class SampleSheet:
+    """Latents, labels and real images of a run's sheets; a function of the data and the seed alone.
+
+    Without labels, places are filled with random images; with labels, each row shows one class (rows cycle through
+    the classes that occur, vector labels keep random order). A sheet has 8 bits a channel and shows of five channels or
+    more the first three, as RGB.
+    """
+
+    def __init__(self, dataset: ImageDataset, z_dim: int, seed: int, limit: int | None = None) -> None:
+        self.columns, rows = grid_shape(dataset.spec.height, dataset.spec.width, limit)
+        draw = numpy_generator(seed, 'sheet')
+        self._indices = _pick_images(dataset, self.columns, rows, draw)
+        self._dataset = dataset
+        self.z = torch.from_numpy(draw.standard_normal([len(self._indices), z_dim]).astype(np.float32))  # [N, z_dim]
+        self.c = torch.from_numpy(dataset.labels(self._indices))  # [N, label_dim]
+
+    def save_reals(self, path: Path, most_bad: int = 0) -> None:
+        """The real images of the sheet. most_bad: as `bad_images.read_one` has it."""
+        read = (read_one(self._dataset, int(index), most_bad)[0] for index in self._indices)
+        images = np.stack([shown(to_8_bits(pixels)) for pixels in read])  # [N, C, H, W]
+        save_png(tile(images, self.columns), path)
+
+    @torch.no_grad()
+    def save_fakes(self, G_ema: torch.nn.Module, path: Path, batch_size: int, info: dict[str, object]) -> torch.Tensor:
+        """What the generator draws for the sheet's latents, with constant noise. Returns uint8 [N, C, H, W]."""
+        device = next(G_ema.parameters()).device
+        batches = zip(self.z.split(batch_size), self.c.split(batch_size), strict=True)
+        images = torch.cat([to_uint8(G_ema(z.to(device), c.to(device), noise_mode='const')).cpu() for z, c in batches])
+        save_png(tile(shown(images.numpy()), self.columns), path, info)
+        return images
+
+
+def _pick_images(dataset: ImageDataset, columns: int, rows: int, draw: np.random.Generator) -> np.ndarray:
+    """Indices of real images, row by row."""
+    shuffled = draw.permutation(len(dataset))
+    if dataset.spec.label_dim == 0:
+        return np.resize(shuffled, columns * rows)
+    labels = dataset.labels(shuffled)  # [num_images, label_dim]
+    if not np.isin(labels, (0, 1)).all() or not (labels.sum(axis=1) == 1).all():
+        return np.resize(shuffled, columns * rows)
+    classes = labels.argmax(axis=1)
+    members = [shuffled[classes == k] for k in np.unique(classes)]
+    used = dict.fromkeys(range(len(members)), 0)
+    picked = []
+    for row in range(rows):
+        k = row % len(members)
+        picked.append(np.take(members[k], range(used[k], used[k] + columns), mode='wrap'))
+        used[k] += columns
+    return np.concatenate(picked)
