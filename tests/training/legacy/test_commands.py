@@ -12,6 +12,7 @@ import torch
 from click.testing import CliRunner
 from safetensors import safe_open
 
+import extensions.dcgan  # noqa: F401  registers the discriminator that a test names
 from dnnlib.errors import CheckpointError, ConfigError
 from ganfoundry.commands import generate
 from tests.support.official_layout import dumps, load_D, official_file, persistent
