@@ -3,7 +3,7 @@
     python bench/counts.py --cfgs=squeeze,ifgan --resolutions=128,256 --set generator.channel_max=256
 
 Of images with three channels and without labels. Nothing is computed but shapes: `torch_utils/macs.py` says what a
-multiply-add is. In docs/architectures.md stand the rows of this table without --set.
+multiply-add is. In docs/generators.md stand the rows of this table without --set.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Draws the diagrams of docs/architectures.md: what is new in each architecture, one picture each.
+"""Draws the diagrams of docs/generators.md: what is new in each architecture, one picture each.
 
 python docs/diagrams.py
 """
