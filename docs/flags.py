@@ -22,7 +22,7 @@ TABLE = re.compile(r'(<!-- flags (\w+): ([\w ]+) -->\n).*?(<!-- /flags -->)', fl
 
 def options_of(command: str) -> dict[str, click.Option]:
     """Returns the options of a command by their names in Python."""
-    main = importlib.import_module(command).main
+    main = importlib.import_module(f'ganfoundry.commands.{command}').main
     return {option.name: option for option in main.params if isinstance(option, click.Option) and option.name}
 
 
@@ -50,7 +50,7 @@ def table(command: str, names: list[str]) -> str:
 
 def config_fields() -> dict[str, tuple[str, ...]]:
     """Returns the config fields that each flag of train.py sets."""
-    from flags import DATA_FLAGS, FLAGS
+    from ganfoundry.options import DATA_FLAGS, FLAGS
 
     return FLAGS | {flag: (f'data.{field}',) for flag, field in DATA_FLAGS.items()}
 

@@ -1,82 +1,259 @@
-"""What the documentation says can be done: every command line is one that trains, every count is the networks'."""
+"""Promises of the documentation: commands work, links resolve, tables are current, counts are those of the networks."""
 
 from __future__ import annotations
 
 import re
 import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
+import click
 import pytest
+import torch
 
 from bench.counts import cells_of
+from docs import flags as option_tables
+from ganfoundry import runs
 from ganfoundry.commands import train
+from metrics.spec import parse_metric
 from tests.conftest import ROOT
-from tests.support.runs import make_zip
+from tests.support.runs import call, environment, make_zip
+from training.build import build_networks
 from training.interface import ImageSpec
 from training.registry import RECIPES
-from training.run.transfer import OFFICIAL
+from training.run.snapshot import write_snapshot
 
+GUIDES = ('README.md', 'STYLE.md', 'CHANGELOG.md')
+PAGES = (*GUIDES, *sorted(f'docs/{path.name}' for path in (ROOT / 'docs').glob('*.md')))
+COMMANDS = ('train', 'generate', 'calc_metrics', 'dataset_tool')
 RESOLUTIONS = (32, 64, 128, 256)
-ARCHITECTURES = ROOT / 'docs' / 'architectures.md'
-# A run or a snapshot that a reader has, and a file that he writes: test_resume.py and test_plugin.py.
-NEEDS_FILES = re.compile(rf'--plugin|--detector-path|--resume=(?!({"|".join(OFFICIAL)})$)')
 DATA = re.compile(r'^(--data|--metric-data)=(.*)')
 COUNTS = re.compile(r'\| (\S+) \| (\d+) \| ([\d,]+) \| ([\d.]+ [GM]) \| ([\d,]+) \| ([\d.]+ [GM]) \|')
+BLOCK = re.compile(r'^```(\w*)\n(.*?)^```', flags=re.DOTALL | re.MULTILINE)
+PLACEHOLDER = re.compile(r'\b(?:test_)?(?:NAME|X|Y|A|B)\b')
+INLINE = re.compile(r'`((?:python|ganfoundry|torchrun) [^`…]+)`')
+# Lines of a block that start nothing of this project.
+NOT_OURS = re.compile(r'export \w+=|\w+=\$\(|#|$')
 
 
-def commands(path: Path) -> list[list[str]]:
-    """The arguments of every `python train.py` in the code blocks of a page."""
-    blocks = re.findall(r'^```(\w*)\n(.*?)^```', path.read_text(), flags=re.DOTALL | re.MULTILINE)
-    lines = '\n'.join(block for language, block in blocks if not language).replace('\\\n', ' ').splitlines()
-    split = [shlex.split(line, comments=True) for line in lines]
-    return [words[2:] for words in split if words[:2] == ['python', 'train.py']]
+def blocks_of(page: str) -> list[tuple[str, str]]:
+    """Returns (language, code) for every code block of a page; a block without a language is a shell script."""
+    return BLOCK.findall((ROOT / page).read_text())
+
+
+def lines_of(page: str) -> list[list[str]]:
+    """Returns the words of every line of the shell scripts of a page, without comments."""
+    text = '\n'.join(code for language, code in blocks_of(page) if not language)
+    lines = [line for line in text.replace('\\\n', ' ').splitlines() if not NOT_OURS.match(line)]
+    return [shlex.split(re.sub(r'\s#.*', '', line)) for line in lines]
+
+
+def inline_of(page: str) -> list[list[str]]:
+    """Returns the words of every command line that stands within a sentence, unless it leaves something out."""
+    text = BLOCK.sub('', (ROOT / page).read_text())
+    return [shlex.split(line) for line in INLINE.findall(text) if '...' not in line]
+
+
+def parse(command: click.Command, args: list[str]) -> click.Context:
+    """Parses a command line as click does before it calls the command, subcommands included."""
+    context = command.make_context(command.name or 'command', list(args))
+    if isinstance(command, click.Group) and (rest := [*context._protected_args, *context.args]):
+        _, subcommand, rest = command.resolve_command(context, rest)
+        return parse(subcommand, rest)
+    return context
+
+
+def check_line(words: list[str]) -> None:
+    """Fails unless a line of a shell script starts something that exists, with options that it has."""
+    match words:
+        case ['srun', *rest]:
+            check_line(rest)
+        case ['torchrun', *rest]:
+            check_torchrun(rest)
+        case ['python', '-m', ('pytest' | 'tests.support.same_code'), *_]:
+            pass
+        case ['python', '-m', 'training.legacy', *args]:
+            parse(import_module('training.legacy.__main__').main, args)
+        case ['python', '-m', module, *args]:
+            assert not args
+            assert (ROOT / f'{module.replace(".", "/")}.py').exists()
+        case ['python', script, *args] if script.removesuffix('.py') in COMMANDS:
+            check_command(script.removesuffix('.py'), args)
+        case ['python', script, *args]:
+            source = (ROOT / script).read_text()
+            assert [arg for arg in args if arg.startswith('--') and f"'{arg.partition('=')[0]}'" not in source] == []
+        case ['make', *targets]:
+            makefile = (ROOT / 'Makefile').read_text()
+            assert [name for name in targets if not re.search(rf'^{name}:', makefile, flags=re.MULTILINE)] == []
+        case _:
+            pytest.fail(f'nothing of this project: {shlex.join(words)}')
+
+
+def check_command(name: str, args: list[str]) -> None:
+    """Parses the options of a command, and the names of its metrics unless a detector of the user's own has them."""
+    params = parse(import_module(f'ganfoundry.commands.{name}').main, args).params
+    if name == 'calc_metrics' and not params['detector_path']:
+        for metric in params['metrics'].split(','):
+            parse_metric(metric)
+
+
+def check_torchrun(args: list[str]) -> None:
+    """Parses the options of torchrun, and those of the command that it starts."""
+    from torch.distributed.run import get_args_parser
+
+    parsed = get_args_parser().parse_args(args)
+    check_line(['python', parsed.training_script, *parsed.training_script_args])
+
+
+@pytest.mark.parametrize('page', PAGES)
+def test_every_line_of_a_shell_script_exists_with_its_options(page):
+    for words in [*lines_of(page), *inline_of(page)]:
+        try:
+            check_line(words)
+        except (click.ClickException, AssertionError, OSError, ValueError) as error:
+            pytest.fail(f'{page}: {shlex.join(words)}\n{error}')
 
 
 @pytest.fixture(scope='module')
-def data(tmp_path_factory):
-    """A few labelled images of every size."""
-    folder = tmp_path_factory.mktemp('data')
-    return {res: make_zip(folder / f'images{res}.zip', num_images=4, resolution=res) for res in RESOLUTIONS}
+def place(tmp_path_factory) -> Path:
+    """A folder with small data sets of every size, a run and a snapshot under the names of the pages."""
+    folder = tmp_path_factory.mktemp('place')
+    for res in RESOLUTIONS:
+        make_zip(folder / f'images{res}.zip', num_images=4, resolution=res)
+    given = {'cfg': 'squeeze', 'data': str(folder / 'images64.zip'), 'outdir': str(folder / 'runs'), 'device': 'cpu'}
+    given |= {'plugin': (), 'sets': (), 'detector_path': (), 'dry_run': False}
+    run = runs.new_run(given)
+    record = runs.record_of(run)
+    runs.make_folder(run, given, record)
+    with torch.device('meta'):
+        _, D = build_networks(run.cfg, run.dataset.spec)
+    tensors = {f'D.{name}': torch.zeros(value.shape) for name, value in D.state_dict().items() if name.startswith('b4')}
+    write_snapshot(folder / 'network-snapshot-000200.safetensors', tensors, record, 200_000)
+    return folder
 
 
 def resolution_of(name: str) -> int:
-    """The size that a documented data set's name ends with; 64 where it ends with none."""
+    """Returns the size at the end of a documented data set's name; 64 if there is none."""
     found = re.search(r'(\d+)\.zip$', name)
     return int(found[1]) if found else 64
 
 
-@pytest.mark.parametrize('page', ['docs/architectures.md', 'docs/metrics.md', 'docs/moving.md', 'README.md'])
-def test_every_command_line_makes_a_plan(page, data, tmp_path, monkeypatch):
+def plans_of(page: str) -> Iterator[list[str]]:
+    """Yields the options of every `train.py` of a page. `--plugin` and `--detector-path` have tests of their own."""
+    for words in lines_of(page):
+        if 'train.py' in words and not any(word.startswith(('--plugin', '--detector-path')) for word in words):
+            yield words[words.index('train.py') + 1 :]
+
+
+@pytest.mark.parametrize('page', [page for page in PAGES if next(plans_of(page), None) is not None])
+def test_every_training_command_makes_a_plan(page, place, monkeypatch):
     planned = []
-    # The plan's text has tests of its own; networks, data and config are made before it.
+    # The text of the plan has its own tests; it is printed after networks, data and config were made.
     monkeypatch.setattr(train, 'print_plan', lambda run, where: planned.append(run.cfg))
     monkeypatch.setattr(train, 'list_recipes', lambda given: planned.append(None))
-    lines = [words for words in commands(ROOT / page) if not any(map(NEEDS_FILES.match, words))]
-    assert len(lines) > 3
+    monkeypatch.chdir(place)
+    (run,) = (place / 'runs').glob('0*')
+    lines = list(plans_of(page))
     for words in lines:
-        flags = [DATA.sub(lambda m: f'{m[1]}={data[resolution_of(m[2])]}', word) for word in words]
+        args = [DATA.sub(lambda m: f'{m[1]}={place / f"images{resolution_of(m[2])}.zip"}', word) for word in words]
+        args = [re.sub(r'^--resume=runs/.*', f'--resume={run}', arg) for arg in args]
         try:
-            train.main.main([*flags, '-n', f'--outdir={tmp_path}'], standalone_mode=False)
+            train.main.main([*args, '-n', '--outdir=runs'], standalone_mode=False)
         except Exception as error:
-            pytest.fail(f'python train.py {shlex.join(words)}\n{error}')
+            pytest.fail(f'{page}: python train.py {shlex.join(words)}\n{error}')
     assert len(planned) == len(lines)
-    assert not list(tmp_path.iterdir())
+    assert list((place / 'runs').glob('0*')) == [run]
+
+
+def test_the_plugin_of_the_readme_makes_a_plan(tmp_path):
+    (code,) = [code for language, code in blocks_of('README.md') if language == 'python' and '# ring.py' in code]
+    (tmp_path / 'ring.py').write_text(code)
+    (flags,) = [words[2:] for words in lines_of('README.md') if '--plugin=ring.py' in words]
+    args = [flag.replace('ring.py', str(tmp_path / 'ring.py')) for flag in flags]
+    assert '"kind": "ring"' in call(tmp_path / 'runs', *args, '-n').stdout
+
+
+@pytest.mark.parametrize('page', [page for page in PAGES if any(name == 'python' for name, _ in blocks_of(page))])
+def test_the_python_of_a_page_runs(page, place):
+    code = '\n'.join(code for language, code in blocks_of(page) if language == 'python')
+    script = f'from torch import Tensor\n{code}'
+    done = subprocess.run(
+        [sys.executable, '-c', script], cwd=place, env=environment(), capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_tables_of_options_are_current_and_complete():
+    for command, page in option_tables.PAGES.items():
+        text = (ROOT / 'docs' / page).read_text()
+        assert option_tables.render(text) == text, f'docs/{page}: python docs/flags.py --write'
+        names = [name for of, name in option_tables.listed(text) if of == command]
+        assert sorted(names) == sorted(option_tables.options_of(command))
+
+
+def test_every_option_of_the_dataset_tool_is_on_the_page_about_data():
+    text = (ROOT / 'docs' / 'data.md').read_text()
+    tool = import_module('ganfoundry.commands.dataset_tool').main
+    verify = tool.get_command(click.Context(tool), 'verify')
+    names = [name for command in (tool, verify) for option in command.params for name in option.opts]
+    assert [name for name in names if name.startswith('--') and f'`{name}' not in text] == []
+
+
+def test_every_link_resolves():
+    listed = subprocess.run(['git', 'ls-files', '*.md'], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    broken = []
+    for page in listed.split():
+        text = BLOCK.sub('', (ROOT / page).read_text())
+        for target in re.findall(r'\]\(([^)\s]+)\)', text):
+            if re.match(r'https?:', target):
+                continue
+            name, _, anchor = target.partition('#')
+            path = (ROOT / page).parent / name if name else ROOT / page
+            if not path.exists() or (anchor and anchor not in anchors_of(path)):
+                broken.append(f'{page}: {target}')
+    assert broken == []
+
+
+def anchors_of(path: Path) -> set[str]:
+    """Returns the anchors that GitHub makes of the headings of a page."""
+    headings = re.findall(r'^#+ (.*)', BLOCK.sub('', path.read_text()), flags=re.MULTILINE)
+    return {re.sub(r'[^\w\- ]', '', heading.lower()).replace(' ', '-') for heading in headings}
+
+
+def test_the_index_links_every_page():
+    index = (ROOT / 'docs' / 'README.md').read_text()
+    pages = [path.name for path in (ROOT / 'docs').glob('*.md') if path.name != 'README.md']
+    assert [name for name in pages if f']({name})' not in index] == []
+
+
+def test_the_readme_has_at_most_150_lines():
+    assert len((ROOT / 'README.md').read_text().splitlines()) <= 150
+
+
+def test_paths_in_the_guides_exist():
+    missing = []
+    for page in PAGES:
+        if page == 'CHANGELOG.md':  # names what has moved
+            continue
+        for name in re.findall(r'`((?:[\w.]+/)+[\w.]*)`', (ROOT / page).read_text()):
+            top = name.partition('/')[0]
+            if (ROOT / top).exists() and not PLACEHOLDER.search(name) and not (ROOT / name).exists():
+                missing.append(f'{page}: {name}')
+    assert missing == []
 
 
 def test_every_architecture_is_documented():
     RECIPES.load_all()
-    text = ARCHITECTURES.read_text()
-    assert [name for name in RECIPES.names() if f'`--cfg={name}`' not in text] == []
-
-
-def test_every_flag_of_training_is_on_the_page_for_those_who_move():
-    text = (ROOT / 'docs' / 'moving.md').read_text()
-    names = [name for option in train.main.params for name in option.opts]
-    assert [name for name in names if f'`{name}' not in text] == []
+    text = (ROOT / 'docs' / 'generators.md').read_text()
+    builtin = [name for name in RECIPES.names() if RECIPES.module_of(name).startswith(('training.', 'extensions.'))]
+    assert [name for name in builtin if f'`--cfg={name}`' not in text] == []
 
 
 def test_the_tables_of_counts_are_the_networks_own():
-    rows = set(COUNTS.findall(ARCHITECTURES.read_text()))
+    rows = set(COUNTS.findall((ROOT / 'docs' / 'generators.md').read_text()))
     assert len({name for name, *_ in rows}) >= 5
     for name, res, *cells in rows:
         spec = ImageSpec(resolution=int(res), channels=3, label_dim=0, num_images=1)
