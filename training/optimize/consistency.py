@@ -1,4 +1,4 @@
-"""That all processes hold the same numbers."""
+"""Consistency check: all processes hold identical state."""
 
 from __future__ import annotations
 
@@ -9,13 +9,19 @@ import torch
 from dnnlib.errors import UserError
 from torch_utils.distributed import World
 
-BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}  # by bytes of a number
+BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}  # by the size of an element in bytes
 
 
 def check_same(world: World, tensors: Mapping[str, torch.Tensor], nimg: int) -> None:
-    """Compares checksums of all tensors, which have the same names everywhere, bit for bit.
+    """Compares checksums of all tensors between processes.
 
-    Raises UserError, in every process, that names the first process and tensor that differ from rank 0's.
+    Args:
+        world: the processes; all of them call this function.
+        tensors: tensors by name, the same names in the same order in every process.
+        nimg: number of real images shown so far, for the message.
+
+    Raises:
+        UserError: in every process, if a tensor differs from rank 0's in any bit. Names the first rank and tensor.
     """
     if world.size == 1:
         return
@@ -26,13 +32,13 @@ def check_same(world: World, tensors: Mapping[str, torch.Tensor], nimg: int) -> 
         rank, k = differs[0]
         raise UserError(
             f'rank {rank} holds another {list(tensors)[k]} than rank 0 at {nimg / 1000:.2f} kimg, {len(differs)} '
-            f'difference(s) in all: memory, a GPU or a network has failed, or an operation is not the same on all of '
-            f'them; resume from an older state on other machines'
+            f'difference(s) in all: memory, a GPU or the network has failed, or an operation is not deterministic '
+            f'across these machines; resume from an older state on other machines'
         )
 
 
 def checksum(x: torch.Tensor) -> torch.Tensor:
-    """A sum of a tensor's bits, weighted by position, modulo 2^64; int64 []."""
+    """Returns the sum of a tensor's bits, weighted by position, modulo 2^64; int64 []."""
     flat = x.detach().contiguous().flatten()
     bits = flat.view(BITS[flat.element_size()]).long()
     return (bits * torch.arange(1, 2 * len(bits), 2, device=bits.device)).sum()

@@ -1,4 +1,4 @@
-"""The moving average of the generator's weights (Karras et al. 2018, section 4)."""
+"""Exponential moving average of the generator's weights (Karras et al. 2018, section 4)."""
 
 from __future__ import annotations
 
@@ -6,20 +6,24 @@ import torch
 
 
 def ema_beta(batch: int, ema_kimg: float, rampup: float | None, nimg: int) -> float:
-    """The share of the old average that a step of `batch` images keeps: 0.5 ^ (batch / half-life in images).
+    """Returns the decay of one step: 0.5 ^ (batch / half-life).
 
-    nimg: real images shown before this step. With a ramp-up the half-life is at most that fraction of nimg, so the
-    first average is the first weights.
+    Args:
+        batch: number of images in the step.
+        ema_kimg: half-life in thousands of images.
+        rampup: limits the half-life to this fraction of `nimg`, so that the first average equals the first weights.
+            None disables the limit.
+        nimg: number of real images shown before this step.
     """
     half_life = ema_kimg * 1000
     if rampup is not None:
         half_life = min(half_life, nimg * rampup)
-    return 0.5 ** (batch / max(half_life, 1e-8))
+    return float(0.5 ** (batch / max(half_life, 1e-8)))
 
 
 @torch.no_grad()
 def update_ema(average: torch.nn.Module, net: torch.nn.Module, beta: float) -> None:
-    """Moves `average`'s parameters towards `net`'s, and copies its buffers."""
+    """Moves the parameters of `average` toward those of `net` by 1 - beta, and copies the buffers."""
     torch._foreach_lerp_(list(average.parameters()), list(net.parameters()), 1 - beta)
     buffers = list(average.buffers())
     if buffers:

@@ -1,7 +1,7 @@
-"""Losses and gradients that are not finite: found on the device before the optimiser steps, and kept from doing harm.
+"""Detection of non-finite losses and gradients on the device, before the optimizer applies them.
 
-A step never waits for the device to know. Faults are counted there, and the end of the tick, where statistics are read,
-decides what follows (`recovery.py`): at the next tick at the latest, which is after as many images as a tick has.
+The host never waits for the result. The device counts faults, and `training/run/recovery.py` reacts to the count when
+the statistics are read at the end of the tick.
 """
 
 from __future__ import annotations
@@ -13,26 +13,38 @@ from training.config import OnNan
 from training.optimize.loss_scale import LossScale
 from training.optimize.optimizers import step_unless
 
-NONFINITE = 'Health/nonfinite_steps'  # 1 for an optimiser step whose losses or gradients were not finite, else 0
-OVERFLOW = 'Health/overflow_steps'  # 1 for one that only float16's range was too small for
-LARGEST = 1e5  # what an infinite gradient is masked by, as StyleGAN2-ADA does
+NONFINITE = 'Health/nonfinite_steps'  # 1 for an optimizer step with non-finite losses or gradients, else 0
+OVERFLOW = 'Health/overflow_steps'  # 1 for a step that exceeded the range of float16 only
+LARGEST = 1e5  # replaces an infinite gradient, as in StyleGAN2-ADA
 
-RUNNING = ('w_avg', 'running_mean', 'running_var')  # buffers that a forward pass moves by what it has computed
+RUNNING = ('w_avg', 'running_mean', 'running_var')  # buffers that a forward pass updates
 
 
 def guarded_step(
     optimizer: torch.optim.Optimizer,
-    packed: torch.Tensor,  # [numbers + 1], gradients, which the parameters' are views of, then the sum of the losses
+    packed: torch.Tensor,  # [P + 1], gradients (the parameters' gradients are views of them), then the sum of losses
     lr_factor: float,
     *,
     on_nan: OnNan,
     loss_scale: LossScale | None,
     stats: Collector,
 ) -> torch.Tensor:
-    """One optimiser step, left out where it would do harm. Returns whether anything was not finite, bool [].
+    """Steps the optimizer unless losses or gradients are not finite.
 
-    The sum of the losses stands among the gradients, so that whoever adds up several processes' gradients has added
-    these too, and all agree. 'mask' steps on what is left when NaN is 0 and infinities are +-1e5, as StyleGAN2-ADA.
+    The sum of the losses is stored behind the gradients, so that one reduction over the processes covers both and all
+    processes reach the same decision.
+
+    Args:
+        optimizer: the optimizer of the network.
+        packed: float32 [P + 1] for P numbers with a gradient; modified in place.
+        lr_factor: factor on the learning rates.
+        on_nan: reaction to a fault. 'mask' replaces NaN by 0 and infinity by +-1e5, as StyleGAN2-ADA does, and steps;
+            any other value skips the step.
+        loss_scale: the loss scale under float16, else None.
+        stats: receives `Health/nonfinite_steps` and `Health/overflow_steps`.
+
+    Returns:
+        Whether a loss or gradient was not finite, bool [].
     """
     grads, loss = packed[:-1], packed[-1]
     unsound = ~packed.isfinite().all()
@@ -50,7 +62,7 @@ def guarded_step(
 
 
 class Undo:
-    """Running statistics of networks as they stood before a phase: a fault in it must not stay in them for ever."""
+    """Copy of the networks' running statistics from before a phase, which restores them after a fault."""
 
     def __init__(self, *nets: torch.nn.Module) -> None:
         named = (pair for net in nets for pair in net.named_buffers())
@@ -58,11 +70,11 @@ class Undo:
         self._before = [torch.empty_like(buffer) for buffer in self._buffers]
 
     def remember(self) -> None:
-        """Copies what there is."""
+        """Copies the running statistics."""
         for before, buffer in zip(self._before, self._buffers, strict=True):
             before.copy_(buffer)
 
     def where(self, unsound: torch.Tensor) -> None:
-        """Puts back what was remembered if `unsound`, bool []."""
+        """Restores the copied values if `unsound`, bool []."""
         for before, buffer in zip(self._before, self._buffers, strict=True):
             buffer.copy_(torch.where(unsound, before, buffer))

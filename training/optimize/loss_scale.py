@@ -1,12 +1,12 @@
-"""Loss scaling for float16 (Micikevicius et al. 2018, section 3.2), all of it on the device.
+"""Loss scaling for float16 (Micikevicius et al. 2018, section 3.2), computed on the device.
 
-float16 has no number between 0 and 6e-8: the gradients of an image's pixels, some 1 / (N H W), vanish there. The loss
-is multiplied by a power of two, the gradients are divided by it, and nothing but their range has changed. What
-overflows at one factor is tried again, with the next batch, at half of it.
+float16 has no number between 0 and 6e-8, so the gradients of an image's pixels, about 1 / (N H W), vanish. The loss is
+multiplied by a power of two and the gradients are divided by it, which changes nothing except their range. After an
+overflow, the next batch is tried with half the factor.
 
-The clamp of activations (`conv_clamp`) bounds what goes forward and does nothing for what comes back. The gradients
-inside R1 and the path length are of single images and not divided by N: a squared norm of 0.1 at 256x256 means entries
-of 7e-4, which float16 holds, so they are taken as they are, as in StyleGAN2-ADA.
+The clamp of activations (`conv_clamp`) bounds the forward pass only. The gradients inside R1 and path length belong to
+single images and are not divided by N: a squared norm of 0.1 at 256x256 means entries of 7e-4, which float16
+represents. They are not scaled, as in StyleGAN2-ADA.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from typing import Any
 import torch
 
 FIRST = 2.0**16
-LARGEST = 2.0**24  # gradients below 2^-24 of this are zero in float32's sums anyway
-INTERVAL = 2000  # clean steps after which twice the factor is tried
+LARGEST = 2.0**24  # gradients below 2^-24 of this are zero in float32 sums anyway
+INTERVAL = 2000  # steps without overflow after which the factor doubles
 
 
 class LossScale:
-    """The factor of one network's losses. Its phases share it.
+    """Factor of the losses of one network, shared by its phases.
 
-    Readings: the paper leaves the rule open. These are the numbers that are usual with PyTorch: from 2^16, half after
-    an overflow, double after 2,000 clean steps. At 1 there is nothing to give back: what overflows there is a fault.
+    Reading: the paper leaves the rule open. The numbers are those that are usual with PyTorch: start at 2^16, halve
+    after an overflow, double after 2,000 clean steps. An overflow at a factor of 1 is a fault.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -33,11 +33,11 @@ class LossScale:
 
     @property
     def lowest(self) -> torch.Tensor:
-        """Whether the factor cannot be lowered any more, bool []."""
+        """Whether the factor has reached its minimum of 1, bool []."""
         return self.factor <= 1
 
     def update(self, overflow: torch.Tensor) -> None:
-        """After every step of the optimiser. overflow: whether its gradients were too large, bool []."""
+        """Updates the factor after an optimizer step. overflow: whether its gradients overflowed, bool []."""
         clean = torch.where(overflow, 0, self._clean + 1)
         grow = clean >= INTERVAL
         factor = torch.where(overflow, self.factor / 2, torch.where(grow, self.factor * 2, self.factor))
@@ -45,10 +45,10 @@ class LossScale:
         self._clean = torch.where(grow, 0, clean)
 
     def state_dict(self) -> dict[str, Any]:
-        """The factor and the count, as JSON holds them exactly."""
+        """Returns the factor and the count of clean steps as JSON values."""
         return {'factor': self.factor.item(), 'clean': self._clean.item()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """The inverse of `state_dict`."""
+        """Restores the factor and the count from `state_dict`."""
         self.factor = torch.full_like(self.factor, state['factor'])
         self._clean = torch.full_like(self._clean, state['clean'])

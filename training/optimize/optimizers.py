@@ -1,6 +1,6 @@
-"""Optimisers of a phase: how they are made, what they step on, and when their learning rate falls.
+"""Optimizers: construction, packed gradients, the learning-rate schedule, and conditional steps.
 
-A step can be left out by a flag on the device: fused Adam reads it there, and the host does not wait for it.
+A flag on the device can skip a step: fused Adam reads it there, and the host does not wait.
 """
 
 from __future__ import annotations
@@ -11,10 +11,13 @@ from training.config import OptimizerConfig, RunConfig
 
 
 def make_optimizer(net: torch.nn.Module, cfg: OptimizerConfig, reg_interval: int | None) -> torch.optim.Optimizer:
-    """The optimiser of a network, corrected for lazy regularisation (StyleGAN2, appendix B).
+    """Returns the optimizer of a network, corrected for lazy regularization (StyleGAN2, appendix B).
 
-    With a regulariser every k steps the optimiser takes k + 1 steps where it took k: c = k / (k + 1) makes
-    lr' = c lr, beta' = beta^c.
+    Args:
+        net: the network.
+        cfg: kind, learning rate and moments before the correction.
+        reg_interval: regularization runs every so many steps, k; None if there is no lazy phase. The optimizer then
+            takes k + 1 steps instead of k, so that c = k / (k + 1) gives lr' = c lr and beta' = beta^c.
     """
     c = 1.0 if reg_interval is None else reg_interval / (reg_interval + 1)
     params, lr = list(net.parameters()), cfg.lr * c
@@ -39,17 +42,17 @@ def lr_scale(cfg: RunConfig, nimg: int) -> float:
 
 
 class GradientBuffer:
-    """One flat tensor that holds the gradients of a network, so that they are checked and reduced in one piece."""
+    """Flat tensor with all gradients of a network, so that they are checked and reduced in one piece."""
 
     def __init__(self, net: torch.nn.Module) -> None:
         self.params = list(net.parameters())
         self.flat = torch.empty(sum(p.numel() for p in self.params) + 1, device=self.params[0].device)
 
     def gather(self, loss: torch.Tensor) -> torch.Tensor:
-        """Packs what the parameters have, makes their gradients views of it, and puts `loss` [], detached, behind.
+        """Packs the gradients and `loss` [], detached; the gradients become views of the packed tensor.
 
-        Returns float32 [numbers that have a gradient + 1]. A parameter that had no part in the phase keeps its
-        gradient of None, and the optimiser leaves it alone.
+        Returns float32 [P + 1] for P numbers with a gradient. A parameter without a gradient keeps None, and the
+        optimizer skips it.
         """
         params = [p for p in self.params if p.grad is not None]
         grads = [p.grad.flatten() for p in params if p.grad is not None]
@@ -59,17 +62,17 @@ class GradientBuffer:
         return packed
 
     def clear(self) -> None:
-        """No parameter has a gradient."""
+        """Removes all gradients."""
         for p in self.params:
             p.grad = None
 
     def fill(self, packed: torch.Tensor) -> torch.Tensor:
-        """Puts other numbers in the place of those that were gathered last, of which there are as many."""
+        """Replaces the gradients gathered last by `packed`, which has the same size, and returns them."""
         return self.flat[: len(packed)].copy_(packed)
 
 
 def step_unless(optimizer: torch.optim.Optimizer, skip: torch.Tensor, scale: float) -> None:
-    """An optimiser step at `scale` times the learning rate, unless `skip`, bool [] on the parameters' device."""
+    """Steps the optimizer at `scale` times its learning rate unless `skip`, bool [] on the parameters' device."""
     for group in optimizer.param_groups:
         group['lr'] = group['initial_lr'] * scale
     if isinstance(optimizer, torch.optim.Adam):

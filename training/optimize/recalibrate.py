@@ -1,7 +1,7 @@
 """Batch-norm statistics of averaged weights.
 
-The moving average of G has weights that no batch was ever normalised with, and buffers that belong to others; its
-statistics are measured again before it is drawn from.
+The moving average of G has weights that never saw a batch, and running statistics that belong to other weights. They
+are measured again before images are drawn.
 
 Letters: N images in a batch.
 """
@@ -12,11 +12,11 @@ from collections.abc import Iterable
 
 import torch
 
-BATCHES = 50  # whose statistics are averaged
+BATCHES = 50  # number of batches whose statistics are averaged
 
 
 def batch_norms(net: torch.nn.Module) -> list[torch.nn.modules.batchnorm._BatchNorm]:
-    """The layers of `net` that keep running statistics."""
+    """Returns the batch-norm layers of `net` that keep running statistics."""
     layers = (m for m in net.modules() if isinstance(m, torch.nn.modules.batchnorm._BatchNorm))
     return [layer for layer in layers if layer.track_running_stats]
 
@@ -27,14 +27,14 @@ def recalibrate(
     latents: Iterable[tuple[torch.Tensor, torch.Tensor]],  # z [N, z_dim] and c [N, label_dim]
     truncation_psi: float = 1,
 ) -> None:
-    """Sets every running statistic of `G` to its plain mean over the batches; weights and other buffers stay."""
+    """Sets every running statistic of `G` to its mean over the batches; weights and other buffers do not change."""
     layers = batch_norms(G)
     modes = {module: module.training for module in G.modules()}
     momenta = [layer.momentum for layer in layers]
-    G.eval()  # dropout off, spectral norms at rest
+    G.eval()  # disables dropout and the power iterations of spectral norms
     for layer in layers:
         layer.reset_running_stats()
-        layer.momentum = None  # PyTorch's name for the cumulative mean
+        layer.momentum = None  # None selects PyTorch's cumulative mean
         layer.train()
     for z, c in latents:
         G(z, c, truncation_psi=truncation_psi)

@@ -1,10 +1,10 @@
-"""What the micro-batches of a phase leave behind, brought together over all of them and all processes.
+"""Reduction of gradients, buffers and statistics over micro-batches and processes.
 
-A step has M micro-batches whatever the number W of processes; process r computes those from r M / W to (r + 1) M / W.
-Every micro-batch begins with the buffers as they were when the phase began, and they end as the mean of what the
-micro-batches made of them. So no micro-batch knows which process computed it, or after which other.
+A step has M micro-batches for any number W of processes; process r computes micro-batches r M / W to (r + 1) M / W.
+Every micro-batch starts from the buffers as they were at the beginning of the phase, and the phase ends with the mean
+of the results. A micro-batch therefore does not depend on the process that computes it or on the order.
 
-Letters: P numbers with a gradient, B numbers in buffers that moved, L parts that a process holds.
+Letters: P numbers with a gradient, B numbers in buffers that moved, L parts held by a process.
 """
 
 from __future__ import annotations
@@ -15,14 +15,19 @@ import torch
 
 from torch_utils.distributed import World
 
-CHUNK = 2**22  # numbers of a gradient gathered at a time: W or M times as many are held
+CHUNK = 2**22  # gradient entries gathered at a time; W or M times as many are held in memory
 
 
 def tree_sum(begin: int, end: int, leaf: Callable[[int], torch.Tensor]) -> torch.Tensor:
-    """leaf(begin) + ... + leaf(end - 1), added pairwise, halves before wholes; leaves are taken in order, and changed.
+    """Returns leaf(begin) + ... + leaf(end - 1), summed as a balanced binary tree.
 
-    Where W = 2^k divides the number of leaves, each of W equal parts is a branch of the tree: its sum can be had
-    apart, and the tree goes on over the sums. At most log2(end - begin) + 1 leaves are held at a time.
+    If W = 2^k divides the number of leaves, each of W equal parts is a subtree, so that the parts can be summed
+    separately and their sums form a tree again. At most log2(end - begin) + 1 leaves are held at a time.
+
+    Args:
+        begin: index of the first leaf.
+        end: index after the last leaf.
+        leaf: returns the tensor of an index; called in ascending order. The tensors are modified in place.
     """
     if end - begin == 1:
         return leaf(begin)
@@ -32,10 +37,15 @@ def tree_sum(begin: int, end: int, leaf: Callable[[int], torch.Tensor]) -> torch
 
 
 def sum_in_order(world: World, num_micro: int, leaf: Callable[[int], torch.Tensor]) -> torch.Tensor:
-    """The sum [P] over all processes of this one's leaves [P], `num_micro` of them, with the same bits for every W.
+    """Returns the sum [P] over the leaves of all processes, bit-identical for every W.
 
-    A number of processes that is no power of two cuts the tree inside its branches: then every leaf is exchanged, not
-    the processes' sums alone, and M leaves' memory is needed.
+    If W is not a power of two, the tree has no subtree per process: every leaf is exchanged, which needs the memory of
+    M leaves.
+
+    Args:
+        world: the processes.
+        num_micro: number of leaves of this process.
+        leaf: returns the leaf [P] of an index, 0 to num_micro - 1.
     """
     whole = world.size & (world.size - 1) == 0
     parts = [tree_sum(0, num_micro, leaf)] if whole else [leaf(k) for k in range(num_micro)]
@@ -50,19 +60,22 @@ def sum_in_order(world: World, num_micro: int, leaf: Callable[[int], torch.Tenso
 
 
 class MovingBuffers:
-    """The buffers that the forward passes of one phase move: running means of w, batch-norm statistics, singular
-    vectors of spectral norms, the mean path length, and whatever a plug-in keeps so.
+    """Buffers that the forward passes of a phase modify.
 
-    The mean is taken in float64 over rows in the order of micro-batches: the same bits for every W, and where all
-    micro-batches moved a buffer alike, as they do singular vectors, just that value. Running statistics move once a
-    phase, not once a micro-batch, by the mean of the micro-batches' own.
+    These are the running mean of w, batch-norm statistics, singular vectors of spectral norms, the mean path length,
+    and the buffers of plug-ins. Their mean is computed in float64 over the micro-batches in order, and is therefore
+    bit-identical for every W. Running statistics move once per phase, by the mean over the micro-batches. A buffer that
+    all micro-batches change in the same way, such as a singular vector, keeps exactly that value.
+
+    Args:
+        nets: the networks of the phase.
+        others: further tensors that the phase modifies.
     """
 
     def __init__(self, nets: Iterable[torch.nn.Module], others: Iterable[torch.Tensor]) -> None:
-        """Call it as the phase begins."""
         nets = tuple(nets)
         self.tensors = [buffer for net in nets for buffer in net.buffers()] + list(others)
-        # PyTorch moves these without telling autograd's version counter.
+        # PyTorch modifies these without increasing autograd's version counter.
         norms = [m for net in nets for m in net.modules() if isinstance(m, torch.nn.modules.batchnorm._NormBase)]
         self._statistics = {id(buffer) for norm in norms if norm.training for buffer in norm.buffers()}
         self._versions = [tensor._version for tensor in self.tensors]
@@ -70,17 +83,17 @@ class MovingBuffers:
         self._rows: list[torch.Tensor] = []  # [B] of each micro-batch so far
 
     def begin_micro(self) -> None:
-        """Before a micro-batch: everything is as when the phase began."""
+        """Restores the buffers of the beginning of the phase; called before every micro-batch."""
         for tensor, start in self._moved():
             tensor.copy_(start)
 
     def end_micro(self) -> None:
-        """After a micro-batch: remembers what it has made of the buffers."""
+        """Records the buffers; called after every micro-batch."""
         moved = [tensor.flatten().double() for tensor, _ in self._moved()]
         self._rows.append(torch.cat(moved) if moved else self._start[0].new_zeros([0]).double())
 
     def finish(self, world: World) -> None:
-        """The mean over all micro-batches of all processes takes its place."""
+        """Sets the buffers to their mean over all micro-batches of all processes."""
         rows = torch.stack(self._rows)  # [L, B]
         if rows.shape[1] == 0:
             return
@@ -91,11 +104,11 @@ class MovingBuffers:
 
     @property
     def size(self) -> int:
-        """B, known after the first micro-batch."""
+        """Number B of recorded values, known after the first micro-batch."""
         return len(self._rows[0])
 
     def _moved(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
-        """Each buffer that has moved since the phase began, and what it was then."""
+        """Returns each buffer that has changed since the phase began, with its initial value."""
         return [
             (tensor, start)
             for tensor, start, version in zip(self.tensors, self._start, self._versions, strict=True)

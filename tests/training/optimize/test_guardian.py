@@ -57,7 +57,7 @@ def test_a_strength_at_its_cap_is_told_once():
     watch = guardian(adapts=True)
     told = [watch.tick(0.6, True) for _ in range(5)]
     assert [len(lines) for lines in told] == [0, 0, 1, 0, 0]
-    assert 'stood at its cap for 3 ticks' in told[2][0]
+    assert 'been at its cap for 3 ticks' in told[2][0]
 
 
 def test_a_resumed_run_says_what_an_undisturbed_one_says():
@@ -77,7 +77,7 @@ def test_samples_that_grow_alike_are_told_once():
     assert watch.samples(images // 2) == []
     assert watch.samples(images) == []
     (line,) = watch.samples(images // 3)
-    assert 'samples have grown alike: they differ by 33.0 grey levels, and did by 100.0' in line
+    assert 'samples have lost their diversity: they differ by 33.0 gray levels, earlier by 100.0' in line
     assert watch.samples(images // 4) == []
     assert watch.alike
     assert watch.samples(images) == []
@@ -226,5 +226,5 @@ def test_sheets_that_grow_alike_are_told_and_rolled_back(tmp_path, monkeypatch):
 
     monkeypatch.setattr(SampleSheet, 'save_fakes', save_fakes)
     state = go(run, lambda nimg, retry: abs(nimg - 20))
-    assert 'samples have grown alike' in run.log
+    assert 'samples have lost their diversity' in run.log
     assert (state.nimg, state.retry, state.guardian.returned_to) == (40, 1, 20)
