@@ -82,7 +82,7 @@ def sheet(runs: dict[str, RunFolder], path: Path) -> None:
 
 def table(runs: dict[str, RunFolder], metric: str, command: str) -> str:
     """Markdown: the best and the last value of every row, and where D and p stood at the end."""
-    lines = [f'`{command}`', '', f'| row | best {metric} | at kimg | at the end | taken for real by D | p |']
+    lines = [f'`{command}`', '', f'| row | best {metric} | at kimg | at the end | classified as real by D | p |']
     lines.append('|---|---|---|---|---|---|')
     for row, run in runs.items():
         points = metric_curve(run, metric)

@@ -34,7 +34,7 @@ from training.registry import RECIPES
 ROOT = Path(__file__).resolve().parent.parent
 GPUS = (1, 8, 16, 32, 64)
 PER_MACHINE = 8
-HEAD = '| GPUs | images a GPU | compute | all-reduce, 50 GB/s | share | all-reduce, 12.5 GB/s | share |'
+HEAD = '| GPUs | images per GPU | compute | all-reduce, 50 GB/s | share | all-reduce, 12.5 GB/s | share |'
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -96,8 +96,8 @@ def model_table(name: str, resolution: int, machine: Machine = Machine()) -> str
     cfg = RECIPES.get(name).make(spec, 1)
     work = work_of(cfg, spec)
     title = (
-        f'{name} at {resolution}x{resolution}, batch {cfg.batch}: {2 * work.macs / 1e12:.2f} TFLOP an image, '
-        f'{work.num_bytes / 1e6:.0f} MB all-reduced a step'
+        f'{name} at {resolution}x{resolution}, batch {cfg.batch}: {2 * work.macs / 1e12:.2f} TFLOP per image, '
+        f'{work.num_bytes / 1e6:.0f} MB all-reduced per step'
     )
     lines = [title, '', HEAD, '|---|---|---|---|---|---|---|']
     for gpus in (n for n in GPUS if cfg.batch % n == 0):

@@ -23,9 +23,9 @@ def report(soak: Soak, minutes: float, kimg: int, equal: bool, verdict: str) -> 
     return '\n'.join([
         '# Soak', '',
         f'`python bench/soak.py --minutes={minutes:g} --processes={soak.processes}{beside}`: '
-        f'{len(soak.struck)} faults, {soak.sittings} sittings, {kimg} kimg. The log is `soak.log`.', '',
-        f'**{"Equal" if equal else "Not equal"}** to the run that was left in peace. {verdict}', '',
-        '| fault | times | seconds until the next tick: median, most |', '|---|---|---|', *rows, '',
+        f'{len(soak.struck)} faults, {soak.sittings} launches, {kimg} kimg. The log is `soak.log`.', '',
+        f'**{"Equal" if equal else "Not equal"}** to the undisturbed run. {verdict}', '',
+        '| fault | times | seconds until the next tick: median, maximum |', '|---|---|---|', *rows, '',
         'Not as expected:', '', *unexpected, '',
     ])  # fmt: skip
 
