@@ -8,7 +8,7 @@ BIN    := $(VENV)/bin
 DEMO := --cfg=squeeze --resolution=32 --cbase=1024 --cmax=128 --kimg=40 --batch=16 --gamma=0.5 \
         --glr=0.005 --dlr=0.005 --aug=noaug --tick=1 --snap=5 --metrics=fd_efflite1k --outdir=runs --desc=demo
 
-.PHONY: setup demo test lint format cuda-check bench clean
+.PHONY: setup demo test test-fast lint format report cuda-check bench clean
 
 setup: $(VENV)/.done
 
@@ -22,6 +22,10 @@ demo: setup
 
 test: setup
 	$(BIN)/python -m pytest -q -n 2
+
+# Without the tests that are marked `slow`: three minutes on two cores.
+test-fast: setup
+	$(BIN)/python -m pytest -q -n 2 -m 'not slow'
 
 lint: setup
 	$(BIN)/ruff check .

@@ -68,6 +68,7 @@ def compared(tmp_path_factory: pytest.TempPathFactory, data: Path) -> Path:
     return out
 
 
+@pytest.mark.slow
 def test_every_row_is_in_the_table_with_its_numbers_or_its_reason(compared: Path) -> None:
     auto, squeeze, bad = table(compared)
     assert [auto['label'], squeeze['label'], bad['label']] == ['auto', 'squeeze', 'bad']
@@ -88,6 +89,7 @@ def test_every_row_is_in_the_table_with_its_numbers_or_its_reason(compared: Path
     assert '- bad, seed 0: failed: channel_max=0: must be at least 1' in text
 
 
+@pytest.mark.slow
 def test_the_sheet_has_a_row_for_the_real_images_and_for_each_cfg(compared: Path) -> None:
     with PIL.Image.open(compared / 'curves.png') as picture:
         assert len(picture.convert('RGB').getcolors(1 << 20)) > 3  # two colours of curves on paper, and ink
@@ -99,6 +101,7 @@ def test_the_sheet_has_a_row_for_the_real_images_and_for_each_cfg(compared: Path
     assert [strip.getcolors(maxcolors=1) is None for strip in strips] == [True, True, True, False]  # bad drew nothing
 
 
+@pytest.mark.slow
 def test_the_same_command_again_trains_nothing(compared: Path, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     files = [*run_folder(compared, 'auto').rglob('*'), *run_folder(compared, 'squeeze').rglob('*')]
     before, rows = {path: path.stat().st_mtime_ns for path in files}, table(compared)
@@ -108,6 +111,7 @@ def test_the_same_command_again_trains_nothing(compared: Path, data: Path, capsy
     assert table(compared) == rows
 
 
+@pytest.mark.slow
 def test_a_run_that_was_killed_continues_to_the_same_bits(
     compared: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -124,6 +128,7 @@ def test_a_run_that_was_killed_continues_to_the_same_bits(
     assert table(out)[0]['end'] == table(compared)[1]['end']
 
 
+@pytest.mark.slow
 def test_a_snapshot_that_cannot_be_read_fails_its_run_alone(compared: Path, tmp_path: Path) -> None:
     folder = tmp_path / '00000-copy'
     shutil.copytree(run_folder(compared, 'squeeze'), folder)
@@ -140,6 +145,7 @@ def test_a_snapshot_that_cannot_be_read_fails_its_run_alone(compared: Path, tmp_
     assert result.end == table(compared)[1]['end']
 
 
+@pytest.mark.slow
 def test_a_request_to_stop_reaches_the_runs_and_is_told(data: Path, tmp_path: Path) -> None:
     flags = ['--cfgs=squeeze', '--kimg=1000', '--metric=none', '--set=tick=0.1']
     line = [sys.executable, str(ROOT / 'bench' / 'compare.py'), f'--out={tmp_path}', f'--data={data}', *TINY, *flags]
@@ -158,6 +164,7 @@ def test_a_request_to_stop_reaches_the_runs_and_is_told(data: Path, tmp_path: Pa
 # ---- what is refused before anything is trained
 
 
+@pytest.mark.slow
 def test_a_folder_with_runs_of_other_flags_is_refused(compared: Path, data: Path) -> None:
     message = refusal(f'--out={compared}', f'--data={data}', *TINY, *ROWS, '--batch=40')
     assert 'auto-seed0 was trained with other flags; name another --out' in message

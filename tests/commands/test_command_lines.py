@@ -117,6 +117,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path, data):
     assert 'cannot make a run folder there' in refusal(train.main, f'--outdir={tmp_path / "file"}', f'--data={data}')
 
 
+@pytest.mark.slow
 def test_an_error_is_one_line_and_exit_code_2(tmp_path):
     done = call(tmp_path, '--cfg=nothing', check=False)
     assert done.returncode == 2
@@ -124,6 +125,7 @@ def test_an_error_is_one_line_and_exit_code_2(tmp_path):
     assert len(done.stderr.splitlines()) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('script', ['train.py', 'generate.py', 'calc_metrics.py', 'dataset_tool.py'])
 def test_help_answers_in_under_a_second(script):
     """Of the processor's time: the machine may be busy."""
@@ -158,6 +160,7 @@ def test_the_list_shows_every_architecture_with_paper_size_and_options(data, cap
 # ---- resuming
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_only_with_its_own_data_and_architecture(run, data):
     assert '--cfg=auto: this run began with squeeze' in refusal(train.main, f'--resume={run}', '--cfg=auto')
     assert '--data=/else.zip: this run began with' in refusal(train.main, f'--resume={run}', '--data=/else.zip')
@@ -185,6 +188,7 @@ def test_a_state_of_another_architecture_is_refused(tmp_path, run):
     assert 'G.synthesis.b8' in message
 
 
+@pytest.mark.slow
 def test_what_changed_around_a_run_is_told_on_resume(tmp_path, run):
     copy = shutil.copytree(run, tmp_path / '00000-copy')
     record = json.loads((copy / 'config.json').read_text())
@@ -196,6 +200,7 @@ def test_what_changed_around_a_run_is_told_on_resume(tmp_path, run):
     assert 'WARNING: threads 64 when the run began, 1 now' in done.stdout
 
 
+@pytest.mark.slow
 def test_a_longer_run_continues_and_says_what_changed(tmp_path, run):
     copy = shutil.copytree(run, tmp_path / '00000-copy')
     done = call(tmp_path, f'--resume={copy}', '--kimg=2', '--snap=100')
@@ -211,6 +216,7 @@ def png(path):
         return np.asarray(picture), picture.text
 
 
+@pytest.mark.slow
 def test_images_are_drawn_one_a_seed_with_their_record(tmp_path, snapshot):
     call(tmp_path, f'--network={snapshot}', '--seeds=0,3,8-9', '--class=1', '--trunc=0.7', f'--outdir={tmp_path / "o"}',
          script='generate.py')  # fmt: skip
@@ -305,6 +311,7 @@ def test_a_file_that_is_no_snapshot_is_named(tmp_path, run):
 # ---- calc_metrics.py
 
 
+@pytest.mark.slow
 def test_a_metric_of_training_is_found_again(tmp_path, data):
     flags = [flag for flag in TINY if not flag.startswith('--metrics')]
     call(tmp_path, f'--data={data}', '--kimg=1', *flags, '--snap=1000', '--metrics=fd_efflite32')
@@ -314,6 +321,7 @@ def test_a_metric_of_training_is_found_again(tmp_path, data):
     assert json.loads(done.stdout)['results'] == line['results']
 
 
+@pytest.mark.slow
 def test_metrics_of_a_snapshot_are_printed_and_repeat(snapshot):
     def lines():
         done = subprocess.run([sys.executable, str(ROOT / 'calc_metrics.py'), f'--network={snapshot}', '--device=cpu',

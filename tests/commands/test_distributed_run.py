@@ -15,6 +15,8 @@ import pytest
 from tests.conftest import ROOT
 from tests.support.runs import TINY, call, command, environment, last_state, losses, make_zip, only_run
 
+pytestmark = pytest.mark.slow
+
 # 16 steps of four micro-batches of 16 images.
 FLAGS = (*TINY, '--cfg=squeeze', '--kimg=1', '--batch=64', '--batch-gpu=16', '--tick=0.128', '--deterministic=1',
          '--set=pl.weight=2', '--set=style_mixing_prob=0.9', '--set=r1.interval=4')  # fmt: skip

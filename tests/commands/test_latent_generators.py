@@ -34,6 +34,7 @@ def draw(snapshot, outdir, *flags):
     return np.stack([np.asarray(PIL.Image.open(path)) for path in sorted(outdir.glob('*.png'))]).astype(float)
 
 
+@pytest.mark.slow
 def test_a_snapshot_holds_the_statistics_of_its_averaged_weights(snapshots):
     """Measured anew, the running means hardly move; those that G left in its own buffers would."""
     G = load_generator(load_snapshot(snapshots[-1]), CPU, 'fp32')
@@ -46,6 +47,7 @@ def test_a_snapshot_holds_the_statistics_of_its_averaged_weights(snapshots):
         assert ((before - layer.running_mean).abs() < 0.25 * spread + 1e-3).all()
 
 
+@pytest.mark.slow
 def test_truncation_scales_the_latent_and_statistics_can_follow(tmp_path, snapshots):
     full, truncated = draw(snapshots[-1], tmp_path / 'a'), draw(snapshots[-1], tmp_path / 'b', '--trunc=0.5')
     again = draw(snapshots[-1], tmp_path / 'c', '--trunc=0.5', '--recalibrate')

@@ -14,6 +14,8 @@ import pytest
 
 from tests.support.runs import TINY, call, command, environment, last_state, losses, make_zip, only_run
 
+pytestmark = pytest.mark.slow
+
 FLAGS = ('--cfg=squeeze', '--kimg=1', '--mirror=1', '--cond=1', '--precision=bf16', '--set', 'pl.weight=2',
          '--set', 'style_mixing_prob=0.9', '--set', 'r1.interval=4')  # fmt: skip
 NUM_KILLS = 3

@@ -106,6 +106,7 @@ def test_arrays_and_their_previews_are_one_drawing(tmp_path):
         assert np.array_equal(np.asarray(picture), np.round(pixels[..., :3] * (255 / 65535)))
 
 
+@pytest.mark.slow
 def test_train_py_takes_16_bit_landscapes_of_6_planes(tmp_path):
     data = make_zip(tmp_path / 'a.zip', channels=6, width=24, bits=16)
     quick = ('--kimg=1', '--batch=40', '--batch-gpu=40', '--tick=1', '--workers=1')

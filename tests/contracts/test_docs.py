@@ -168,6 +168,7 @@ def test_every_training_command_makes_a_plan(page, place, monkeypatch):
     assert list((place / 'runs').glob('0*')) == [run]
 
 
+@pytest.mark.slow
 def test_the_plugin_of_the_readme_makes_a_plan(tmp_path):
     (code,) = [code for language, code in blocks_of('README.md') if language == 'python' and '# ring.py' in code]
     (tmp_path / 'ring.py').write_text(code)
@@ -176,6 +177,7 @@ def test_the_plugin_of_the_readme_makes_a_plan(tmp_path):
     assert '"kind": "ring"' in call(tmp_path / 'runs', *args, '-n').stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('page', [page for page in PAGES if any(name == 'python' for name, _ in blocks_of(page))])
 def test_the_python_of_a_page_runs(page, place):
     code = '\n'.join(code for language, code in blocks_of(page) if language == 'python')
@@ -252,6 +254,7 @@ def test_every_architecture_is_documented():
     assert [name for name in builtin if f'`--cfg={name}`' not in text] == []
 
 
+@pytest.mark.slow
 def test_the_tables_of_counts_are_the_networks_own():
     rows = set(COUNTS.findall((ROOT / 'docs' / 'generators.md').read_text()))
     assert len({name for name, *_ in rows}) >= 5

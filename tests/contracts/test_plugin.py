@@ -8,6 +8,8 @@ import pytest
 from tests.conftest import ROOT
 from tests.support.runs import SHORT, call, last_state, make_zip, only_run
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def plugin(tmp_path):

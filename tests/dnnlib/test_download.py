@@ -305,6 +305,7 @@ def test_a_disk_with_too_little_room_is_not_written_to(server, monkeypatch):
     assert files_of(server) == []
 
 
+@pytest.mark.slow
 def test_two_processes_at_once_download_once(server):
     server.plan = ['slow']
     code = f'from dnnlib.download import fetch; print(fetch({server.url!r}))'

@@ -18,6 +18,7 @@ from torch_utils.seeding import derive, numpy_generator, seed_torch
 from torch_utils.stats import Collector
 
 
+@pytest.mark.slow
 def test_eight_launches_at_once_make_eight_folders(tmp_path):
     with multiprocessing.get_context('fork').Pool(8) as pool:
         made = pool.starmap(files.make_run_dir, [(tmp_path / 'runs', f'run{i % 2}') for i in range(24)])
@@ -30,6 +31,7 @@ def test_an_output_folder_that_cannot_be_made_is_named(tmp_path):
         files.make_run_dir(tmp_path / 'file' / 'runs', 'x')
 
 
+@pytest.mark.slow
 def test_a_second_process_is_told_who_holds_the_lock(tmp_path):
     code = 'import sys, pathlib\nfrom dnnlib.files import exclusive\nwith exclusive(pathlib.Path(sys.argv[1])): pass'
     with files.exclusive(tmp_path / '.lock'):
@@ -72,6 +74,7 @@ def test_a_draw_is_a_function_of_seed_purpose_and_position():
     assert torch.equal(torch.randn(4), first)
 
 
+@pytest.mark.slow
 def test_seeds_are_the_same_in_every_process():
     code = 'from torch_utils.seeding import derive; print(derive(1, "noise", 7).generate_state(2).tolist())'
     seen = {
@@ -126,6 +129,7 @@ def test_numbers_read_well():
     assert [format_bytes(b) for b in (12, 18_800_000, 2.5e12)] == ['12 B', '18.8 MB', '2.5 TB']
 
 
+@pytest.mark.slow
 def test_the_first_signal_asks_and_the_second_leaves():
     code = (
         'import os, signal, time\nfrom dnnlib.signals import StopSignal\n'

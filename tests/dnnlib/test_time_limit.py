@@ -76,6 +76,7 @@ def test_exit_codes_tell_why_a_run_stopped():
         assert stop.exit_code == 143
 
 
+@pytest.mark.slow
 def test_a_run_stops_in_time_says_how_to_go_on_and_loses_no_bit(tmp_path):
     flags = (
         f'--data={make_zip(tmp_path / "tiny.zip")}',
@@ -113,6 +114,7 @@ def test_a_signal_during_a_save_lets_it_finish(tmp_path, monkeypatch):
     checkpoint.verify_state(folder)
 
 
+@pytest.mark.slow
 def test_a_second_signal_during_a_save_leaves_at_once_and_the_older_state_whole(tmp_path):
     code = f"""
         import os, signal, time, torch

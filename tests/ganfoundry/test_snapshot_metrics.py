@@ -188,6 +188,7 @@ def test_metric_data_of_another_shape_are_refused_before_a_folder_is_made(tmp_pa
 # --- a whole run -------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_run_measures_tells_draws_and_keeps_the_best(tmp_path, data, detector):
     args = [flag for flag in TINY if not flag.startswith(('--metrics', '--snap', '--tick'))]
     args += ['--kimg=1', '--tick=0.5', '--snap=1', '--metrics=fid50k_full,fd_efflite50k', '--metrics-images=16']

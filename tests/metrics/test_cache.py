@@ -175,6 +175,7 @@ Cache(pathlib.Path(sys.argv[1])).store({'what': 'x'}, {'cov': np.ones(10), 'feat
 """
 
 
+@pytest.mark.slow
 def test_a_writer_killed_in_the_middle_leaves_no_entry(tmp_path, warnings):
     cache, fields = Cache(tmp_path, warnings.append), {'what': 'x'}
     command = [sys.executable, '-c', KILLED_WRITER, str(tmp_path)]

@@ -159,6 +159,7 @@ def test_an_unknown_detector_is_refused_with_the_list():
         get_detector('resnet')
 
 
+@pytest.mark.slow
 def test_names_are_checked_without_torch():
     code = "import sys, metrics.spec as m; m.parse_metric('fd_efflite2k'); assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, '-c', code], check=True)

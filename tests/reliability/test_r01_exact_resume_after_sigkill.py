@@ -13,6 +13,8 @@ from training.data.dataset import DataConfig, ImageDataset
 from training.objective.losses import BOUNDARIES
 from training.registry import RECIPES
 
+pytestmark = pytest.mark.slow
+
 RECIPES.load_all()
 KILL = 'SIGKILL'
 

@@ -11,6 +11,8 @@ from tests.reliability.supervisor import fingerprint
 from torch_utils.checkpoint import list_states
 from training.run.run_folder import RunFolder
 
+pytestmark = pytest.mark.slow
+
 STEP = 96  # images
 
 

@@ -4,9 +4,13 @@ import random
 import signal
 import time
 
+import pytest
+
 from dnnlib.files import TMP_MARK
 from tests.reliability.supervisor import fingerprint
 from torch_utils.checkpoint import list_states, load_state, newest_state
+
+pytestmark = pytest.mark.slow
 
 NUM_KILLS = 200
 

@@ -8,6 +8,8 @@ import pytest
 from tests.reliability.supervisor import fingerprint, flip_bit, truncate
 from torch_utils.checkpoint import MANIFEST, SCALARS, TENSORS, list_states, newest_state
 
+pytestmark = pytest.mark.slow
+
 BITS = 300  # sampled in each file
 
 

@@ -7,6 +7,8 @@ from tests.reliability.supervisor import fingerprint
 from tests.reliability.test_r06_full_disk import fill
 from torch_utils.checkpoint import list_states, prune_states, save_state, verify_state
 
+pytestmark = pytest.mark.slow
+
 
 def names(root):
     return [path.name for path in list_states(root)]

@@ -4,9 +4,13 @@ import contextlib
 import re
 import resource
 
+import pytest
+
 from tests.reliability.supervisor import fingerprint
 from tests.support.runs import last_state, losses
 from torch_utils.checkpoint import newest_state
+
+pytestmark = pytest.mark.slow
 
 FREE = resource.RLIM_INFINITY
 

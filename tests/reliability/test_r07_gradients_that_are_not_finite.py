@@ -2,9 +2,13 @@
 
 import re
 
+import pytest
+
 from tests.support.runs import losses
 from torch_utils.checkpoint import list_states, load_state
 from training.run.recovery import count_faults
+
+pytestmark = pytest.mark.slow
 
 
 def test_a_poisoned_gradient_is_skipped_counted_and_told(run):

@@ -4,7 +4,11 @@ import os
 import signal
 import time
 
+import pytest
+
 from tests.reliability.supervisor import fingerprint
+
+pytestmark = pytest.mark.slow
 
 
 def test_a_killed_worker_is_replaced_and_costs_no_bit(run, undisturbed):

@@ -6,6 +6,8 @@ import pytest
 
 from tests.reliability.supervisor import fingerprint
 
+pytestmark = pytest.mark.slow
+
 KILL = 'SIGKILL'
 
 

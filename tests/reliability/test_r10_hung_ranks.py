@@ -3,6 +3,10 @@
 import re
 import time
 
+import pytest
+
+pytestmark = pytest.mark.slow
+
 TIMEOUT_S = 6
 
 

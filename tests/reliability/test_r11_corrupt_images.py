@@ -10,6 +10,8 @@ from tests.reliability.supervisor import Run, fingerprint, flip_bit, truncate
 from tests.support.verify_data import encoded, found, look, picture, write_folder, write_zip
 from training.data.verify.survey import Options, verify
 
+pytestmark = pytest.mark.slow
+
 IMAGES = 240
 KINDS = ('PNG', 'JPEG', 'WEBP')
 

@@ -12,6 +12,8 @@ from tests.reliability.supervisor import Run
 from tests.support.runs import make_zip
 from training.data.dataset import DataConfig, ImageDataset
 
+pytestmark = pytest.mark.slow
+
 NAMES = [f'00000/img{i:08d}.png' for i in range(6)]
 
 

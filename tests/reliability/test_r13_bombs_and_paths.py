@@ -13,6 +13,8 @@ from ganfoundry.commands import dataset_tool
 from tests.support.verify_data import encoded, picture
 from training.data.dataset import DataConfig, ImageDataset
 
+pytestmark = pytest.mark.slow
+
 PICTURE = encoded(picture(0))
 ATTACKS = {
     'ratio': ('a.png', bytes(2**24)),

@@ -9,6 +9,8 @@ import pytest
 
 from tests.support.hostile_pickles import CORPUS
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize('door', ['generate.py --network', 'train.py --resume'])
 def test_no_file_of_the_corpus_runs_anything(zygote, tmp_path, door):

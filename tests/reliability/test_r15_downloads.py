@@ -9,6 +9,8 @@ from dnnlib.download import fetch
 from dnnlib.errors import DownloadError
 from tests.dnnlib.test_download import DATA, QUICK, SHA256, files_of, server
 
+pytestmark = pytest.mark.slow
+
 __all__ = ['server']  # a fixture
 
 TROUBLES = ('cut', 'stall', 'fail', 'html', 'html_in_disguise', 'too_short', 'chunked_cut', 'no_version', 'damaged',

@@ -4,8 +4,12 @@ import json
 import signal
 import socket
 
+import pytest
+
 from tests.reliability.conftest import EVERYTHING
 from tests.reliability.supervisor import MOMENTS
+
+pytestmark = pytest.mark.slow
 
 
 def launch(zygote, tmp_path, data, name, *flags):

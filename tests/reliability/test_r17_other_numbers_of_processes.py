@@ -7,6 +7,8 @@ from tests.reliability.supervisor import fingerprint
 from torch_utils.checkpoint import list_states, load_state
 from training.data.sampler import EpochSampler
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize('world', [1, 2, 4])
 def test_the_order_of_the_images_does_not_depend_on_the_number_of_processes(world):

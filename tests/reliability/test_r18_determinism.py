@@ -8,6 +8,8 @@ from tests.reliability.conftest import EVERYTHING
 from tests.reliability.supervisor import fingerprint
 from tests.support.runs import command, environment, only_run
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize('workers', [0, 1, 3])
 def test_a_second_run_with_any_number_of_workers(run, undisturbed, workers):

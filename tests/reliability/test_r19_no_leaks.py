@@ -4,9 +4,12 @@ import os
 
 import numpy as np
 import psutil
+import pytest
 
 from tests.reliability.supervisor import Run
 from tests.support.runs import losses
+
+pytestmark = pytest.mark.slow
 
 # 2,000 steps of 4 images of 8x8 with the narrowest networks; a tick every 4 steps, a state every 40 and some snapshots.
 MICRO = (

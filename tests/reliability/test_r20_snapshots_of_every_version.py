@@ -10,6 +10,8 @@ from ganfoundry.commands import generate
 from training.run.snapshot import load_snapshot
 from training.run.transfer import load_source
 
+pytestmark = pytest.mark.slow
+
 DATA = Path(__file__).parent / 'data'
 SNAPSHOTS = sorted(DATA.glob('*.safetensors'))
 

@@ -4,6 +4,8 @@ import pytest
 
 from tests.reliability.supervisor import fingerprint
 
+pytestmark = pytest.mark.slow
+
 WARNINGS = {
     'metric': 'kimg: RuntimeError: planted failure; training goes on',
     'sheet': 'cannot be drawn (RuntimeError: planted failure)',

@@ -10,6 +10,8 @@ import torch
 from tests.conftest import ROOT
 from tests.reliability.supervisor import fingerprint
 
+pytestmark = pytest.mark.slow
+
 
 def test_the_record_holds_commit_versions_seed_and_argv(undisturbed):
     record = json.loads((undisturbed / 'config.json').read_text())

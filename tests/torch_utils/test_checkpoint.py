@@ -114,6 +114,7 @@ except checkpoint.WriteErrors as error:
 """
 
 
+@pytest.mark.slow
 def test_a_full_disk_leaves_what_was_there(root):
     done = subprocess.run([sys.executable, '-c', FULL_DISK, str(root)], capture_output=True, text=True, check=True)
     assert done.stdout.startswith('refused')

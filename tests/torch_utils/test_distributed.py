@@ -92,6 +92,7 @@ def test_a_process_that_has_gone_is_named_with_operation_and_step():
     assert message.startswith('rank 0 of 2, step 12, Gmain: all-reduce of the gradients failed, another process')
 
 
+@pytest.mark.slow
 def test_hung_processes_end_with_rank_operation_step_and_stacks(tmp_path):
     """R10: one sleeps; all end with an error within the time-out and 15 seconds."""
     began = time.monotonic()

@@ -35,6 +35,7 @@ def run_doctor(cache: Path, **environment: str) -> list[str]:
     return done.stdout.splitlines()
 
 
+@pytest.mark.slow
 def test_every_subject_has_its_line_and_nothing_is_built(tmp_path: Path):
     lines = run_doctor(tmp_path / 'cache')
     assert [line[4:16].strip() for line in lines if line[4:16].strip() in SUBJECTS] == list(SUBJECTS)
@@ -42,6 +43,7 @@ def test_every_subject_has_its_line_and_nothing_is_built(tmp_path: Path):
     assert not (tmp_path / 'cache').exists()
 
 
+@pytest.mark.slow
 def test_without_any_tool_it_still_measures_the_reference(tmp_path: Path):
     lines = run_doctor(tmp_path / 'cache', PATH=str(tmp_path))
     (compiler,) = (line for line in lines if 'compiler' in line)

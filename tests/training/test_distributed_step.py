@@ -19,6 +19,8 @@ from training.optimize.reduction import tree_sum
 from training.registry import RECIPES
 from training.step import TrainStep
 
+pytestmark = pytest.mark.slow
+
 STEPS = 3
 EVERYTHING = {
     'batch': 8,

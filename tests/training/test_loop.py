@@ -196,6 +196,7 @@ def first_state(outdir):
     raise TimeoutError(f'no state in {outdir}')
 
 
+@pytest.mark.slow
 def test_a_full_disk_loses_nothing_and_training_goes_on(tmp_path, start):
     """The disk fills while the run saves, and has room again later: the run ends with the bits of any other."""
     data = make_zip(tmp_path / 'tiny.zip')
@@ -216,6 +217,7 @@ def test_a_full_disk_loses_nothing_and_training_goes_on(tmp_path, start):
     assert losses(folder) == losses(only_run(tmp_path / 'whole'))
 
 
+@pytest.mark.slow
 def test_a_bad_image_met_later_is_named_and_costs_nothing(tmp_path):
     data = tmp_path / 'images'
     with zipfile.ZipFile(make_zip(tmp_path / 'tiny.zip')) as archive:
@@ -235,6 +237,7 @@ def test_a_bad_image_met_later_is_named_and_costs_nothing(tmp_path):
     assert last_state(folder) == last_state(only_run(tmp_path / 'whole'))
 
 
+@pytest.mark.slow
 def test_two_processes_never_train_in_one_folder(tmp_path, start):
     data = make_zip(tmp_path / 'tiny.zip')
     process = start(tmp_path / 'runs', f'--data={data}', '--kimg=100', *TINY)

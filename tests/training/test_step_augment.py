@@ -129,6 +129,7 @@ def test_at_p_zero_and_without_a_pipe_an_image_is_itself_and_nothing_is_drawn(ki
     assert torch.equal(torch.get_rng_state(), before)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ('aug', 'kind'),
     [(FIXED, 'logistic'), (FIXED, 'relativistic'), (AugmentConfig(kind='diffaug'), 'logistic'),

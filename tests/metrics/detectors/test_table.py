@@ -76,6 +76,7 @@ def test_an_option_that_cannot_work_says_what_would(option, message, tmp_path, m
     assert before == DETECTORS
 
 
+@pytest.mark.slow
 def test_the_table_needs_no_torch():
     code = 'import sys, metrics.detectors.table; assert "torch" not in sys.modules'
     subprocess.run([sys.executable, '-c', code], check=True)

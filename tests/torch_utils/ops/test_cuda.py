@@ -200,6 +200,7 @@ def test_kernels_run_on_the_current_stream() -> None:
     assert y.unique().tolist() == [15]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(torch.cuda.is_available(), reason='there is a GPU, which runs these tests itself')
 @pytest.mark.skipif(not build.load(), reason='no native operations')
 def test_without_a_gpu_the_tests_above_pass_on_the_cpu() -> None:

@@ -84,6 +84,7 @@ def test_a_compiled_graph_does_not_break_on_the_choice():
     assert compiled(torch.zeros(2)).tolist() == [1, 1]
 
 
+@pytest.mark.slow
 def test_with_no_compiler_operations_work_and_say_once_what_they_run_on(tmp_path: Path):
     script = (
         'import sys, torch; from torch_utils.ops.bias_act import bias_act; from torch_utils.ops.upfirdn2d import *\n'

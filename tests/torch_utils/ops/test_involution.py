@@ -248,6 +248,7 @@ def test_registration_is_what_compile_and_export_need(name: str, memory_format: 
 
 
 # PyTorch's own warning, about how torch.compile treats a Function.
+@pytest.mark.slow
 @pytest.mark.filterwarnings('ignore:.*should not be instantiated:DeprecationWarning')
 @pytest.mark.parametrize('impl', IMPLS)
 def test_compile_and_export_see_one_graph(impl: str) -> None:

@@ -95,6 +95,7 @@ def test_what_the_kernels_cannot_take_is_refused() -> None:
         torch.ops.ganfoundry.involution_correlation(x.long(), x.long(), 2, 9)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(torch.cuda.is_available(), reason='there is a GPU, which runs these tests itself')
 @pytest.mark.skipif(not build.load(), reason='no native operations')
 def test_without_a_gpu_the_tests_above_pass_on_the_cpu() -> None:

@@ -229,6 +229,7 @@ def test_zip_handle_never_crosses_a_fork(tmp_path):
         child.join()
 
 
+@pytest.mark.slow
 def test_reading_configs_needs_no_torch(root):
     code = 'import sys, training.data.dataset; sys.exit("torch" in sys.modules)'
     assert subprocess.run([sys.executable, '-c', code], cwd=root).returncode == 0

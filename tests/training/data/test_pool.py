@@ -100,6 +100,7 @@ def conversion(root, tmp_path):
     return start
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != 'linux', reason='looks processes up in /proc')
 @pytest.mark.parametrize(('number', 'workers'), [(signal.SIGINT, 1), (signal.SIGINT, 2), (signal.SIGTERM, 2)])
 def test_a_signal_stops_it_and_leaves_nothing(tmp_path, conversion, number, workers):
@@ -114,6 +115,7 @@ def test_a_signal_stops_it_and_leaves_nothing(tmp_path, conversion, number, work
     wait_until(lambda: not any(map(is_running, children)))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != 'linux', reason='looks processes up in /proc')
 def test_an_end_by_force_takes_the_workers_along_and_leaves_no_data_set(tmp_path, conversion):
     process, children = conversion(2)

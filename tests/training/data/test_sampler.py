@@ -191,6 +191,7 @@ def test_worker_with_a_bug_says_so(dataset, monkeypatch, capfd):
     assert 'ZeroDivisionError' in capfd.readouterr().err
 
 
+@pytest.mark.slow
 def test_spawned_workers_give_the_same_stream(dataset, monkeypatch):
     """What happens on systems without a safe fork, and once CUDA is in use."""
     expected = digest(take(dataset, 3))
@@ -198,6 +199,7 @@ def test_spawned_workers_give_the_same_stream(dataset, monkeypatch):
     assert digest(take(dataset, 3, num_workers=1)) == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('how', ['exit', 'kill'])
 def test_workers_end_with_their_parent_even_if_nobody_closed_them(root, how):
     code = f"""
@@ -220,6 +222,7 @@ def test_workers_end_with_their_parent_even_if_nobody_closed_them(root, how):
     assert not any(map(is_running, pids))
 
 
+@pytest.mark.slow
 def test_workers_outlive_signals_to_the_process_group(root):
     """Ctrl-C and SIGTERM reach the group; workers must go on until the parent has saved and closes them."""
     code = """

@@ -58,6 +58,7 @@ def test_the_stream_does_not_change_by_a_bit_whenever_workers_are_killed(dataset
     assert time.monotonic() - began < 10
 
 
+@pytest.mark.slow
 def test_a_killed_worker_that_was_spawned_is_replaced_too(dataset, monkeypatch):
     monkeypatch.setattr(training.data.workers, '_context', lambda: torch.multiprocessing.get_context('spawn'))
     warnings = []
@@ -101,6 +102,7 @@ def test_a_stream_goes_on_at_another_position(dataset, workers):
     assert digest(got) == expected(dataset, 5, start_nimg=10_000)
 
 
+@pytest.mark.slow
 def test_a_run_whose_workers_are_killed_ends_with_the_same_bits(tmp_path):
     flags = (
         f'--data={make_zip(tmp_path / "tiny.zip")}',

@@ -23,6 +23,8 @@ from tests.support.official_layout import G_KWARGS, WIDTHS, dumps, persistent
 from training.legacy import load_official
 from training.legacy.inspect import inspect
 
+pytestmark = pytest.mark.slow
+
 
 def audit(task: str, folder: Path, root: Path) -> dict[str, Any]:
     """What `tests.support.legacy_audit` prints; it runs in `folder`'s parent, where a canary would appear."""

@@ -12,6 +12,8 @@ from tests.support.runs import TINY, call, last_state, losses, make_zip, only_ru
 from tests.training.data.test_bad_images import corrupt
 from training.optimize.guardian import GuardianConfig
 
+pytestmark = pytest.mark.slow
+
 IN_TWO = {'deterministic': True, 'batch_gpu': 2}
 FLAGS = (*TINY, '--kimg=1', '--batch=64', '--batch-gpu=16', '--tick=0.128', '--deterministic=1')
 

@@ -230,6 +230,7 @@ def address(snapshot, monkeypatch, tmp_path):
         thread.join()
 
 
+@pytest.mark.slow
 def test_a_run_tells_what_it_took_on_screen_in_its_log_and_its_record(frozen_run, snapshot):
     report = json.loads((frozen_run / 'transfer.json').read_text())
     log = (frozen_run / 'log.txt').read_text()
@@ -246,6 +247,7 @@ def test_a_run_tells_what_it_took_on_screen_in_its_log_and_its_record(frozen_run
     assert (cfg.aug.kimg, cfg.ema.rampup, cfg.discriminator.freezed) == (100, None, 4)
 
 
+@pytest.mark.slow
 def test_frozen_layers_stay_and_the_others_learn(frozen_run, snapshot):
     before, _ = load_tensors(snapshot)
     after, _ = load_state(max((frozen_run / 'state').iterdir()))
@@ -257,6 +259,7 @@ def test_frozen_layers_stay_and_the_others_learn(frozen_run, snapshot):
     assert any(name.startswith('opt_D.') and '.b8.' in name for name in after)
 
 
+@pytest.mark.slow
 def test_a_transferred_run_with_frozen_layers_resumes_to_the_same_bits(tmp_path, frozen_run):
     folder = shutil.copytree(frozen_run, tmp_path / frozen_run.name)
     shutil.rmtree(max((folder / 'state').iterdir()))
@@ -280,6 +283,7 @@ def begin(monkeypatch):
     return run
 
 
+@pytest.mark.slow
 def test_a_run_that_was_killed_before_its_first_state_begins_from_the_same_networks(
     tmp_path, frozen_run, snapshot, begin
 ):
@@ -295,6 +299,7 @@ def test_a_run_that_was_killed_before_its_first_state_begins_from_the_same_netwo
         train.main.main([f'--resume={folder}'], standalone_mode=False)
 
 
+@pytest.mark.slow
 def test_networks_that_do_not_fit_are_refused_before_a_folder_is_made(tmp_path, data, snapshot):
     flags = [f'--outdir={tmp_path}', f'--data={data}', '--cfg=dcgan', '--metrics=none', f'--resume={snapshot}']
     with pytest.raises(CheckpointError, match='none of its weights fits this run'):
@@ -302,11 +307,13 @@ def test_networks_that_do_not_fit_are_refused_before_a_folder_is_made(tmp_path, 
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_layers_are_not_frozen_on_the_way(frozen_run):
     with pytest.raises(ValueError, match=r'--freezed=2: this run began with 4 and goes on with it'):
         train.main.main([f'--resume={frozen_run}', '--freezed=2'], standalone_mode=False)
 
 
+@pytest.mark.slow
 def test_augmentation_may_change_on_the_way_and_its_strength_goes_on(tmp_path, snapshot):
     folder = shutil.copytree(snapshot.parent, tmp_path / '00000-copy')
     before = losses(folder)[-1]['Progress/augment']['mean']
@@ -319,6 +326,7 @@ def test_augmentation_may_change_on_the_way_and_its_strength_goes_on(tmp_path, s
     assert len(set(after)) > 1
 
 
+@pytest.mark.slow
 def test_networks_are_taken_from_an_address(tmp_path, data, snapshot, address, begin):
     begin(
         f'--outdir={tmp_path / "runs"}', f'--data={data}', '--cfg=squeeze', *QUICK, f'--resume={address}{snapshot.name}'
@@ -346,6 +354,7 @@ def test_images_that_an_official_file_names_and_nobody_has_are_asked_for(golden)
         calc_metrics.main.main([network, '--metrics=fd_efflite8', '--device=cpu'], standalone_mode=False)
 
 
+@pytest.mark.slow
 def test_drawing_and_measuring_take_an_address(tmp_path, snapshot, address, capsys):
     network = f'--network={address}{snapshot.name}'
     generate.main.main([network, '--seeds=0', f'--outdir={tmp_path}', '--device=cpu'], standalone_mode=False)

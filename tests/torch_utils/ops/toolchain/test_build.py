@@ -202,6 +202,7 @@ def test_a_live_owner_is_waited_for_and_its_library_taken(source: Path, cache: P
     assert said == ['waiting until pid 17 on here since noon has built them, 600 s at most']
 
 
+@pytest.mark.slow
 @needs_compiler
 def test_an_owner_that_is_stuck_is_passed_by(source: Path, cache: Path, capsys: pytest.CaptureFixture):
     path = lock_path(source, cache)
@@ -214,6 +215,7 @@ def test_an_owner_that_is_stuck_is_passed_by(source: Path, cache: Path, capsys: 
     assert 'for too long; building them here' in capsys.readouterr().err
 
 
+@pytest.mark.slow
 @needs_compiler
 def test_two_processes_at_once_build_once(source: Path, cache: Path, tmp_path: Path):
     wrapper, calls = tmp_path / 'bin' / 'g++', tmp_path / 'calls'

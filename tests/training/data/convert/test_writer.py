@@ -36,6 +36,7 @@ def test_nothing_is_overwritten(tmp_path):
     assert sorted(os.listdir(tmp_path / 'empty')) == ['00000', 'dataset.json']
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('dest', ['new/a.zip', 'new/folder'])
 def test_a_full_disk_is_one_sentence(tmp_path, dest):
     source = fill(tmp_path / 'in', {f'{i}.png': noise(i) for i in range(3)})
