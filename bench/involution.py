@@ -43,8 +43,8 @@ def by_unfolding(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     n, c, h, w = x.shape
     num_groups, num_taps = weight.shape[1:3]
     side = round(num_taps**0.5)
-    neighbours = F.unfold(x, side, padding=side // 2).view(n, num_groups, c // num_groups, num_taps, h, w)
-    return (neighbours * weight.unsqueeze(2)).sum(3).view(n, c, h, w)
+    neighbors = F.unfold(x, side, padding=side // 2).view(n, num_groups, c // num_groups, num_taps, h, w)
+    return (neighbors * weight.unsqueeze(2)).sum(3).view(n, c, h, w)
 
 
 def gradients(op: Op, x: torch.Tensor, weight: torch.Tensor) -> None:

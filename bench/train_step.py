@@ -1,4 +1,4 @@
-"""Seconds per kimg of a whole training step, and where they go: forward, backward and optimiser of each phase.
+"""Seconds per kimg of a whole training step, and where they go: forward, backward and optimizer of each phase.
 
 python bench/train_step.py --cfg=auto --resolution=64 --batch=16 --precision=bf16,fp32
 

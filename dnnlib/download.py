@@ -28,7 +28,7 @@ import requests
 
 from dnnlib.errors import DownloadError
 from dnnlib.files import TMP_MARK, fsync_path, sha256_of, write_json
-from dnnlib.http_file import Passing, Timeouts, forget, is_url, public_url, read_json, receive, version_file
+from dnnlib.http_file import Timeouts, TransientError, forget, is_url, public_url, read_json, receive, version_file
 from dnnlib.log import format_bytes
 
 CACHE_VARIABLES = ('GANFOUNDRY_CACHE', 'DNNLIB_CACHE_DIR')
@@ -174,7 +174,7 @@ def _download(entry: _Entry, partial: Path, sha256: str | None, timeouts: Timeou
         try:
             etag = receive(entry.url, partial, certain=sha256 is not None, timeouts=timeouts)
             return _accept(entry, partial, sha256, etag)
-        except Passing as error:
+        except TransientError as error:
             reason = str(error)
         except HOPELESS as error:
             raise DownloadError(f'{shown}: {error}; give an http(s) address of the file itself') from None
@@ -203,7 +203,7 @@ def _accept(entry: _Entry, partial: Path, sha256: str | None, etag: str | None) 
     digest, size = sha256_of(partial), partial.stat().st_size
     if sha256 not in (None, digest):
         forget(partial)
-        raise Passing(f'the sha256 of what came is {digest}, {sha256} is expected')
+        raise TransientError(f'the sha256 of what came is {digest}, {sha256} is expected')
     fsync_path(partial)
     os.replace(partial, entry.path)
     write_json(entry.beside('.json'), {'url': public_url(entry.url), 'size': size, 'sha256': digest, 'etag': etag})

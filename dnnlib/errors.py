@@ -40,11 +40,11 @@ def run_command(main: Callable[[], object]) -> None:
     try:
         main()
     except UserError as error:
-        tell(error)
+        print_error(error)
         sys.exit(2)
 
 
-def tell(error: UserError) -> None:
+def print_error(error: UserError) -> None:
     """One line on stderr. Of several processes (torchrun numbers them in RANK), all but the first say who they are."""
     rank = os.environ.get('RANK', '0')
     who = '' if rank == '0' else f' (rank {rank})'

@@ -27,7 +27,7 @@ CHUNK = 1 << 16  # bytes; what a broken connection loses at most
 BUSY = (408, 425, 429, 500, 502, 503, 504)  # HTTP states that pass
 
 
-class Passing(Exception):
+class TransientError(Exception):
     """What may be mended by another attempt; the message says what it was."""
 
 
@@ -79,7 +79,7 @@ def receive(url: str, partial: Path, *, certain: bool, timeouts: Timeouts) -> st
     if total is not None and size != total:
         if size > total:
             forget(partial)
-        raise Passing(f'{size} bytes came, {total} were announced')
+        raise TransientError(f'{size} bytes came, {total} were announced')
     return etag
 
 
@@ -89,10 +89,10 @@ def _check(answer: requests.Response, partial: Path, begun: int, certain: bool) 
     if answer.history and answer.history[0].url.startswith('https:') and answer.url.startswith('http:'):
         raise DownloadError(f'{shown}: redirected from https to http; give the address of the file itself')
     if status in BUSY:
-        raise Passing(f'HTTP {status} {answer.reason}')
+        raise TransientError(f'HTTP {status} {answer.reason}')
     if status == 416 or (status == 206 and not begun):
         forget(partial)
-        raise Passing(f'HTTP {status}: the server does not know the part that was asked for')
+        raise TransientError(f'HTTP {status}: the server does not know the part that was asked for')
     if status not in (200, 206):
         raise DownloadError(f'{shown}: HTTP {status} {answer.reason}; check the address')
     if 'html' in answer.headers.get('Content-Type', '').lower():
@@ -103,7 +103,7 @@ def _check(answer: requests.Response, partial: Path, begun: int, certain: bool) 
         part = re.fullmatch(r'bytes (\d+)-\d+/(\d+)', answer.headers.get('Content-Range', ''))
         if part is None or int(part[1]) != begun:
             forget(partial)
-            raise Passing('the server sent another part than was asked for')
+            raise TransientError('the server sent another part than was asked for')
         return int(part[2])
     length = answer.headers.get('Content-Length', '')
     chunked = 'chunked' in answer.headers.get('Transfer-Encoding', '').lower()  # its end is marked

@@ -74,7 +74,8 @@ class Evaluator:
     in the reals; None keeps nothing. replicates: half samples that the error of each number comes from, 0 for none.
     device: where features are compared; the CPU instead of an accelerator that lacks float64. progress: called with
     the source, the images done and the images in all; what it raises ends the evaluation. world: processes that share
-    the work: rank 0 evaluates, inside `World.alone`, the others `serve`; numbers have the same bits for any number.
+    the work: rank 0 evaluates, inside `World.rank0_section`, the others `serve`; numbers have the same bits for any
+    number.
     """
 
     def __init__(

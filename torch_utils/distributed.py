@@ -27,7 +27,7 @@ JOIN_S = 300.0  # to find one another: machines of a cluster start minutes apart
 LONG_S = 6 * 3600.0  # what one process does while the others wait: metrics, snapshots
 ASKED_S = 10.0  # that a process which was asked to stop still waits for a process at work alone
 POLL_S = 0.1
-WORDS = 500  # bytes of a message that processes exchange
+MESSAGE_BYTES = 500  # bytes of a message that processes exchange
 
 
 class PeerLost(RuntimeError):
@@ -43,7 +43,8 @@ class World:
         self.rank, self.size, self.local_rank = rank, size, local_rank
         self._store, self._control = store, control
         self._num_keys = 0
-        self._place, self._num_given = '', 0  # where in the store the tasks of `alone` are, and how many there were
+        self._place = ''  # prefix of the keys of the current `rank0_section` in the store
+        self._num_given = 0  # tasks given out so far in this section
         self._watchdog: Watchdog | None = None
 
     @property
@@ -82,16 +83,16 @@ class World:
     def agree(self, verdict: int, words: str) -> tuple[int, str]:
         """The largest of all processes' verdicts, 0 or more, and what the first one of those says that gave it.
 
-        Words are exchanged, and cut to WORDS bytes, only where a verdict is above 0.
+        Words are exchanged, and cut to MESSAGE_BYTES bytes, only where a verdict is above 0.
         """
         largest = self.maximum(verdict, 'whether to go on')
         if largest == 0 or self.size == 1:
             return largest, words
-        text = f'{self}: {words}'.encode()[:WORDS]
-        row = torch.zeros(1 + WORDS, dtype=torch.uint8)
+        text = f'{self}: {words}'.encode()[:MESSAGE_BYTES]
+        row = torch.zeros(1 + MESSAGE_BYTES, dtype=torch.uint8)
         row[0] = verdict
         row[1 : 1 + len(text)] = torch.frombuffer(bytearray(text), dtype=torch.uint8)
-        rows = self.gather_on_host(row, 'why not')  # [W, 1 + WORDS]
+        rows = self.gather_on_host(row, 'why not')  # [W, 1 + MESSAGE_BYTES]
         first = next(row for row in rows if row[0] == largest)
         return largest, bytes(first[1:].tolist()).rstrip(b'\0').decode(errors='ignore')
 
@@ -125,7 +126,7 @@ class World:
     # ---- waiting
 
     @contextlib.contextmanager
-    def alone(
+    def rank0_section(
         self, what: str, asked: Callable[[], bool], serve: Callable[[dict[str, Any]], None] | None = None
     ) -> Iterator[bool]:
         """Yields True on rank 0, which works, and False elsewhere, where leaving waits until it has finished.
@@ -136,7 +137,7 @@ class World:
         if self.size == 1:
             yield True
             return
-        self._place, self._num_given = self._next_key('alone'), 0
+        self._place, self._num_given = self._next_key('rank0'), 0
         with self._limit(LONG_S, what):
             yield self.leads
             if self.leads:
@@ -145,14 +146,14 @@ class World:
                 self._follow(what, asked, serve)
 
     def give(self, task: dict[str, Any]) -> None:
-        """On rank 0 inside `alone`: a task, of JSON's types, that every other process gets as well, in this order."""
+        """Sends a task, of JSON's types, from rank 0 inside `rank0_section` to every other process, in this order."""
         if self.size > 1:
             assert self.leads
             self._store.set(f'{self._place}/task/{self._num_given}', json.dumps(task))
             self._num_given += 1
 
     def peer_asked(self) -> bool:
-        """On rank 0 inside `alone`: whether a waiting process was asked to stop."""
+        """On rank 0 inside `rank0_section`: whether a waiting process was asked to stop."""
         return self.size > 1 and self._store.check([f'{self._place}/asked'])
 
     def _follow(self, what: str, asked: Callable[[], bool], serve: Callable[[dict[str, Any]], None] | None) -> None:
@@ -180,7 +181,7 @@ class World:
                 self._watchdog = Watchdog(str(self), timeout_s)
             self._watchdog.limit(timeout_s, 'the start')
 
-    def at(self, where: str) -> None:
+    def set_stage(self, where: str) -> None:
         """Says where the run is, for the messages of what fails there. It is a sign of life."""
         if self._watchdog is not None:
             self._watchdog.beat(where)

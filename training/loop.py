@@ -92,7 +92,7 @@ class Loop:
         state = self.state
         self.world.watch(self.cfg.timeout_s)
         self._check_same()
-        with self.world.alone('the beginning', self.stop, self._serve) as leads:
+        with self.world.rank0_section('the beginning', self.stop, self._serve) as leads:
             if leads and state.nimg == 0:
                 self._save_sheet(self.folder.path / 'fakes_init.png')
             elif leads:
@@ -128,7 +128,7 @@ class Loop:
 
     def _next(self, batches: BatchStream, asked: bool) -> tuple[torch.Tensor, torch.Tensor] | None:
         """The next batch; None once a process was asked to stop; PeerFailed where another one has no batch."""
-        self.world.at(f'step {self.state.step}')
+        self.world.set_stage(f'step {self.state.step}')
         batch, error, verdict = None, None, STOP if asked else GO
         if verdict == GO:
             try:
@@ -154,7 +154,7 @@ class Loop:
         No process leaves before rank 0 has saved.
         """
         goes_back = self.cfg.on_nan == 'rollback' and count_faults(self.state.stats.summary()) > 0
-        with self.world.alone('saving', lambda: False) as leads:
+        with self.world.rank0_section('saving', lambda: False) as leads:
             if leads and goes_back:
                 self.log.warn(
                     'not saved: something was not finite in this tick; the state from before it is the newest'
@@ -230,7 +230,7 @@ class Loop:
     def _snapshot(self, first: bool) -> None:
         """Everything that a snapshot is, by rank 0. The first one, before anything was learnt, is not measured."""
         self.step.recalibrate()
-        with self.world.alone('a snapshot and its metrics', self.stop, self._serve) as leads:
+        with self.world.rank0_section('a snapshot and its metrics', self.stop, self._serve) as leads:
             if leads:
                 self._write_snapshot(first)
 

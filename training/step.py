@@ -80,7 +80,7 @@ class TrainStep:
         micros = self.split(img, c)
         for phase in self.phases:
             if state.step % phase.interval == 0:
-                self.world.at(f'step {state.step}, {phase.name}')
+                self.world.set_stage(f'step {state.step}, {phase.name}')
                 with self.timer(phase.name):
                     self.run_phase(phase, micros)
         if state.step % cfg.n_critic == 0:

@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 
 from dnnlib.errors import UnsafeModelFile
 from dnnlib.pickles.machine import Machine
-from dnnlib.pickles.parts import Handler, Handlers, Limits, Node, Opaque, Pending, Ref, Source, as_key
+from dnnlib.pickles.parts import ByteSource, Handler, Handlers, Limits, Node, Opaque, Pending, Ref, as_key
 
 __all__ = [
     'PLAIN_HANDLERS',
@@ -128,7 +128,7 @@ def _read(
 ) -> tuple[Any, int]:
     start, code = 0, -1
     try:
-        machine = Machine(Source(source, limits.file_bytes), handlers, limits, inert, persistent)
+        machine = Machine(ByteSource(source, limits.file_bytes), handlers, limits, inert, persistent)
         stopped = False
         while not stopped:
             start, code = machine.source.pos, -1

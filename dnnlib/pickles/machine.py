@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from dnnlib.pickles.parts import Handler, Handlers, Limits, Opaque, Pending, Ref, Source, as_key
+from dnnlib.pickles.parts import ByteSource, Handler, Handlers, Limits, Opaque, Pending, Ref, as_key
 
 OPS_BETWEEN_CHECKS = 256
 
@@ -17,7 +17,7 @@ class Machine:
 
     def __init__(
         self,
-        source: Source,
+        source: ByteSource,
         handlers: Handlers,
         limits: Limits,
         inert: bool,

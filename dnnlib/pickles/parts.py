@@ -81,7 +81,7 @@ def as_key(value: Any) -> Any:
     raise ValueError(f'a {type(value).__name__} as a key; expected text or a small number')
 
 
-class Source:
+class ByteSource:
     """Bytes, read forwards. Nothing is read, and no memory taken, beyond the end."""
 
     def __init__(self, source: bytes | memoryview | BinaryIO, limit: int) -> None:

@@ -93,7 +93,7 @@ def main(others: tuple[str, ...], network: str | None, images: str | None, **opt
         sys.exit(launch(options['gpus'], 0, sys.argv))
     session = Session(parsed, tell)
     failed = None
-    with world.alone('metrics', lambda: False, session.serve) as leads:
+    with world.rank0_section('metrics', lambda: False, session.serve) as leads:
         try:
             if leads and comparing:
                 measure_two(session, *[targets[0] for targets in found])

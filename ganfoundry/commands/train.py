@@ -146,7 +146,7 @@ def main(**options: Any) -> None:
 
 def train_in_folder(run: Run, folder: RunFolder | None, given: dict[str, Any], world: World) -> int:
     """Trains in the folder of a run that goes on, or in a new one, and returns the exit code."""
-    from dnnlib.errors import UserError, tell
+    from dnnlib.errors import UserError, print_error
     from dnnlib.files import exclusive
     from ganfoundry import runs
     from torch_utils.devices import prepare
@@ -164,7 +164,7 @@ def train_in_folder(run: Run, folder: RunFolder | None, given: dict[str, Any], w
         except UserError as error:
             if world.size == 1:
                 raise
-            tell(error)  # all processes have it: to start them again would not help
+            print_error(error)  # all processes have it: to start them again would not help
             code = 2
     world.close()
     return leave(code, world.rank)

@@ -46,7 +46,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     loaded = build.load()
     if not loaded:
         pytest.exit(f'no native operations: {loaded.problem}', returncode=1)
-    torch.ops.load_library(str(build.build(find_tools=find_host_toolchain)))
+    torch.ops.load_library(str(build.build_library(find_tools=find_host_toolchain)))
     dispatch.pick = lambda impl, x: 'ref' if impl == 'ref' or x.dtype == torch.float64 else 'cuda'
     for item in items:
         item.module.DEVICE = 'cpu'

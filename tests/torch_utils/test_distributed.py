@@ -24,7 +24,8 @@ rank = int(sys.argv[1])
 world = connect(dist.FileStore(sys.argv[2], 2), rank, 2)
 world.watch(3)
 for step in range(3):
-    world.at(f'step {step}, Dmain')
+    time.sleep(rank if step == 2 else 0)  # rank 0 times out first: it would only see that rank 1 is gone otherwise
+    world.set_stage(f'step {step}, Dmain')
     if step == 2 and rank == 1:
         time.sleep(60)
     world.all_reduce(torch.ones(5), 'the gradients')
@@ -37,7 +38,7 @@ def test_one_process_makes_no_group():
     assert world.gather(x, 'x').tolist() == [[1, 2]]
     assert world.maximum(3, 'n') == 3
     assert world.shared(lambda: 'a') == 'a'
-    with world.alone('a task', lambda: True) as leads:
+    with world.rank0_section('a task', lambda: True) as leads:
         assert leads
     assert not torch.distributed.is_initialized()
 
@@ -66,7 +67,7 @@ def test_an_error_of_the_first_process_is_everybodys():
 
 def test_others_wait_for_the_first_and_tell_it_that_they_are_asked_to_stop():
     def task(world):
-        with world.alone('metrics', lambda: world.rank == 1) as leads:
+        with world.rank0_section('metrics', lambda: world.rank == 1) as leads:
             began = time.monotonic()
             while leads and not world.peer_asked():
                 assert time.monotonic() < began + 20
@@ -81,7 +82,7 @@ def test_others_wait_for_the_first_and_tell_it_that_they_are_asked_to_stop():
 def test_a_process_that_has_gone_is_named_with_operation_and_step():
     def task(world):
         world.watch(50)
-        world.at('step 12, Gmain')
+        world.set_stage('step 12, Gmain')
         if world.rank == 1:
             return world.close()
         with pytest.raises(PeerLost) as error:
@@ -109,7 +110,7 @@ def test_hung_processes_end_with_rank_operation_step_and_stacks(tmp_path):
     assert re.search(r'rank 1 of 2: nothing has moved for \d s \(--timeout=3\) at step 2, Dmain, computing, or asleep',
                      second)  # fmt: skip
     assert 'most recent call first' in first
-    assert 'File "<string>", line 10' in second  # where it sleeps
+    assert 'File "<string>", line 11' in second  # where it sleeps
 
 
 @pytest.mark.parametrize('rank', [0, 1])

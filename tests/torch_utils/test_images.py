@@ -107,8 +107,8 @@ def test_grey_is_tiled_and_rgb_left_alone():
 @pytest.mark.parametrize('channels', [2, 4])
 def test_alpha_lays_the_picture_over_white_to_the_nearest_number(channels):
     values = torch.arange(256)
-    colour, alpha = torch.meshgrid(values, values, indexing='ij')
-    planes = [colour, colour.flip(0), 255 - colour][: channels - 1]
+    color, alpha = torch.meshgrid(values, values, indexing='ij')
+    planes = [color, color.flip(0), 255 - color][: channels - 1]
     images = torch.stack([*planes, alpha]).to(torch.uint8)[None]  # [1, C, 256, 256]
     seen = to_rgb(images)
     a = alpha.double() / 255

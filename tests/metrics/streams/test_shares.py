@@ -66,7 +66,7 @@ def test_a_world_measures_what_one_process_measures():
         detector = ToyDetector()
         evaluator = Evaluator(**options, detector_for=lambda name: detector, world=world)
         results = None
-        with world.alone('metrics', lambda: False, lambda given: serve(
+        with world.rank0_section('metrics', lambda: False, lambda given: serve(
             given, world, torch.device('cpu'), lambda: (evaluator, fakes, None)
         )) as leads:  # fmt: skip
             if leads:
@@ -96,7 +96,7 @@ def test_a_detector_that_another_process_cannot_build_is_told_on_rank_0():
                 serve(given, world, torch.device('cpu'), lambda: (evaluator, fakes, None))
             told.append(str(caught.value))
 
-        with world.alone('metrics', lambda: False, share) as leads:
+        with world.rank0_section('metrics', lambda: False, share) as leads:
             for _ in range(2 if leads else 0):  # a pass that failed leaves the next one as it should be
                 with pytest.raises(PeerFailed, match=r'rank 1 of 2: DataError: efflite.bin: not on this machine'):
                     evaluator.evaluate(['fd_efflite40'], fakes=fakes)

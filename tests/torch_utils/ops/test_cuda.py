@@ -243,7 +243,7 @@ def test_nvcc_and_gxx_build_one_library(tmp_path: Path, monkeypatch: pytest.Monk
         nvcc=find_nvcc(), nvcc_version='any', architectures=(f'{major}{minor}',),
     )  # fmt: skip
     monkeypatch.setattr(cuda_toolchain.CudaToolchain, 'linker', lambda self: ((self.nvcc, '-shared'), ()))
-    library = build.build(tmp_path, find_tools=lambda: tools)
+    library = build.build_library(tmp_path, find_tools=lambda: tools)
     status = ctypes.CDLL(str(library)).start()
     assert (status == 0) == torch.cuda.is_available()
 

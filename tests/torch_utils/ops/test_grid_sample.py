@@ -25,7 +25,7 @@ def rand(*shape: int, seed: int = 0) -> torch.Tensor:
 
 
 def places(n: int, h: int, w: int, size: tuple[int, int], seed: int = 1) -> torch.Tensor:
-    """A grid [N, h, w, 2] within and beyond an image of `size`, away from pixels' centres, where derivatives jump."""
+    """A grid [N, h, w, 2] within and beyond an image of `size`, away from pixels' centers, where derivatives jump."""
     generator = torch.Generator().manual_seed(seed)
     counts = torch.tensor([size[1], size[0]], dtype=torch.float64)
     square = (torch.rand(n, h, w, 2, dtype=torch.float64, generator=generator) * (counts + 4) - 3).floor()
@@ -101,8 +101,8 @@ def test_r1_through_a_transform_has_the_gradient_of_the_gathers() -> None:
 
 def test_a_grid_of_pixel_centres_is_the_identity_and_one_that_is_turned_turns() -> None:
     x = torch.randn(2, 3, 4, 4)
-    centres = (torch.arange(4) * 2 + 1) / 4 - 1
-    grid = torch.stack(torch.meshgrid(centres, centres, indexing='xy'), dim=-1).expand(2, -1, -1, -1)
+    centers = (torch.arange(4) * 2 + 1) / 4 - 1
+    grid = torch.stack(torch.meshgrid(centers, centers, indexing='xy'), dim=-1).expand(2, -1, -1, -1)
     for impl in IMPLS:
         torch.testing.assert_close(grid_sample(x, grid, impl), x)
         torch.testing.assert_close(grid_sample(x, grid.flip(1), impl), x.flip(2))

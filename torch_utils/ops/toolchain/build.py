@@ -55,13 +55,13 @@ def load(source_dir: Path = CSRC) -> Loaded:
 
     Never raises for what a machine lacks: `Loaded.problem` says it. Lines on stderr only where there is a wait.
     """
-    return _load(lambda: build(source_dir))
+    return _load(lambda: build_library(source_dir))
 
 
 @functools.cache
 def load_cuda(source_dir: Path = CSRC) -> Loaded:
     """Likewise the CUDA operations, after the CPU ones: from those they have schemas, shapes and gradients."""
-    loaded = _load(lambda: build(source_dir, find_tools=find_cuda_toolchain), after=lambda: load(source_dir))
+    loaded = _load(lambda: build_library(source_dir, find_tools=find_cuda_toolchain), after=lambda: load(source_dir))
     if not loaded:
         return loaded
     try:
@@ -89,7 +89,7 @@ def _load(make: Callable[[], Path], after: Callable[[], Loaded] | None = None) -
     return Loaded(library)
 
 
-def build(
+def build_library(
     source_dir: Path = CSRC,
     *,
     find_tools: Callable[[], Toolchain] = find_toolchain,
@@ -118,7 +118,7 @@ def build(
 
 
 def find_built(source_dir: Path = CSRC) -> Path | None:
-    """The library that `build` would return at once; None where it would have to compile. Raises BuildError."""
+    """The library that `build_library` would return at once; None where it would have to compile. Raises BuildError."""
     return _find(digest(source_dir, find_toolchain()))
 
 

@@ -91,7 +91,7 @@ def format_table(table: Table, architectures: list[str]) -> str:
     return '\n'.join(lines)
 
 
-def check(source_dir: Path = CSRC) -> int:
+def check_sources(source_dir: Path = CSRC) -> int:
     """Compiles a folder's `*.cu`; the number of those that fail. Prints tables and errors."""
     nvcc, sources = find_nvcc(), sorted(source_dir.glob('*.cu'))
     if nvcc is None:
@@ -116,4 +116,4 @@ def check(source_dir: Path = CSRC) -> int:
 
 
 if __name__ == '__main__':
-    sys.exit(min(check(), 1))
+    sys.exit(min(check_sources(), 1))

@@ -63,7 +63,7 @@ def lock_path(source: Path, cache: Path) -> Path:
 @needs_compiler
 def test_builds_every_source_into_one_library(source: Path, cache: Path):
     (source / 'more.cpp').write_text('extern "C" int more() { return 7; }\n')
-    library = build.build(source)
+    library = build.build_library(source)
     assert library.parent == cache
     assert answer(library) == 42
     assert ctypes.CDLL(str(library)).more() == 7
@@ -73,10 +73,10 @@ def test_builds_every_source_into_one_library(source: Path, cache: Path):
 @needs_compiler
 def test_second_call_does_not_rebuild(source: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture):
     assert build.find_built(source) is None
-    library = build.build(source)
+    library = build.build_library(source)
     assert 'building' in capsys.readouterr().err
     monkeypatch.setattr(build, '_compile', lambda *_: pytest.fail('compiled again'))
-    assert build.build(source) == library == build.find_built(source)
+    assert build.build_library(source) == library == build.find_built(source)
     assert capsys.readouterr().err == ''
 
 
@@ -95,7 +95,7 @@ def test_whatever_changes_the_machine_code_changes_the_key(source: Path, monkeyp
         patch.setattr(cpu_toolchain, 'cpu_features', lambda: ('x86_64', 'avx1024'))
         keys.append(build.digest(source, tools))
     assert len(set(keys)) == 5
-    assert answer(build.build(source)) == 43
+    assert answer(build.build_library(source)) == 43
 
 
 def test_no_compiler_is_named_with_the_way_out(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -141,7 +141,7 @@ def test_a_source_that_does_not_compile_is_quoted_and_its_log_kept(source: Path,
 def test_a_missing_header_is_named(source: Path):
     (source / 'answer.cpp').write_text('#include <no_such_header.h>\n')
     with pytest.raises(cpu_toolchain.BuildError, match=r'the header no_such_header\.h is missing'):
-        build.build(source)
+        build.build_library(source)
 
 
 @pytest.mark.parametrize(
@@ -167,7 +167,7 @@ def test_a_failed_build_is_tried_once(source: Path, monkeypatch: pytest.MonkeyPa
         calls.append(folder)
         raise cpu_toolchain.BuildError('no luck')
 
-    monkeypatch.setattr(build, 'build', fail)
+    monkeypatch.setattr(build, 'build_library', fail)
     assert build.load(source) == build.load(source)
     assert calls == [source]
 
@@ -178,7 +178,7 @@ def test_the_lock_of_a_dead_process_stops_nobody(source: Path, cache: Path, caps
     path.write_text('pid 999999999 on elsewhere since 2020-01-01 00:00:00\n')
     killed = path.with_name(f'{path.stem}.tmp-killed')
     killed.mkdir()
-    assert answer(build.build(source)) == 42
+    assert answer(build.build_library(source)) == 42
     assert 'waiting' not in capsys.readouterr().err
     assert path.read_text().startswith(f'pid {os.getpid()} on ')
     assert not killed.exists()
@@ -198,7 +198,7 @@ def test_a_live_owner_is_waited_for_and_its_library_taken(source: Path, cache: P
             fcntl.flock(owner, fcntl.LOCK_UN)
 
         monkeypatch.setattr(build, '_say', finish)
-        assert build.build(source).read_text() == 'made by the owner'
+        assert build.build_library(source).read_text() == 'made by the owner'
     assert said == ['waiting until pid 17 on here since noon has built them, 600 s at most']
 
 
@@ -210,7 +210,7 @@ def test_an_owner_that_is_stuck_is_passed_by(source: Path, cache: Path, capsys: 
     command = [sys.executable, '-c', hold, str(path)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as owner:
         assert owner.stdout.readline() == b'held\n'
-        assert answer(build.build(source, wait_timeout_s=0.2)) == 42
+        assert answer(build.build_library(source, wait_timeout_s=0.2)) == 42
         owner.communicate(b'\n')
     assert 'for too long; building them here' in capsys.readouterr().err
 
@@ -224,7 +224,10 @@ def test_two_processes_at_once_build_once(source: Path, cache: Path, tmp_path: P
                        f'exec {cpu_toolchain.find_cxx()} "$@"\n')  # fmt: skip
     wrapper.chmod(0o755)
     environment = {**os.environ, 'PATH': f'{wrapper.parent}:{os.environ["PATH"]}', 'OMP_NUM_THREADS': '1'}
-    script = 'import pathlib, sys; from torch_utils.ops import build; print(build.build(pathlib.Path(sys.argv[1])))'
+    script = (
+        'import pathlib, sys; from torch_utils.ops.toolchain.build import build_library; '
+        'print(build_library(pathlib.Path(sys.argv[1])))'
+    )
     command = [sys.executable, '-c', script, str(source)]
     both = [subprocess.Popen(command, env=environment, cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     libraries = {process.communicate(timeout=120)[0].strip() for process in both}
@@ -237,16 +240,16 @@ def test_two_processes_at_once_build_once(source: Path, cache: Path, tmp_path: P
 @needs_compiler
 def test_a_cache_that_cannot_be_written_falls_back_to_a_temporary_folder(source: Path, cache: Path, tmp_path: Path):
     cache.write_text('a file stands where the folder should be')
-    library = build.build(source)
+    library = build.build_library(source)
     assert library.parent == tmp_path / 'tmp' / f'ganfoundry-{os.getuid()}'
     assert library.parent.stat().st_mode & 0o777 == 0o700
     assert answer(library) == 42
-    assert build.build(source) == library
+    assert build.build_library(source) == library
 
 
 @needs_compiler
 def test_a_read_only_cache_is_read_and_not_written(source: Path, cache: Path, monkeypatch: pytest.MonkeyPatch):
-    library = build.build(source)
+    library = build.build_library(source)
     real = tempfile.TemporaryFile
 
     def refuse(dir: Path) -> object:
@@ -255,9 +258,9 @@ def test_a_read_only_cache_is_read_and_not_written(source: Path, cache: Path, mo
         return real(dir=dir)
 
     monkeypatch.setattr(tempfile, 'TemporaryFile', refuse)
-    assert build.build(source) == library
+    assert build.build_library(source) == library
     (source / 'answer.cpp').write_text(ANSWER % 43)
-    assert build.build(source).parent != cache
+    assert build.build_library(source).parent != cache
 
 
 @needs_compiler
@@ -267,12 +270,12 @@ def test_a_folder_that_others_may_write_in_is_not_trusted(source: Path, cache: P
     shared.mkdir()
     shared.chmod(0o777)
     with pytest.raises(cpu_toolchain.BuildError, match=r'everybody may write there.*set GANFOUNDRY_CACHE'):
-        build.build(source)
+        build.build_library(source)
 
 
 @needs_compiler
 def test_a_damaged_library_is_reported_with_its_path(source: Path):
-    library = build.build(source)
+    library = build.build_library(source)
     library.write_bytes(b'no library')
     problem = build.load(source).problem
     assert str(library) in problem

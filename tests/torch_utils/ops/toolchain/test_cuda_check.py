@@ -41,7 +41,7 @@ def test_names_are_those_of_the_kernels():
 
 def test_no_nvcc_is_said_and_no_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture):
     monkeypatch.setattr(cuda_check, 'find_nvcc', lambda: None)
-    assert cuda_check.check() == 0
+    assert cuda_check.check_sources() == 0
     assert 'no nvcc on the PATH' in capsys.readouterr().out
 
 
@@ -54,7 +54,7 @@ def test_a_kernel_compiles_and_a_warning_fails(tmp_path: Path, monkeypatch: pyte
     (tmp_path / 'unused.cu').write_text(kernel % 'int never_read = 1;')
     indexed = 'float y[64] = {}; for (int i = 0; i < 64; ++i) y[int(x[i]) % 64] += i; x[0] = y[int(x[9])];'
     (tmp_path / 'local.cu').write_text(kernel % indexed)
-    assert cuda_check.check(tmp_path) == 2
+    assert cuda_check.check_sources(tmp_path) == 2
     said = capsys.readouterr().out
     assert 'does not know sm_999; left out' in said
     assert 'fine.cu: compiles' in said
