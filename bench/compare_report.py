@@ -29,8 +29,8 @@ from torch_utils.macs import count_macs
 from torch_utils.seeding import numpy_generator
 from torch_utils.summary import count
 from training.build import build_networks
-from training.config import from_record
 from training.data.dataset import ImageDataset
+from training.record import from_record
 from training.run.curve import draw_curves
 from training.run.run_folder import RunFolder
 from training.run.snapshot import load_generator, load_snapshot

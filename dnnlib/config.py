@@ -22,6 +22,22 @@ _TRUE = {'1', 'true', 'yes', 'on'}
 _FALSE = {'0', 'false', 'no', 'off'}
 
 
+def require(ok: bool, name: str, value: object, expected: str) -> None:
+    """Checks a field in a config's `__post_init__`.
+
+    Args:
+        ok: Whether the value can work.
+        name: Name of the field as the user writes it, such as 'r1.gamma'.
+        value: Value of the field, for the message.
+        expected: The values that can work, and the way out.
+
+    Raises:
+        ConfigError: If not `ok`. The message names the field, the value and what is expected.
+    """
+    if not ok:
+        raise ConfigError(f'{name}={value}: {expected}')
+
+
 def set_fields(cfg: C, changes: Mapping[str, Any], prefix: str = '') -> C:
     """A copy of `cfg` with several fields changed at once, so that only the result must be consistent.
 

@@ -29,8 +29,9 @@ from torch_utils.devices import pick_device
 from torch_utils.distributed import World
 from torch_utils.ops import dispatch
 from training.build import build_networks, resolve_precision
-from training.config import RunConfig, apply_overrides, from_record, to_record, with_precision
+from training.config import RunConfig, apply_overrides, with_precision
 from training.data.dataset import ImageDataset
+from training.record import from_record, to_record
 from training.registry import RECIPES
 from training.run.run_folder import RunFolder
 from training.run.transfer import Source, address_of, load_source, transfer

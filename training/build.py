@@ -36,7 +36,7 @@ def build_networks(cfg: RunConfig, spec: ImageSpec) -> tuple[torch.nn.Module, to
     G = registry.architecture_of(registry.GENERATORS, cfg.generator).build(cfg.generator, spec)
     D = registry.architecture_of(registry.DISCRIMINATORS, cfg.discriminator).build(cfg.discriminator, spec)
     _check_capabilities(cfg, G)
-    attach_tasks(cfg, spec, G, D)
+    attach_tasks({'ggdr': cfg.ggdr, 'glead': cfg.glead}, spec, G, D)
     for net in (G, D):
         set_precision(net, DTYPES[cfg.precision])
     return G, D

@@ -1,7 +1,8 @@
-"""The complete description of a run: nested frozen dataclasses, no blanks left to fill.
+"""The complete description of a run: nested frozen dataclasses in which every field has a value.
 
-A recipe makes one from the facts of the data set; flags and `--set` change fields; `config.json` records it.
-Units stand in names: kimg is thousands of real images shown.
+A recipe makes one from the facts of the data set; flags and `--set` change fields; `config.json` records it. Every
+component has its config class in its own file; this module composes them. It is also the place from which recipes and
+plug-ins import them. Units belong to names: kimg is thousands of real images shown.
 """
 
 from __future__ import annotations
@@ -11,139 +12,40 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from dnnlib import config as typed
-from training import registry
+from dnnlib.config import require
 from training.augment.config import AugmentConfig
-from training.checks import require
 from training.data.dataset import DataConfig
-from training.interface import ImageSpec
+from training.objective.features import GuidanceConfig
+from training.objective.gp import GradientPenaltyConfig
 from training.objective.lecam import LeCamConfig
-from training.objective.losses import BOUNDARIES, LOSSES
+from training.objective.losses import BOUNDARIES, LossConfig
+from training.objective.pl import PathLengthConfig
+from training.objective.r1 import R1Config
+from training.objective.r2 import R2Config
+from training.optimize.ema import EmaConfig
 from training.optimize.guardian import GuardianConfig
+from training.optimize.health import OnNan
+from training.optimize.optimizers import OptimizerConfig
 
-OnNan = Literal['skip', 'rollback', 'abort', 'mask']
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class LossConfig:
-    """The adversarial loss, by its name in `losses.LOSSES`. Every architecture takes every one.
-
-    'cross_entropy' is what some papers call 'logistic', the non-saturating loss of Goodfellow et al. (2014).
-    """
-
-    kind: Literal['logistic', 'cross_entropy', 'hinge', 'lsgan', 'wasserstein', 'relativistic'] = 'logistic'
-
-    def __post_init__(self) -> None:
-        require(self.kind in LOSSES, 'loss.kind', self.kind, f'one of {", ".join(LOSSES)}')
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class R1Config:
-    """Gradient penalty on real images (Mescheder et al. 2018, Eq. 9), computed lazily.
-
-    gamma: weight; 0 turns it off. interval: every so many iterations, its gradient times the interval and Adam
-    corrected (StyleGAN2, appendix B); None computes it in every step, within the main loss.
-    """
-
-    gamma: float = 10.0
-    interval: int | None = 16
-
-    def __post_init__(self) -> None:
-        require(self.gamma >= 0, 'r1.gamma', self.gamma, '--gamma must be non-negative')
-        require(self.interval is None or self.interval >= 1, 'r1.interval', self.interval, 'at least 1, or none')
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class R2Config:
-    """R1's penalty on generated images (Mescheder et al. 2018, Eq. 10), in R1's phase. gamma: weight, 0 for off."""
-
-    gamma: float = 0.0
-
-    def __post_init__(self) -> None:
-        require(self.gamma >= 0, 'r2.gamma', self.gamma, 'must be non-negative')
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class GradientPenaltyConfig:
-    """WGAN-GP's penalty between real and generated images (Gulrajani et al. 2017, Eq. 3), in every step of D.
-
-    weight: lambda; 0 turns it off.
-    """
-
-    weight: float = 0.0
-
-    def __post_init__(self) -> None:
-        require(self.weight >= 0, 'gp.weight', self.weight, 'must be non-negative')
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PathLengthConfig:
-    """Path length regularisation (StyleGAN2, Eq. 4), computed lazily. It needs a generator with a W space.
-
-    weight: 0 turns it off. decay: of the running mean length. batch_shrink: on 1/batch_shrink of the batch.
-    interval: as R1Config's. It corrects G's Adam even where the weight is 0, as StyleGAN2-ADA's `cifar` does.
-    """
-
-    weight: float = 2.0
-    decay: float = 0.01
-    batch_shrink: int = 2
-    interval: int | None = 4
-
-    def __post_init__(self) -> None:
-        require(self.weight >= 0, 'pl.weight', self.weight, 'must be non-negative')
-        require(0 < self.decay <= 1, 'pl.decay', self.decay, 'must lie in (0, 1]')
-        require(self.batch_shrink >= 1, 'pl.batch_shrink', self.batch_shrink, 'must be at least 1')
-        require(self.interval is None or self.interval >= 1, 'pl.interval', self.interval, 'at least 1, or none')
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class GuidanceConfig:
-    """A second task of D, which `guidance.py` describes; it needs networks that show their features.
-
-    weight: 0 turns it off. resolution: height and width of the features that D predicts; None takes the task's rule.
-    """
-
-    weight: float = 0.0
-    resolution: int | None = None
-
-    def __post_init__(self) -> None:
-        require(self.weight >= 0, 'weight', self.weight, 'must be non-negative')
-        require(self.resolution is None or self.resolution >= 4, 'resolution', self.resolution, 'at least 4, or none')
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class OptimizerConfig:
-    """An optimiser before the correction for lazy regularisation.
-
-    kind: 'adam' (Kingma and Ba 2015), 'adagrad' (Duchi et al. 2011) or 'rmsprop' (Tieleman and Hinton 2012; its decay
-    is beta2). beta1 and beta2 are Adam's otherwise.
-    """
-
-    kind: Literal['adam', 'adagrad', 'rmsprop'] = 'adam'
-    lr: float = 0.002
-    beta1: float = 0.0
-    beta2: float = 0.99
-    eps: float = 1e-8
-
-    def __post_init__(self) -> None:
-        require(self.kind in ('adam', 'adagrad', 'rmsprop'), 'kind', self.kind, 'one of adam, adagrad, rmsprop')
-        require(self.lr > 0, 'lr', self.lr, 'must be positive')
-        require(0 <= self.beta1 < 1, 'beta1', self.beta1, 'must lie in [0, 1)')
-        require(0 <= self.beta2 < 1, 'beta2', self.beta2, 'must lie in [0, 1)')
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class EmaConfig:
-    """The moving average of G's weights that is sampled and measured.
-
-    kimg: half-life. rampup: the half-life is at most this fraction of the images shown so far; None switches that off.
-    """
-
-    kimg: float = 10.0
-    rampup: float | None = None
-
-    def __post_init__(self) -> None:
-        require(self.kimg >= 0, 'ema.kimg', self.kimg, 'must be non-negative')
-        require(self.rampup is None or self.rampup > 0, 'ema.rampup', self.rampup, 'must be positive, or none')
+__all__ = [
+    'AugmentConfig',
+    'DataConfig',
+    'EmaConfig',
+    'GradientPenaltyConfig',
+    'GuardianConfig',
+    'GuidanceConfig',
+    'LeCamConfig',
+    'LossConfig',
+    'OnNan',
+    'OptimizerConfig',
+    'PathLengthConfig',
+    'R1Config',
+    'R2Config',
+    'RunConfig',
+    'apply_overrides',
+    'require',
+    'with_precision',
+]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -271,22 +173,3 @@ def with_precision(cfg: RunConfig, precision: str) -> RunConfig:
         known = {name: value for name, value in changes.items() if name in typed.fields_of(network)}
         cfg = replace(cfg, **{part: replace(network, **known)})
     return typed.set_fields(cfg, {'precision': precision})
-
-
-def to_record(cfg: RunConfig, spec: ImageSpec) -> dict[str, Any]:
-    """The config and the facts as JSON holds them; networks carry their `kind`."""
-    record = typed.to_dict(cfg)
-    for part, reg in (('generator', registry.GENERATORS), ('discriminator', registry.DISCRIMINATORS)):
-        network = getattr(cfg, part)
-        record[part] = {'kind': registry.architecture_of(reg, network).name, **typed.to_dict(network)}
-    return {'config': record, 'facts': typed.to_dict(spec)}
-
-
-def from_record(record: dict[str, Any]) -> tuple[RunConfig, ImageSpec]:
-    """The inverse of `to_record`. The plug-ins that it names must be loaded, or loadable by name."""
-    config = dict(record['config'])
-    registry.RECIPES.get(config['cfg'])  # imports the plug-in that registers the networks
-    for part, reg in (('generator', registry.GENERATORS), ('discriminator', registry.DISCRIMINATORS)):
-        fields = dict(config[part])
-        config[part] = typed.from_dict(reg.get(fields.pop('kind')).config, fields, part)
-    return typed.from_dict(RunConfig, config), typed.from_dict(ImageSpec, record['facts'], 'facts')

@@ -17,8 +17,9 @@ from torch_utils.macs import count_macs, format_macs
 from torch_utils.summary import count, module_table
 from training.augment.config import AugmentConfig
 from training.build import build_networks
-from training.config import RunConfig, to_record
+from training.config import RunConfig
 from training.interface import ImageSpec
+from training.record import to_record
 from training.registry import RECIPES
 
 

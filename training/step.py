@@ -130,7 +130,7 @@ class TrainStep:
         unsound = guarded_step(
             optimizer,
             packed,
-            lr_scale(cfg, state.nimg),
+            lr_scale(state.nimg, cfg.kimg, cfg.lr_decay_kimg),
             on_nan=cfg.on_nan,
             loss_scale=state.loss_scale(phase.net),
             stats=state.stats,

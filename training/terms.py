@@ -18,9 +18,11 @@ from training.augment.apa import Shown, deceive
 from training.augment.view import View
 from training.config import RunConfig
 from training.fakes import Fakes
+from training.objective.gp import interpolate, slope_penalty
 from training.objective.guidance import Guidance
 from training.objective.losses import Paired, Separable
-from training.objective.regularizers import interpolate, path_length_penalty, path_lengths, r1_penalty, slope_penalty
+from training.objective.pl import path_length_penalty, path_lengths
+from training.objective.r1 import r1_penalty
 from training.optimize.recalibrate import batch_norms
 from training.state import TrainState
 

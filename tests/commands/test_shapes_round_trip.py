@@ -12,9 +12,10 @@ from ganfoundry.commands import generate
 from metrics.streams.images import as_images, to_rgb
 from tests.support.runs import TINY, call, last_state, make_zip, only_run
 from training.build import build
-from training.config import RunConfig, to_record
+from training.config import RunConfig
 from training.data.dataset import DataConfig, ImageDataset
 from training.data.loader import data_loader
+from training.record import to_record
 from training.registry import RECIPES
 from training.run.sampling import generated
 from training.run.sheets import SampleSheet

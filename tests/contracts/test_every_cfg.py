@@ -13,10 +13,11 @@ from dnnlib.errors import ConfigError
 from torch_utils.seeding import seed_torch
 from torch_utils.summary import count
 from training.build import build, build_networks
-from training.config import RunConfig, from_record, to_record, with_precision
+from training.config import RunConfig, with_precision
 from training.data.dataset import DataConfig, ImageDataset
 from training.interface import Discriminator, Generator, ImageSpec, StyleGenerator
 from training.networks.layers import set_precision
+from training.record import from_record, to_record
 from training.registry import RECIPES
 from training.step import TrainStep
 

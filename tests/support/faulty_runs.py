@@ -15,10 +15,11 @@ from tests.support.steps import CPU, tiny
 from torch_utils import checkpoint
 from torch_utils.distributed import World
 from training.build import build
-from training.config import RunConfig, to_record
+from training.config import RunConfig
 from training.data.dataset import DataConfig, ImageDataset
 from training.data.loader import data_loader
 from training.loop import Loop
+from training.record import to_record
 from training.run.run_folder import RunFolder
 from training.run.sheets import SampleSheet
 from training.state import TrainState

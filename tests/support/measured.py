@@ -11,10 +11,11 @@ import torch
 from ganfoundry.commands import calc_metrics
 from metrics.detectors.table import Features
 from training.build import build
-from training.config import RunConfig, to_record
+from training.config import RunConfig
 from training.data.dataset import DataConfig, ImageDataset
 from training.networks.config import StyleGAN2DiscriminatorConfig, StyleGAN2GeneratorConfig
 from training.recipes import auto
+from training.record import to_record
 from training.run.run_folder import RunFolder
 from training.run.snapshot import save_snapshot
 

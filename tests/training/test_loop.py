@@ -16,12 +16,12 @@ from dnnlib.signals import StopRequested
 from tests.support.runs import TINY, call, command, environment, last_state, losses, make_zip, only_run
 from torch_utils import checkpoint
 from training.build import build
-from training.config import to_record
 from training.data.dataset import DataConfig, ImageDataset
 from training.data.loader import data_loader
 from training.loop import Loop
 from training.networks.config import StyleGAN2DiscriminatorConfig, StyleGAN2GeneratorConfig
 from training.recipes import auto
+from training.record import to_record
 from training.run.run_folder import RunFolder
 from training.run.sheets import SampleSheet
 from training.step import TrainStep

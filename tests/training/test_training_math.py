@@ -8,7 +8,7 @@ import torch
 from training.build import resolve_precision
 from training.config import OptimizerConfig, with_precision
 from training.interface import ImageSpec
-from training.objective.regularizers import path_length_penalty
+from training.objective.pl import path_length_penalty
 from training.optimize.ema import ema_beta, update_ema
 from training.optimize.optimizers import make_optimizer
 from training.recipes import auto

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from training.checks import require
+from dnnlib.config import require
 
 Kind = Literal['noaug', 'ada', 'fixed', 'diffaug', 'apa']
 Pipe = Literal['blit', 'geom', 'color', 'filter', 'noise', 'cutout', 'bg', 'bgc', 'bgcf', 'bgcfn', 'bgcfnc']

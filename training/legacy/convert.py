@@ -11,13 +11,14 @@ from dnnlib.errors import CheckpointError, UnsafeModelFile
 from dnnlib.registry import source_of
 from torch_utils.checkpoint import Tensors
 from training import recipes
-from training.config import RunConfig, to_record
+from training.config import RunConfig
 from training.data.dataset import DataConfig
 from training.interface import ImageSpec
 from training.legacy.networks import Network, read_discriminator, read_generator
 from training.legacy.reader import Module, TFNetwork, arguments, plain, read_official, state_dict
 from training.legacy.tensorflow import read_tf_discriminator, read_tf_generator
 from training.networks.config import StyleGAN2DiscriminatorConfig
+from training.record import to_record
 from training.registry import RECIPES
 
 UNKNOWN_DATA = 'the-unnamed-data-of-an-official-file'  # no such path: whoever wants the data must give --data

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from dnnlib.config import require
 from dnnlib.errors import ConfigError
-from training.config import require
 from training.interface import ImageSpec
 
 ARCHITECTURES = ('skip', 'resnet', 'orig')

@@ -8,7 +8,7 @@ Letters: N batch, C channels, R resolution of features, h and w their height and
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,59 +16,9 @@ import torch
 import torch.nn.functional as F
 
 from dnnlib.errors import ConfigError
-from training.config import GuidanceConfig, RunConfig
-from training.interface import FeatureNetwork, ImageSpec, StyleGenerator
-from training.networks.layers import Conv2d, FullyConnected, LowerableBlock
-
-Features = dict[int, torch.Tensor]  # by R: [N, C, h, w]
-
-
-class FeatureTap:
-    """Records the features that a network computes while the tap is open."""
-
-    def __init__(self, net: FeatureNetwork) -> None:
-        self.blocks = net.feature_blocks()
-
-    @contextmanager
-    def open(self) -> Iterator[Features]:
-        """The dict fills as the network runs."""
-        features: Features = {}
-        hooks = [block.register_forward_hook(_recorder(features, res)) for res, block in self.blocks.items()]
-        try:
-            yield features
-        finally:
-            for hook in hooks:
-                hook.remove()
-
-
-def _recorder(features: Features, res: int) -> Any:
-    def record(module: torch.nn.Module, args: tuple, output: Any) -> None:
-        features[res] = output[0] if isinstance(output, tuple) else output
-
-    return record
-
-
-class Decoder(LowerableBlock):
-    """D's features from the base to R, up-sampled step by step beside its finer ones, to [N, out_channels, h, w].
-
-    A reading: one 3x3 convolution a resolution on the concatenation, as wide as D is there, then a linear 1x1.
-    """
-
-    def __init__(self, channels: dict[int, int], resolution: int, out_channels: int) -> None:
-        super().__init__(lowered=True)
-        self.resolutions = sorted(res for res in channels if 4 < res <= resolution)
-        below = channels[4]
-        for res in self.resolutions:
-            setattr(self, f'conv{res}', Conv2d(below + channels[res], channels[res], 3))
-            below = channels[res]
-        self.out = Conv2d(below, out_channels, 1, act='linear')
-
-    def forward(self, features: Features) -> torch.Tensor:
-        x = self.lower(features[4])
-        for res in self.resolutions:
-            x = F.interpolate(x, scale_factor=2, mode='nearest')
-            x = getattr(self, f'conv{res}')(torch.cat([x, self.lower(features[res])], dim=1))
-        return self.out(x).float()
+from training.interface import ImageSpec, StyleGenerator
+from training.networks.layers import FullyConnected
+from training.objective.features import Decoder, Features, FeatureTap, GuidanceConfig, reading_resolution
 
 
 class GGDR(torch.nn.Module):
@@ -83,7 +33,7 @@ class GGDR(torch.nn.Module):
     def __init__(self, cfg: GuidanceConfig, spec: ImageSpec, G: Any, D: Any) -> None:
         super().__init__()
         self.weight = cfg.weight
-        self.resolution = _resolution(self.name, cfg, max(G.img_resolution // 4, 4), G, D)
+        self.resolution = reading_resolution(self.name, cfg, max(G.img_resolution // 4, 4), G, D)
         self.decoder = Decoder(D.feature_channels(), self.resolution, G.feature_channels()[self.resolution])
 
     def forward(self, G: Any, img: torch.Tensor, c: torch.Tensor, of_d: Features, of_g: Features) -> torch.Tensor:
@@ -105,7 +55,7 @@ class GLeaD(torch.nn.Module):
 
     def __init__(self, cfg: GuidanceConfig, spec: ImageSpec, G: Any, D: Any) -> None:
         super().__init__()
-        self.resolution = _resolution(self.name, cfg, max(G.img_resolution // 8, 4), G, D)
+        self.resolution = reading_resolution(self.name, cfg, max(G.img_resolution // 8, 4), G, D)
         out_channels = G.feature_channels()[self.resolution]
         if not isinstance(G, StyleGenerator):
             raise ConfigError(
@@ -128,12 +78,13 @@ class GLeaD(torch.nn.Module):
 TASKS: dict[str, type[GGDR] | type[GLeaD]] = {task.name: task for task in (GGDR, GLeaD)}
 
 
-def attach_tasks(cfg: RunConfig, spec: ImageSpec, G: torch.nn.Module, D: torch.nn.Module) -> None:
+def attach_tasks(
+    configs: Mapping[str, GuidanceConfig], spec: ImageSpec, G: torch.nn.Module, D: torch.nn.Module
+) -> None:
     """Gives D the layers of the tasks that are on. ConfigError where a network does not show the features."""
     for name, task in TASKS.items():
-        settings = getattr(cfg, name)
-        if settings.weight > 0:
-            D.add_module(name, task(settings, spec, G, D))
+        if configs[name].weight > 0:
+            D.add_module(name, task(configs[name], spec, G, D))
 
 
 class Guidance:
@@ -170,15 +121,3 @@ class Guidance:
         tasks = [task for task in self.tasks if generated or task.on_real]
         of_g, self.of_g = self.of_g, {}  # held no longer than they are needed
         return logits, {task.name: task.weight * task(self.G, img, c, of_d, of_g) for task in tasks}
-
-
-def _resolution(name: str, cfg: GuidanceConfig, default: int, G: Any, D: Any) -> int:
-    """Where the task reads; ConfigError unless both networks have features there."""
-    for net, what in ((G, 'generator'), (D, 'discriminator')):
-        if not isinstance(net, FeatureNetwork):
-            raise ConfigError(f'{name}.weight={cfg.weight}: this {what} shows no features; --set {name}.weight=0')
-    known = sorted(G.feature_blocks().keys() & D.feature_blocks().keys())
-    resolution = cfg.resolution or default
-    if resolution not in known:
-        raise ConfigError(f'{name}.resolution={resolution}: features are at {", ".join(map(str, known))}')
-    return resolution

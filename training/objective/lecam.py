@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from training.checks import require
+from dnnlib.config import require
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

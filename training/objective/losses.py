@@ -6,10 +6,13 @@ Letters: N batch.
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from dataclasses import dataclass
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
+
+from dnnlib.config import require
 
 
 @runtime_checkable
@@ -120,3 +123,16 @@ LOSSES: dict[str, type[Separable] | type[Paired]] = {
 # The logit at which D is undecided, by loss. The other losses compare logits with each other: one by itself, and its
 # sign, says nothing.
 BOUNDARIES: dict[str, float] = {'logistic': 0.0, 'cross_entropy': 0.0, 'hinge': 0.0, 'lsgan': 0.5}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LossConfig:
+    """The adversarial loss, by its name in `LOSSES`. Every architecture takes every one.
+
+    'cross_entropy' is what some papers call 'logistic', the non-saturating loss of Goodfellow et al. (2014).
+    """
+
+    kind: Literal['logistic', 'cross_entropy', 'hinge', 'lsgan', 'wasserstein', 'relativistic'] = 'logistic'
+
+    def __post_init__(self) -> None:
+        require(self.kind in LOSSES, 'loss.kind', self.kind, f'one of {", ".join(LOSSES)}')

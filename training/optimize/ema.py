@@ -2,7 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
+
+from dnnlib.config import require
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EmaConfig:
+    """Settings of the moving average of G's weights, which is sampled and measured.
+
+    kimg: half-life. rampup: the half-life is at most this fraction of the images shown so far; None switches that off.
+    """
+
+    kimg: float = 10.0
+    rampup: float | None = None
+
+    def __post_init__(self) -> None:
+        require(self.kimg >= 0, 'ema.kimg', self.kimg, 'must be non-negative')
+        require(self.rampup is None or self.rampup > 0, 'ema.rampup', self.rampup, 'must be positive, or none')
 
 
 def ema_beta(batch: int, ema_kimg: float, rampup: float | None, nimg: int) -> float:

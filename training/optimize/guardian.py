@@ -16,7 +16,7 @@ from typing import Any, Literal
 import torch
 import torch.nn.functional as F
 
-from training.checks import require
+from dnnlib.config import require
 from training.objective.losses import BOUNDARIES
 
 SIDE = 8  # samples are averaged down to this width and height, in pixels, before they are compared

@@ -6,12 +6,15 @@ the statistics are read at the end of the tick.
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 
 from torch_utils.stats import Collector
-from training.config import OnNan
 from training.optimize.loss_scale import LossScale
 from training.optimize.optimizers import step_unless
+
+OnNan = Literal['skip', 'rollback', 'abort', 'mask']
 
 NONFINITE = 'Health/nonfinite_steps'  # 1 for an optimizer step with non-finite losses or gradients, else 0
 OVERFLOW = 'Health/overflow_steps'  # 1 for a step that exceeded the range of float16 only

@@ -5,9 +5,33 @@ A flag on the device can skip a step: fused Adam reads it there, and the host do
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Literal
+
 import torch
 
-from training.config import OptimizerConfig, RunConfig
+from dnnlib.config import require
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OptimizerConfig:
+    """Settings of an optimizer before the correction for lazy regularization.
+
+    kind: 'adam' (Kingma and Ba 2015), 'adagrad' (Duchi et al. 2011) or 'rmsprop' (Tieleman and Hinton 2012; its decay
+    is beta2). beta1 and beta2 are Adam's otherwise.
+    """
+
+    kind: Literal['adam', 'adagrad', 'rmsprop'] = 'adam'
+    lr: float = 0.002
+    beta1: float = 0.0
+    beta2: float = 0.99
+    eps: float = 1e-8
+
+    def __post_init__(self) -> None:
+        require(self.kind in ('adam', 'adagrad', 'rmsprop'), 'kind', self.kind, 'one of adam, adagrad, rmsprop')
+        require(self.lr > 0, 'lr', self.lr, 'must be positive')
+        require(0 <= self.beta1 < 1, 'beta1', self.beta1, 'must lie in [0, 1)')
+        require(0 <= self.beta2 < 1, 'beta2', self.beta2, 'must lie in [0, 1)')
 
 
 def make_optimizer(net: torch.nn.Module, cfg: OptimizerConfig, reg_interval: int | None) -> torch.optim.Optimizer:
@@ -34,11 +58,17 @@ def make_optimizer(net: torch.nn.Module, cfg: OptimizerConfig, reg_interval: int
     return optimizer
 
 
-def lr_scale(cfg: RunConfig, nimg: int) -> float:
-    """The factor on every learning rate after nimg images: 1, and over the last lr_decay_kimg linearly to 0."""
-    if cfg.lr_decay_kimg == 0:
+def lr_scale(nimg: int, kimg: int, lr_decay_kimg: float) -> float:
+    """Returns the factor on every learning rate: 1, and over the last images of a run linearly to 0.
+
+    Args:
+        nimg: Real images shown so far.
+        kimg: Length of the run, in thousands of images.
+        lr_decay_kimg: Length of the decay at the end of the run, in thousands of images; 0 switches it off.
+    """
+    if lr_decay_kimg == 0:
         return 1.0
-    return min(max(cfg.kimg * 1000 - nimg, 0) / (cfg.lr_decay_kimg * 1000), 1.0)
+    return min(max(kimg * 1000 - nimg, 0) / (lr_decay_kimg * 1000), 1.0)
 
 
 class GradientBuffer:

@@ -15,10 +15,11 @@ import torch
 from dnnlib.errors import CheckpointError, ConfigError
 from torch_utils.checkpoint import Tensors, load_tensors, save_tensors
 from training.build import DTYPES, build_networks
-from training.config import RunConfig, from_record
+from training.config import RunConfig
 from training.interface import ImageSpec
 from training.legacy import is_pickle, load_official
 from training.networks.layers import set_precision
+from training.record import from_record
 
 FORMAT = 'ganfoundry-snapshot-1'
 

@@ -15,7 +15,6 @@ from PIL import Image
 from dnnlib.errors import ConfigError, DataError
 from ganfoundry.targets import reference_images
 from training.build import build_networks
-from training.config import to_record
 from training.data.array_file import read_header, to_array
 from training.data.dataset import DataConfig, ImageDataset
 from training.data.loader import data_loader
@@ -23,6 +22,7 @@ from training.data.shapes import nearest_size, split_size
 from training.data.stored_image import box_mean, to_8_bits
 from training.interface import ImageSpec
 from training.plan import describe_run
+from training.record import to_record
 from training.registry import RECIPES
 from training.run.snapshot import Snapshot
 

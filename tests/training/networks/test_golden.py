@@ -23,7 +23,8 @@ from training.networks.stylegan2 import (
     StyleGAN2GeneratorConfig,
 )
 from training.objective.losses import Logistic
-from training.objective.regularizers import path_lengths, r1_penalty
+from training.objective.pl import path_lengths
+from training.objective.r1 import r1_penalty
 
 GOLDEN = ROOT / 'tests' / 'golden'
 CASES = ('skip_uncond', 'skip_cond', 'resnet_orig', 'orig_skip')

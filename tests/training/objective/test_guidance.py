@@ -13,7 +13,8 @@ from training.augment.config import AugmentConfig
 from training.build import build, build_networks
 from training.config import EmaConfig, GuidanceConfig, LossConfig
 from training.data.dataset import DataConfig, ImageDataset
-from training.objective.guidance import GGDR, FeatureTap, GLeaD, Guidance
+from training.objective.features import FeatureTap
+from training.objective.guidance import GGDR, GLeaD, Guidance
 from training.registry import RECIPES
 from training.step import TrainStep
 

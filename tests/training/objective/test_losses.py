@@ -7,8 +7,9 @@ import torch
 
 from dnnlib.errors import ConfigError
 from training.config import LossConfig
+from training.objective.gp import interpolate, slope_penalty
 from training.objective.losses import LOSSES, Paired, Separable
-from training.objective.regularizers import interpolate, r1_penalty, slope_penalty
+from training.objective.r1 import r1_penalty
 
 FAKE, REAL = [-1.5, 0.25, 3.0], [2.0, -0.5, 0.75]
 

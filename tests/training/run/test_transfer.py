@@ -17,8 +17,9 @@ from ganfoundry.commands import calc_metrics, generate, train
 from tests.support.runs import TINY, call, last_state, losses, make_zip, only_run
 from torch_utils.checkpoint import load_state, load_tensors
 from training.build import build
-from training.config import apply_overrides, from_record
+from training.config import apply_overrides
 from training.interface import ImageSpec
+from training.record import from_record
 from training.registry import RECIPES
 from training.run import transfer as module
 from training.run.snapshot import load_snapshot

@@ -1,0 +1,62 @@
+"""Path length regularization of G (StyleGAN2, Eq. 4), computed lazily.
+
+Letters: N batch, C channels, H and W image size, L number of ws, D their width.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from dnnlib.config import require
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PathLengthConfig:
+    """Settings of path length regularization, which needs a generator with a W space.
+
+    weight: 0 switches it off.
+    decay: rate at which the running mean of the lengths moves.
+    batch_shrink: lengths are computed on 1 / batch_shrink of the batch.
+    interval: as in `R1Config`. It corrects G's Adam even if the weight is 0, as in StyleGAN2-ADA's `cifar`.
+    """
+
+    weight: float = 2.0
+    decay: float = 0.01
+    batch_shrink: int = 2
+    interval: int | None = 4
+
+    def __post_init__(self) -> None:
+        require(self.weight >= 0, 'pl.weight', self.weight, 'must be non-negative')
+        require(0 < self.decay <= 1, 'pl.decay', self.decay, 'must lie in (0, 1]')
+        require(self.batch_shrink >= 1, 'pl.batch_shrink', self.batch_shrink, 'must be at least 1')
+        require(self.interval is None or self.interval >= 1, 'pl.interval', self.interval, 'at least 1, or none')
+
+
+def path_lengths(
+    img: torch.Tensor,  # [N, C, H, W] = synthesis(ws)
+    ws: torch.Tensor,  # [N, L, D], requires grad
+    direction: torch.Tensor,  # [N, C, H, W], standard normal
+) -> torch.Tensor:
+    """Returns the distance that each image moves per unit step of its ws, [N]: |J_w^T y| of StyleGAN2, Eq. 4.
+
+    The step is the root mean square over the L copies of w; y is scaled by 1 / sqrt(H W), which makes the length
+    independent of the resolution. The result carries a graph.
+    """
+    y = direction / (img.shape[2] * img.shape[3]) ** 0.5
+    (jacobian,) = torch.autograd.grad((img * y).sum(), ws, create_graph=True)  # [N, L, D]
+    return jacobian.square().sum(dim=2).mean(dim=1).sqrt()  # [N]
+
+
+def path_length_penalty(
+    lengths: torch.Tensor,  # [N], carries a graph
+    mean: torch.Tensor,  # [], the running mean a
+    decay: float,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Returns (|J_w^T y| - a)^2, [N], and the new running mean, detached (StyleGAN2, Eq. 4).
+
+    The mean moves first and the gradient flows through that step, as in the official implementation.
+    """
+    moved = mean.lerp(lengths.mean(), decay)
+    return (lengths - moved).square(), moved.detach()
