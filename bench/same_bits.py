@@ -1,0 +1,300 @@
+"""Same bits: the command lines of an earlier commit and of this tree, run side by side and compared bit for bit.
+
+    python bench/same_bits.py --base=68bf1d1 --keep=/tmp/same_bits
+    python bench/same_bits.py --base=68bf1d1 --only=cfg/squeeze-fp32
+
+Four steps of every --cfg, every loss, every term, every kind of augmentation and of run, drawing, measuring and
+conversion (bench/same_bits_cases.py). The base is checked out into a temporary worktree. Each tree is used through its
+command lines alone, and judged by its files alone: states and snapshots tensor by tensor, records without times and
+provenance, pixels, numbers (bench/fingerprint.py). A refactoring changes none of them.
+
+--keep holds the results of the base by case, so that the next comparison with that commit runs this tree only, and the
+folders of the cases that differ. Exit code: 0 if all cases are equal; 1 if one differs, or fails in either tree.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import importlib.metadata
+import json
+import os
+import queue
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+import click
+
+sys.path.append(str(Path(__file__).resolve().parent))  # at the end: bench/metrics.py is not the package
+
+import fingerprint
+from same_bits_cases import Case, Step, all_cases, make_data
+
+ROOT = Path(__file__).resolve().parent.parent
+LIMIT_S = 300  # longest time of one command line
+ENVIRONMENT = {
+    'OMP_NUM_THREADS': '1',
+    'MKL_NUM_THREADS': '1',
+    'GOMP_SPINCOUNT': '1000',
+    'CUDA_VISIBLE_DEVICES': '',
+    'DNNLIB_CACHE_DIR': 'cache',  # statistics of real images are compared too; native operations keep their own cache
+    'GANFOUNDRY_ALLOW_TORCHSCRIPT': '1',
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """The files that a case has left, and the reason why it failed, '' if it did not."""
+
+    files: fingerprint.Fingerprint
+    failure: str = ''
+
+
+class Zygote:
+    """A process of one tree that runs its command lines, see bench/zygote.py."""
+
+    def __init__(self, tree: Path) -> None:
+        self.tree = tree
+        self._process = subprocess.Popen(
+            [sys.executable, '-P', str(ROOT / 'bench' / 'zygote.py'), str(tree)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            env={**os.environ, **ENVIRONMENT, 'PYTHONPATH': str(tree)},
+        )  # fmt: skip
+
+    def run(self, step: Step, folder: Path, output: Path) -> int:
+        """Runs one command line in a folder and returns its exit code; `output` receives what it prints."""
+        request = {
+            'script': str(self.tree / step.script), 'argv': step.words(folder), 'folder': str(folder),
+            'output': str(output), 'env': step.env, 'stop_at': step.stop_at, 'limit_s': LIMIT_S,
+        }  # fmt: skip
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps(request) + '\n')
+        self._process.stdin.flush()
+        answer = json.loads(self._process.stdout.readline())
+        if answer['foreign']:
+            raise click.ClickException(f'{self.tree}: imported from another tree: {", ".join(answer["foreign"])}')
+        return answer['code']
+
+    def close(self) -> None:
+        """Ends the process."""
+        self._process.communicate()
+
+
+def run_case(zygote: Zygote, case: Case, folder: Path) -> Result:
+    """Runs the command lines of a case in a new folder, up to the first that fails."""
+    folder.mkdir(parents=True)
+    files: fingerprint.Fingerprint = {}
+    for number, step in enumerate(case.steps, 1):
+        output = folder.with_name(f'{folder.name}-{number}.out')
+        code = zygote.run(step, folder, output)
+        text = output.read_text(errors='replace')
+        if code != step.code:
+            last = text.strip().rpartition('\n')[2]
+            return Result(files=files, failure=f'{step.script}: exit code {code}, expected {step.code}. {last}')
+        lines = '\n'.join(line for line in text.splitlines() if line.startswith('{'))
+        files |= {f'output {number}: {key}': value for key, value in fingerprint.of_lines(lines)}
+    return Result(files=files | fingerprint.of_folder(folder))
+
+
+def run_cases(tree: Path, cases: list[Case], folder: Path, num_zygotes: int) -> dict[str, Result]:
+    """Runs cases of one tree.
+
+    Args:
+        tree: Root of the checkout.
+        cases: Cases to run.
+        folder: New folder for one folder per case.
+        num_zygotes: Cases that run side by side.
+
+    Returns:
+        The result of every case, by name.
+    """
+    waiting: queue.SimpleQueue[Case] = queue.SimpleQueue()
+    for case in cases:
+        waiting.put(case)
+    results: dict[str, Result] = {}
+
+    def work() -> None:
+        zygote = Zygote(tree)
+        try:
+            while True:
+                case = waiting.get_nowait()
+                results[case.name] = run_case(zygote, case, folder / case.name.replace('/', '-'))
+        except queue.Empty:
+            return
+        finally:
+            zygote.close()
+
+    with ThreadPoolExecutor(num_zygotes) as pool:
+        for future in [pool.submit(work) for _ in range(min(num_zygotes, len(cases)))]:
+            future.result()
+    return results
+
+
+def describe(tree: Path, folder: Path) -> dict[str, dict[str, Any]]:
+    """Returns the config of every --cfg of a tree at 32x32, by name: what its dry runs print."""
+    folder.mkdir(parents=True)
+    zygote, records = Zygote(tree), {}
+    try:
+        listing = call(zygote, Step('train.py', ('--cfg=list',)), folder)
+        for name in [line for line in listing.splitlines() if line and not line[0].isspace()]:
+            text = call(zygote, Step('train.py', ('-n', f'--cfg={name}', '--resolution=32', '--device=cpu')), folder)
+            records[name], _ = json.JSONDecoder().raw_decode(text, text.index('{\n'))
+    finally:
+        zygote.close()
+    return records
+
+
+def call(zygote: Zygote, step: Step, folder: Path) -> str:
+    """Returns what a command line prints."""
+    output = folder.with_name(f'{folder.name}.out')
+    output.unlink(missing_ok=True)
+    code = zygote.run(step, folder, output)
+    if code != 0:
+        raise click.ClickException(f'{" ".join([step.script, *step.argv])}: exit code {code}. {output.read_text()}')
+    return output.read_text().partition('operations: native on cpu\n')[2] or output.read_text()
+
+
+# ---- the base
+
+
+@contextlib.contextmanager
+def worktree(commit: str) -> Iterator[Path]:
+    """Checks a commit out into a temporary folder, which is removed afterwards."""
+    with tempfile.TemporaryDirectory(prefix='same_bits-') as folder:
+        tree = Path(folder).resolve() / 'base'
+        git('worktree', 'add', '--quiet', '--detach', str(tree), commit)
+        try:
+            yield tree
+        finally:
+            git('worktree', 'remove', '--force', str(tree))
+
+
+def git(*args: str) -> str:
+    """Returns what a git command of this repository prints."""
+    done = subprocess.run(['git', '-C', str(ROOT), *args], capture_output=True, text=True)
+    if done.returncode != 0:
+        raise click.ClickException(f'git {" ".join(args)}: {done.stderr.strip()}')
+    return done.stdout.strip()
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Results of the base from earlier comparisons, one file per case. Failures are not kept."""
+
+    folder: Path
+
+    def path(self, case: Case) -> Path:
+        """The file of a case, named by all that decides its result besides the commit."""
+        libraries = {name: importlib.metadata.version(name) for name in ('torch', 'numpy', 'pillow', 'scipy')}
+        text = json.dumps([asdict(case), libraries, ENVIRONMENT, fingerprint.VERSION], sort_keys=True)
+        return self.folder / f'{case.name.replace("/", "-")}-{hashlib.sha256(text.encode()).hexdigest()[:16]}.json'
+
+    def load(self, cases: list[Case]) -> dict[str, Result]:
+        """Returns the kept results among those of `cases`, by name."""
+        return {case.name: Result(files=json.loads(self.path(case).read_text())) for case in cases if self.has(case)}
+
+    def has(self, case: Case) -> bool:
+        """Whether a case was run before."""
+        return self.path(case).exists()
+
+    def store(self, cases: list[Case], results: dict[str, Result]) -> None:
+        """Writes the results of cases that did not fail."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for case in cases:
+            if not results[case.name].failure:
+                self.path(case).write_text(json.dumps(results[case.name].files))
+
+
+# ---- the report
+
+
+def verdict(base: Result, here: Result) -> str:
+    """Returns '' if two results are equal, else one line with the first difference."""
+    failures = [f'{where}: {r.failure}' for where, r in (('base', base), ('here', here)) if r.failure]
+    if failures:
+        return f'failed in {"; ".join(failures)}'
+    found = fingerprint.differences(base.files, here.files)
+    return f'{len(found)} of {len(base.files)} entries differ; {found[0]}' if found else ''
+
+
+def report(cases: list[Case], base: dict[str, Result], here: dict[str, Result]) -> int:
+    """Prints a line per case that differs or fails, and the sum. Returns the number of those cases."""
+    verdicts = {case.name: verdict(base[case.name], here[case.name]) for case in cases}
+    width = max(map(len, verdicts))
+    bad = {name: text for name, text in verdicts.items() if text}
+    for name, text in bad.items():
+        click.echo(f'{name:{width}s}  {text}')
+    entries = sum(len(result.files) for result in base.values())
+    click.echo(f'{len(cases) - len(bad)} of {len(cases)} cases equal, {entries} entries')
+    return len(bad)
+
+
+@click.command(context_settings={'help_option_names': ['-h', '--help'], 'max_content_width': 110})
+@click.option('--base', required=True, metavar='COMMIT', help='Commit to compare this tree with.')
+@click.option('--only', multiple=True, metavar='PATTERN', help='Cases with such names, e.g. cfg/squeeze-*.')
+@click.option('--jobs', type=click.IntRange(1), default=2, show_default=True, help='Command lines side by side.')
+@click.option('--list', 'list_only', is_flag=True, help='Print the names of the cases and stop.')
+@click.option('--keep', metavar='DIR', help='Folder for results of the base, and for the files of both trees.')
+def main(base: str, only: tuple[str, ...], jobs: int, list_only: bool, keep: str | None) -> None:
+    """Compares the results of this tree with those of an earlier commit, bit for bit."""
+    began = time.monotonic()
+    commit = git('rev-parse', '--verify', f'{base}^{{commit}}')
+    with contextlib.ExitStack() as stack:
+        work = Path(keep or stack.enter_context(tempfile.TemporaryDirectory(prefix='same_bits-'))).resolve()
+        kept = Kept(work / f'base-{commit[:12]}')
+        tree = functools.cache(lambda: stack.enter_context(worktree(commit)))  # only if something is to be run in it
+        cases = [case for case in cases_of(tree, kept.folder, work) if matches(case, only)]
+        if list_only:
+            return click.echo('\n'.join(case.name for case in cases))
+        if not cases:
+            raise click.ClickException(f'--only={" --only=".join(only)}: no such case; --list shows them')
+        missing = [case for case in cases if not kept.has(case)]
+        click.echo(f'{len(cases)} cases; {len(cases) - len(missing)} results of {commit[:12]} are kept')
+        both = jobs > 1 and bool(missing)  # both trees side by side
+        share = jobs // 2 if both else jobs
+        runs = work / 'runs'
+        shutil.rmtree(runs, ignore_errors=True)
+        with ThreadPoolExecutor(2 if both else 1) as pool:
+            there = pool.submit(lambda: run_cases(tree(), missing, runs / 'base', share) if missing else {})
+            here = pool.submit(run_cases, ROOT, cases, runs / 'here', share)
+            results = kept.load(cases) | there.result()
+        kept.store(missing, results)
+        num_bad = report(cases, results, here.result())
+    click.echo(f'{time.monotonic() - began:.0f} s')
+    sys.exit(1 if num_bad else 0)
+
+
+def cases_of(tree: Any, folder: Path, work: Path) -> list[Case]:
+    """Returns all cases, for the --cfg names of the base, and writes their data into `work` unless they are there.
+
+    Args:
+        tree: Function that returns the worktree of the base.
+        folder: Folder with the kept results of the base; `cfgs.json` there holds the configs.
+        work: Folder of the comparison.
+    """
+    path = folder / 'cfgs.json'
+    if not path.exists():
+        records = describe(tree(), folder / 'cfgs')
+        path.write_text(json.dumps(records, indent=1))
+    make_data(work / 'data')
+    return all_cases(json.loads(path.read_text()), work / 'data')
+
+
+def matches(case: Case, patterns: tuple[str, ...]) -> bool:
+    """Whether --only selects a case."""
+    return not patterns or any(fnmatch(case.name, pattern) or pattern in case.name for pattern in patterns)
+
+
+if __name__ == '__main__':
+    main()

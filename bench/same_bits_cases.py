@@ -1,0 +1,336 @@
+"""Cases of bench/same_bits.py: command lines that every commit understands, over data made here.
+
+Images of 32x32, narrow networks, two micro-batches of two images, lazy regularization in every second step. A training
+run is stopped after four steps unless its case says otherwise: step 1 ends tick 0, three more steps end tick 1, each with
+a state, a snapshot and a sheet.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zipfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL.Image
+
+STOPPED = 143  # exit code of a run that SIGTERM has ended
+END = 16  # images of four steps
+# A run folder is 'runs/00000-...'; the first match in the folder of the case replaces the pattern.
+SNAPSHOT = 'runs/00000-*/network-snapshot-000000.safetensors'
+OTHER = 'runs/00001-*/network-snapshot-000000.safetensors'
+
+COMMON = (
+    '--outdir=runs', '--resolution=32', '--batch=4', '--batch-gpu=2', '--kimg=1', '--tick=0.012', '--snap=1',
+    '--metrics=none', '--workers=0', '--device=cpu', '--set=grid_images=4',
+)  # fmt: skip
+NARROW = {
+    'channel_base': '256', 'channel_max': '24', 'channel_min': '8', 'z_dim': '16', 'w_dim': '20', 'map_depth': '2',
+    'group_channels': '4', 'se_ratio': '4', 'start_channels': '24', 'widths': '8,4', 'stem': '16', 'tail': '8',
+    'mbstd_group': '2',
+}  # fmt: skip
+LOSSES = ('logistic', 'cross_entropy', 'hinge', 'lsgan', 'wasserstein', 'relativistic')
+METRICS = ('fd_{}16_full', 'fd_{}16', 'kid_{}16_full', 'pr_{}16_full', 'dc_{}16_full', 'mem_{}16_full')
+PLUGIN = '''
+"""A plug-in outside the repository, as README's ring.py."""
+from dataclasses import dataclass, replace
+
+import torch
+
+from training.recipes import auto
+from training.registry import register_generator, register_recipe
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RingConfig:
+    z_dim: int = 8
+    width: int = 16
+
+
+@register_generator('ring', config=RingConfig)
+class Ring(torch.nn.Module):
+    def __init__(self, config, spec):
+        super().__init__()
+        self.z_dim, self.c_dim = config.z_dim, spec.label_dim
+        self.img_resolution, self.img_channels = spec.resolution, spec.channels
+        self.shape = [spec.channels, spec.height, spec.width]
+        self.body = torch.nn.Sequential(
+            torch.nn.Linear(config.z_dim, config.width),
+            torch.nn.ReLU(),
+            torch.nn.Linear(config.width, spec.channels * spec.pixels),
+        )
+
+    def forward(self, z, c, *, truncation_psi=1, noise_mode='random'):
+        return self.body(z * truncation_psi).reshape(-1, *self.shape)
+
+
+@register_recipe('ring', paper='mine')
+def ring(facts, num_gpus):
+    cfg = auto(facts, num_gpus)
+    return replace(
+        cfg, cfg='ring', generator=RingConfig(), pl=replace(cfg.pl, weight=0, interval=None), style_mixing_prob=0
+    )
+'''
+
+
+@dataclass(frozen=True)
+class Step:
+    """One command line.
+
+    script: file in the root of a tree. stop_at: images of the state at which a run is stopped; 0 lets it end by itself.
+    env: variables of this command line alone.
+    """
+
+    script: str
+    argv: tuple[str, ...]
+    stop_at: int = 0
+    env: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def code(self) -> int:
+        """The exit code without a failure."""
+        return STOPPED if self.stop_at else 0
+
+    def words(self, folder: Path) -> list[str]:
+        """Returns the command line in the folder of the case, with patterns of paths replaced."""
+        words = []
+        for word in self.argv:
+            option, equals, value = word.rpartition('=')
+            if '*' in value and (found := sorted(folder.glob(value))):
+                value = found[0].relative_to(folder).as_posix()
+            words.append(f'{option}{equals}{value}')
+        return words
+
+
+@dataclass(frozen=True)
+class Case:
+    """Command lines that run one after another in a folder of their own, and are compared as a whole."""
+
+    name: str
+    steps: tuple[Step, ...]
+
+
+def train(*flags: str, stop_at: int = END, **env: str) -> Step:
+    """Returns the command line of a short training run."""
+    return Step('train.py', (*COMMON, *flags), stop_at, env)
+
+
+def narrow(record: dict[str, Any]) -> tuple[str, ...]:
+    """Returns the flags that make the networks of a config narrow, and its lazy regularization frequent."""
+    flags = []
+    for part in ('generator', 'discriminator'):
+        flags += [f'--set={part}.{name}={value}' for name, value in NARROW.items() if name in record[part]]
+    flags += [f'--set={term}.interval=2' for term in ('r1', 'pl') if record[term]['interval'] is not None]
+    return tuple(flags)
+
+
+def all_cases(records: dict[str, dict[str, Any]], data: Path) -> list[Case]:
+    """Returns the cases.
+
+    Args:
+        records: Config of every --cfg, by name.
+        data: Folder that `make_data` has filled.
+    """
+    widths = {name: (f'--cfg={name}', *narrow(record)) for name, record in records.items()}
+    auto = (*widths['auto'], '--precision=fp32')
+    plain = (*auto, '--aug=noaug')
+    return [
+        *(
+            Case(f'cfg/{name}-{precision}', (train(*flags, f'--precision={precision}'),))
+            for name, flags in widths.items()
+            for precision in ('fp32', 'bf16')
+        ),
+        *(Case(f'loss/{loss}', (train(*plain, f'--set=loss.kind={loss}'),)) for loss in LOSSES),
+        *(Case(f'term/{name}', (train(*plain, *flags),)) for name, flags in TERMS.items()),
+        *(Case(f'aug/{name}', (train(*auto, *flags),)) for name, flags in AUGMENTATIONS.items()),
+        *(Case(f'run/{name}', (train(*auto, *flags),)) for name, flags in RUNS.items()),
+        *longer_runs(auto, widths, data),
+        *drawings(auto, widths),
+        *measurements(auto, data),
+        *conversions(data),
+    ]
+
+
+TERMS = {
+    'none': ('--set=r1.gamma=0', '--set=pl.weight=0'),
+    'eager': ('--set=r1.interval=none', '--set=pl.interval=none'),
+    'r2': ('--set=r2.gamma=0.5',),
+    'gp': ('--set=gp.weight=10', '--set=loss.kind=wasserstein', '--set=r1.gamma=0'),
+    'ggdr': ('--set=ggdr.weight=10',),
+    'glead': ('--set=glead.weight=1',),
+    'lecam': ('--lecam=0.3', '--set=lecam.decay=0.5'),
+    'all': ('--set=r2.gamma=0.5', '--set=gp.weight=1', '--set=ggdr.weight=10', '--set=glead.weight=1', '--lecam=0.3'),
+}
+AUGMENTATIONS = {
+    'ada': ('--aug=ada', '--set=aug.kimg=0.02', '--set=aug.interval=1'),
+    'apa': ('--aug=apa', '--set=aug.kimg=0.02', '--set=aug.interval=1'),
+    'diffaug': ('--aug=diffaug',),
+    'fixed': ('--aug=fixed', '--p=0.7', '--augpipe=bgcfnc'),
+    'color-guided': ('--aug=fixed', '--p=0.7', '--augpipe=color', '--set=ggdr.weight=10', '--set=glead.weight=1'),
+}
+RUNS = {
+    'fp16': ('--precision=fp16',),
+    'adagrad': ('--set=g_opt.kind=adagrad', '--set=d_opt.kind=adagrad'),
+    'rmsprop': ('--set=g_opt.kind=rmsprop', '--set=d_opt.kind=rmsprop'),
+    'critic': ('--set=n_critic=2', '--set=g_batch_mult=2'),
+    'cond-mirror': ('--cond=1', '--mirror=1', '--subset=50', '--seed=3'),
+    'workers': ('--workers=2',),
+    'deterministic': ('--deterministic=1',),
+    'mask': ('--on-nan=mask', '--glr=1e30'),
+    'skip-images': ('--bad-images=skip',),
+    'decay': ('--set=lr_decay_kimg=1', '--set=ema.rampup=none'),
+}
+
+
+def longer_runs(auto: tuple[str, ...], widths: dict[str, tuple[str, ...]], data: Path) -> list[Case]:
+    """Returns the cases of several command lines, of several processes, of metrics during training, of plug-ins."""
+    toy = f'--detector-path=toy={data}/toy.pt,size=32'
+    alike = ('--guardian=rollback', '--set=guardian.diversity=1', '--snap=1', f'--data={data}/small.zip')
+    no_compiler = {'PATH': '/nonexistent', 'GANFOUNDRY_CACHE': 'cache'}
+    return [
+        Case('run/resume', (train(*auto), train('--resume=latest', stop_at=2 * END - 4))),
+        Case('run/transfer', (train(*auto), train(*auto, f'--resume={SNAPSHOT}', '--freezed=2'))),
+        Case('run/guardian', (train(*auto, *alike, toy, '--metrics=fd_toy16,is_efflite16', stop_at=52),)),
+        Case('run/plugin', (train(f'--plugin={data}/ring.py', '--cfg=ring', '--set=discriminator.channel_max=8'),)),
+        Case('run/whole', (train(*auto, '--batch=252', '--batch-gpu=126', stop_at=0),)),
+        Case('run/processes', (train(*auto, '--batch=504', '--batch-gpu=126', '--gpus=2', stop_at=0),)),
+        Case('run/reference', (train(*auto, '--aug=fixed', '--p=0.7', '--augpipe=bgcfnc', **no_compiler),)),
+        Case('run/reference-squeeze', (train(*widths['squeeze'], '--precision=bf16', **no_compiler),)),
+        Case('run/deep-color', (train(*auto, f'--data={data}/deep.zip'),)),
+    ]
+
+
+def drawings(auto: tuple[str, ...], widths: dict[str, tuple[str, ...]]) -> list[Case]:
+    """Returns the cases of generate.py, each with the training of its network."""
+
+    def draw(*flags: str) -> Step:
+        return Step('generate.py', (f'--network={SNAPSHOT}', '--device=cpu', *flags))
+
+    both = (draw('--seeds=0-3', '--trunc=0.7'), draw('--grid=3x2', '--outdir=sheet', '--noise-mode=random'))
+    return [
+        Case('draw/auto', (train(*auto), *both, draw('--seeds=5', '--precision=bf16', '--outdir=low'))),
+        Case('draw/squeeze', (train(*widths['squeeze']), *both)),
+        Case('draw/class', (train(*auto, '--cond=1'), draw('--seeds=0-3', '--class=1', '--trunc=0.5'))),
+        Case('draw/dcgan', (train(*widths['dcgan']), *both, draw('--seeds=0-3', '--recalibrate', '--outdir=new'))),
+    ]
+
+
+def measurements(auto: tuple[str, ...], data: Path) -> list[Case]:
+    """Returns the cases of calc_metrics.py, each with the training of its network.
+
+    efflite is the offline detector. toy is a TorchScript file. The weights of LPIPS are random: the published ones are
+    not on every machine.
+    """
+
+    def measure(metrics: str, *flags: str) -> Step:
+        return Step('calc_metrics.py', (f'--metrics={metrics}', f'--data={data}/small.zip', '--device=cpu', *flags))
+
+    network = f'--network={SNAPSHOT}'
+    toy = f'--detector-path=toy={data}/toy.pt,size=32'
+    of_efflite = ','.join([*(name.format('efflite') for name in METRICS), 'is_efflite16'])
+    of_toy = ','.join(name.format('toy') for name in METRICS)
+    lpips = f'--detector-path=lpips={data}/lpips.safetensors'
+    paths = 'ppl_zfull4,ppl_zend4,ppl_wfull4,ppl_wend4,ppl2_wend4'
+    images = f'--images={data}/small.zip'
+    return [
+        Case('metric/efflite', (train(*auto), measure(of_efflite, network))),
+        Case('metric/seeds', (train(*auto), measure(of_toy, network, toy, '--seeds=2', '--mirror=1'))),
+        Case('metric/images', (measure(of_toy, images, toy, '--bootstrap=4'),)),
+        Case('metric/two', (train(*auto), train(*auto, '--seed=1'), measure(of_toy, SNAPSHOT, OTHER, toy))),
+        Case('metric/processes', (train(*auto), measure(of_toy, network, toy, '--gpus=2'))),
+        Case('metric/paths', (train(*auto), measure(paths, network, lpips))),
+    ]
+
+
+def conversions(data: Path) -> list[Case]:
+    """Returns the cases of dataset_tool.py."""
+
+    def convert(*flags: str) -> Case:
+        return Step('dataset_tool.py', (f'--source={data}/pictures', '--workers=1', *flags))
+
+    return [
+        Case('convert/crop', (convert('--dest=crop.zip', '--resolution=32x32', '--transform=center-crop'),)),
+        Case('convert/pad', (convert('--dest=pad', '--resolution=48x32', '--transform=pad', '--labels=folders'),)),
+        Case('convert/deep', (convert('--dest=deep.zip', '--resolution=32x32', '--bits=16', '--alpha=keep'),)),
+    ]
+
+
+# ---- data
+
+
+def make_data(folder: Path) -> None:
+    """Writes the data of all cases, the same bits at every call, unless they are there."""
+    if (folder / 'done').exists():
+        return
+    (folder / 'pictures').mkdir(parents=True, exist_ok=True)
+    draw = np.random.RandomState(0)
+    write_zip(folder / 'small.zip', draw, np.uint8)
+    write_zip(folder / 'deep.zip', draw, np.uint16)
+    for number, (mode, kind) in enumerate([('RGB', 'png'), ('L', 'png'), ('RGBA', 'png'), ('RGB', 'jpg')] * 2):
+        channels = len(mode)
+        pixels = draw.randint(0, 256, [40 + number, 64, channels], dtype=np.uint8)
+        path = folder / 'pictures' / f'class{number % 2}' / f'{number}.{kind}'
+        path.parent.mkdir(exist_ok=True)
+        PIL.Image.fromarray(pixels[..., 0] if channels == 1 else pixels, mode).save(path)
+    (folder / 'ring.py').write_text(PLUGIN)
+    write_toy(folder / 'toy.pt')
+    write_lpips(folder / 'lpips.safetensors', draw)
+    (folder / 'done').touch()
+
+
+def write_zip(path: Path, draw: np.random.RandomState, dtype: type) -> None:
+    """Writes a labeled data set of 48 images, 32x32, uint8 as PNG or uint16 as .npy."""
+    with zipfile.ZipFile(path, 'w') as archive:
+        labels = []
+        for number in range(48):
+            pixels = draw.randint(0, np.iinfo(dtype).max + 1, [32, 32, 3]).astype(dtype)
+            pixels[8:24, 8:24, number % 3] //= 4
+            name = f'00000/img{number:08d}.{"png" if dtype is np.uint8 else "npy"}'
+            with archive.open(zipfile.ZipInfo(name), 'w') as file:
+                if dtype is np.uint8:
+                    PIL.Image.fromarray(pixels).save(file, 'PNG')
+                else:
+                    np.lib.format.write_array(file, pixels)
+            labels.append([name, number % 3])
+        archive.writestr(zipfile.ZipInfo('dataset.json'), json.dumps({'labels': labels}))
+
+
+def write_toy(path: Path) -> None:
+    """Writes a detector as TorchScript: a random projection of 4x4 averages, and a square."""
+    import torch
+
+    class Toy(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            draw = torch.Generator().manual_seed(0)
+            self.register_buffer('weight', torch.randn([48, 12], generator=draw))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.nn.functional.adaptive_avg_pool2d(x, 4).flatten(1).matmul(self.weight).square()
+
+    torch.jit.save(torch.jit.trace(Toy(), torch.rand(2, 3, 32, 32)), path)
+
+
+def write_lpips(path: Path, draw: np.random.RandomState) -> None:
+    """Writes random weights for LPIPS in the form in which the detectors' cache keeps the published ones."""
+    from safetensors.numpy import save_file
+
+    widths = (3, 64, 64, 128, 128, 256, 256, 256, 512, 512, 512, 512, 512, 512)
+    places = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)  # convolutions in the published VGG16
+    tensors = {}
+    for place, below, width in zip(places, widths, widths[1:], strict=False):
+        scale = (2 / (9 * below)) ** 0.5
+        tensors[f'features.{place}.weight'] = draw.randn(width, below, 3, 3).astype(np.float32) * np.float32(scale)
+        tensors[f'features.{place}.bias'] = draw.randn(width).astype(np.float32) * np.float32(0.1)
+    for number, width in enumerate((64, 128, 256, 512, 512)):
+        tensors[f'heads.{number}'] = np.abs(draw.randn(width)).astype(np.float32)
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f'{name} torch.float32 {list(tensor.shape)}\n'.encode())
+        digest.update(tensor.tobytes())
+    source = '2ecbe4ce01168921c28dfd502e2b74490ef8c4d66b0a0286bc7a6127facccc9d'  # sha256 of the published file
+    header = {'name': 'lpips', 'source': 'vgg16.ckpt', 'source_sha256': source, 'digest': digest.hexdigest()}
+    save_file(tensors, path, header)
