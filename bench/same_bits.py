@@ -71,8 +71,18 @@ class Zygote:
             env={**os.environ, **ENVIRONMENT, 'PYTHONPATH': str(tree)},
         )  # fmt: skip
 
-    def run(self, step: Step, folder: Path, output: Path) -> int:
-        """Runs one command line in a folder and returns its exit code; `output` receives what it prints."""
+    def run(self, step: Step, folder: Path, name: str) -> tuple[int, str, str]:
+        """Runs one command line.
+
+        Args:
+            step: The command line.
+            folder: Folder to run it in.
+            name: Base of the names of the files that receive its output, in the folder above.
+
+        Returns:
+            The exit code, and the contents of stdout and stderr.
+        """
+        output = folder.parent / name
         request = {
             'script': str(self.tree / step.script), 'argv': step.words(folder), 'folder': str(folder),
             'output': str(output), 'env': step.env, 'stop_at': step.stop_at, 'limit_s': LIMIT_S,
@@ -81,10 +91,14 @@ class Zygote:
         assert self._process.stdout is not None
         self._process.stdin.write(json.dumps(request) + '\n')
         self._process.stdin.flush()
-        answer = json.loads(self._process.stdout.readline())
+        line = self._process.stdout.readline()
+        if not line:
+            raise click.ClickException(f'{self.tree}: the process that runs its command lines has ended')
+        answer = json.loads(line)
         if answer['foreign']:
             raise click.ClickException(f'{self.tree}: imported from another tree: {", ".join(answer["foreign"])}')
-        return answer['code']
+        out, err = (Path(f'{output}{suffix}').read_text(errors='replace') for suffix in ('.out', '.err'))
+        return answer['code'], out, err
 
     def close(self) -> None:
         """Ends the process."""
@@ -96,13 +110,11 @@ def run_case(zygote: Zygote, case: Case, folder: Path) -> Result:
     folder.mkdir(parents=True)
     files: fingerprint.Fingerprint = {}
     for number, step in enumerate(case.steps, 1):
-        output = folder.with_name(f'{folder.name}-{number}.out')
-        code = zygote.run(step, folder, output)
-        text = output.read_text(errors='replace')
+        code, out, err = zygote.run(step, folder, f'{folder.name}-{number}')
         if code != step.code:
-            last = text.strip().rpartition('\n')[2]
+            last = err.strip().rpartition('\n')[2]
             return Result(files=files, failure=f'{step.script}: exit code {code}, expected {step.code}. {last}')
-        lines = '\n'.join(line for line in text.splitlines() if line.startswith('{'))
+        lines = '\n'.join(line for line in out.splitlines() if line.startswith('{'))
         files |= {f'output {number}: {key}': value for key, value in fingerprint.of_lines(lines)}
     return Result(files=files | fingerprint.of_folder(folder))
 
@@ -146,23 +158,21 @@ def describe(tree: Path, folder: Path) -> dict[str, dict[str, Any]]:
     folder.mkdir(parents=True)
     zygote, records = Zygote(tree), {}
     try:
-        listing = call(zygote, Step('train.py', ('--cfg=list',)), folder)
-        for name in [line for line in listing.splitlines() if line and not line[0].isspace()]:
-            text = call(zygote, Step('train.py', ('-n', f'--cfg={name}', '--resolution=32', '--device=cpu')), folder)
+        names = [line for line in call(zygote, folder, '--cfg=list').splitlines() if line and not line[0].isspace()]
+        for name in names:
+            text = call(zygote, folder, '-n', f'--cfg={name}', '--resolution=32', '--device=cpu')
             records[name], _ = json.JSONDecoder().raw_decode(text, text.index('{\n'))
     finally:
         zygote.close()
     return records
 
 
-def call(zygote: Zygote, step: Step, folder: Path) -> str:
-    """Returns what a command line prints."""
-    output = folder.with_name(f'{folder.name}.out')
-    output.unlink(missing_ok=True)
-    code = zygote.run(step, folder, output)
+def call(zygote: Zygote, folder: Path, *flags: str) -> str:
+    """Returns what train.py prints with these flags."""
+    code, out, err = zygote.run(Step('train.py', flags), folder, '-'.join(['train', *flags[:2]]))
     if code != 0:
-        raise click.ClickException(f'{" ".join([step.script, *step.argv])}: exit code {code}. {output.read_text()}')
-    return output.read_text().partition('operations: native on cpu\n')[2] or output.read_text()
+        raise click.ClickException(f'train.py {" ".join(flags)}: exit code {code}. {err}')
+    return out
 
 
 # ---- the base
@@ -285,7 +295,7 @@ def cases_of(tree: Any, folder: Path, work: Path) -> list[Case]:
     """
     path = folder / 'cfgs.json'
     if not path.exists():
-        records = describe(tree(), folder / 'cfgs')
+        records = describe(tree(), folder / 'cfgs' / 'empty')
         path.write_text(json.dumps(records, indent=1))
     make_data(work / 'data')
     return all_cases(json.loads(path.read_text()), work / 'data')

@@ -1,8 +1,8 @@
 """Cases of bench/same_bits.py: command lines that every commit understands, over data made here.
 
 Images of 32x32, narrow networks, two micro-batches of two images, lazy regularization in every second step. A training
-run is stopped after four steps unless its case says otherwise: step 1 ends tick 0, three more steps end tick 1, each with
-a state, a snapshot and a sheet.
+run is stopped after four steps unless its case says otherwise. Step 1 ends tick 0, and three more steps end tick 1; a
+state, a snapshot and a sheet are written at the end of each.
 """
 
 from __future__ import annotations

@@ -4,8 +4,9 @@
 
 A request is a line of JSON on stdin: {'script', 'argv', 'folder', 'output', 'env', 'stop_at', 'limit_s'}. The answer
 is a line of JSON on stdout: {'code', 'foreign'}. A child runs the script as `python SCRIPT ARGV` would, in `folder`,
-and ends as that process would, with exit handlers and an exit code. After every child this process imports the modules
-that the child has imported, so that later children have them; it knows no module by name.
+with its stdout and stderr in OUTPUT.out and OUTPUT.err, and ends as that process would, with exit handlers and an exit
+code. After every child this process imports the modules that the child has imported, so that later children have them;
+it knows no module by name.
 
 `foreign` lists files outside the tree that were imported under the names of the tree's packages.
 
@@ -29,7 +30,7 @@ def serve(tree: Path) -> dict[str, Any] | None:
     """Answers requests until stdin ends. Returns None then, and the request in the child that is to carry it out."""
     for line in sys.stdin:
         request = json.loads(line)
-        learned = Path(request['output']).with_suffix('.modules')
+        learned = Path(request['output'] + '.modules')
         pid = os.fork()
         if pid == 0:
             atexit.register(write_modules, learned)
@@ -71,10 +72,9 @@ def preload(modules: dict[str, str]) -> None:
 def become(request: dict[str, Any]) -> None:
     """Carries out a request in a session of its own, up to the end of the script."""
     os.setsid()
-    output = os.open(request['output'], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    os.dup2(output, 1)
-    os.dup2(output, 2)
+    for stream, suffix in ((1, '.out'), (2, '.err')):
+        os.dup2(os.open(request['output'] + suffix, os.O_WRONLY | os.O_CREAT | os.O_APPEND), stream)
     os.environ.update(request['env'])
     os.chdir(request['folder'])
     signal.alarm(request['limit_s'])  # ends a process that hangs
