@@ -9,7 +9,7 @@ import click
 
 from dnnlib import files
 from dnnlib.errors import CheckpointError, ConfigError, run_command
-from training.legacy import load_official
+from training.legacy.convert import load_official
 from training.legacy.inspect import inspect
 from training.run.export import export
 from training.run.snapshot import load_snapshot, write_snapshot

@@ -17,7 +17,8 @@ from torch_utils.checkpoint import Tensors, load_tensors, save_tensors
 from training.build import DTYPES, build_networks
 from training.config import RunConfig
 from training.interface import ImageSpec
-from training.legacy import is_pickle, load_official
+from training.legacy.convert import load_official
+from training.legacy.reader import is_pickle
 from training.networks.layers import set_precision
 from training.record import from_record
 

@@ -20,7 +20,8 @@ from dnnlib.files import sha256_of
 from dnnlib.http_file import is_url, public_url
 from dnnlib.registry import suggest
 from torch_utils.checkpoint import TENSORS, Tensors, load_state, load_tensors
-from training.legacy import is_pickle, load_official
+from training.legacy.convert import load_official
+from training.legacy.reader import is_pickle
 
 OFFICIAL_URL = 'https://nvlabs-fi-cdn.nvidia.com/stylegan2-ada-pytorch/pretrained/transfer-learning-source-nets/'
 # Networks that StyleGAN2-ADA names: files under OFFICIAL_URL.

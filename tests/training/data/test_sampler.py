@@ -204,8 +204,8 @@ def test_spawned_workers_give_the_same_stream(dataset, monkeypatch):
 def test_workers_end_with_their_parent_even_if_nobody_closed_them(root, how):
     code = f"""
         import os, signal, sys
-        from training.dataset import DataConfig, ImageDataset
-        from training.loader import data_loader
+        from training.data.dataset import DataConfig, ImageDataset
+        from training.data.loader import data_loader
         stream = data_loader(ImageDataset(DataConfig()), start_nimg=0, batch_size=4, seed=0, num_workers=2)
         next(stream)
         print(*stream.worker_pids(), flush=True)
@@ -227,8 +227,8 @@ def test_workers_outlive_signals_to_the_process_group(root):
     """Ctrl-C and SIGTERM reach the group; workers must go on until the parent has saved and closes them."""
     code = """
         import json, os, signal, time
-        from training.dataset import DataConfig, ImageDataset
-        from training.loader import data_loader
+        from training.data.dataset import DataConfig, ImageDataset
+        from training.data.loader import data_loader
         caught = []
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: caught.append(1))

@@ -16,9 +16,9 @@ import extensions.dcgan  # noqa: F401  registers the discriminator that a test n
 from dnnlib.errors import CheckpointError, ConfigError
 from ganfoundry.commands import generate
 from tests.support.official_layout import dumps, load_D, official_file, persistent
-from training.legacy import is_pickle
 from training.legacy.__main__ import main
 from training.legacy.inspect import inspect
+from training.legacy.reader import is_pickle
 from training.run.export import export
 from training.run.snapshot import load_generator, load_snapshot
 

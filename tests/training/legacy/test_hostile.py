@@ -20,7 +20,7 @@ import torch
 from dnnlib.errors import UnsafeModelFile
 from tests.support.hostile_pickles import CORPUS, network, text
 from tests.support.official_layout import G_KWARGS, WIDTHS, dumps, persistent
-from training.legacy import load_official
+from training.legacy.convert import load_official
 from training.legacy.inspect import inspect
 
 pytestmark = pytest.mark.slow

@@ -25,7 +25,7 @@ from tests.support.official_layout import (
     tf_network,
 )
 from training.interface import ImageSpec
-from training.legacy import load_official
+from training.legacy.convert import load_official
 from training.legacy.reader import read_official
 from training.run.snapshot import load_generator, load_snapshot
 from training.run.transfer import load_source

@@ -12,7 +12,7 @@ import torch
 
 from dnnlib.errors import CheckpointError, UnsafeModelFile
 from tests.support.official_layout import G_KWARGS, WIDTHS, dumps, generator, official_file, persistent, tf_network
-from training.legacy import load_official
+from training.legacy.convert import load_official
 
 
 def refusal(path: Path) -> str:

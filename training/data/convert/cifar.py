@@ -11,7 +11,7 @@ from dnnlib.errors import DataError
 from dnnlib.pickles.inert_numpy import NUMPY_HANDLERS
 from dnnlib.pickles.inert_pickle import Limits, read_pickle
 from training.data.convert.options import Split
-from training.data.convert.sources import SourceLabels
+from training.data.convert.source import SourceLabels
 from training.data.convert.tar import BoundedReader, Member, open_tar, read_member
 
 _SIDE = 32  # pixels

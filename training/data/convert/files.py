@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
-
-from dnnlib.errors import DataError
 from training.data.convert.decode import EXTENSIONS
-from training.data.convert.sources import SourceLabels
-from training.data.labels import parse_labels
+from training.data.convert.labels import labels_of_json
+from training.data.convert.source import SourceLabels
 from training.data.source import LABELS_NAME, open_source
 
 
@@ -38,18 +35,3 @@ class FilesSource:
 
     def close(self) -> None:
         self._files.close()
-
-
-def labels_of_json(text: bytes, names: list[str], where: str) -> SourceLabels | None:
-    """The labels in a dataset.json, and the names of its classes under "classes" where it has them."""
-    values = parse_labels(text, names, where)
-    if values is None:
-        return None
-    classes = json.loads(text.decode('utf-8-sig')).get('classes')
-    if values.ndim == 2 or classes is None:
-        return SourceLabels(values=values.tolist())
-    if not (isinstance(classes, list) and all(isinstance(name, str) for name in classes)):
-        raise DataError(f'{where}: "classes" must be a list of names, one for every class number')
-    if len(classes) <= values.max():
-        raise DataError(f'{where}: "classes" names {len(classes)} classes, but there is a label {values.max()}')
-    return SourceLabels(values=values.tolist(), classes=classes)

@@ -6,9 +6,10 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 
-from dnnlib.errors import ConfigError
+from dnnlib.errors import ConfigError, DataError
 from training.data.convert.options import Labels
-from training.data.convert.sources import PictureSource, SourceLabels
+from training.data.convert.source import PictureSource, SourceLabels
+from training.data.labels import parse_labels
 
 
 def choose_labels(source: PictureSource, kind: Labels) -> SourceLabels | None:
@@ -29,6 +30,21 @@ def choose_labels(source: PictureSource, kind: Labels) -> SourceLabels | None:
     classes = sorted(set(tops))
     numbers = {top: number for number, top in enumerate(classes)}
     return SourceLabels(values=[numbers[top] for top in tops], classes=classes)
+
+
+def labels_of_json(text: bytes, names: list[str], where: str) -> SourceLabels | None:
+    """The labels in a dataset.json, and the names of its classes under "classes" where it has them."""
+    values = parse_labels(text, names, where)
+    if values is None:
+        return None
+    classes = json.loads(text.decode('utf-8-sig')).get('classes')
+    if values.ndim == 2 or classes is None:
+        return SourceLabels(values=values.tolist())
+    if not (isinstance(classes, list) and all(isinstance(name, str) for name in classes)):
+        raise DataError(f'{where}: "classes" must be a list of names, one for every class number')
+    if len(classes) <= values.max():
+        raise DataError(f'{where}: "classes" names {len(classes)} classes, but there is a label {values.max()}')
+    return SourceLabels(values=values.tolist(), classes=classes)
 
 
 def to_json(labels: SourceLabels | None, names: Sequence[str], kept: Sequence[int]) -> bytes:

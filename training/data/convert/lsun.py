@@ -6,7 +6,7 @@ import os
 from typing import Any
 
 from dnnlib.errors import ConfigError, DataError
-from training.data.convert.sources import SourceLabels
+from training.data.convert.source import SourceLabels
 from training.data.source import MAX_FILE_BYTES, decode_name, encode_names
 
 

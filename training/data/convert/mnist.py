@@ -16,7 +16,7 @@ import zlib
 import numpy as np
 
 from dnnlib.errors import ConfigError, DataError
-from training.data.convert.sources import SourceLabels
+from training.data.convert.source import SourceLabels
 from training.data.source import MAX_RATIO
 
 FASHION = ['T-shirt/top', 'Trouser', 'Pullover', 'Dress', 'Coat', 'Sandal', 'Shirt', 'Sneaker', 'Bag', 'Ankle boot']

@@ -15,7 +15,7 @@ from collections import Counter
 
 from dnnlib.errors import DataError
 from training.data.convert.decode import EXTENSIONS
-from training.data.convert.sources import SourceLabels
+from training.data.convert.source import SourceLabels
 from training.data.labels import MAX_CLASSES
 from training.data.source import FolderSource, some
 

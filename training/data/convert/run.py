@@ -15,7 +15,8 @@ from dnnlib.signals import StopSignal
 from training.data.convert.labels import choose_labels, to_json
 from training.data.convert.options import ConvertOptions
 from training.data.convert.picture import Job, Outcome, convert_picture
-from training.data.convert.sources import PictureSource, SourceLabels, open_pictures
+from training.data.convert.source import PictureSource, SourceLabels
+from training.data.convert.sources import open_pictures
 from training.data.convert.summary import Summary
 from training.data.convert.writer import check_dest, open_writer
 from training.data.pool import map_in_order, num_processes

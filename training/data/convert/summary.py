@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from training.data.convert.labels import describe
-from training.data.convert.sources import SourceLabels
+from training.data.convert.source import SourceLabels
 
 _KINDS = {1: 'grey', 2: 'grey with alpha', 3: 'RGB', 4: 'RGBA'}
 

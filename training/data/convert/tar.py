@@ -11,8 +11,8 @@ from typing import IO, NamedTuple
 
 from dnnlib.errors import DataError
 from training.data.convert.decode import EXTENSIONS
-from training.data.convert.files import labels_of_json
-from training.data.convert.sources import SourceLabels
+from training.data.convert.labels import labels_of_json
+from training.data.convert.source import SourceLabels
 from training.data.source import LABELS_NAME, MAX_FILE_BYTES, MAX_RATIO, is_image, some
 
 _FAULTS = (tarfile.TarError, zlib.error, EOFError, OSError, ValueError)  # of reading what is no whole tar
