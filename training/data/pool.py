@@ -8,89 +8,107 @@ whose sender was killed.)
 from __future__ import annotations
 
 import collections
+import itertools
 import multiprocessing
 import os
 import queue
 import signal
 import threading
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from multiprocessing.connection import Connection
 from typing import Any, Generic, TypeVar
 
 from dnnlib.errors import UserError
 
-Job = TypeVar('Job')
-Result = TypeVar('Result')
+_Job = TypeVar('_Job')
+_Result = TypeVar('_Result')
 
-_AHEAD = 3  # jobs in hand for each worker: one at work, one waiting, one done
-_WORTH_A_POOL = 400  # jobs: with fewer, starting processes takes longer than it saves
-_MOST_BY_DEFAULT = 32
+MIN_JOBS = 400  # with fewer, starting processes takes longer than it saves
+
+_AHEAD = 3  # chunks in hand for each worker: one at work, one waiting, one done
+_MAX_DEFAULT_WORKERS = 32
 
 
-def num_processes(num_workers: int | None, num_jobs: int) -> int:
-    """How many processes to use; None asks for what pays off. 1 means this one."""
-    if num_workers is not None:
-        return min(num_workers, num_jobs)
+def resolve_num_workers(requested: int | None, num_jobs: int) -> int:
+    """Returns the number of processes to use; 0 and 1 mean this process. None requests as many as pay off."""
+    if requested is not None:
+        return min(requested, num_jobs)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
-    return min(cores, _MOST_BY_DEFAULT) if num_jobs >= _WORTH_A_POOL else 1
+    return min(cores, _MAX_DEFAULT_WORKERS) if num_jobs >= MIN_JOBS else 1
 
 
 def map_in_order(
-    function: Callable[[Job], Result], jobs: Iterable[Job], num_workers: int
-) -> Generator[Result, None, None]:
-    """function(job) for every job, in order. `jobs` is read here, at most a few ahead of the results.
+    function: Callable[[_Job], _Result], jobs: Iterable[_Job], num_workers: int, chunk_size: int = 1
+) -> Generator[_Result, None, None]:
+    """Yields function(job) for every job, in the order of the jobs.
 
-    One worker is this process. function and jobs are pickled otherwise. Processes are spawned, not forked: that is the
-    same on every system and whatever threads there are. An exception of the function is raised here. UserError when a
-    worker dies.
+    Processes are spawned, not forked, which works on every system and with any threads. An exception of the function is
+    raised in this process.
+
+    Args:
+        function: Function of a job. It is pickled once per worker.
+        jobs: Jobs. They are read and pickled in this process, at most a few chunks ahead of the results.
+        num_workers: Number of processes; 0 and 1 mean this process.
+        chunk_size: Jobs that are sent to a worker together. More than 1 saves messages when jobs are short.
+
+    Raises:
+        UserError: A worker died.
     """
-    if num_workers == 1:
+    if num_workers <= 1:
         yield from map(function, jobs)
         return
-    workers: list[_Worker[Job, Result]] = []
-    pending: collections.deque[_Worker[Job, Result]] = collections.deque()
+    workers: list[_Worker[_Job, _Result]] = []
+    pending: collections.deque[_Worker[_Job, _Result]] = collections.deque()
     try:
         for _ in range(num_workers):
             workers.append(_Worker(function))
-        for number, job in enumerate(jobs):
+        for number, chunk in enumerate(_chunks(jobs, chunk_size)):
             if len(pending) == _AHEAD * num_workers:
-                yield pending.popleft().answer()
+                yield from pending.popleft().answer()
             worker = workers[number % num_workers]
-            worker.ask(job)
+            worker.ask(chunk)
             pending.append(worker)
         while pending:
-            yield pending.popleft().answer()
+            yield from pending.popleft().answer()
     finally:
         for worker in workers:
             worker.kill()
 
 
-class _Worker(Generic[Job, Result]):
+def _chunks(jobs: Iterable[_Job], size: int) -> Iterator[list[_Job]]:
+    """Yields the jobs in lists of `size`; the last one may be shorter."""
+    remaining = iter(jobs)
+    while chunk := list(itertools.islice(remaining, size)):
+        yield chunk
+
+
+class _Worker(Generic[_Job, _Result]):
     """One process and the parent's end of its pipe."""
 
-    def __init__(self, function: Callable[[Job], Result]) -> None:
+    def __init__(self, function: Callable[[_Job], _Result]) -> None:
         context = multiprocessing.get_context('spawn')
         self._pipe, end = context.Pipe()
         self._process = context.Process(target=_work, args=(function, end), daemon=True)
         self._process.start()
         end.close()  # the worker's copy is now the only one: its death closes the pipe
 
-    def ask(self, job: Job) -> None:
-        """Has the function applied to a job."""
+    def ask(self, chunk: list[_Job]) -> None:
+        """Requests the results of some jobs."""
         try:
-            self._pipe.send(job)
+            self._pipe.send(chunk)
         except OSError as error:
             raise self._death() from error
 
-    def answer(self) -> Result:
-        """Waits for the result of the oldest job, or raises what the function raised."""
+    def answer(self) -> list[_Result]:
+        """Waits for the results of the oldest request, or raises what the function raised."""
+        results: list[_Result]
         try:
-            result, error = self._pipe.recv()
+            results, error = self._pipe.recv()
         except (EOFError, OSError) as error:
             raise self._death() from error
         if error is not None:
             raise error
-        return result
+        return results
 
     def kill(self) -> None:
         """Ends the process, at once: it has nothing to lose."""
@@ -109,23 +127,23 @@ def _work(function: Callable[[Any], Any], pipe: Connection) -> None:
     # Ctrl-C and SIGTERM reach the whole group of processes: the parent decides.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    jobs: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    chunks: queue.SimpleQueue[list[Any]] = queue.SimpleQueue()
     # A thread takes jobs in, whatever else goes on: two ends that both send, and do not receive, wait for ever.
-    threading.Thread(target=_receive, args=(pipe, jobs), daemon=True).start()
+    threading.Thread(target=_receive, args=(pipe, chunks), daemon=True).start()
     while True:
-        job = jobs.get()
-        answer: tuple[Any, Exception | None]
+        chunk = chunks.get()
+        answer: tuple[list[Any], Exception | None]
         try:
-            answer = function(job), None
+            answer = [function(job) for job in chunk], None
         except Exception as error:
-            answer = None, error
+            answer = [], error
         pipe.send(answer)
 
 
-def _receive(pipe: Connection, jobs: queue.SimpleQueue[Any]) -> None:
-    """Moves jobs from the pipe to the queue; the parent never has more than `_AHEAD` under way."""
+def _receive(pipe: Connection, chunks: queue.SimpleQueue[list[Any]]) -> None:
+    """Moves jobs from the pipe to the queue; the parent never has more than `_AHEAD` chunks under way."""
     try:
         while True:
-            jobs.put(pipe.recv())
+            chunks.put(pipe.recv())
     except (EOFError, OSError):
         os._exit(0)

@@ -19,7 +19,7 @@ from training.data.convert.source import PictureSource, SourceLabels
 from training.data.convert.sources import open_pictures
 from training.data.convert.summary import Summary
 from training.data.convert.writer import check_dest, open_writer
-from training.data.pool import map_in_order, num_processes
+from training.data.pool import map_in_order, resolve_num_workers
 from training.data.source import some
 
 
@@ -80,7 +80,7 @@ def _convert_as(
     outcomes = map_in_order(
         functools.partial(convert_picture, options.picture),
         jobs,
-        num_processes(options.num_workers, len(positions)),
+        resolve_num_workers(options.num_workers, len(positions)),
     )
     with (
         open_writer(options.dest) as write,

@@ -5,14 +5,16 @@ Letters: n images looked at; rows are numbered 0 to n - 1, positions are those i
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
 from dnnlib.errors import DataError
+from training.data.pool import MIN_JOBS, map_in_order
 from training.data.source import ImageSource
 from training.data.verify.findings import Findings
 from training.data.verify.image import ImageFault, decode, thumbnail
 from training.data.verify.labels import UNLABELLED, LabelSummary
-from training.data.verify.pool import map_images
 from training.data.verify.similar import (
     MAX_PAIRS,
     Group,
@@ -22,6 +24,8 @@ from training.data.verify.similar import (
     linked_groups,
     perceptual_hashes,
 )
+
+CHUNK_SIZE = 16  # images that a process receives at a time: reading one is short
 
 _BLOCK = 2**16  # pairs compared together: 3 kB for each of at most twice as many images
 _WORDS = {
@@ -38,7 +42,7 @@ def find_duplicates(
     labels: LabelSummary,
     near: int,
     findings: Findings,
-    workers: int,
+    num_workers: int,
 ) -> list[Group]:
     """Groups by position, exact ones first; a finding for every image of a group but its first.
 
@@ -51,7 +55,7 @@ def find_duplicates(
     again = [row for group in groups for row in group.positions[1:]]
     single = np.setdiff1d(present[~table['flat'][present]], again)
     if len(single):
-        groups += _look_alikes(source, positions, table['spectrum'], single, near, findings, workers)
+        groups += _look_alikes(source, positions, table['spectrum'], single, near, findings, num_workers)
     groups = [Group(group.kind, tuple(int(positions[row]) for row in group.positions)) for group in groups]
     for group in groups:
         _add_findings(group, source, labels, findings)
@@ -73,7 +77,7 @@ def _look_alikes(
     rows: np.ndarray,
     near: int,
     findings: Findings,
-    workers: int,
+    num_workers: int,
 ) -> list[Group]:
     """Near and mirrored duplicates among `rows`. A symmetric picture is its own mirror image: near is enough said."""
     hashes = np.zeros([2, len(spectra)], dtype=np.uint64)  # plain, mirrored
@@ -86,7 +90,9 @@ def _look_alikes(
         links = []
         for block in pairs.blocks(_BLOCK):
             needed = np.union1d(block.first, block.second)
-            images = map_images(read_thumbnail, source, positions[needed], workers)
+            processes = num_workers if len(needed) >= MIN_JOBS else 1
+            function = functools.partial(read_thumbnail, source)
+            images = map_in_order(function, positions[needed].tolist(), processes, chunk_size=CHUNK_SIZE)
             links += confirmed(kind, block, dict(zip(needed.tolist(), images, strict=True)))
         known = [set(group.positions) for group in groups]
         found = linked_groups(kind, links)

@@ -18,15 +18,15 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from dnnlib.errors import ConfigError
+from training.data.pool import map_in_order, resolve_num_workers
 from training.data.shapes import nearest_size, split_size
 from training.data.source import FolderSource, ImageSource
 from training.data.stored_image import Layout
-from training.data.verify.duplicates import find_duplicates
+from training.data.verify.duplicates import CHUNK_SIZE, find_duplicates
 from training.data.verify.findings import Findings
 from training.data.verify.image import Look, look_at
 from training.data.verify.labels import LabelSummary, check_labels
 from training.data.verify.manifest import Manifest
-from training.data.verify.pool import default_workers, map_images
 from training.data.verify.similar import MAX_DISTANCE, Group
 from training.data.verify.source import scan
 
@@ -51,11 +51,6 @@ class Options:
             raise ConfigError(f'--near={self.near}: must be between 0 and {MAX_DISTANCE}')
         if self.write_manifest and self.max_images is not None:
             raise ConfigError('--write-manifest records all images; leave out --max-images')
-
-    @property
-    def num_workers(self) -> int:
-        """Processes to use."""
-        return default_workers() if self.workers is None else self.workers
 
 
 @dataclass(kw_only=True, slots=True)
@@ -93,27 +88,28 @@ def verify(path: str, options: Options, watch: Callable[[int], None] | None = No
     if options.max_images is not None and options.max_images < len(source):
         report.positions = np.linspace(0, len(source) - 1, options.max_images).round().astype(np.int64)
         findings.add('sample', path, f'{options.max_images} of {len(source)} images were looked at')
-    table = _look_at_all(report, options, watch)
+    num_workers = resolve_num_workers(options.workers, len(report.positions))
+    table = _look_at_all(report, options, num_workers, watch)
     report.decoded = table['height'] > 0
     _check_sizes(report, table)
     _check_forms(report, table)
     if options.duplicates:
         report.groups = find_duplicates(
-            source, report.positions, table, report.labels, options.near, findings, options.num_workers
+            source, report.positions, table, report.labels, options.near, findings, num_workers
         )
     source.close()
     return report
 
 
-def _look_at_all(report: Report, options: Options, watch: Callable[[int], None] | None) -> np.ndarray:
+def _look_at_all(report: Report, options: Options, num_workers: int, watch: Callable[[int], None] | None) -> np.ndarray:
     """The pass over the images: their records [n], their faults, the manifest and the statistics."""
     source, findings = report.source, report.findings
     assert source is not None
     manifest = Manifest(source, options.write_manifest, findings)
     table = np.zeros(len(report.positions), dtype=_RECORD)
     statistics = _Statistics()
-    function = functools.partial(look_at, digest=manifest.wanted, hashes=options.duplicates)
-    looks = map_images(function, source, report.positions, options.num_workers)
+    function = functools.partial(look_at, source, digest=manifest.wanted, hashes=options.duplicates)
+    looks = map_in_order(function, map(int, report.positions), num_workers, chunk_size=CHUNK_SIZE)
     num_jpegs = 0
     for row, position, look in zip(table, report.positions, looks, strict=True):
         name = source.name(int(position))

@@ -1,5 +1,6 @@
 """verify finds every planted defect, by kind and by name, and nothing in a clean data set."""
 
+import functools
 import os
 import pickle
 import zlib
@@ -22,7 +23,8 @@ from tests.support.verify_data import (
     write_zip,
 )
 from training.data.dataset import EMBEDDED
-from training.data.verify import pool
+from training.data.pool import map_in_order
+from training.data.verify import duplicates
 from training.data.verify.survey import Options, verify
 
 NOISE = Image.fromarray(np.random.RandomState(0).randint(0, 256, [16, 16, 3]).astype(np.uint8))
@@ -243,7 +245,7 @@ def test_duplicates_with_different_labels_say_so(tmp_path):
 
 
 def test_processes_change_nothing(tmp_path, monkeypatch):
-    monkeypatch.setattr(pool, '_WORTH_IT', 1)
+    monkeypatch.setattr(duplicates, 'MIN_JOBS', 1)
     files = {**clean(40), 'x.png': b'no image', 'y.png': encoded(picture(3))}
     path = write_zip(tmp_path / 'a.zip', files)
     alone, together = (verify(path, Options(workers=workers)) for workers in (0, 2))
@@ -255,8 +257,7 @@ def die(source: object, position: int) -> None:
     os._exit(1)
 
 
-def test_a_process_that_dies_is_reported(tmp_path, monkeypatch):
-    monkeypatch.setattr(pool, '_WORTH_IT', 1)
+def test_a_process_that_dies_is_reported(tmp_path):
     source = verify(write_zip(tmp_path / 'a.zip', clean()), Options(workers=0)).source
-    with pytest.raises(UserError, match='a decoding process was killed'):
-        list(pool.map_images(die, source, np.arange(3), 1))
+    with pytest.raises(UserError, match='a worker process died'):
+        list(map_in_order(functools.partial(die, source), range(3), 2))
