@@ -17,8 +17,7 @@ from dnnlib.errors import DataError
 from training.data.picture_file import MAX_PIXELS
 
 EXTENSION = '.npy'
-
-_SIGNATURE = b'\x93NUMPY'
+SIGNATURE = b'\x93NUMPY'
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,7 +62,7 @@ def to_array(header: ArrayHeader, data: bytes) -> np.ndarray:
 
 def _parse(data: bytes, where: str) -> tuple[tuple[int, ...], bool, np.dtype, int]:
     """Shape, whether in Fortran's order, dtype, and where the pixels begin."""
-    if not data.startswith(_SIGNATURE):
+    if not data.startswith(SIGNATURE):
         state = 'is empty' if not data else 'is not a NumPy array (.npy), or its header is damaged'
         raise DataError(f'{where}: {state}')
     file = io.BytesIO(data)

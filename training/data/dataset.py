@@ -190,7 +190,7 @@ class ImageDataset:
         split = split_size(layout.height, layout.width)
         if split is None:
             needs = 'both sides must be 4 to 64 pixels doubled equally often, as 256x256, 384x256 and 1280x704 are'
-            way_out = self._resize_command(*nearest_size(layout.height, layout.width))
+            way_out = resize_command(self.cfg.source, *nearest_size(layout.height, layout.width))
             raise DataError(f'{self._source.where(0)}: is {layout.size}; to train, {needs}. Try: {way_out}')
         resolution, base = split
         wanted = self.cfg.resolution
@@ -206,28 +206,29 @@ class ImageDataset:
         where, this, first = self._source.where(position), stored.layout, self._layout
         if (this.height, this.width) != (first.height, first.width):
             fault = f'is {this.size}, but the first image ({self._source.name(0)}) is {first.size}; all must be equal'
-            raise DataError(f'{where}: {fault}. Try: {self._resize_command(first.height, first.width)}')
+            raise DataError(f'{where}: {fault}. Try: {resize_command(self.cfg.source, first.height, first.width)}')
         if this != first:
             fault = f'is {this.kind}, but the first image ({self._source.name(0)}) is {first.kind}; all must be equal'
-            raise DataError(f'{where}: {fault}. Try: {self._tool_command("-rgb")}')
+            raise DataError(f'{where}: {fault}. Try: {conversion_command(self.cfg.source, "-rgb")}')
         return stored.decode(self._stored_resolution // (self.cfg.resolution or self._stored_resolution))
 
     def _open(self, position: int) -> StoredImage:
         """Header and bytes of file `position`, known to be of a kind that can be trained on."""
         data = self._source.read(position)
         name, where = self._source.name(position), self._source.where(position)
-        return open_stored(data, name, where, way_out=self._tool_command('-rgb'))
+        return open_stored(data, name, where, way_out=conversion_command(self.cfg.source, '-rgb'))
 
-    def _resize_command(self, height: int, width: int) -> str:
-        """The command that makes a data set of this size of this one."""
-        size = f'{width}x{height}'
-        return self._tool_command(f'-{size}', f' --resolution={size} --transform=center-crop')
 
-    def _tool_command(self, suffix: str, options: str = '') -> str:
-        """The command that makes a usable data set of this one."""
-        path = self.cfg.source
-        dest = f'{path.rstrip("/").removesuffix(".zip")}{suffix}.zip'
-        return f'python dataset_tool.py --source={path} --dest={dest}{options}'
+def resize_command(path: str, height: int, width: int) -> str:
+    """Returns the command that makes a data set of this size in pixels of the one at `path`."""
+    size = f'{width}x{height}'
+    return conversion_command(path, f'-{size}', f' --resolution={size} --transform=center-crop')
+
+
+def conversion_command(path: str, suffix: str, options: str = '') -> str:
+    """Returns the command that makes a usable data set of the one at `path`; `suffix` goes into the new file's name."""
+    dest = f'{path.rstrip("/").removesuffix(".zip")}{suffix}.zip'
+    return f'python dataset_tool.py --source={path} --dest={dest}{options}'
 
 
 def read_spec(cfg: DataConfig) -> ImageSpec:

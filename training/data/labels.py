@@ -8,12 +8,12 @@ All labels are class numbers 0, 1, ..., or all are lists of numbers of one lengt
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
 from dnnlib.errors import DataError
-from training.data.source import some
+from training.data.source import summarize_names
 
 MAX_CLASSES = 2**16  # a stray large number would otherwise ask for a one-hot vector of that width
 
@@ -31,10 +31,10 @@ def parse_labels(text: bytes, names: list[str], where: str) -> np.ndarray | None
     by_name = _by_name(pairs, where)
     missing = [name for name in names if name not in by_name]
     if missing:
-        raise DataError(f'{where}: images without a label ({len(missing)} of {len(names)}): {some(missing)}')
+        raise DataError(f'{where}: images without a label ({len(missing)} of {len(names)}): {summarize_names(missing)}')
     if len(by_name) > len(names):
         extra = sorted(set(by_name) - set(names))
-        raise DataError(f'{where}: labels for images that are not there ({len(extra)}): {some(extra)}')
+        raise DataError(f'{where}: labels for images that are not there ({len(extra)}): {summarize_names(extra)}')
     labels = [by_name[name] for name in names]
     if all(is_int(label) for label in labels):
         return _classes(labels, names, where)
@@ -84,7 +84,7 @@ def _by_name(pairs: list[Any], where: str) -> dict[str, Any]:
             twice.append(name)
         by_name[name] = pair[1]
     if twice:
-        raise DataError(f'{where}: images with more than one label ({len(twice)}): {some(twice)}')
+        raise DataError(f'{where}: images with more than one label ({len(twice)}): {summarize_names(twice)}')
     return by_name
 
 
@@ -92,7 +92,9 @@ def _classes(labels: list[int], names: list[str], where: str) -> np.ndarray:
     """Class numbers as int64 [n]."""
     wrong = [f'{name} ({label})' for name, label in zip(names, labels, strict=True) if not 0 <= label < MAX_CLASSES]
     if wrong:
-        raise DataError(f'{where}: class numbers outside 0 to {MAX_CLASSES - 1} ({len(wrong)}): {some(wrong)}')
+        raise DataError(
+            f'{where}: class numbers outside 0 to {MAX_CLASSES - 1} ({len(wrong)}): {summarize_names(wrong)}'
+        )
     return np.array(labels, dtype=np.int64)
 
 
@@ -102,12 +104,14 @@ def _vectors(labels: list[list[Any]], names: list[str], where: str) -> np.ndarra
     wrong = [f'{name} ({len(label)})' for name, label in zip(names, labels, strict=True) if len(label) != width]
     if wrong:
         message = f'{where}: label vectors differ in length: {names[0]} has {width} numbers, not so ({len(wrong)})'
-        raise DataError(f'{message}: {some(wrong)}')
+        raise DataError(f'{message}: {summarize_names(wrong)}')
     if width == 0:
         raise DataError(f'{where}: label vectors are empty lists; expected at least one number each')
     wrong = [f'{name} {short(label)}' for name, label in zip(names, labels, strict=True) if not all(map(is_num, label))]
     if wrong:
-        raise DataError(f'{where}: label vectors that hold something other than numbers ({len(wrong)}): {some(wrong)}')
+        raise DataError(
+            f'{where}: label vectors that hold something other than numbers ({len(wrong)}): {summarize_names(wrong)}'
+        )
     try:
         with np.errstate(over='ignore'):
             vectors = np.array(labels, dtype=np.float64).astype(np.float32)
@@ -115,7 +119,7 @@ def _vectors(labels: list[list[Any]], names: list[str], where: str) -> np.ndarra
         raise DataError(f'{where}: a label vector holds a number too large for float32') from error
     wrong = [f'{names[i]} {short(labels[i])}' for i in np.flatnonzero(~np.isfinite(vectors).all(axis=1))]
     if wrong:
-        raise DataError(f'{where}: label vectors with NaN or infinity ({len(wrong)}): {some(wrong)}')
+        raise DataError(f'{where}: label vectors with NaN or infinity ({len(wrong)}): {summarize_names(wrong)}')
     return vectors
 
 
@@ -127,10 +131,11 @@ def _mixed(labels: list[Any], names: list[str]) -> str:
         if not is_int(label) and not isinstance(label, list)
     ]
     if wrong:
-        return f'a label is a class number (0, 1, ...) or a list of numbers; neither ({len(wrong)}): {some(wrong)}'
+        expected = 'a label is a class number (0, 1, ...) or a list of numbers'
+        return f'{expected}; neither ({len(wrong)}): {summarize_names(wrong)}'
     vectors = [name for name, label in zip(names, labels, strict=True) if isinstance(label, list)]
     count = f'{len(vectors)} of {len(labels)}'
-    return f'labels are of two kinds, class numbers and vectors; with vectors ({count}): {some(vectors)}'
+    return f'labels are of two kinds, class numbers and vectors; with vectors ({count}): {summarize_names(vectors)}'
 
 
 def is_int(value: Any) -> bool:
@@ -141,6 +146,11 @@ def is_int(value: Any) -> bool:
 def is_num(value: Any) -> bool:
     """Whether JSON gave a number; true and false are none."""
     return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def are_names(value: Any) -> TypeGuard[list[str]]:
+    """Whether JSON gave a list of names, as "classes" should be."""
+    return isinstance(value, list) and all(isinstance(name, str) for name in value)
 
 
 def short(value: Any) -> str:

@@ -17,8 +17,9 @@ from dnnlib.errors import DataError
 EXTENSIONS = ('.png', '.jpg', '.jpeg', '.webp')
 FORMATS = ('PNG', 'JPEG', 'WEBP')
 MAX_PIXELS = 2**26  # 8192 x 8192
+PNG_SIGNATURE = b'\x89PNG\r\n\x1a\n'
+EXIF_ORIENTATION = 0x0112  # tag
 
-_PNG_SIGNATURE = b'\x89PNG\r\n\x1a\n'
 _PNG_BIT_DEPTH_AT = 24  # signature 8, chunk header 8, width 4, height 4
 
 
@@ -47,7 +48,7 @@ def open_image(data: bytes, where: str, formats: tuple[str, ...] = FORMATS) -> I
 
 def load_image(image: Image.Image, data: bytes, where: str) -> None:
     """Decodes the pixels of `open_image(data)` in place; raises DataError for damage that the format can show."""
-    if data.startswith(_PNG_SIGNATURE):
+    if data.startswith(PNG_SIGNATURE):
         _check_png_chunks(data, where)
     try:
         image.load()
@@ -70,7 +71,7 @@ def storage_fault(image: Image.Image, data: bytes) -> str | None:
 
 def is_16_bit(image: Image.Image, data: bytes) -> bool:
     """Whether channels have 16 bits. Pillow opens a 16-bit RGB PNG as plain RGB, so the header itself is asked."""
-    return image.mode.startswith('I;16') or (data.startswith(_PNG_SIGNATURE) and data[_PNG_BIT_DEPTH_AT] == 16)
+    return image.mode.startswith('I;16') or (data.startswith(PNG_SIGNATURE) and data[_PNG_BIT_DEPTH_AT] == 16)
 
 
 def to_array(image: Image.Image) -> np.ndarray:
@@ -83,7 +84,7 @@ def to_array(image: Image.Image) -> np.ndarray:
 
 def _check_png_chunks(data: bytes, where: str) -> None:
     """Holds every critical chunk against its CRC, up to IEND. Pillow leaves the CRC of the pixels unread."""
-    view, at = memoryview(data), len(_PNG_SIGNATURE)
+    view, at = memoryview(data), len(PNG_SIGNATURE)
     while at + 12 <= len(data):  # length 4, type 4, data, CRC 4
         end = at + 8 + int.from_bytes(view[at : at + 4], 'big')
         kind = bytes(view[at + 4 : at + 8])

@@ -25,9 +25,11 @@ from dnnlib.errors import DataError
 LABELS_NAME = 'dataset.json'
 MAX_FILE_BYTES = 256 * 2**20  # one image, or one dataset.json
 MAX_RATIO = 200  # uncompressed to compressed size; honest images stay far below
+TOO_LARGE = f'is larger than {MAX_FILE_BYTES >> 20} MB, the most that one file may have'
+LOCAL_HEADER_BYTES = 30  # APPNOTE.TXT 4.3.7: fixed part, then the name and the extra field
+ZIP_BOMB = f'grows more than {MAX_RATIO} times when unpacked, as zip bombs do'
 
 _ENTRY = np.dtype([('offset', 'i8'), ('compressed', 'i8'), ('size', 'i8'), ('crc', 'u4'), ('method', 'u2')])
-_LOCAL_HEADER_BYTES = 30  # APPNOTE.TXT 4.3.7: fixed part, then the name and the extra field
 
 
 class ImageSource(abc.ABC):
@@ -88,7 +90,7 @@ class FolderSource(ImageSource):
         try:
             size = os.stat(path).st_size
             if size > MAX_FILE_BYTES:
-                raise DataError(f'{path}: is larger than {MAX_FILE_BYTES >> 20} MB, the most that one file may have')
+                raise DataError(f'{path}: {TOO_LARGE}')
             with open(path, 'rb') as file:
                 return file.read()
         except FileNotFoundError as error:
@@ -155,8 +157,8 @@ class ZipSource(ImageSource):
         file = self._handle()
         try:
             file.seek(int(entry['offset']))
-            header = file.read(_LOCAL_HEADER_BYTES)
-            if len(header) < _LOCAL_HEADER_BYTES or not header.startswith(b'PK\x03\x04'):
+            header = file.read(LOCAL_HEADER_BYTES)
+            if len(header) < LOCAL_HEADER_BYTES or not header.startswith(b'PK\x03\x04'):
                 raise DataError(f'{where}: is not where the index of the zip says; was the zip changed or cut short?')
             name_bytes, extra_bytes = struct.unpack('<HH', header[26:30])
             file.seek(name_bytes + extra_bytes, os.SEEK_CUR)
@@ -215,7 +217,7 @@ def decode_name(name: bytes) -> str:
     return bytes(name).decode('utf-8', 'surrogateescape')
 
 
-def some(names: Iterable[str]) -> str:
+def summarize_names(names: Iterable[str]) -> str:
     """The first three names and the count, for messages: `a, b, c and 4 more`."""
     names = list(names)
     rest = f' and {len(names) - 3} more' if len(names) > 3 else ''
@@ -287,9 +289,9 @@ def entry_faults(info: zipfile.ZipInfo) -> Iterator[tuple[str, str]]:
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         yield 'compression', f'has compression method {info.compress_type}; expected stored or deflated'
     if info.file_size > MAX_FILE_BYTES:
-        yield 'too-large', f'is larger than {MAX_FILE_BYTES >> 20} MB, the most that one file may have'
+        yield 'too-large', TOO_LARGE
     if info.file_size > MAX_RATIO * info.compress_size:
-        yield 'bomb', f'grows more than {MAX_RATIO} times when unpacked, as zip bombs do'
+        yield 'bomb', ZIP_BOMB
 
 
 def _raise_unreadable(error: OSError) -> None:

@@ -15,7 +15,7 @@ from training.data import array_file, picture_file
 
 EXTENSIONS = (*picture_file.EXTENSIONS, array_file.EXTENSION)
 
-_KINDS = {1: 'grey', 2: 'grey with alpha', 3: 'RGB', 4: 'RGBA'}
+CHANNEL_KINDS = {1: 'grey', 2: 'grey with alpha', 3: 'RGB', 4: 'RGBA'}
 _BANDS = {'L': 1, 'LA': 2, 'RGB': 3, 'RGBA': 4}  # of a Pillow mode; a grey picture of 16 bits has several
 _NEEDS = (
     'training needs 8-bit RGB or grey, with or without alpha, 16-bit grey, or .npy arrays of uint8 or uint16 '
@@ -40,7 +40,7 @@ class Layout:
     @property
     def kind(self) -> str:
         """'RGB', '16-bit grey', '6 channels'."""
-        kind = _KINDS.get(self.channels, f'{self.channels} channels')
+        kind = CHANNEL_KINDS.get(self.channels, f'{self.channels} channels')
         return kind if self.bits == 8 else f'16-bit {kind}'
 
 

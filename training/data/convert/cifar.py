@@ -11,7 +11,7 @@ from dnnlib.errors import DataError
 from dnnlib.pickles.inert_numpy import NUMPY_HANDLERS
 from dnnlib.pickles.inert_pickle import Limits, read_pickle
 from training.data.convert.options import Split
-from training.data.convert.source import SourceLabels
+from training.data.convert.source import PixelSource, SourceLabels
 from training.data.convert.tar import BoundedReader, Member, open_tar, read_member
 
 _SIDE = 32  # pixels
@@ -26,11 +26,10 @@ _LABELS = {'cifar-10': 'labels', 'cifar-100': 'fine_labels'}
 _CLASSES = {'cifar-10': 'label_names', 'cifar-100': 'fine_label_names'}
 
 
-class CifarSource:
+class CifarSource(PixelSource):
     """A PictureSource of 32x32 RGB pictures; CIFAR-100 with its 100 fine labels."""
 
     def __init__(self, path: str, split: Split) -> None:
-        self.path = path
         reader, members = open_tar(path)
         files = {member.name.rsplit('/', 1)[-1]: member for member in members}
         kind = 'cifar-10' if 'batches.meta' in files else 'cifar-100'
@@ -41,32 +40,17 @@ class CifarSource:
             meta = _read_dict(reader, files, _META[kind], path)
         finally:
             reader.close()
-        self._pictures = np.concatenate([_pixels(batch, path) for batch in batches])  # [n, H, W, 3]
+        super().__init__(path, np.concatenate([_pixels(batch, path) for batch in batches]))  # [n, H, W, 3]
         self._labels = [label for batch in batches for label in _list_of(batch, _LABELS[kind], int, path)]
         self._classes = [name.decode() for name in _list_of(meta, _CLASSES[kind], bytes, path)]
-        count = len(self._pictures)
+        count = len(self)
         if len(self._labels) != count or not all(0 <= label < len(self._classes) for label in self._labels):
             raise DataError(
                 f'{path}: its {count} pictures and {len(self._labels)} labels do not fit; download it again'
             )
 
-    def __len__(self) -> int:
-        return len(self._pictures)
-
-    def name(self, index: int) -> str:
-        return f'{index:08d}'
-
-    def where(self, index: int) -> str:
-        return f'{self.path}: picture {index}'
-
-    def read(self, index: int) -> np.ndarray:
-        return self._pictures[index]
-
     def read_labels(self) -> SourceLabels | None:
         return SourceLabels(values=self._labels, classes=self._classes)
-
-    def close(self) -> None:
-        """Everything is in memory."""
 
 
 def _read_dict(reader: BoundedReader, files: Mapping[str, Member], name: str, path: str) -> dict[str, Any]:

@@ -11,6 +11,8 @@ import io
 import numpy as np
 from PIL import Image, ImageCms
 
+from training.data.stored_image import to_8_bits
+
 # Rec. 601 luma in 1/65536, the weights of Pillow's own conversion to 'L'.
 _LUMA = np.array([19595, 38470, 7471])
 _SRGB_TOLERANCE = 2  # levels of 255: a profile that moves no colour further is sRGB, and pixels are left alone
@@ -74,8 +76,8 @@ def with_alpha(pixels: np.ndarray) -> np.ndarray:
 
 def to_bits(pixels: np.ndarray, bits: int) -> np.ndarray:
     """uint8 or uint16 pixels as `bits` has them: v * 255 / 65535 rounded, or v * 257."""
-    if bits == 8 and pixels.dtype == np.uint16:
-        return ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    if bits == 8:
+        return to_8_bits(pixels)
     if bits == 16 and pixels.dtype == np.uint8:
         return pixels.astype(np.uint16) * np.uint16(257)
     return pixels

@@ -14,14 +14,12 @@ from PIL import Image
 from dnnlib.errors import DataError
 from training.data import array_file
 from training.data.convert.color import BadProfileError, to_bits, to_srgb
-from training.data.convert.png import SIGNATURE, decode_png_16
-from training.data.picture_file import FORMATS, is_16_bit, load_image, open_image
+from training.data.convert.png import decode_png_16
+from training.data.picture_file import EXIF_ORIENTATION, FORMATS, PNG_SIGNATURE, is_16_bit, load_image, open_image
 
 EXTENSIONS = ('.png', '.jpg', '.jpeg', '.jfif', '.webp', '.bmp', '.gif', '.tif', '.tiff', '.ppm', '.pgm', '.npy')
 
 _FORMATS = (*FORMATS, 'BMP', 'GIF', 'TIFF', 'PPM')
-_NPY_MAGIC = b'\x93NUMPY'
-_ORIENTATION = 0x0112  # EXIF tag
 _BITS_PER_SAMPLE = 258  # TIFF tag
 # Orientation to (transposed, flipped top to bottom, flipped left to right), in that order; EXIF 2.32, table 6.
 _TURNS = {
@@ -49,7 +47,7 @@ def decode(payload: bytes | np.ndarray, where: str, bits: int) -> Decoded:
     """The picture in the bytes of a file, or in pixels [H, W, C]; with at most `bits` a channel. Raises DataError."""
     if isinstance(payload, np.ndarray):
         return _from_array(payload)
-    if payload.startswith(_NPY_MAGIC):
+    if payload.startswith(array_file.SIGNATURE):
         return _from_array(to_bits(read_npy(payload, where), bits))
     image = open_image(payload, where, _FORMATS)
     if image.format in ('GIF', 'TIFF') and getattr(image, 'n_frames', 1) > 1:
@@ -80,7 +78,7 @@ def _from_array(pixels: np.ndarray) -> Decoded:
 
 def _decode_8_bit(image: Image.Image) -> Decoded:
     """A loaded image of 8 bits a channel or fewer."""
-    orientation = image.getexif().get(_ORIENTATION)
+    orientation = image.getexif().get(EXIF_ORIENTATION)
     profile = image.info.get('icc_profile')
     plain = image if image.mode == 'CMYK' else image.convert(_plain_mode(image))
     state = ''
@@ -97,7 +95,7 @@ def _decode_8_bit(image: Image.Image) -> Decoded:
 
 def _decode_deep(image: Image.Image, data: bytes, where: str, bits: int) -> Decoded:
     """A loaded image of 16 bits a channel."""
-    if data.startswith(SIGNATURE):
+    if data.startswith(PNG_SIGNATURE):
         pixels = decode_png_16(data, where)
     elif image.mode.startswith('I;16'):
         pixels = np.asarray(image).astype(np.uint16)[..., np.newaxis]
@@ -107,10 +105,10 @@ def _decode_deep(image: Image.Image, data: bytes, where: str, bits: int) -> Deco
         # Through the 8-bit path: Pillow's colour management has no other.
         small = Image.fromarray(to_bits(pixels, 8).squeeze(2) if pixels.shape[2] == 1 else to_bits(pixels, 8))
         small.info['icc_profile'] = image.info.get('icc_profile')
-        small.getexif()[_ORIENTATION] = image.getexif().get(_ORIENTATION, 1)
+        small.getexif()[EXIF_ORIENTATION] = image.getexif().get(EXIF_ORIENTATION, 1)
         return _decode_8_bit(small)
     state = 'kept' if image.info.get('icc_profile') else ''
-    pixels = _upright(pixels, image.getexif().get(_ORIENTATION))
+    pixels = _upright(pixels, image.getexif().get(EXIF_ORIENTATION))
     return Decoded(pixels=pixels, is_colour=pixels.shape[2] > 2, profile=state)
 
 

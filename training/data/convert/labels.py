@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dnnlib.errors import ConfigError, DataError
 from training.data.convert.options import Labels
 from training.data.convert.source import PictureSource, SourceLabels
-from training.data.labels import parse_labels
+from training.data.labels import are_names, parse_labels, read_content
 
 
 def choose_labels(source: PictureSource, kind: Labels) -> SourceLabels | None:
@@ -37,10 +37,10 @@ def labels_of_json(text: bytes, names: list[str], where: str) -> SourceLabels | 
     values = parse_labels(text, names, where)
     if values is None:
         return None
-    classes = json.loads(text.decode('utf-8-sig')).get('classes')
+    classes = read_content(text, where).get('classes')
     if values.ndim == 2 or classes is None:
         return SourceLabels(values=values.tolist())
-    if not (isinstance(classes, list) and all(isinstance(name, str) for name in classes)):
+    if not are_names(classes):
         raise DataError(f'{where}: "classes" must be a list of names, one for every class number')
     if len(classes) <= values.max():
         raise DataError(f'{where}: "classes" names {len(classes)} classes, but there is a label {values.max()}')

@@ -16,7 +16,7 @@ import zlib
 import numpy as np
 
 from dnnlib.errors import ConfigError, DataError
-from training.data.convert.source import SourceLabels
+from training.data.convert.source import PixelSource, SourceLabels
 from training.data.source import MAX_RATIO
 
 FASHION = ['T-shirt/top', 'Trouser', 'Pullover', 'Dress', 'Coat', 'Sandal', 'Shirt', 'Sneaker', 'Bag', 'Ankle boot']
@@ -31,26 +31,14 @@ def is_images_file(name: str) -> bool:
     return _IMAGES.search(name.lower()) is not None
 
 
-class MnistSource:
+class MnistSource(PixelSource):
     """A PictureSource of grey pictures. 28x28 is set into 32x32, on black: the next size with doublings enough."""
 
     def __init__(self, path: str) -> None:
-        self.path = path
         pixels = read_idx(path, 3)  # [n, H, W]
         frame = 2 if pixels.shape[1:] == (28, 28) else 0
-        self._pixels = np.pad(pixels, [(0, 0), (frame, frame), (frame, frame)])
-
-    def __len__(self) -> int:
-        return len(self._pixels)
-
-    def name(self, index: int) -> str:
-        return f'{index:08d}'
-
-    def where(self, index: int) -> str:
-        return f'{self.path}: picture {index}'
-
-    def read(self, index: int) -> np.ndarray:
-        return self._pixels[index, :, :, np.newaxis]  # [H, W, 1]
+        pixels = np.pad(pixels, [(0, 0), (frame, frame), (frame, frame)])
+        super().__init__(path, pixels[..., np.newaxis])  # [n, H, W, 1]
 
     def read_labels(self) -> SourceLabels | None:
         path = _labels_file(self.path)
@@ -60,9 +48,6 @@ class MnistSource:
         folder = os.path.basename(os.path.dirname(os.path.abspath(self.path))).lower()
         classes = FASHION if 'fashion' in folder and labels.max() < len(FASHION) else None
         return SourceLabels(values=labels.tolist(), classes=classes)
-
-    def close(self) -> None:
-        """Everything is in memory."""
 
 
 def read_idx(path: str, num_dims: int) -> np.ndarray:

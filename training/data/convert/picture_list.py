@@ -17,7 +17,7 @@ from dnnlib.errors import DataError
 from training.data.convert.decode import EXTENSIONS
 from training.data.convert.source import SourceLabels
 from training.data.labels import MAX_CLASSES
-from training.data.source import FolderSource, some
+from training.data.source import FolderSource, summarize_names
 
 _LINE = re.compile(rf'(.*(?:{"|".join(map(re.escape, EXTENSIONS))}))(?:\s+(\S.*))?', re.IGNORECASE)
 _NUMBER = re.compile(r'[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?', re.IGNORECASE)
@@ -33,7 +33,7 @@ class ListSource:
         self._labels = [label for _, label in rows]
         twice = [name for name, count in Counter(self._names).items() if count > 1]
         if twice:
-            raise DataError(f'{path}: lists pictures more than once ({len(twice)}): {some(twice)}')
+            raise DataError(f'{path}: lists pictures more than once ({len(twice)}): {summarize_names(twice)}')
 
     def __len__(self) -> int:
         return len(self._names)
@@ -53,7 +53,7 @@ class ListSource:
             return None
         if missing:
             count = f'{len(missing)} of {len(self._names)}'
-            raise DataError(f'{self.path}: pictures without a label ({count}): {some(missing)}')
+            raise DataError(f'{self.path}: pictures without a label ({count}): {summarize_names(missing)}')
         return _number(self._labels, self._names, self.path)
 
     def close(self) -> None:
@@ -78,7 +78,7 @@ def _read_rows(path: str) -> list[tuple[str, str]]:
     wrong = [str(row[0]) for row in rows if len(row) > 2 or not row[0].lower().endswith(EXTENSIONS)]
     if wrong:
         expected = f'a path ending in {" ".join(EXTENSIONS)} and at most one label'
-        raise DataError(f'{path}: lines that are not {expected} ({len(wrong)}): {some(wrong)}')
+        raise DataError(f'{path}: lines that are not {expected} ({len(wrong)}): {summarize_names(wrong)}')
     return [(row[0], row[1] if len(row) > 1 else '') for row in rows]
 
 
@@ -100,7 +100,7 @@ def _number(labels: list[str], names: list[str], where: str) -> SourceLabels:
     pairs = zip(names, labels, strict=True)
     wrong = [f'{name} ({label})' for name, label in pairs if _NUMBER.fullmatch(label)]
     if wrong:
-        raise DataError(f'{where}: labels that are neither class numbers 0, 1, ... nor names: {some(wrong)}')
+        raise DataError(f'{where}: labels that are neither class numbers 0, 1, ... nor names: {summarize_names(wrong)}')
     classes = sorted(set(labels))
     number_of = {name: number for number, name in enumerate(classes)}
     return SourceLabels(values=[number_of[label] for label in labels], classes=classes)

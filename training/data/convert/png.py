@@ -15,8 +15,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from dnnlib.errors import DataError
+from training.data.picture_file import PNG_SIGNATURE
 
-SIGNATURE = b'\x89PNG\r\n\x1a\n'
 _COLOUR_TYPE = {1: 0, 2: 4, 3: 2, 4: 6}  # by number of channels
 _CHANNELS = {kind: channels for channels, kind in _COLOUR_TYPE.items()}
 _BLOCK_BYTES = 65535  # the most that one stored block holds
@@ -31,7 +31,7 @@ def encode_png(pixels: np.ndarray) -> bytes:
     rows = np.zeros([height, 1 + lines.shape[1]], dtype=np.uint8)  # byte 0 of a row names its filter
     rows[:, 1:] = lines
     header = struct.pack('>IIBBBBB', width, height, depth, _COLOUR_TYPE[channels], 0, 0, 0)
-    return SIGNATURE + _chunk(b'IHDR', header) + _chunk(b'IDAT', _stored(rows.tobytes())) + _chunk(b'IEND', b'')
+    return PNG_SIGNATURE + _chunk(b'IHDR', header) + _chunk(b'IDAT', _stored(rows.tobytes())) + _chunk(b'IEND', b'')
 
 
 def decode_png_16(data: bytes, where: str) -> np.ndarray:
@@ -68,7 +68,7 @@ def _chunk(name: bytes, body: bytes) -> bytes:
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
     """Name and body of every chunk."""
-    at = len(SIGNATURE)
+    at = len(PNG_SIGNATURE)
     while at + 8 <= len(data):
         length = int.from_bytes(data[at : at + 4], 'big')
         yield data[at + 4 : at + 8], data[at + 8 : at + 8 + length]

@@ -20,7 +20,7 @@ from training.data.convert.sources import open_pictures
 from training.data.convert.summary import Summary
 from training.data.convert.writer import check_dest, open_writer
 from training.data.pool import map_in_order, resolve_num_workers
-from training.data.source import some
+from training.data.source import summarize_names
 
 
 class _ColourMetError(Exception):
@@ -150,4 +150,4 @@ def _nothing_left(options: ConvertOptions, summary: Summary) -> str:
     """Why there is no data set."""
     if summary.num_too_small:
         return f'{options.source}: {summary.num_too_small} pictures are too small for --resolution; ask for less'
-    return f'{options.source}: none of its {len(summary.bad)} pictures can be read: {some(summary.bad)}'
+    return f'{options.source}: none of its {len(summary.bad)} pictures can be read: {summarize_names(summary.bad)}'

@@ -42,3 +42,27 @@ class PictureSource(Protocol):
     def close(self) -> None:
         """Lets go of file handles."""
         ...
+
+
+class PixelSource:
+    """Base of the sources whose pictures are all held in memory."""
+
+    def __init__(self, path: str, pixels: np.ndarray) -> None:
+        self.path = path
+        self._pixels = pixels  # uint8 [n, H, W, C]
+
+    def __len__(self) -> int:
+        return len(self._pixels)
+
+    def name(self, index: int) -> str:
+        return f'{index:08d}'
+
+    def where(self, index: int) -> str:
+        return f'{self.path}: picture {index}'
+
+    def read(self, index: int) -> np.ndarray:
+        pixels: np.ndarray = self._pixels[index]
+        return pixels
+
+    def close(self) -> None:
+        """Does nothing: no file is open."""

@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 
 from training.data.convert.labels import describe
 from training.data.convert.source import SourceLabels
-
-_KINDS = {1: 'grey', 2: 'grey with alpha', 3: 'RGB', 4: 'RGBA'}
+from training.data.stored_image import CHANNEL_KINDS
 
 
 @dataclass(kw_only=True, slots=True)
@@ -34,7 +33,7 @@ class Summary:
         """The summary for people."""
         height, width, channels = self.shape
         is_planes = self.extension == '.npy' and channels not in (1, 3) and not self.keeps_alpha
-        kind = f'{channels} planes' if is_planes or channels not in _KINDS else _KINDS[channels]
+        kind = f'{channels} planes' if is_planes or channels not in CHANNEL_KINDS else CHANNEL_KINDS[channels]
         depth = ', 16 bits' if self.bits == 16 else ''
         yield f'{self.dest}: pictures: {len(self.kept)}, {width}x{height} {kind}{depth}'
         if self.labels is not None:

@@ -13,7 +13,15 @@ from dnnlib.errors import DataError
 from training.data.convert.decode import EXTENSIONS
 from training.data.convert.labels import labels_of_json
 from training.data.convert.source import SourceLabels
-from training.data.source import LABELS_NAME, MAX_FILE_BYTES, MAX_RATIO, is_image, some
+from training.data.source import (
+    LABELS_NAME,
+    MAX_FILE_BYTES,
+    MAX_RATIO,
+    TOO_LARGE,
+    ZIP_BOMB,
+    is_image,
+    summarize_names,
+)
 
 _FAULTS = (tarfile.TarError, zlib.error, EOFError, OSError, ValueError)  # of reading what is no whole tar
 
@@ -50,9 +58,8 @@ class BoundedReader:
 
     def _check(self, position: int) -> None:
         if position > self._end:
-            bomb = f'grows more than {MAX_RATIO} times when unpacked, as zip bombs do'
             lie = 'has a header that points beyond its end; copy or download it again'
-            raise DataError(f'{self._path}: {bomb if self._is_gzip else lie}')
+            raise DataError(f'{self._path}: {ZIP_BOMB if self._is_gzip else lie}')
 
 
 class Member(NamedTuple):
@@ -82,7 +89,7 @@ def open_tar(path: str) -> tuple[BoundedReader, list[Member]]:
 def read_member(reader: BoundedReader, member: Member, where: str) -> bytes:
     """The bytes of one file."""
     if member.size > MAX_FILE_BYTES:
-        raise DataError(f'{where}: is larger than {MAX_FILE_BYTES >> 20} MB, the most that one file may have')
+        raise DataError(f'{where}: {TOO_LARGE}')
     try:
         reader.seek(member.offset)
         data = reader.read(member.size)
@@ -105,7 +112,7 @@ def _read_members(reader: BoundedReader, path: str) -> list[Member]:
                 found.append(Member(info.name.removeprefix('./'), info.offset_data, info.size))
     twice = [name for name, count in Counter(member.name for member in found).items() if count > 1]
     if twice:
-        raise DataError(f'{path}: holds files of the same name ({some(twice)}); make the tar again')
+        raise DataError(f'{path}: holds files of the same name ({summarize_names(twice)}); make the tar again')
     return found
 
 

@@ -16,14 +16,23 @@ from PIL import Image
 
 from dnnlib.errors import DataError
 from training.data import array_file
-from training.data.picture_file import is_16_bit, load_image, open_image, storage_fault, to_array
+from training.data.convert.color import over
+from training.data.convert.options import WHITE
+from training.data.picture_file import (
+    EXIF_ORIENTATION,
+    PNG_SIGNATURE,
+    is_16_bit,
+    load_image,
+    open_image,
+    storage_fault,
+    to_array,
+)
 from training.data.source import ImageSource
 from training.data.stored_image import to_8_bits
 from training.data.verify.findings import words_of
 from training.data.verify.similar import SIDE, frequencies
 
 _REFUSED = 'pixels are refused'  # how refusals of large images end
-_EXIF_ORIENTATION = 0x0112
 _FLAT = 1.0  # standard deviation in levels of 255, below which a channel holds nothing
 
 
@@ -127,11 +136,8 @@ def to_rgb(array: np.ndarray) -> np.ndarray:
     """
     array = to_8_bits(array)
     channels = array.shape[2]
-    colour = array[:, :, : 1 if channels <= 2 else 3]
-    if channels in (2, 4):
-        alpha = array[:, :, -1:].astype(np.uint16)
-        colour = ((colour * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
-    return np.ascontiguousarray(np.broadcast_to(colour, (*colour.shape[:2], 3)))
+    color = over(array, WHITE) if channels in (2, 4) else array[:, :, : 1 if channels == 1 else 3]  # [H, W, 1 or 3]
+    return np.ascontiguousarray(np.broadcast_to(color, (*color.shape[:2], 3)))
 
 
 def _pixels(image: Image.Image, data: bytes) -> Pixels:
@@ -162,7 +168,7 @@ def _decode_array(data: bytes, name: str) -> Pixels:
 
 def _orientation(image: Image.Image) -> int | None:
     try:
-        return image.getexif().get(_EXIF_ORIENTATION)
+        return image.getexif().get(EXIF_ORIENTATION)
     except Exception:  # broken EXIF can make Pillow raise anything, and training never reads it
         return None
 
@@ -181,7 +187,7 @@ def _kind_of(error: DataError, words: str, data: bytes) -> str:
 
 def _is_whole(data: bytes) -> bool | None:
     """Whether a file has the end that its format asks for; None for what is no PNG, JPEG or WebP."""
-    if data.startswith(b'\x89PNG\r\n\x1a\n'):
+    if data.startswith(PNG_SIGNATURE):
         return b'IEND\xaeB`\x82' in data[-64:]
     if data.startswith(b'\xff\xd8'):
         return data.rstrip(b'\0').endswith(b'\xff\xd9')

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from dnnlib.errors import DataError
-from training.data.labels import MAX_CLASSES, is_int, is_num, read_content, short
-from training.data.source import LABELS_NAME, ImageSource, some
+from training.data.labels import MAX_CLASSES, are_names, is_int, is_num, read_content, short
+from training.data.source import LABELS_NAME, ImageSource, summarize_names
 from training.data.verify.findings import Findings, printable
 
 UNLABELLED = -1
@@ -120,7 +120,7 @@ def _check_classes(labels: dict[int, Any], names: Any, source: ImageSource, find
         findings.add('one-class', LABELS_NAME, f'puts all images into class {max(filled)}')
     empty = [str(number) for number in counts if not counts[number]]
     if empty:
-        words = f'numbers classes up to {max(filled)}, but some have no image ({len(empty)}): {some(empty)}'
+        words = f'numbers classes up to {max(filled)}, but some have no image ({len(empty)}): {summarize_names(empty)}'
         findings.add('empty-class', LABELS_NAME, words)
     return LabelSummary('classes', len(counts), counts, _class_names(names, len(counts), findings), classes)
 
@@ -129,7 +129,7 @@ def _class_names(names: Any, num_classes: int, findings: Findings) -> dict[int, 
     """Names by class number, of the list "classes"; what is no such list is a finding."""
     if names is None:
         return {}
-    if not (isinstance(names, list) and all(isinstance(name, str) for name in names)):
+    if not are_names(names):
         findings.add('class-names', LABELS_NAME, f'"classes" is {short(names)}; expected a list of names')
         return {}
     if len(names) != num_classes:

@@ -15,7 +15,7 @@ from dnnlib.errors import DataError
 from training.data.source import ImageSource
 from training.data.verify.image import ImageFault, decode, to_rgb
 from training.data.verify.labels import UNLABELLED
-from training.data.verify.survey import Report
+from training.data.verify.survey import Report, evenly_spread
 
 MAX_SIDE = 4096  # of a contact sheet in pixels, its captions left out
 MAX_CELLS = 100  # columns or rows
@@ -83,7 +83,7 @@ def _cell_side(report: Report, longest: int) -> int:
 
 def _plain_lines(report: Report, columns: int, rows: int) -> list[tuple[str, list[int]]]:
     """Rows of positions without captions."""
-    chosen = _even(report.positions[report.decoded], columns * rows)
+    chosen = evenly_spread(report.positions[report.decoded], columns * rows).tolist()
     return [('', chosen[start : start + columns]) for start in range(0, len(chosen), columns)]
 
 
@@ -94,15 +94,8 @@ def _class_lines(report: Report, columns: int, rows: int) -> list[tuple[str, lis
     shown = report.positions[report.decoded]
     classes = report.labels.classes[shown]
     lines = []
-    for number in _even(np.unique(classes[classes != UNLABELLED]), rows):
+    for number in evenly_spread(np.unique(classes[classes != UNLABELLED]), rows).tolist():
         caption = report.labels.title(number)[:_CAPTION_LETTERS]
         caption = caption.encode('ascii', 'replace').decode('ascii')  # the built-in font has no other letters
-        lines.append((caption, _even(shown[classes == number], columns)))
+        lines.append((caption, evenly_spread(shown[classes == number], columns).tolist()))
     return lines
-
-
-def _even(values: np.ndarray, count: int) -> list[int]:
-    """At most `count` of the values, evenly spread, in their order."""
-    if len(values) > count:
-        values = values[np.linspace(0, len(values) - 1, count).round().astype(np.int64)]
-    return [int(value) for value in values]

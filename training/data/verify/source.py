@@ -14,7 +14,9 @@ from pathlib import Path
 from dnnlib.errors import DataError
 from training.data.source import (
     LABELS_NAME,
+    LOCAL_HEADER_BYTES,
     MAX_FILE_BYTES,
+    TOO_LARGE,
     FolderSource,
     ImageSource,
     ZipSource,
@@ -28,8 +30,6 @@ from training.data.stored_image import EXTENSIONS
 from training.data.verify.findings import Findings, words_of
 
 MANIFEST_NAME = 'manifest.json'
-
-_LOCAL_HEADER_BYTES = 30  # APPNOTE.TXT 4.3.7, without the name and the extra field
 
 
 def scan(path: str, findings: Findings) -> ImageSource | None:
@@ -65,7 +65,7 @@ def _scan_zip(index: list[zipfile.ZipInfo], findings: Findings) -> dict[str, zip
         if info.header_offset < end:
             faults.append(('overlap', f'shares bytes with {last}, as zip bombs do'))
         seen.add(name)
-        end, last = max(end, info.header_offset + _LOCAL_HEADER_BYTES + info.compress_size), name
+        end, last = max(end, info.header_offset + LOCAL_HEADER_BYTES + info.compress_size), name
         for kind, words in faults:
             findings.add(kind, name, words)
         if not faults and not name.endswith('/') and _is_wanted(name, findings):
@@ -112,6 +112,6 @@ def _is_file(path: str, name: str, findings: Findings) -> bool:
         findings.add('unreadable', name, 'is no regular file')
         return False
     if status.st_size > MAX_FILE_BYTES:
-        findings.add('too-large', name, f'is larger than {MAX_FILE_BYTES >> 20} MB, the most that one file may have')
+        findings.add('too-large', name, TOO_LARGE)
         return False
     return True

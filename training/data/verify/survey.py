@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from dnnlib.errors import ConfigError
+from training.data.dataset import resize_command
 from training.data.pool import map_in_order, resolve_num_workers
 from training.data.shapes import nearest_size, split_size
 from training.data.source import FolderSource, ImageSource
@@ -86,7 +87,7 @@ def verify(path: str, options: Options, watch: Callable[[int], None] | None = No
     report.labels = check_labels(source, findings)
     report.positions = np.arange(len(source))
     if options.max_images is not None and options.max_images < len(source):
-        report.positions = np.linspace(0, len(source) - 1, options.max_images).round().astype(np.int64)
+        report.positions = evenly_spread(report.positions, options.max_images)
         findings.add('sample', path, f'{options.max_images} of {len(source)} images were looked at')
     num_workers = resolve_num_workers(options.workers, len(report.positions))
     table = _look_at_all(report, options, num_workers, watch)
@@ -178,11 +179,9 @@ def _check_sizes(report: Report, table: np.ndarray) -> None:
         own = f'is {table["width"][index]}x{table["height"][index]}'
         report.findings.add('wrong-size', _name(report, index), f'{own}, most are {most[1]}x{most[0]}')
     if split_size(*most) is None:
-        height, width = nearest_size(*most)
-        dest = f'{report.path.rstrip("/").removesuffix(".zip")}-{width}x{height}.zip'
-        command = f'python dataset_tool.py --source={report.path} --dest={dest} --resolution={width}x{height}'
+        command = resize_command(report.path, *nearest_size(*most))
         words = f'images are {most[1]}x{most[0]} ({report.sizes[most]}), which cannot be halved down to a small base'
-        report.findings.add('untrainable-size', report.path, f'{words}. Try: {command} --transform=center-crop')
+        report.findings.add('untrainable-size', report.path, f'{words}. Try: {command}')
 
 
 def _check_forms(report: Report, table: np.ndarray) -> None:
@@ -203,6 +202,13 @@ def _check_forms(report: Report, table: np.ndarray) -> None:
 def kind_of(channels: int, bits: int) -> str:
     """'RGB', '16-bit grey', '6 channels'."""
     return Layout(0, 0, channels, bits).kind
+
+
+def evenly_spread(values: np.ndarray, count: int) -> np.ndarray:
+    """Returns at most `count` of the values [n], evenly spread, in their order."""
+    if len(values) <= count:
+        return values
+    return values[np.linspace(0, len(values) - 1, count).round().astype(np.int64)]
 
 
 def _name(report: Report, index: np.integer) -> str:

@@ -12,7 +12,8 @@ from PIL import Image
 
 from dnnlib.errors import DataError
 from tests.support.pictures import encoded, hwc, noise_16
-from training.data.convert.png import SIGNATURE, decode_png_16, encode_png
+from training.data.convert.png import decode_png_16, encode_png
+from training.data.picture_file import PNG_SIGNATURE
 
 MODES = {1: 'L', 2: 'LA', 3: 'RGB', 4: 'RGBA'}
 COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}
@@ -27,7 +28,7 @@ def filtered_png(filters: list[int], raw: np.ndarray, *, extra: bytes = b'', int
     height, width, size = raw.shape
     header = struct.pack('>IIBBBBB', width, height, 16, COLOUR_TYPES[size // 2], 0, 0, interlaced)
     rows = b''.join(bytes([kind]) + row.tobytes() for kind, row in zip(filters, raw, strict=True))
-    return SIGNATURE + chunk(b'IHDR', header) + extra + chunk(b'IDAT', zlib.compress(rows)) + chunk(b'IEND', b'')
+    return PNG_SIGNATURE + chunk(b'IHDR', header) + extra + chunk(b'IDAT', zlib.compress(rows)) + chunk(b'IEND', b'')
 
 
 @pytest.mark.parametrize('channels', MODES)
@@ -84,6 +85,6 @@ def test_what_cannot_be_read_is_named():
     with pytest.raises(DataError, match=r'a\.png: is damaged \(unknown PNG filter 9\)'):
         decode_png_16(filtered_png([0, 9], raw), 'a.png')
     header = struct.pack('>IIBBBBB', 2, 9, 16, 2, 0, 0, 0)
-    short = SIGNATURE + chunk(b'IHDR', header) + chunk(b'IDAT', zlib.compress(bytes(26)))
+    short = PNG_SIGNATURE + chunk(b'IHDR', header) + chunk(b'IDAT', zlib.compress(bytes(26)))
     with pytest.raises(DataError, match=r'a\.png: is cut short or damaged \(too few pixels\)'):
         decode_png_16(short, 'a.png')
