@@ -1,23 +1,36 @@
-"""Nothing imports upward, and packages that share a floor do not import each other (docs: README, "Layout")."""
+"""Floors of the house: no module imports upward, and neither files nor packages import each other in a circle."""
+
+from __future__ import annotations
 
 import ast
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
 from tests.conftest import ROOT
 
-# Module prefix -> floor; the longest matching prefix decides.
+# Module, or package with everything in it -> floor. The longest matching entry decides; a module without one fails.
 FLOORS = {
     'dnnlib': 0,
     'torch_utils': 1,
     'metrics': 2,
-    'training': 2,
+    'training.interface': 2,
+    'training.registry': 2,
+    'training.config': 2,
+    'training.recipes': 2,
+    'training.checks': 2,
+    'training.data': 2,
+    'training.networks': 2,
+    'training.objective': 2,
+    'training.augment': 2,
+    'training.optimize': 2,
     'training.build': 2.1,
     'training.state': 2.1,
     'training.step': 2.1,
-    'training.fakes': 2.1,
     'training.terms': 2.1,
+    'training.fakes': 2.1,
     'training.plan': 2.1,
     'training.run': 2.1,
     'training.legacy': 2.1,
@@ -29,66 +42,186 @@ FLOORS = {
     'calc_metrics': 5,
     'dataset_tool': 5,
 }
-LOOP = 2.2  # architectures may use all of training/ but the loop
+LOOP = 2.2  # architectures may use all of training/ except the loop
+OUTSIDE = {'tests', 'bench', 'docs', 'examples'}  # nothing in the house imports these
+ALLOWED = {('training.legacy.__main__', 'ganfoundry.convert')}  # `python -m training.legacy` of version 1
+NOT_ON_FLOOR_ZERO = {'torch', 'PIL', 'click', 'psutil', 'safetensors'}
+TOPS = sorted({name.partition('.')[0] for name in FLOORS})
+
+
+class Import(NamedTuple):
+    """One import statement's module, and whether it runs or serves type checkers only."""
+
+    module: str
+    typing_only: bool = False
+
+
+def module_name(path: Path) -> str:
+    """Returns the dotted name of a source file; a package's is that of its folder."""
+    return '.'.join(path.relative_to(ROOT).with_suffix('').parts).removesuffix('.__init__')
+
+
 FILES = sorted(
     path
-    for top in {name.split('.')[0] for name in FLOORS}
+    for top in TOPS
     for path in ([ROOT / f'{top}.py'] if (ROOT / f'{top}.py').exists() else (ROOT / top).rglob('*.py'))
 )
+PACKAGES = {module_name(path) for path in FILES if path.name == '__init__.py'}
+MODULES = {module_name(path): path for path in FILES}
 
 
-def floor_of(module: str) -> tuple[str, float] | None:
-    """The longest known prefix of a module, and its floor; None for what is not ours."""
+def floor_of(module: str) -> float | None:
+    """Returns the floor of a module of the house, None for a module that has no entry."""
     parts = module.split('.')
-    for n in range(len(parts), 0, -1):
-        if (prefix := '.'.join(parts[:n])) in FLOORS:
-            return prefix, FLOORS[prefix]
-    return None
+    return next((FLOORS[p] for n in range(len(parts), 0, -1) if (p := '.'.join(parts[:n])) in FLOORS), None)
 
 
-def imports_of(source: str) -> set[str]:
-    """Every module that a source file imports, at its top or inside functions."""
-    found: set[str] = set()
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, 'imports are absolute here'
-            found |= {node.module or ''} | {f'{node.module}.{alias.name}' for alias in node.names}
-    return found
+def imports_of(source: str) -> set[Import]:
+    """Returns every import of a source file: at its top, inside functions, and by a literal `import_module`."""
+    tree = ast.parse(source)
+    typing_only = {
+        id(node)
+        for block in ast.walk(tree)
+        if isinstance(block, ast.If) and ast.unparse(block.test) in ('TYPE_CHECKING', 'typing.TYPE_CHECKING')
+        for statement in block.body
+        for node in ast.walk(statement)
+    }
+    return {Import(name, id(node) in typing_only) for node in ast.walk(tree) for name in names_in(node)}
 
 
-def violations(importer: str, imported: set[str]) -> list[str]:
-    """Imports that go up, or sideways into another package."""
+def names_in(node: ast.AST) -> list[str]:
+    """Returns the modules that one node imports, and `module.name` for each name that it takes from a module."""
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    if isinstance(node, ast.ImportFrom):
+        assert node.level == 0, 'imports are absolute here'
+        return [node.module or '', *(f'{node.module}.{alias.name}' for alias in node.names)]
+    if isinstance(node, ast.Call) and ast.unparse(node.func) in ('importlib.import_module', 'import_module'):
+        return [arg.value for arg in node.args[:1] if isinstance(arg, ast.Constant)]
+    return []
+
+
+def violations(importer: str, imports: Iterable[Import]) -> list[str]:
+    """Returns the imports of one module that go up, or sideways into another top-level package."""
     own = floor_of(importer)
     assert own is not None
     problems = []
-    for module in sorted(imported):
-        other = floor_of(module)
-        if other is None:
+    for module, typing_only in sorted(imports):
+        top = module.partition('.')[0]
+        same_top = top == importer.partition('.')[0]
+        other = floor_of(module) if top in TOPS else None
+        if top in OUTSIDE:
+            problems.append(f'{importer} imports {module}, which is outside the house')
+        if other is None or (importer, module) in ALLOWED or (typing_only and same_top):
             continue
-        sideways = importer.split('.')[0] != module.split('.')[0] and other[1] == own[1] and own[1] < 4
-        if other[1] > own[1] or sideways or (own[0] == 'extensions' and other[1] == LOOP):
-            problems.append(f'{importer} (floor {own[1]}) imports {module} (floor {other[1]})')
+        sideways = other == own and not same_top
+        if other > own or sideways or (importer.startswith('extensions.') and other == LOOP):
+            problems.append(f'{importer} (floor {own}) imports {module} (floor {other})')
     return problems
+
+
+def import_graph() -> dict[str, set[str]]:
+    """Returns, for every module, the modules of the house that it imports; imports for type checkers are left out."""
+    graph = {}
+    for name, path in MODULES.items():
+        found = {module for module, typing_only in imports_of(path.read_text()) if not typing_only}
+        graph[name] = {module for module in found if module in MODULES and module not in PACKAGES | {name}}
+    return graph
+
+
+def room_of(module: str) -> str:
+    """Returns the package that counts for circles: a folder or a module of training/, else the top-level package."""
+    parts = module.split('.')
+    return '.'.join(parts[:2]) if parts[0] == 'training' else parts[0]
+
+
+def rooms(graph: Mapping[str, set[str]]) -> dict[str, set[str]]:
+    """Returns the graph of packages that a graph of files makes."""
+    result: dict[str, set[str]] = {}
+    for module, imported in graph.items():
+        own = room_of(module)
+        result.setdefault(own, set()).update({room_of(other) for other in imported} - {own})
+    return result
+
+
+def circles(graph: Mapping[str, set[str]]) -> list[list[str]]:
+    """Returns groups of nodes each of which reaches all others of its group."""
+    reach = {node: reachable(graph, node) for node in graph}
+    groups = {frozenset({a} | {b for b in reach[a] if a in reach.get(b, ())}) for a in graph}
+    return sorted(sorted(group) for group in groups if len(group) > 1)
+
+
+def reachable(graph: Mapping[str, set[str]], start: str) -> set[str]:
+    """Returns all nodes that can be reached from `start` along edges."""
+    seen: set[str] = set()
+    todo = list(graph[start])
+    while todo:
+        if (node := todo.pop()) not in seen:
+            seen.add(node)
+            todo += graph.get(node, ())
+    return seen
 
 
 @pytest.mark.parametrize('path', FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_nothing_imports_upward(path: Path):
-    module = '.'.join(path.relative_to(ROOT).with_suffix('').parts).removesuffix('.__init__')
-    assert violations(module, imports_of(path.read_text())) == []
+    module = module_name(path)
+    if module not in PACKAGES or module in FLOORS:
+        assert floor_of(module) is not None, f'{module} has no entry in FLOORS'
+        assert violations(module, imports_of(path.read_text())) == []
+
+
+def test_every_entry_is_a_module():
+    assert set(FLOORS) - set(MODULES) == set()
 
 
 def test_floor_zero_needs_no_torch():
     for path in (ROOT / 'dnnlib').rglob('*.py'):
-        tops = {name.split('.')[0] for name in imports_of(path.read_text())}
-        assert tops.isdisjoint({'torch', 'PIL', 'click', 'psutil', 'safetensors'}), path
+        tops = {module.partition('.')[0] for module, _ in imports_of(path.read_text())}
+        assert tops.isdisjoint(NOT_ON_FLOOR_ZERO), path
 
 
-def test_the_check_itself_finds_violations():
-    assert violations('torch_utils.stats', {'training.loop'})
-    assert violations('metrics.kinds.kid', {'training.data.dataset'})
-    assert violations('training.data.dataset', {'metrics.kinds.kid'})
-    assert violations('extensions.squeeze', {'training.loop.Loop'})
-    assert not violations('extensions.squeeze', {'training.build', 'torch_utils.ops.bias_act'})
-    assert imports_of('def f():\n    from training import loop\n') >= {'training.loop'}
+@pytest.mark.parametrize(
+    ('importer', 'imported', 'found'),
+    [
+        ('torch_utils.stats', 'training.loop', True),
+        ('metrics.kinds.kid', 'training.data.dataset', True),
+        ('training.data.dataset', 'metrics.kinds.kid', True),
+        ('extensions.squeeze', 'training.loop.Loop', True),
+        ('training.config', 'tests.conftest', True),
+        ('extensions.squeeze', 'training.build', False),
+        ('extensions.squeeze', 'torch_utils.ops.bias_act', False),
+        ('training.config', 'numpy', False),
+    ],
+)
+def test_the_check_finds_violations(importer: str, imported: str, found: bool):
+    assert bool(violations(importer, {Import(imported)})) == found
+
+
+def test_typing_only_imports_may_point_up_within_one_package():
+    assert not violations('training.registry', {Import('training.build', typing_only=True)})
+    assert violations('training.registry', {Import('training.build')})
+    assert violations('torch_utils.stats', {Import('training.build', typing_only=True)})
+
+
+def test_imports_are_found_everywhere_in_a_file():
+    source = """
+from typing import TYPE_CHECKING
+if TYPE_CHECKING:
+    from training.build import build
+def f():
+    from training import loop
+    importlib.import_module('metrics.evaluate')
+"""
+    assert imports_of(source) >= {
+        Import('training.build', typing_only=True),
+        Import('training.loop'),
+        Import('metrics.evaluate'),
+    }
+
+
+def test_circles_are_found():
+    graph = {'a': {'b'}, 'b': {'c'}, 'c': {'a', 'd'}, 'd': set(), 'e': {'d'}}
+    assert circles(graph) == [['a', 'b', 'c']]
+    files = {'training.run.a': {'training.data.b'}, 'training.data.c': {'training.run.d'}}
+    assert circles(files) == []
+    assert circles(rooms(files)) == [['training.data', 'training.run']]
