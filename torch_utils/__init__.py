@@ -1,0 +1,1 @@
+"""Floor 1: tensors, files, processes and operations."""

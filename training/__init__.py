@@ -1,0 +1,1 @@
+"""Floor 2: what a run holds, how it is built and how it moves."""

@@ -23,8 +23,6 @@ from tests.support.official_layout import G_KWARGS, WIDTHS, dumps, persistent
 from training.legacy.convert import load_official
 from training.legacy.inspect import inspect
 
-pytestmark = pytest.mark.slow
-
 
 def audit(task: str, folder: Path, root: Path) -> dict[str, Any]:
     """What `tests.support.legacy_audit` prints; it runs in `folder`'s parent, where a canary would appear."""
@@ -65,6 +63,7 @@ def test_hostile_files_can_be_looked_into(tmp_path: Path) -> None:
     assert shown > 20  # whatever is only a call of something unknown
 
 
+@pytest.mark.slow
 def test_nothing_that_a_file_says_is_done(tmp_path: Path, golden: Path, root: Path) -> None:
     """Golden files, whose source text writes a file when run, and the hostile ones, all under an audit hook."""
     folder = tmp_path / 'files'
@@ -93,6 +92,7 @@ def small_files() -> dict[str, bytes]:
     return {'torch3.pkl': dumps(content, 3), 'torch4.pkl': dumps(content, 4), 'numpy.pkl': dumps(arrays, 2)}
 
 
+@pytest.mark.slow
 def test_ten_thousand_damaged_files_are_read_or_refused(tmp_path: Path, golden: Path, root: Path) -> None:
     folder = tmp_path / 'files'
     folder.mkdir()
@@ -114,6 +114,7 @@ def many(opcode: bytes, count: int) -> bytes:
     return network(b'](' + opcode * count + b'e')
 
 
+@pytest.mark.slow
 def test_memory_is_bounded_by_the_size_of_the_file(tmp_path: Path, root: Path) -> None:
     folder = tmp_path / 'files'
     folder.mkdir()
