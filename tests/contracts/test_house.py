@@ -100,6 +100,6 @@ def test_the_checks_find_violations():
     assert list(without_docstring(ast.parse('"""A."""\ndef b():\n    """Returns."""'))) == []
     assert objects_named("x = ['training.step:TrainStep', 'rank 0: gone', 'os:replace']") == {'training.step:TrainStep'}
     with pytest.raises(AttributeError):
-        resolve('training.step:NoSuchClass')
+        resolve('json:NoSuchClass')
     with pytest.raises(ModuleNotFoundError):
-        resolve('training.no_such_module:TrainStep')
+        resolve('no_such_module:NoSuchClass')
