@@ -23,9 +23,9 @@ from torch_utils.ops.toolchain.cuda_toolchain import CudaToolchain
 class HostToolchain(CudaToolchain):
     """g++ in the place of nvcc, and CPU in that of CUDA."""
 
-    def compilers(self) -> dict[str, tuple[str, ...]]:
-        cpp = (self.cxx, *self.compile_flags, '-O1', '-DGF_DISPATCH_KEY=CPU')
-        return {'.cpp': cpp, '.cu': (self.cxx, '-x', 'c++', '-std=c++17', '-O2', '-fPIC')}
+    def compilers(self, folder: Path) -> dict[str, tuple[str, ...]]:
+        cpp = (self.cxx, *self.compile_flags, '-O1', f'-I{folder}', '-DGF_DISPATCH_KEY=CPU')
+        return {'.cpp': cpp, '.cu': (self.cxx, '-x', 'c++', '-std=c++17', '-O2', '-fPIC', f'-I{folder}')}
 
     def linker(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
         return (self.cxx,), self.link_flags

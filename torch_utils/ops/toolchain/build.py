@@ -123,10 +123,10 @@ def find_built(source_dir: Path = CSRC) -> Path | None:
 
 
 def digest(source_dir: Path, tools: Toolchain) -> str:
-    """sha256 over sources, flags, versions of PyTorch and the compiler, and the CPU's features, in hex."""
+    """sha256 over sources with their relative paths, flags, versions of PyTorch and the compiler, and the CPU's features, in hex."""
     if not tools.units(source_dir):
         raise BuildError(f'there are no C++ sources in {source_dir}; install the project whole, or run from a checkout')
-    contents = [(path.name, files.sha256_of(path)) for path in tools.inputs(source_dir)]
+    contents = [(os.path.relpath(path, source_dir), files.sha256_of(path)) for path in tools.inputs(source_dir)]
     return hashlib.sha256(json.dumps([contents, tools.identity()]).encode()).hexdigest()
 
 
@@ -220,7 +220,7 @@ def _compile(tools: Toolchain, source_dir: Path, library: Path) -> None:
     _say(f'building them in {library.parent}, once for this machine; takes half a minute to a minute')
     with tempfile.TemporaryDirectory(prefix=f'{library.stem}{files.TMP_MARK}', dir=library.parent) as tmp:
         made = Path(tmp) / library.name
-        (Path(tmp) / 'build.ninja').write_text(ninja_file(tools, tools.units(source_dir), made))
+        (Path(tmp) / 'build.ninja').write_text(ninja_file(tools, source_dir, made))
         status, log = _run_ninja(tools, tmp)
         if status != 0:
             raise BuildError(f'{explain(log)}. {_keep(log, library.with_suffix(".log"))}')

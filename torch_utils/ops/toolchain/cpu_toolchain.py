@@ -46,15 +46,15 @@ class Toolchain:
 
     def units(self, folder: Path) -> list[Path]:
         """The sources that are compiled, sorted; what is for CUDA alone has a name like bias_act_cuda.cpp."""
-        return sorted(path for path in folder.glob('*.cpp') if not is_for_cuda(path))
+        return sorted(path for path in folder.rglob('*.cpp') if not is_for_cuda(path))
 
     def inputs(self, folder: Path) -> list[Path]:
         """The sources and what they include, sorted."""
-        return sorted([*self.units(folder), *(path for path in folder.glob('*.h') if not is_for_cuda(path))])
+        return sorted([*self.units(folder), *(path for path in folder.rglob('*.h') if not is_for_cuda(path))])
 
-    def compilers(self) -> dict[str, tuple[str, ...]]:
-        """The command that compiles sources of each suffix."""
-        return {'.cpp': (self.cxx, *self.compile_flags)}
+    def compilers(self, folder: Path) -> dict[str, tuple[str, ...]]:
+        """The command that compiles sources of each suffix; includes are relative to `folder`."""
+        return {'.cpp': (self.cxx, *self.compile_flags, f'-I{folder}')}
 
     def linker(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """The command that links, before the objects and behind them."""
@@ -121,14 +121,15 @@ def cpu_features() -> tuple[str, ...]:
     return (platform.machine(), *sorted(found.group(1).split() if found else [platform.processor()]))
 
 
-def ninja_file(tools: Toolchain, sources: list[Path], library: Path) -> str:
-    """The text of a build.ninja that compiles every source and links them into `library`."""
+def ninja_file(tools: Toolchain, folder: Path, library: Path) -> str:
+    """The text of a build.ninja that compiles every source of a folder and links them into `library`."""
+    sources = tools.units(folder)
     objects = [f'{i}-{source.stem}.o' for i, source in enumerate(sources)]
     before, behind = tools.linker()
     lines = [
         *(
             f'rule compile{suffix}\n  command = {_command(*command)} -c $in -o $out'
-            for suffix, command in tools.compilers().items()
+            for suffix, command in tools.compilers(folder).items()
         ),
         'rule link',
         f'  command = {_command(*before)} $in {_command(*behind)} -o $out',

@@ -60,11 +60,11 @@ def known_architectures(nvcc: str) -> list[str]:
     return [arch for arch in ARCHITECTURES if f'sm_{arch}' in known]
 
 
-def compile_source(nvcc: str, source: Path, architectures: list[str]) -> tuple[bool, str]:
+def compile_source(nvcc: str, source: Path, include_dir: Path, architectures: list[str]) -> tuple[bool, str]:
     """(whether it compiles without a warning, what the compiler said)."""
     targets = [f'-gencode=arch=compute_{arch},code=sm_{arch}' for arch in architectures]
     with tempfile.TemporaryDirectory() as tmp:
-        output = ['-c', str(source), '-o', f'{tmp}/{source.stem}.o']
+        output = [f'-I{include_dir}', '-c', str(source), '-o', f'{tmp}/{source.stem}.o']
         command = [nvcc, *NVCC_FLAGS, *STRICT, f'--threads={NUM_THREADS}', *targets, *output]
         done = subprocess.run(command, capture_output=True, text=True)
     return done.returncode == 0, done.stdout + done.stderr
@@ -93,7 +93,7 @@ def format_table(table: Table, architectures: list[str]) -> str:
 
 def check_sources(source_dir: Path = CSRC) -> int:
     """Compiles a folder's `*.cu`; the number of those that fail. Prints tables and errors."""
-    nvcc, sources = find_nvcc(), sorted(source_dir.glob('*.cu'))
+    nvcc, sources = find_nvcc(), sorted(source_dir.rglob('*.cu'))
     if nvcc is None:
         print('cuda-check: no nvcc on the PATH, nothing compiled; install the CUDA toolkit to check the kernels')
         return 0
@@ -105,7 +105,7 @@ def check_sources(source_dir: Path = CSRC) -> int:
         print(f'cuda-check: {nvcc} does not know {", ".join(left_out)}; left out')
     failures = 0
     for source in sources:
-        fine, log = compile_source(nvcc, source, architectures)
+        fine, log = compile_source(nvcc, source, source_dir, architectures)
         table = parse_usage(log)
         spilling = [name for name, usage in table.items() if any(of.stack_bytes for of in usage.values())]
         verdict = 'does not compile' if not fine else 'keeps numbers in local memory' if spilling else 'compiles'

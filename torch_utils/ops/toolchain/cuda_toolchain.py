@@ -27,17 +27,17 @@ class CudaToolchain(Toolchain):
 
     def units(self, folder: Path) -> list[Path]:
         """The sources that are compiled, sorted."""
-        return sorted([*folder.glob('*.cu'), *(path for path in folder.glob('*.cpp') if is_for_cuda(path))])
+        return sorted([*folder.rglob('*.cu'), *(path for path in folder.rglob('*.cpp') if is_for_cuda(path))])
 
     def inputs(self, folder: Path) -> list[Path]:
         """The sources and what they include, sorted."""
-        return sorted([*self.units(folder), *folder.glob('*.h'), *folder.glob('*.cuh')])
+        return sorted([*self.units(folder), *folder.rglob('*.h'), *folder.rglob('*.cuh')])
 
-    def compilers(self) -> dict[str, tuple[str, ...]]:
-        """The command that compiles sources of each suffix."""
+    def compilers(self, folder: Path) -> dict[str, tuple[str, ...]]:
+        """The command that compiles sources of each suffix; includes are relative to `folder`."""
         targets = (f'-gencode=arch=compute_{arch},code=sm_{arch}' for arch in self.architectures)
-        nvcc = (self.nvcc, *NVCC_FLAGS, f'-ccbin={self.cxx}', '-Xcompiler=-fPIC', *targets)
-        return {**Toolchain.compilers(self), '.cu': nvcc}
+        nvcc = (self.nvcc, *NVCC_FLAGS, f'-ccbin={self.cxx}', '-Xcompiler=-fPIC', *targets, f'-I{folder}')
+        return {**Toolchain.compilers(self, folder), '.cu': nvcc}
 
     def linker(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """nvcc knows where CUDA's runtime is, and links it statically: there is none to be found at run time."""

@@ -62,7 +62,9 @@ def lock_path(source: Path, cache: Path) -> Path:
 
 @needs_compiler
 def test_builds_every_source_into_one_library(source: Path, cache: Path):
-    (source / 'more.cpp').write_text('extern "C" int more() { return 7; }\n')
+    (source / 'more').mkdir()
+    (source / 'more' / 'more.h').write_text('#define SEVEN 7\n')
+    (source / 'more' / 'more.cpp').write_text('#include "more/more.h"\nextern "C" int more() { return SEVEN; }\n')
     library = build.build_library(source)
     assert library.parent == cache
     assert answer(library) == 42
@@ -88,13 +90,16 @@ def test_whatever_changes_the_machine_code_changes_the_key(source: Path, monkeyp
     keys.append(build.digest(source, tools))
     (source / 'answer.h').write_text('\n')
     keys.append(build.digest(source, tools))
+    (source / 'folder').mkdir()
+    (source / 'answer.h').rename(source / 'folder' / 'answer.h')
+    keys.append(build.digest(source, tools))
     with monkeypatch.context() as patch:
         patch.setattr(torch, '__version__', '9.9.9')
         keys.append(build.digest(source, tools))
     with monkeypatch.context() as patch:
         patch.setattr(cpu_toolchain, 'cpu_features', lambda: ('x86_64', 'avx1024'))
         keys.append(build.digest(source, tools))
-    assert len(set(keys)) == 5
+    assert len(set(keys)) == 6
     assert answer(build.build_library(source)) == 43
 
 

@@ -50,7 +50,8 @@ def test_a_kernel_compiles_and_a_warning_fails(tmp_path: Path, monkeypatch: pyte
                                                capsys: pytest.CaptureFixture):  # fmt: skip
     monkeypatch.setattr(cuda_check, 'ARCHITECTURES', ('90', '999'))
     kernel = '__global__ void twice(float* x) { %s x[threadIdx.x] *= 2; }\n'
-    (tmp_path / 'fine.cu').write_text(kernel % '')
+    (tmp_path / 'folder').mkdir()
+    (tmp_path / 'folder' / 'fine.cu').write_text(kernel % '')
     (tmp_path / 'unused.cu').write_text(kernel % 'int never_read = 1;')
     indexed = 'float y[64] = {}; for (int i = 0; i < 64; ++i) y[int(x[i]) % 64] += i; x[0] = y[int(x[9])];'
     (tmp_path / 'local.cu').write_text(kernel % indexed)
@@ -91,8 +92,9 @@ def ptx(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, set[str
     found: dict[str, dict[str, set[str]]] = {}
     for source in ('bias_act', 'upfirdn2d'):
         output = tmp_path_factory.mktemp('ptx') / source
-        command = [nvcc.find_nvcc(), *nvcc.NVCC_FLAGS, '-arch=sm_90', '--ptx', f'{cuda_check.CSRC / source}.cu']
-        subprocess.run([*command, '-o', str(output)], check=True)
+        flags = [*nvcc.NVCC_FLAGS, '-arch=sm_90', '--ptx', f'-I{cuda_check.CSRC}']
+        path = cuda_check.CSRC / source / f'{source}.cu'
+        subprocess.run([nvcc.find_nvcc(), *flags, path, '-o', output], check=True)
         entries = re.split(r'\.entry (\S+)\(', output.read_text())[1:]
         found[source] = {
             name: set(re.findall(r'\b(?:ld|st)\.(?:global|local)[.\w]*', body))

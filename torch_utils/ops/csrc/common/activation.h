@@ -1,0 +1,42 @@
+// The formula of bias_act and its gradient, and how a tensor looks to it; for CPU and CUDA. Free of PyTorch.
+
+#pragma once
+
+#include <cstdint>
+
+#include "common/portable.h"
+
+namespace ganfoundry {
+
+// A dense tensor with the bias along the channels: NCHW is [N, C, H W], NHWC is [N H W, C, 1].
+struct Layout {
+    int64_t outer, channels, inner;
+};
+
+// y = clip(gain * (v > 0 ? v : slope * v), -clamp, clamp) with v = x + b; no clipping unless `bounded`.
+struct BiasAct {
+    double slope, gain, clamp;
+    bool bounded;
+};
+
+template <bool kBounded, class A>
+struct Activation {
+    A positive, negative, clamp;
+
+    GF_HD explicit Activation(const BiasAct& p)
+        : positive(A(p.gain)), negative(A(p.gain * p.slope)), clamp(A(p.clamp)) {}
+
+    GF_HD A value(A v) const {
+        const A y = v * (v > 0 ? positive : negative);
+        if (!kBounded) return y;
+        return y > clamp ? clamp : (y < -clamp ? -clamp : y);
+    }
+
+    // d y / d x times dy, from y alone: gain > 0 and slope >= 0, so the sign of y is that of x + b.
+    GF_HD A gradient(A dy, A y) const {
+        const A dx = dy * (y > 0 ? positive : negative);
+        return kBounded && (y >= clamp || y <= -clamp) ? A(0) : dx;
+    }
+};
+
+}  // namespace ganfoundry

@@ -1,0 +1,60 @@
+// What the operators' CUDA kernels have in common. CUDA's own headers are not needed: those of PyTorch are.
+//
+// NAME_cuda.cpp registers kernels for operators that NAME.cpp, in the CPU library, gives schema, shapes and gradient.
+
+#pragma once
+
+#include <ATen/core/Tensor.h>
+#include <c10/core/DeviceGuard.h>
+#include <torch/library.h>
+
+#include "common/launch.cuh"
+#include "common/shapes.h"
+
+// A test registers the kernels, compiled for the CPU, for CPU tensors.
+#ifndef GF_DISPATCH_KEY
+#define GF_DISPATCH_KEY CUDA
+#endif
+
+// Of PyTorch's C interface, which all versions share.
+extern "C" int32_t aoti_torch_get_current_cuda_stream(int32_t device, void** stream);
+
+namespace ganfoundry {
+
+using OnDevice = c10::OptionalDeviceGuard;
+
+// The stream that x's kernels run on.
+inline Target target_of(const Tensor& x) {
+    Target target{int(x.get_device()), nullptr};
+    TORCH_CHECK(aoti_torch_get_current_cuda_stream(target.device, &target.stream) == 0, "no CUDA stream");
+    return target;
+}
+
+inline DType dtype_of(const char* name, const Tensor& x) {
+    switch (x.scalar_type()) {
+        case at::kFloat: return DType::float32;
+        case at::kHalf: return DType::float16;
+        case at::kBFloat16: return DType::bfloat16;
+        default:
+            TORCH_CHECK_TYPE(
+                false, name, ": the CUDA kernel takes float32, float16 and bfloat16, got ", x.scalar_type());
+    }
+}
+
+inline void check_size(const char* name, const Tensor& x) {
+    TORCH_CHECK_VALUE(
+        x.numel() <= kMaxElements, name, ": ", x.sizes(), " has more elements than the CUDA kernel counts (",
+        kMaxElements, "); take a smaller batch, or impl='ref'");
+}
+
+// Dense, and at an address that packs may begin at: a view may lie anywhere.
+inline Tensor dense(const Tensor& x, at::MemoryFormat format) {
+    const Tensor y = x.contiguous(format);
+    return reinterpret_cast<uintptr_t>(y.const_data_ptr()) % 16 == 0 ? y : y.clone();
+}
+
+inline void check_launch(const char* name, const char* problem) {
+    TORCH_CHECK(problem == nullptr, name, ": ", problem);
+}
+
+}  // namespace ganfoundry

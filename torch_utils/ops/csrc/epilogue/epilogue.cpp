@@ -1,0 +1,251 @@
+// The operators ganfoundry::epilogue and, for its gradient, ganfoundry::epilogue_backward.
+
+#include "epilogue/epilogue.h"
+
+#include <torch/csrc/autograd/functions/utils.h>
+
+#include "common/calls.h"
+#include "upfirdn2d/upfirdn2d.h"
+
+namespace ganfoundry {
+namespace {
+
+using Gradients = std::tuple<Tensor, Tensor, Tensor, Tensor>;  // of x, d, noise, b; empty where that is absent
+
+// Dense and of that type; undefined where absent.
+Tensor dense(const Optional& t, at::ScalarType type) { return t ? t->to(type).contiguous() : Tensor(); }
+
+// What a call to the kernels refers to, in the types that they read.
+struct Arguments {
+    Tensor x, f, d, noise, b;  // undefined: absent
+    std::vector<double> fy, fx;
+    bool outer;  // whether f is the outer product fy fx, which is what the kernels filter with
+    int64_t height, width;  // of the result
+    BiasAct act;
+
+    Arguments(
+        const Tensor& x_, const Optional& f_, at::IntArrayRef padding, const Optional& d_, const Optional& noise_,
+        const Optional& b_, double slope, double gain, Clamp clamp)
+        : x(x_.contiguous(kNHWC)), outer(true), height(x.size(2)), width(x.size(3)),
+          act{slope, gain, clamp.value_or(0), clamp.has_value()} {
+        const auto type = compute_type(x.scalar_type());
+        d = dense(d_, type);
+        noise = dense(noise_, type);
+        b = dense(b_, type);
+        if (f_) {
+            f = f_->to(at::kDouble).contiguous();
+            outer = separate(input<double>(f), f.size(0), f.size(1), type == at::kDouble ? 1e-15 : 1e-6, fy, fx);
+            height += padding[2] + padding[3] - f.size(0) + 1;
+            width += padding[0] + padding[1] - f.size(1) + 1;
+        }
+        check();
+    }
+
+    template <class A>
+    Epilogue<A> kernel(at::IntArrayRef padding) const {
+        const auto pointer = [](const Tensor& t) { return t.defined() ? input<A>(t) : nullptr; };
+        const bool filtered = f.defined();
+        return {
+            x.size(0), x.size(1), filtered,
+            {{fy.begin(), fy.end()}, filtered ? padding[2] : 0, x.size(2), height},
+            {{fx.begin(), fx.end()}, filtered ? padding[0] : 0, x.size(3), width},
+            pointer(d), pointer(noise), pointer(b),
+            noise.defined() && noise.dim() == 4 ? height * width : 0, act};
+    }
+
+   private:
+    void check() const {
+        const int64_t n = x.size(0), c = x.size(1);
+        TORCH_CHECK_VALUE(height > 0 && width > 0, "epilogue: nothing is left of ", x.sizes());
+        TORCH_CHECK_VALUE(!d.defined() || d.sizes() == at::IntArrayRef({n, c}), "epilogue: d must be [N, C]");
+        TORCH_CHECK_VALUE(!b.defined() || b.sizes() == at::IntArrayRef({c}), "epilogue: b must be [C]");
+        TORCH_CHECK_VALUE(
+            !noise.defined() || noise.sizes() == at::IntArrayRef({n, 1, height, width}) ||
+                noise.sizes() == at::IntArrayRef({height, width}),
+            "epilogue: noise must be [N, 1, H, W] or [H, W]");
+    }
+};
+
+Tensor epilogue_cpu(
+    const Tensor& x, const Optional& f, at::IntArrayRef padding, const Optional& d, const Optional& noise,
+    const Optional& b, double slope, double gain, Clamp clamp) {
+    const Arguments a(x, f, padding, d, noise, b, slope, gain, clamp);
+    if (!a.outer) {
+        const Tensor u = call_upfirdn2d(a.x, *f, c10::fromIntArrayRefSlow(padding));
+        return epilogue_cpu(u, {}, {}, d, noise, b, slope, gain, clamp);
+    }
+    const Tensor y = at::empty({x.size(0), x.size(1), a.height, a.width}, x.options(), kNHWC);
+    if (y.numel() == 0) return y;
+    with_type("epilogue", x.scalar_type(), [&](auto zero) {
+        using T = decltype(zero);
+        const auto e = a.kernel<compute_t<T>>(padding);
+        auto kernel = e.act.bounded ? &epilogue_tasks<true, T> : &epilogue_tasks<false, T>;
+        run_tasks(e.tasks(), y.numel() / e.tasks(), [&](int64_t begin, int64_t end) {
+            kernel(input<T>(a.x), output<T>(y), e, begin, end);
+        });
+    });
+    return y;
+}
+
+Gradients epilogue_backward_cpu(
+    const Tensor& dy_, const Tensor& x, const Optional& f, at::IntArrayRef padding, const Optional& d,
+    const Optional& noise, const Optional& b, double slope, double gain, Clamp clamp) {
+    const Arguments a(x, f, padding, d, noise, b, slope, gain, clamp);
+    if (!a.outer) {
+        const Tensor u = call_upfirdn2d(a.x, *f, c10::fromIntArrayRefSlow(padding));
+        auto grads = epilogue_backward_cpu(dy_, u, {}, {}, d, noise, b, slope, gain, clamp);
+        std::get<0>(grads) = call_upfirdn2d_transposed(std::get<0>(grads), *f, c10::fromIntArrayRefSlow(padding));
+        return grads;
+    }
+    const int64_t n = x.size(0), c = x.size(1);
+    const Tensor dy = dy_.to(x.scalar_type()).contiguous(kNHWC), dx = at::empty_like(a.x);
+    TORCH_CHECK_VALUE(dy.sizes() == at::IntArrayRef({n, c, a.height, a.width}), "epilogue_backward: dy's shape");
+    const auto options = x.options().dtype(compute_type(x.scalar_type()));
+    Tensor dnoise = at::empty({noise ? n : 0, 1, a.height, a.width}, options), sums = at::zeros({2, n, 1, c}, options);
+    if (dy.numel() > 0) {
+        with_type("epilogue_backward", x.scalar_type(), [&](auto zero) {
+            using T = decltype(zero);
+            using A = compute_t<T>;
+            const auto e = a.kernel<A>(padding);
+            sums = at::empty({2, n, e.bands(), c}, options);
+            A *const dd = output<A>(sums), *const db = dd + sums.numel() / 2;
+            const EpilogueGradients<T> out{output<T>(dx), dd, noise ? output<A>(dnoise) : nullptr, db};
+            auto kernel = e.act.bounded ? &epilogue_backward_tasks<true, T> : &epilogue_backward_tasks<false, T>;
+            run_tasks(e.tasks(), dy.numel() / e.tasks(), [&](int64_t begin, int64_t end) {
+                kernel(input<T>(a.x), input<T>(dy), out, e, begin, end);
+            });
+        });
+    }
+    if (noise && noise->dim() == 2) dnoise = dnoise.sum(at::IntArrayRef({0, 1}));
+    const Tensor dd = sums[0].sum(1), db = sums[1].sum(at::IntArrayRef({0, 1}));
+    return {dx, d ? dd : absent(x), noise ? dnoise : absent(x), b ? db : absent(x)};
+}
+
+Tensor epilogue_meta(
+    const Tensor& x, const Optional& f, Padding padding, const Optional&, const Optional&, const Optional&, double,
+    double, Clamp) {
+    const auto sizes = f ? filtered_sizes(x, *f, padding) : x.sym_sizes().vec();
+    return at::empty_symint(sizes, x.options(), kNHWC);
+}
+
+Gradients epilogue_backward_meta(
+    const Tensor&, const Tensor& x, const Optional&, Padding, const Optional& d, const Optional& noise,
+    const Optional& b, double, double, Clamp) {
+    const auto options = x.options().dtype(compute_type(x.scalar_type()));
+    const auto like = [&](const Optional& t) {
+        return t ? at::empty_symint(t->sym_sizes(), options) : absent(x);
+    };
+    return {at::empty_symint(x.sym_sizes(), x.options(), kNHWC), like(d), like(noise), like(b)};
+}
+
+Tensor epilogue(
+    const Tensor& x, const Optional& f, Padding padding, const Optional& d, const Optional& noise, const Optional& b,
+    double slope, double gain, Clamp clamp) {
+    static const auto op = find_operator<decltype(epilogue_meta)>("ganfoundry::epilogue");
+    return op.call(x, f, padding, d, noise, b, slope, gain, clamp);
+}
+
+Gradients epilogue_backward(
+    const Tensor& dy, const Tensor& x, const Optional& f, Padding padding, const Optional& d, const Optional& noise,
+    const Optional& b, double slope, double gain, Clamp clamp) {
+    static const auto op = find_operator<decltype(epilogue_backward_meta)>("ganfoundry::epilogue_backward");
+    return op.call(dy, x, f, padding, d, noise, b, slope, gain, clamp);
+}
+
+// The gradient by differentiable operations, one pass over memory each: what a graph of the gradient is built from.
+Gradients composite_backward(
+    const Tensor& dy, const Tensor& x, const Optional& f, Padding padding, const Optional& d, const Optional& noise,
+    const Optional& b, double slope, double gain, Clamp clamp) {
+    Tensor y;
+    {
+        at::NoGradGuard constant;  // the gradient depends on the signs of y and on what is clamped, no more
+        y = epilogue(x, f, padding, d, noise, b, slope, gain, clamp);
+    }
+    const auto type = compute_type(x.scalar_type());
+    const auto [dv, db] = call_bias_act_grad(dy, y, slope, gain, clamp);
+    Tensor dd = absent(x), dnoise = dd, du = dv;
+    if (d) {
+        const Tensor u = f ? call_upfirdn2d(x, *f, padding) : x;
+        dd = (dv * u).sum({2, 3}, false, type);
+        du = dv * d->to(x.scalar_type()).unsqueeze(2).unsqueeze(3);
+    }
+    if (noise) {
+        dnoise = dv.sum({1}, true, type);
+        if (noise->dim() == 2) dnoise = dnoise.sum(at::IntArrayRef({0, 1}));
+    }
+    const Tensor dx = f ? call_upfirdn2d_transposed(du, *f, padding) : du;
+    return {dx, dd, dnoise, b ? db : absent(x)};
+}
+
+struct EpilogueFunction : torch::autograd::Function<EpilogueFunction> {
+    static Tensor forward(
+        AutogradContext* ctx, const Tensor& x, const Optional& f, Padding padding, const Optional& d,
+        const Optional& noise, const Optional& b, double slope, double gain, Clamp clamp) {
+        at::AutoDispatchBelowADInplaceOrView below;
+        const auto saved = [](const Optional& t) { return t.value_or(Tensor()); };
+        ctx->save_for_backward({x, saved(f), saved(d), saved(noise), saved(b)});
+        ctx->saved_data["padding"] = padding;
+        ctx->saved_data["slope"] = slope;
+        ctx->saved_data["gain"] = gain;
+        ctx->saved_data["clamp"] = clamp;
+        return epilogue(x, f, padding, d, noise, b, slope, gain, clamp);
+    }
+
+    static variable_list backward(AutogradContext* ctx, variable_list grads) {
+        const variable_list t = ctx->get_saved_variables();
+        const auto maybe = [](const Tensor& s) { return s.defined() ? Optional(s) : Optional(); };
+        auto& saved = ctx->saved_data;
+        const auto [dx, dd, dnoise, db] = epilogue_backward(
+            grads[0], t[0], maybe(t[1]), saved["padding"].toSymIntVector(), maybe(t[2]), maybe(t[3]), maybe(t[4]),
+            saved["slope"].toDouble(), saved["gain"].toDouble(), saved["clamp"].toOptional<double>());
+        const auto as = [](const Tensor& g, const Tensor& like) {
+            return like.defined() ? g.to(like.scalar_type()) : Tensor();
+        };
+        return {dx, Tensor(), Tensor(), as(dd, t[2]), as(dnoise, t[3]), as(db, t[4]), Tensor(), Tensor(), Tensor()};
+    }
+};
+
+Tensor epilogue_autograd(
+    const Tensor& x, const Optional& f, Padding padding, const Optional& d, const Optional& noise, const Optional& b,
+    double slope, double gain, Clamp clamp) {
+    return EpilogueFunction::apply(x, f, padding, d, noise, b, slope, gain, clamp);
+}
+
+// One pass where a gradient is all that is wanted; the composite where a graph of it is being built.
+Gradients epilogue_backward_autograd(
+    const Tensor& dy, const Tensor& x, const Optional& f, Padding padding, const Optional& d, const Optional& noise,
+    const Optional& b, double slope, double gain, Clamp clamp) {
+    if (torch::autograd::compute_requires_grad(dy, x, d, noise, b)) {
+        return composite_backward(dy, x, f, padding, d, noise, b, slope, gain, clamp);
+    }
+    at::AutoDispatchBelowADInplaceOrView below;
+    return epilogue_backward(dy, x, f, padding, d, noise, b, slope, gain, clamp);
+}
+
+}  // namespace
+
+TORCH_LIBRARY_FRAGMENT(ganfoundry, m) {
+    m.def(
+        "epilogue(Tensor x, Tensor? f, SymInt[] padding, Tensor? d, Tensor? noise, Tensor? b, float slope, "
+        "float gain, float? clamp) -> Tensor");
+    m.def(
+        "epilogue_backward(Tensor dy, Tensor x, Tensor? f, SymInt[] padding, Tensor? d, Tensor? noise, Tensor? b, "
+        "float slope, float gain, float? clamp) -> (Tensor, Tensor, Tensor, Tensor)");
+}
+
+TORCH_LIBRARY_IMPL(ganfoundry, CPU, m) {
+    m.impl("epilogue", epilogue_cpu);
+    m.impl("epilogue_backward", epilogue_backward_cpu);
+}
+
+TORCH_LIBRARY_IMPL(ganfoundry, Meta, m) {
+    m.impl("epilogue", epilogue_meta);
+    m.impl("epilogue_backward", epilogue_backward_meta);
+}
+
+TORCH_LIBRARY_IMPL(ganfoundry, Autograd, m) {
+    m.impl("epilogue", epilogue_autograd);
+    m.impl("epilogue_backward", epilogue_backward_autograd);
+}
+
+}  // namespace ganfoundry

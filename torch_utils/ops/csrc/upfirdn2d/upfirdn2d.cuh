@@ -1,0 +1,263 @@
+// Up-sample, pad, filter and down-sample images on a GPU. Free of PyTorch.
+//
+// Filters of 4 x 4 taps with equal factors (up, down) of (1, 1), (2, 1) or (1, 2), which are those of every StyleGAN,
+// take TileKernel: a thread makes a tile of the result from the window of the image under it, in registers. It sums
+// all 16 taps: that a filter is separable stands in memory of the GPU, and to look there costs more than the taps do.
+// Everything else takes GeneralKernel of upfirdn2d_general.cuh.
+//
+// A tile begins where its first tap meets a pixel, which may be one before the image, so that all else about taps and
+// pixels is known to the compiler: output j of a tile meets window pixel (j * down + k) / up with tap k, if that is
+// a whole number.
+
+#pragma once
+
+#include "common/axis.h"
+#include "common/launch.cuh"
+#include "common/pack.cuh"
+
+namespace ganfoundry {
+
+inline constexpr int kTaps = 4;
+
+// An axis with 32-bit sizes, for factors that the compiler knows.
+template <int kUp, int kDown, int kTile>
+struct TileAxis {
+    static constexpr int kWindow = ((kTile - 1) * kDown + kTaps - 1) / kUp + 1;  // pixels under a tile
+
+    int in, out, pad;
+
+    explicit TileAxis(const Axis& a) : in(int(a.in)), out(int(a.out)), pad(int(a.pad)) {}
+
+    // Outputs of the first tile that lie before the image; 0 or 1.
+    GF_HD int shift() const { return kUp == 1 ? 0 : pad & 1; }
+    GF_HD uint32_t num_tiles() const { return uint32_t(out + shift() + kTile - 1) / kTile; }
+    GF_HD int first_output(uint32_t tile) const { return int(tile) * kTile - shift(); }
+    // The division leaves no rest.
+    GF_HD int first_pixel(uint32_t tile) const { return (first_output(tile) * kDown - pad) / kUp; }
+
+    // Whether output j of a tile meets window pixel w with some tap, and that tap.
+    GF_HD static constexpr int tap(int j, int w) { return w * kUp - j * kDown; }
+    GF_HD static constexpr bool meets(int j, int w) { return tap(j, w) >= 0 && tap(j, w) < kTaps; }
+};
+
+// How the threads of a block share out tiles: powers of two.
+struct Share {
+    uint32_t lanes, columns;              // packs of channels, and tiles in a row, that neighbouring threads take
+    uint32_t lane_blocks, column_blocks;  // blocks that it takes to cover them all
+    int64_t blocks;
+
+    // `packs` to a pixel, `width` tiles to a row, `rows` rows of tiles in all planes together.
+    Share(int64_t packs, int64_t width, int64_t rows, uint32_t threads, uint32_t most_lanes, uint32_t most_columns)
+        : lanes(cover(packs, most_lanes)),
+          columns(cover(width, most_columns)),
+          lane_blocks(uint32_t(ceil_div(packs, lanes))),
+          column_blocks(uint32_t(ceil_div(width, columns))),
+          blocks(ceil_div(rows, threads / lanes / columns) * lane_blocks * column_blocks) {}
+
+   private:
+    // The least power of two that is no less than n, `most` at most.
+    static uint32_t cover(int64_t n, uint32_t most) {
+        uint32_t result = 1;
+        while (result < n && result < most) result *= 2;
+        return result;
+    }
+};
+
+// Which tile is a thread's: pack of channels, column, row among those of all planes.
+struct Place3 {
+    uint32_t pack, column, row;
+
+    GF_HD Place3(const Share& share, uint32_t threads, uint32_t block, uint32_t thread) {
+        const uint32_t rows = threads / share.lanes / share.columns;
+        column = block % share.column_blocks * share.columns + thread / share.lanes % share.columns;
+        block /= share.column_blocks;
+        pack = block % share.lane_blocks * share.lanes + thread % share.lanes;
+        row = block / share.lane_blocks * rows + thread / share.lanes / share.columns;
+    }
+};
+
+// What the layouts have in common: a tile of kTileY x kTileX outputs of P channels.
+template <class T, int kUp, int kDown, int kTileY, int kTileX, int P>
+struct TileKernel : Kernel<> {
+    using AxisY = TileAxis<kUp, kDown, kTileY>;
+    using AxisX = TileAxis<kUp, kDown, kTileX>;
+
+    const T* x;
+    const float* f;
+    T* out;
+    uint32_t planes, pixel;
+    AxisY ay;
+    AxisX ax;
+    Share share;
+
+    TileKernel(const T* x, const float* f, T* out, const Upfirdn2d& g, uint32_t most_lanes, uint32_t most_columns)
+        : x(x), f(f), out(out), planes(uint32_t(g.planes)), pixel(uint32_t(g.pixel)), ay(g.y), ax(g.x),
+          share(g.pixel / P, ax.num_tiles(), int64_t(planes) * ay.num_tiles(), kThreads, most_lanes, most_columns) {}
+
+    int64_t num_blocks() const { return share.blocks; }
+
+    // A thread's tile: where it lies, and its sums.
+    struct Tile {
+        uint32_t plane, pack, row, column;
+        float weight[kTaps][kTaps];
+        float sum[kTileY][kTileX][P] = {};
+    };
+
+    // False where the thread has none.
+    GF_HD bool find(uint32_t block, uint32_t thread, Tile& tile) const {
+        const Place3 place(share, kThreads, block, thread);
+        const uint32_t tiles = ay.num_tiles();
+        tile.plane = place.row / tiles;
+        tile.row = place.row % tiles;
+        tile.column = place.column;
+        tile.pack = place.pack;
+        if (tile.plane >= planes || place.column >= ax.num_tiles() || place.pack * P >= pixel) return false;
+        GF_UNROLL for (int k = 0; k < kTaps * kTaps; ++k) tile.weight[k / kTaps][k % kTaps] = f[k];
+        return true;
+    }
+
+    GF_HD const T* input_row(const Tile& tile, int row) const {
+        return x + uint64_t(tile.plane * uint32_t(ay.in) + uint32_t(row)) * uint32_t(ax.in) * pixel;
+    }
+    GF_HD T* output_row(const Tile& tile, int row) const {
+        return out + uint64_t(tile.plane * uint32_t(ay.out) + uint32_t(row)) * uint32_t(ax.out) * pixel;
+    }
+
+    // Adds pixel (wy, wx) of the window wherever it belongs.
+    GF_HD static void add(Tile& tile, int wy, int wx, const float* v) {
+        GF_UNROLL for (int j = 0; j < kTileY; ++j) {
+            GF_UNROLL for (int i = 0; i < kTileX; ++i) {
+                if (!AxisY::meets(j, wy) || !AxisX::meets(i, wx)) continue;
+                const float w = tile.weight[AxisY::tap(j, wy)][AxisX::tap(i, wx)];
+                GF_UNROLL for (int p = 0; p < P; ++p) tile.sum[j][i][p] += w * v[p];
+            }
+        }
+    }
+};
+
+// NHWC: packs of channels, one load for each pixel of the window.
+template <class T, int kUp, int kDown>
+struct ChannelsLastKernel : TileKernel<T, kUp, kDown, 2, 2, kPack<T>> {
+    static constexpr int P = kPack<T>;
+    using Base = TileKernel<T, kUp, kDown, 2, 2, P>;
+    using typename Base::AxisX, typename Base::AxisY, typename Base::Tile;
+
+    // 8 lanes are a cache line, and 8 columns keep a block's tiles together, for they share pixels.
+    ChannelsLastKernel(const T* x, const float* f, T* out, const Upfirdn2d& g) : Base(x, f, out, g, 8, 8) {}
+
+    template <int>
+    GF_HD void run(uint32_t block, uint32_t thread, Nothing&) const {
+        Tile tile;
+        if (!this->find(block, thread, tile)) return;
+        const int y0 = this->ay.first_pixel(tile.row), x0 = this->ax.first_pixel(tile.column);
+        GF_UNROLL for (int wy = 0; wy < AxisY::kWindow; ++wy) {
+            if (y0 + wy < 0 || y0 + wy >= this->ay.in) continue;
+            const T* row = this->input_row(tile, y0 + wy) + tile.pack * P;
+            GF_UNROLL for (int wx = 0; wx < AxisX::kWindow; ++wx) {
+                if (x0 + wx < 0 || x0 + wx >= this->ax.in) continue;
+                float v[P];
+                load_pack<P>(row + uint32_t(x0 + wx) * this->pixel, v);
+                Base::add(tile, wy, wx, v);
+            }
+        }
+        finish(tile);
+    }
+
+   private:
+    GF_HD void finish(const Tile& tile) const {
+        const int y0 = this->ay.first_output(tile.row), x0 = this->ax.first_output(tile.column);
+        GF_UNROLL for (int j = 0; j < 2; ++j) {
+            GF_UNROLL for (int i = 0; i < 2; ++i) {
+                if (y0 + j < 0 || y0 + j >= this->ay.out || x0 + i < 0 || x0 + i >= this->ax.out) continue;
+                T* to = this->output_row(tile, y0 + j) + uint32_t(x0 + i) * this->pixel + tile.pack * P;
+                store_pack<P>(tile.sum[j][i], to);
+            }
+        }
+    }
+};
+
+// NCHW: a tile is 8 pixels wide. Rows of packs are loaded as such, and what lies before the window is shifted out.
+template <class T, int kUp, int kDown, bool kAligned>
+struct PlanarKernel : TileKernel<T, kUp, kDown, 4, 8, 1> {
+    using Base = TileKernel<T, kUp, kDown, 4, 8, 1>;
+    using typename Base::AxisX, typename Base::AxisY, typename Base::Tile;
+    static constexpr int kStep = 8 * kDown / kUp;                      // pixels from a tile to the next
+    static constexpr int kLoad = kStep < kPack<T> ? kStep : kPack<T>;  // pixels to a load
+    static constexpr int kLoads = (AxisX::kWindow + 2 * kLoad - 2) / kLoad;
+    static constexpr int kStore = kPack<T>;
+
+    bool aligned_out;
+
+    PlanarKernel(const T* x, const float* f, T* out, const Upfirdn2d& g)
+        : Base(x, f, out, g, 1, 32), aligned_out(g.x.out % kStore == 0 && this->ax.shift() == 0) {}
+
+    static bool takes(const Upfirdn2d& g) { return g.x.in % kLoad == 0; }
+
+    template <int>
+    GF_HD void run(uint32_t block, uint32_t thread, Nothing&) const {
+        Tile tile;
+        if (!this->find(block, thread, tile)) return;
+        const int y0 = this->ay.first_pixel(tile.row), x0 = this->ax.first_pixel(tile.column);
+        GF_UNROLL for (int wy = 0; wy < AxisY::kWindow; ++wy) {
+            if (y0 + wy < 0 || y0 + wy >= this->ay.in) continue;
+            const T* row = this->input_row(tile, y0 + wy);
+            float v[kLoads * kLoad];
+            if (kAligned) {
+                load_packs(row, x0, v);
+            } else {
+                GF_UNROLL for (int wx = 0; wx < AxisX::kWindow; ++wx) {
+                    v[wx] = x0 + wx >= 0 && x0 + wx < this->ax.in ? load(row[x0 + wx]) : 0;
+                }
+            }
+            GF_UNROLL for (int wx = 0; wx < AxisX::kWindow; ++wx) Base::add(tile, wy, wx, &v[wx]);
+        }
+        finish(tile);
+    }
+
+   private:
+    // The window from pixel x0 on; all tiles lie the same way to the packs, so that no warp takes both branches.
+    GF_HD void load_packs(const T* row, int x0, float* v) const {
+        const int before = x0 & (kLoad - 1);
+        GF_UNROLL for (int k = 0; k < kLoads; ++k) {
+            const int at = x0 - before + k * kLoad;
+            if (at >= 0 && at < this->ax.in) {
+                load_pack<kLoad>(row + at, v + k * kLoad);
+            } else {
+                GF_UNROLL for (int i = 0; i < kLoad; ++i) v[k * kLoad + i] = 0;
+            }
+        }
+        shift_out<kLoad / 2>(before, v);
+    }
+
+    // v[i] = v[i + before], a binary digit of `before` at a time: registers have no run-time index.
+    template <int kDigit>
+    GF_HD static void shift_out(int before, float* v) {
+        if constexpr (kDigit > 0) {
+            if (before & kDigit) {
+                GF_UNROLL for (int i = 0; i + kDigit < kLoads * kLoad; ++i) v[i] = v[i + kDigit];
+            }
+            shift_out<kDigit / 2>(before, v);
+        }
+    }
+
+    GF_HD void finish(const Tile& tile) const {
+        const int y0 = this->ay.first_output(tile.row), x0 = this->ax.first_output(tile.column);
+        GF_UNROLL for (int j = 0; j < 4; ++j) {
+            if (y0 + j < 0 || y0 + j >= this->ay.out) continue;
+            T* row = this->output_row(tile, y0 + j);
+            GF_UNROLL for (int i = 0; i < 8; i += kStore) {
+                float v[kStore];
+                GF_UNROLL for (int k = 0; k < kStore; ++k) v[k] = tile.sum[j][i + k][0];
+                if (aligned_out) {
+                    if (x0 + i < this->ax.out) store_pack<kStore>(v, row + x0 + i);
+                    continue;
+                }
+                GF_UNROLL for (int k = 0; k < kStore; ++k) {
+                    if (x0 + i + k >= 0 && x0 + i + k < this->ax.out) store(&row[x0 + i + k], v[k]);
+                }
+            }
+        }
+    }
+};
+
+}  // namespace ganfoundry
