@@ -61,8 +61,19 @@ def kernels(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
     """The launchers of every CUDA source of bias_act and upfirdn2d, compiled as host code without a warning."""
     library = tmp_path_factory.mktemp('kernels') / 'kernels.so'
     sources = [str(CSRC / name / f'{name}.cu') for name in ('bias_act', 'upfirdn2d')]
-    flags = ['-std=c++17', '-O1', '-Wall', '-Wextra', '-Werror', f'-I{CSRC}', '-fsanitize=undefined', '-fno-sanitize-recover']
-    command = [cpu_toolchain.find_cxx(), '-x', 'c++', *flags, '-shared', '-fPIC', *sources, '-o', str(library)]
+    flags = ['-std=c++17', '-O1', '-Wall', '-Wextra', '-Werror', '-fsanitize=undefined', '-fno-sanitize-recover']
+    command = [
+        cpu_toolchain.find_cxx(),
+        '-x',
+        'c++',
+        *flags,
+        f'-I{CSRC}',
+        '-shared',
+        '-fPIC',
+        *sources,
+        '-o',
+        str(library),
+    ]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     kernels = ctypes.CDLL(str(library))

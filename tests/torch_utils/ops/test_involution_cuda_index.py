@@ -40,9 +40,9 @@ class Involution(ctypes.Structure):
 def kernels(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
     """The launchers, compiled as host code without a warning."""
     library = tmp_path_factory.mktemp('kernels') / 'involution.so'
-    flags = ['-std=c++17', '-O1', '-Wall', '-Wextra', '-Werror', f'-I{CSRC}', '-fsanitize=undefined', '-fno-sanitize-recover']
+    flags = ['-std=c++17', '-O1', '-Wall', '-Wextra', '-Werror', '-fsanitize=undefined', '-fno-sanitize-recover']
     source = CSRC / 'involution' / 'involution.cu'
-    command = [cpu_toolchain.find_cxx(), '-x', 'c++', *flags, '-shared', '-fPIC', source, '-o', library]
+    command = [cpu_toolchain.find_cxx(), '-x', 'c++', *flags, f'-I{CSRC}', '-shared', '-fPIC', source, '-o', library]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     kernels = ctypes.CDLL(str(library))

@@ -123,7 +123,7 @@ def find_built(source_dir: Path = CSRC) -> Path | None:
 
 
 def digest(source_dir: Path, tools: Toolchain) -> str:
-    """sha256 over sources with their relative paths, flags, versions of PyTorch and the compiler, and the CPU's features, in hex."""
+    """Returns the sha256 of sources (relative paths), flags, the versions of PyTorch and compiler, and CPU features."""
     if not tools.units(source_dir):
         raise BuildError(f'there are no C++ sources in {source_dir}; install the project whole, or run from a checkout')
     contents = [(os.path.relpath(path, source_dir), files.sha256_of(path)) for path in tools.inputs(source_dir)]
