@@ -1,10 +1,10 @@
-"""The training loop: steps, and at the end of each tick what is due there.
+"""Training loop: steps, and the work that is due at the end of each tick.
 
-A tick ends every `cfg.tick` kimg. Every `cfg.snap` ticks, and at the end, there is a snapshot: network file, sheet of
-samples, training state, metrics. Training states are also saved when the last one is `save_every_s` old.
+A tick ends every `cfg.tick` kimg. A snapshot (network file, sample sheet, training state, metrics) is made every
+`cfg.snap` ticks and at the end of the run. A training state is also saved when the last one is `save_every_s` old.
 
-Of several processes all run the loop, and hold the same state at every point of it. Rank 0 alone writes; the others
-wait for it there, and do their share of its metrics.
+All processes run the loop and hold the same state at every point of it. Only rank 0 writes. The other processes wait
+there and compute their share of the metrics.
 """
 
 from __future__ import annotations
@@ -18,14 +18,13 @@ import torch
 
 from dnnlib.errors import DataError, UserError
 from dnnlib.log import Log, format_time
-from dnnlib.signals import StopRequested
-from torch_utils.distributed import PeerLost, World
+from torch_utils.distributed import World
 from torch_utils.stats import Collector
 from training.config import RunConfig
 from training.data.loader import BatchStream
 from training.data.workers import WorkerDiedError
-from training.optimize.consistency import check_same
-from training.run.measuring import Evaluator, Measuring
+from training.optimize.consistency import check_identical
+from training.run.measuring import Evaluator, Measuring, serve_metric
 from training.run.recovery import Recovery, count_faults
 from training.run.report import Reporter, resources, tick_record
 from training.run.run_folder import RunFolder
@@ -35,18 +34,29 @@ from training.run.snapshot import save_snapshot
 from training.state import TrainState
 from training.step import TrainStep
 
-CHECK_TICKS = 4  # between two comparisons of what the processes hold
-GO, STOP, FAILED = range(3)  # what a process says before a step; the largest holds for all
+CHECK_TICKS = 4  # ticks between two comparisons of the processes' states
+GO, STOP, FAILED = range(3)  # vote of a process before a step; the largest vote decides
 
 
-class PeerFailed(UserError):
-    """This process is well; another one has an error that ends the run."""
+class PeerDataError(UserError):
+    """An error of another process that ends the run, raised in a process that has none itself."""
 
 
 class Loop:
-    """Runs a TrainState to its end, or until `stop` says so in any process.
+    """Trains until the end of the run, or until `stop` returns True in any process.
 
-    sheet: of rank 0; elsewhere None.
+    Args:
+        cfg: the run's config.
+        record: the contents of config.json, for the headers of snapshots.
+        state: the state to train; modified in place.
+        step: the training step on `state`.
+        sheet: sample sheet on rank 0, None elsewhere.
+        folder: the run folder.
+        log: receives the messages.
+        evaluate: measures snapshots; None disables metrics.
+        stop: whether a stop has been requested.
+        saved: callback that receives the duration of every save of a state, in seconds.
+        world: the processes of the run; None for one process.
     """
 
     def __init__(
@@ -64,7 +74,6 @@ class Loop:
         saved: Callable[[float], None] = lambda seconds: None,
         world: World | None = None,
     ) -> None:
-        """saved: is told how many seconds each save of a state has taken."""
         self.cfg, self.record, self.state, self.step = cfg, record, state, step
         self.sheet, self.folder, self.log, self.stop = sheet, folder, log, stop
         self.device = state.pl_mean.device
@@ -76,7 +85,7 @@ class Loop:
             self.metrics = Measuring(evaluate, state, folder, log, self.reporter, stop)
         self.recovery = Recovery(cfg, state, folder, log, self.world)
         last = folder.last_stats()
-        self.seconds_before = last.get('Timing/total_sec', {'mean': 0.0})['mean']  # of earlier sittings
+        self.seconds_before = last.get('Timing/total_sec', {'mean': 0.0})['mean']  # of earlier launches
         save_sec = last.get('Timing/save_sec', {'mean': 0.0})['mean']
         self.saver = Saver(state, folder, log, cfg.keep, self._best, saved, save_sec)
         self.began = self.tick_began = time.monotonic()
@@ -84,11 +93,11 @@ class Loop:
 
     @property
     def end_nimg(self) -> int:
-        """Images at which the run is complete."""
+        """Number of images at which the run is complete."""
         return self.cfg.kimg * 1000
 
     def run(self, batches: BatchStream) -> bool:
-        """Trains. Returns True when the run is complete, False when it was stopped (and saved) before."""
+        """Trains. Returns True when the run is complete, False when it was stopped (and saved) earlier."""
         state = self.state
         self.world.watch(self.cfg.timeout_s)
         self._check_same()
@@ -97,15 +106,15 @@ class Loop:
                 self._save_sheet(self.folder.path / 'fakes_init.png')
             elif leads:
                 self._measure_if_missed()
-        if state.nimg > 0 and self._return_to_best():
-            self._go_on(batches)
+        if state.nimg > 0 and self.recovery.return_to_best(self.metrics):
+            self._restart_tick(batches)
         self.tick_began = time.monotonic()
         try:
             self._train(batches)
-        except (DataError, WorkerDiedError, PeerFailed):
-            # The batch that failed has changed nothing yet: what was learnt until it is whole.
+        except (DataError, WorkerDiedError, PeerDataError):
+            # The failed batch has not changed the state yet, so the state is intact.
             self._save_at_stop()
-            self.log.line(f'stopped at {state.nimg / 1000:.2f} kimg: once that is mended, --resume={self.folder.path}')
+            self.log.line(f'stopped at {state.nimg / 1000:.2f} kimg; when fixed: --resume={self.folder.path}')
             raise
         finally:
             if self.reporter is not None:
@@ -113,8 +122,8 @@ class Loop:
         return state.nimg >= self.end_nimg
 
     def _train(self, batches: BatchStream) -> None:
-        """Steps until the end of the run or a request to stop, which is granted with a saved state."""
-        state, asked = self.state, False  # every sitting takes a step: one that is always cut short gets on
+        """Steps until the end of the run or a request to stop, and saves the state in the latter case."""
+        state, asked = self.state, False  # at least one step per launch, so that short launches make progress
         while state.nimg < self.end_nimg:
             batch = self._next(batches, asked)
             if batch is None:
@@ -127,7 +136,11 @@ class Loop:
             asked = self.stop()
 
     def _next(self, batches: BatchStream, asked: bool) -> tuple[torch.Tensor, torch.Tensor] | None:
-        """The next batch; None once a process was asked to stop; PeerFailed where another one has no batch."""
+        """Returns the next batch, or None if any process was asked to stop.
+
+        Raises:
+            PeerDataError: if another process could not load its images.
+        """
         self.world.set_stage(f'step {self.state.step}')
         batch, error, verdict = None, None, STOP if asked else GO
         if verdict == GO:
@@ -135,30 +148,29 @@ class Loop:
                 batch = next(batches)
             except (DataError, WorkerDiedError) as caught:
                 error, verdict = caught, FAILED
-        agreed = self.world.maximum(verdict, 'whether to go on')
+        agreed = self.world.maximum(verdict, 'whether to continue')
         if error is not None:
             raise error
         if agreed == FAILED:
-            raise PeerFailed('another process could not load its images; its message stands beside this one')
+            raise PeerDataError('another process could not load its images; see its message')
         return batch if agreed == GO else None
 
     def _check_same(self) -> None:
-        """Compares the processes' states. Left out: statistics that each measures for its own G_ema."""
+        """Compares the processes' states, except for G_ema's statistics, which every process measures itself."""
         measured = {f'G_ema.{name}' for name, _ in self.state.G_ema.named_buffers()}
         tensors = {name: value for name, value in self.state.tensors().items() if name not in measured}
-        check_same(self.world, tensors, self.state.nimg)
+        check_identical(self.world, tensors, self.state.nimg)
 
     def _save_at_stop(self) -> None:
-        """A state within a tick, unless the tick's end would go back from it: continuing, it goes the same way.
+        """Saves the state within a tick. No process leaves before rank 0 has saved.
 
-        No process leaves before rank 0 has saved.
+        Does not save if the end of the tick would roll back from this state: the resumed run then repeats the fault
+        and rolls back, as the uninterrupted run does.
         """
-        goes_back = self.cfg.on_nan == 'rollback' and count_faults(self.state.stats.summary()) > 0
+        rolls_back = self.cfg.on_nan == 'rollback' and count_faults(self.state.stats.summary()) > 0
         with self.world.rank0_section('saving', lambda: False) as leads:
-            if leads and goes_back:
-                self.log.warn(
-                    'not saved: something was not finite in this tick; the state from before it is the newest'
-                )
+            if leads and rolls_back:
+                self.log.warn('not saved: this tick had non-finite losses or gradients; the newest state precedes it')
             elif leads:
                 self._save_state()
 
@@ -170,7 +182,7 @@ class Loop:
         losses = state.stats.summary()
         self._report(losses, began, batches)
         if self.recovery.after_tick(losses, self.step.view.at_cap):
-            return self._go_on(batches)
+            return self._restart_tick(batches)
         tick = state.tick
         state.tick, state.tick_start_nimg, state.stats = tick + 1, state.nimg, Collector()
         if tick % CHECK_TICKS == 0:
@@ -179,13 +191,13 @@ class Loop:
             self._snapshot(first=tick == 0 and not done)
         elif began - self.saver.at >= self.cfg.save_every_s:
             self._save_state()
-        if self._return_to_best():
-            return self._go_on(batches)
+        if self.recovery.return_to_best(self.metrics):
+            return self._restart_tick(batches)
         self.tick_began = time.monotonic()
         self.maintenance_sec = self.tick_began - began
 
     def _report(self, losses: dict[str, dict[str, float]], now: float, batches: BatchStream) -> None:
-        """The record of the tick that ends."""
+        """Writes the record of the tick that ends."""
         state = self.state
         faults = self._faults(batches)
         if self.reporter is None:
@@ -205,14 +217,14 @@ class Loop:
         self.reporter.tick(record, self.cfg.kimg)
 
     def _faults(self, batches: BatchStream) -> dict[str, float]:
-        """What has gone wrong so far, in all processes, and how long saving takes."""
+        """Returns counts of faults in all processes so far, and the duration of a save in seconds."""
         faults = batches.faults()
         replaced = torch.tensor([faults['Data/replaced_workers']], dtype=torch.float64)
         faults['Data/replaced_workers'] = self.world.gather_on_host(replaced, 'replaced workers').sum().item()
         return faults | {'Timing/save_sec': self.saver.seconds, 'Health/rollbacks': self.state.retry}
 
-    def _go_on(self, batches: BatchStream) -> None:
-        """After a rollback."""
+    def _restart_tick(self, batches: BatchStream) -> None:
+        """Repositions the data stream after a rollback and restarts the tick's clock."""
         batches.seek(self.state.data_position)
         self.tick_began, self.maintenance_sec = time.monotonic(), 0.0
 
@@ -228,7 +240,7 @@ class Loop:
     # ---- snapshots
 
     def _snapshot(self, first: bool) -> None:
-        """Everything that a snapshot is, by rank 0. The first one, before anything was learnt, is not measured."""
+        """Makes a snapshot on rank 0. The first one precedes training and is not measured."""
         self.step.recalibrate()
         with self.world.rank0_section('a snapshot and its metrics', self.stop, self._serve) as leads:
             if leads:
@@ -254,54 +266,29 @@ class Loop:
         self.saver.draw(lambda: self._compare(sheet.save_fakes(self.state.G_ema, path, batch, info)), path)
 
     def _compare(self, images: torch.Tensor) -> None:
-        """Lets the guardian see the sheet's images, uint8 [N, C, H, W]."""
+        """Passes the sheet's images, uint8 [N, C, H, W], to the guardian."""
         if self.state.guardian is not None:
             for warning in self.state.guardian.samples(images):
                 self.log.warn(warning)
 
     def _save_state(self) -> None:
-        """Rank 0 saves, and needs nobody for it: what processes know apart is exchanged in every step."""
+        """Saves on rank 0 without the other processes, since every step exchanges what they know separately."""
         if self.world.leads:
             self.saver.save_state()
 
-    # ---- the guardian
-
-    def _return_to_best(self) -> bool:
-        """Goes back to the best state where the guardian is to do that; whether it did. Rank 0 decides."""
-        guardian = self.state.guardian
-        if guardian is None or guardian.cfg.mode != 'rollback' or self.state.nimg >= self.end_nimg:
-            return False
-        nimg = self.world.shared(self._wanted_best)
-        return nimg is not None and self.recovery.to_best(nimg)
-
-    def _wanted_best(self) -> int | None:
-        """On rank 0, which alone sees samples and metrics: images of the best state, if it is to be gone back to."""
-        guardian = self.state.guardian
-        if guardian is None or self.metrics is None or not (guardian.alike or self.metrics.has_risen(guardian)):
-            return None
-        best = self._best()
-        return None if best is None else best['nimg']
-
-    def _best(self) -> dict[str, Any] | None:
-        """The line of the best snapshot by the first metric."""
-        return None if self.metrics is None else self.metrics.best()
-
     # ---- metrics
 
+    def _best(self) -> dict[str, Any] | None:
+        """Returns the line of the best snapshot by the first metric, or None."""
+        return None if self.metrics is None else self.metrics.best()
+
     def _serve(self, task: dict[str, Any]) -> None:
-        """The share of a process but rank 0. What fails or is stopped in it rank 0 hears of, and goes on or stops."""
+        """Computes this process's share of a metric."""
         assert self.evaluate is not None
-        try:
-            self.evaluate.serve(self.state.G_ema, task)
-        except PeerLost:
-            raise
-        except StopRequested:
-            pass
-        except Exception as error:
-            self.log.warn(f'metrics: {type(error).__name__}: {error}')
+        serve_metric(self.evaluate, self.state.G_ema, task, self.log)
 
     def _measure_if_missed(self) -> None:
-        """After a resume: the metrics of a snapshot that was saved but, because of a kill, not measured."""
+        """Measures the newest snapshot after a resume if the earlier launch was killed before it did."""
         state = self.state
         at_tick_end = state.nimg == state.tick_start_nimg and state.tick > 1
         is_snapshot = (state.tick - 1) % self.cfg.snap == 0 or state.nimg >= self.end_nimg

@@ -1,4 +1,4 @@
-"""R6: a full disk loses nothing, is told with the bytes that are needed, and training goes on and tries again."""
+"""R6: a full disk loses nothing, is told with the bytes that are needed, and training continues and tries again."""
 
 import contextlib
 import re

@@ -16,7 +16,7 @@ def test_a_poisoned_gradient_is_skipped_counted_and_told(run):
     sitting = struck.sit()
     assert sitting.wait() == 0
     assert struck.all_struck()
-    told = r'WARNING: losses or gradients were not finite in 1 of \d+ optimiser steps of this tick; those steps were'
+    told = r'WARNING: losses or gradients were not finite in 1 of \d+ optimizer steps of this tick; those steps were'
     assert re.search(told, sitting.said())
     assert sum(map(count_faults, losses(struck.folder))) == 1
     tensors, _ = load_state(list_states(struck.folder / 'state')[-1])

@@ -1,4 +1,4 @@
-"""R21: a metric, a sheet, TensorBoard or a log that fails is told, and training goes on to the same bits."""
+"""R21: a metric, a sheet, TensorBoard or a log that fails is told, and training continues to the same bits."""
 
 import pytest
 
@@ -7,9 +7,9 @@ from tests.reliability.supervisor import fingerprint
 pytestmark = pytest.mark.slow
 
 WARNINGS = {
-    'metric': 'kimg: RuntimeError: planted failure; training goes on',
+    'metric': 'kimg: RuntimeError: planted failure; training continues',
     'sheet': 'cannot be drawn (RuntimeError: planted failure)',
-    'board': 'TensorBoard failed and is switched off: planted failure',
+    'board': 'TensorBoard failed and is disabled: planted failure',
     'open board': 'TensorBoard cannot be opened: planted failure',
 }
 

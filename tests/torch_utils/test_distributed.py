@@ -15,7 +15,7 @@ from tests.support.ranks import run_ranks
 from tests.support.runs import environment
 from torch_utils.distributed import PeerLost, World
 from torch_utils.launch import EXIT_FILE, leave
-from training.optimize.consistency import check_same, checksum
+from training.optimize.consistency import check_identical, checksum
 
 HANGS = """
 import sys, time, torch, torch.distributed as dist
@@ -117,11 +117,11 @@ def test_hung_processes_end_with_rank_operation_step_and_stacks(tmp_path):
 def test_a_difference_between_processes_is_found_and_named(rank):
     def task(world):
         tensors = {'G.w': torch.arange(6.0).view(2, 3), 'D.b': torch.zeros(4), 'D.n': torch.tensor(7)}
-        check_same(world, tensors, 1000)
+        check_identical(world, tensors, 1000)
         if world.rank == rank:
             tensors['D.b'][2] = -0.0
         with pytest.raises(UserError) as error:
-            check_same(world, tensors, 2000)
+            check_identical(world, tensors, 2000)
         return str(error.value)
 
     messages = run_ranks(2, task)

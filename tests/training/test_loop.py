@@ -109,7 +109,7 @@ def test_a_failing_metric_is_reported_and_training_goes_on(make_loop):
     assert done
     assert [line['nimg'] for line in loop.folder.results('fd')] == [20, 52, 64]
     assert (
-        'WARNING: metrics failed at 0.0 kimg: RuntimeError: no memory; training goes on'
+        'WARNING: metrics failed at 0.0 kimg: RuntimeError: no memory; training continues'
         in (loop.folder.path / 'log.txt').read_text()
     )
     counts = [json.loads(line)['Health/failed_metrics']['mean'] for line in loop.folder.stats.read_text().splitlines()]
@@ -144,7 +144,7 @@ def test_a_step_with_a_gradient_that_is_not_finite_is_skipped_and_counted(make_l
     loop, done = make_loop(prepare=poison)
     assert done
     assert all(value.isfinite().all() for value in loop.state.tensors().values())
-    assert 'in 1 of 5 optimiser steps of this tick; those steps' in (loop.folder.path / 'log.txt').read_text()
+    assert 'in 1 of 5 optimizer steps of this tick; those steps' in (loop.folder.path / 'log.txt').read_text()
 
 
 def test_divergence_ends_the_run_with_a_way_out(make_loop):
@@ -212,7 +212,7 @@ def test_a_full_disk_loses_nothing_and_training_goes_on(tmp_path, start):
     resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     output, _ = process.communicate(timeout=100)
     assert process.returncode == 0
-    assert 'What was saved before is whole; training goes on' in output
+    assert 'Earlier saves are intact; training continues' in output
     assert last_state(folder) == last_state(only_run(tmp_path / 'whole'))
     assert losses(folder) == losses(only_run(tmp_path / 'whole'))
 

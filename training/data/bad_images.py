@@ -99,7 +99,7 @@ class BadImages:
         try:
             files.append_line(self._path, json.dumps({'name': name, 'fault': fault}))
         except OSError as error:
-            self._warn(f'{self._path}: cannot be written ({error.strerror}); training goes on')
+            self._warn(f'{self._path}: cannot be written ({error.strerror}); training continues')
 
 
 def most_bad(num_files: int) -> int:

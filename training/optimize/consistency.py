@@ -12,7 +12,7 @@ from torch_utils.distributed import World
 BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}  # by the size of an element in bytes
 
 
-def check_same(world: World, tensors: Mapping[str, torch.Tensor], nimg: int) -> None:
+def check_identical(world: World, tensors: Mapping[str, torch.Tensor], nimg: int) -> None:
     """Compares checksums of all tensors between processes.
 
     Args:

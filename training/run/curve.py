@@ -1,4 +1,4 @@
-"""Curves of a metric over runs, as a PNG drawn with Pillow alone."""
+"""Curves of a metric over one or more runs, drawn as a PNG with Pillow."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from PIL import Image, ImageDraw, ImageFont
 from dnnlib.files import atomic_path
 
 WIDTH, HEIGHT = 640, 400  # pixels
-SCALE = 2  # drawn larger and averaged down
+SCALE = 2  # oversampling of the drawing
 MARGIN = (64, 40, 24, 48)  # left, top, right, bottom
 INK, GRID = '#222222', '#dddddd'
-LINES = ('#1f6feb', '#d1242f', '#1a7f37', '#9a6700', '#8250df', '#bf3989', '#57606a')  # one a name, in turn
+LINES = ('#1f6feb', '#d1242f', '#1a7f37', '#9a6700', '#8250df', '#bf3989', '#57606a')  # one per name, cyclic
 
 Points = list[tuple[float, float]]  # (kimg, value)
 
 
 def nice_ticks(low: float, high: float, count: int = 5) -> list[float]:
-    """About `count` round numbers (1, 2 or 5 times a power of ten apart) that span [low, high]."""
+    """Returns about `count` round numbers that span [low, high], spaced by 1, 2 or 5 times a power of ten."""
     high = high if high > low else low + 1
     span = max(high - low, 1e-9)
     raw = span / count
@@ -30,14 +30,20 @@ def nice_ticks(low: float, high: float, count: int = 5) -> list[float]:
 
 
 def draw_curve(points: Points, title: str, path: Path) -> None:
-    """Writes the curve through (kimg, value) points; the last value stands at its end."""
+    """Writes the curve through (kimg, value) points, labeled with the last value."""
     draw_curves({'': [points]}, title, path)
 
 
 def draw_curves(curves: dict[str, list[Points]], title: str, path: Path) -> None:
-    """Writes all curves into one picture; those of one name share a colour, and the names stand in a legend.
+    """Writes all curves into one picture. Curves of one name share a color, and a legend lists the names.
 
-    Raises ValueError where there is no point at all.
+    Args:
+        curves: curves by name, each a list of (kimg, value) points.
+        title: text above the plot.
+        path: the PNG file.
+
+    Raises:
+        ValueError: if there is no point.
     """
     every = [point for group in curves.values() for points in group for point in points]
     if not every:
@@ -61,19 +67,19 @@ def draw_curves(curves: dict[str, list[Points]], title: str, path: Path) -> None
     canvas.text((left + plot_w / 2, HEIGHT * SCALE - 8 * SCALE), 'kimg', fill=INK, font=font, anchor='mb')
     canvas.text((left, top / 2), title, fill=INK, font=font, anchor='lm')
     for i, (name, group) in enumerate(curves.items()):
-        colour = LINES[i % len(LINES)]
+        color = LINES[i % len(LINES)]
         for points in group:
-            _draw_line(canvas, [place(*point) for point in sorted(points)], colour)
-        canvas.text((left + plot_w, top + 16 * SCALE * i), name, fill=colour, font=font, anchor='rt')
-    if len(every) == len(curves.get('', [[]])[0]):  # one curve, of no name: its end is told
+            _draw_line(canvas, [place(*point) for point in sorted(points)], color)
+        canvas.text((left + plot_w, top + 16 * SCALE * i), name, fill=color, font=font, anchor='rt')
+    if len(every) == len(curves.get('', [[]])[0]):  # a single curve without a name: its last value is printed
         x, y = place(*max(every))
         canvas.text((x, y - 8 * SCALE), f'{max(every)[1]:.4g}', fill=INK, font=font, anchor='rb')
     with atomic_path(path) as tmp:
         picture.resize((WIDTH, HEIGHT), Image.Resampling.LANCZOS).save(tmp, format='PNG')
 
 
-def _draw_line(canvas: ImageDraw.ImageDraw, pixels: Points, colour: str) -> None:
-    """A line with a dot at every point."""
-    canvas.line(pixels, fill=colour, width=3 * SCALE, joint='curve')
+def _draw_line(canvas: ImageDraw.ImageDraw, pixels: Points, color: str) -> None:
+    """Draws a line with a dot at every point."""
+    canvas.line(pixels, fill=color, width=3 * SCALE, joint='curve')
     for x, y in pixels:
-        canvas.ellipse([x - 3 * SCALE, y - 3 * SCALE, x + 3 * SCALE, y + 3 * SCALE], fill=colour)
+        canvas.ellipse([x - 3 * SCALE, y - 3 * SCALE, x + 3 * SCALE, y + 3 * SCALE], fill=color)

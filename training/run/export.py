@@ -1,7 +1,7 @@
-"""Our snapshots under the official names: a plain state dict for whoever has StyleGAN2-ADA's or StyleGAN3's code.
+"""Export of snapshots as plain state dicts for StyleGAN2-ADA's and StyleGAN3's code.
 
-The parameter names are the official ones already. What is added is the arguments that the official classes take, so
-that `Generator(**G_kwargs).load_state_dict(...)` works there.
+The parameter names are already the official ones. The header adds the arguments of the official classes, so that
+`Generator(**G_kwargs).load_state_dict(...)` works there.
 """
 
 from __future__ import annotations
@@ -24,9 +24,10 @@ BUILDERS = {'G_ema': StyleGAN2Generator, 'G': StyleGAN2Generator, 'D': StyleGAN2
 
 
 def export(snapshot: Snapshot, path: Path) -> None:
-    """Writes 'G_ema.NAME', 'D.NAME' and, where it is there, 'G.NAME'; the header holds the arguments as JSON.
+    """Writes 'G_ema.NAME', 'D.NAME' and, if the snapshot has it, 'G.NAME'; the header has the arguments as JSON.
 
-    CheckpointError names an architecture that NVIDIA's code does not have.
+    Raises:
+        CheckpointError: if NVIDIA's code does not have the architecture.
     """
     cfg, spec = snapshot.config()
     where = str(snapshot.path)
@@ -34,9 +35,9 @@ def export(snapshot: Snapshot, path: Path) -> None:
         type(cfg.generator) is not StyleGAN2GeneratorConfig
         or type(cfg.discriminator) is not StyleGAN2DiscriminatorConfig
     ):
-        raise CheckpointError(f'{where}: made with --cfg={cfg.cfg}; official names exist for StyleGAN2 networks alone')
+        raise CheckpointError(f'{where}: made with --cfg={cfg.cfg}; only StyleGAN2 networks have official names')
     if spec.base != (4, 4):
-        raise CheckpointError(f'{where}: draws {spec.width}x{spec.height}; official networks draw squares alone')
+        raise CheckpointError(f'{where}: draws {spec.width}x{spec.height}; official networks draw squares only')
     for name, build in BUILDERS.items():
         part = {k.removeprefix(f'{name}.'): t for k, t in snapshot.tensors.items() if k.startswith(f'{name}.')}
         if part or name == 'G_ema':
@@ -51,7 +52,7 @@ def export(snapshot: Snapshot, path: Path) -> None:
 
 
 def generator_kwargs(cfg: StyleGAN2GeneratorConfig, spec: ImageSpec) -> dict[str, Any]:
-    """What StyleGAN2-ADA's Generator takes."""
+    """Returns the arguments of StyleGAN2-ADA's Generator."""
     mapping = {'num_layers': cfg.map_depth, 'lr_multiplier': cfg.map_lr_multiplier, 'w_avg_beta': cfg.w_avg_beta}
     return {
         'z_dim': cfg.z_dim,
@@ -63,7 +64,7 @@ def generator_kwargs(cfg: StyleGAN2GeneratorConfig, spec: ImageSpec) -> dict[str
 
 
 def discriminator_kwargs(cfg: StyleGAN2DiscriminatorConfig, spec: ImageSpec) -> dict[str, Any]:
-    """What StyleGAN2-ADA's Discriminator takes."""
+    """Returns the arguments of StyleGAN2-ADA's Discriminator."""
     return {
         **_sizes(spec),
         **_blocks(cfg),

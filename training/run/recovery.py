@@ -1,9 +1,9 @@
-"""What a run does about what went wrong in it: warns, ends, or goes back to a state from before.
+"""Reactions of a run to faults: warn, stop, or roll back to an earlier state.
 
-After a rollback other draws and other images follow (`TrainState.retry`), so that the fault is not repeated. Nothing is
-written for it: a run that is killed before it has saved again comes to the same fault and goes the same way. But which
-state is the newest depends on the clock (`save_every_s`) and on requests to stop: two runs with one fault are the same
-only as far as they went back to the same state.
+After a rollback, the run uses other random draws and other images (`TrainState.retry`), so that the fault does not
+repeat. The rollback itself is not saved: a run that is killed before its next save meets the same fault and rolls back
+in the same way. Which state is the newest depends on the clock (`save_every_s`) and on requests to stop: two runs with
+the same fault are identical only if they rolled back to the same state.
 """
 
 from __future__ import annotations
@@ -17,30 +17,50 @@ from dnnlib.log import Log
 from torch_utils import checkpoint
 from torch_utils.distributed import World
 from training.config import RunConfig
+from training.optimize.guardian import Guardian
 from training.optimize.health import NONFINITE
+from training.run.measuring import Measuring
 from training.run.run_folder import RunFolder
 from training.state import TrainState
 
-MOST_RETRIES = 3  # rollbacks to one state
+MAX_RETRIES = 3  # rollbacks to one state
 REMEDY = 'resume one with a smaller --glr and --dlr, a larger --gamma, or --precision=fp32'
 
 
 class Recovery:
-    """Judges statistics and moves the state of a run.
+    """Decisions about a run's state from its statistics.
 
-    Every process of the run calls the same methods and knows the same statistics. Rank 0 speaks, looks for the state
-    to go back to, and clears away what came after it.
+    All processes call the same methods with the same statistics. Rank 0 prints the messages, finds the state to return
+    to, and removes later records.
+
+    Args:
+        cfg: the run's config.
+        state: the state; rolled back in place.
+        folder: the run folder.
+        log: receives the messages.
+        world: the processes of the run.
     """
 
     def __init__(self, cfg: RunConfig, state: TrainState, folder: RunFolder, log: Log, world: World) -> None:
         self.cfg, self.state, self.folder, self.log, self.world = cfg, state, folder, log, world
 
     def after_tick(self, stats: dict[str, dict[str, float]], at_cap: bool) -> bool:
-        """Acts on the statistics of a tick; whether the state was rolled back. UserError ends the run."""
+        """Reacts to the statistics of a tick.
+
+        Args:
+            stats: statistics by name, each {'num', 'mean', 'std'}.
+            at_cap: whether the augmentation strength is limited by its cap.
+
+        Returns:
+            Whether the state was rolled back.
+
+        Raises:
+            UserError: if the run must end.
+        """
         faults = count_faults(stats)
         if faults:
             steps = int(stats[NONFINITE]['num'])
-            text = f'losses or gradients were not finite in {faults} of {steps} optimiser steps of this tick'
+            text = f'losses or gradients were not finite in {faults} of {steps} optimizer steps of this tick'
             if self.cfg.on_nan == 'rollback':
                 self._retry(text)
                 return True
@@ -51,8 +71,22 @@ class Recovery:
                 self._warn(warning)
         return False
 
+    def return_to_best(self, metrics: Measuring | None) -> bool:
+        """Returns to the best state if the guardian asks for it; rank 0, which has the metrics, decides.
+
+        Returns whether the state was rolled back.
+        """
+        guardian = self.state.guardian
+        if guardian is None or guardian.cfg.mode != 'rollback' or self.state.nimg >= self.cfg.kimg * 1000:
+            return False
+        nimg = self.world.shared(lambda: wanted_best(guardian, metrics))
+        return nimg is not None and self.to_best(nimg)
+
     def to_best(self, nimg: int) -> bool:
-        """Goes back to the state of the best snapshot, at `nimg` images, once for each; whether it did."""
+        """Returns to the state of the best snapshot, at `nimg` images, once per best state.
+
+        Returns whether the state was rolled back.
+        """
         guardian = self.state.guardian
         assert guardian is not None
         if nimg in (guardian.returned_to, self.state.nimg):
@@ -60,8 +94,8 @@ class Recovery:
         path = self.folder.states / f'{nimg:09d}'
         damage = self.world.shared(lambda: damage_of(path))
         if damage is not None:
-            self._warn(f'{damage}; there is no going back to the best snapshot, training goes on')
-            guardian.returned_to = nimg  # not tried again
+            self._warn(f'{damage}; cannot return to the best snapshot, training continues')
+            guardian.returned_to = nimg  # no second attempt
             return False
         tensors, scalars = checkpoint.load_state(path)
         for newer in checkpoint.list_states(self.folder.states) if self.world.leads else ():
@@ -72,13 +106,11 @@ class Recovery:
         return True
 
     def _judge(self, text: str, hopeless: bool) -> None:
-        """Faults that no rollback answers. hopeless: no step of the tick was without."""
+        """Warns about faults, or ends the run. hopeless: whether every step of the tick had a fault."""
         if self.cfg.on_nan == 'abort':
-            raise UserError(f'{text}, and --on-nan=abort: the states in {self.folder.states} are whole; {REMEDY}')
+            raise UserError(f'{text}, and --on-nan=abort: the states in {self.folder.states} are intact; {REMEDY}')
         if self.cfg.on_nan == 'skip' and hopeless:
-            raise UserError(
-                f'training has diverged: {text}. The states in {self.folder.states} are from before; {REMEDY}'
-            )
+            raise UserError(f'training has diverged: {text}. The states in {self.folder.states} are older; {REMEDY}')
         done = 'their gradients were masked' if self.cfg.on_nan == 'mask' else 'those steps were skipped'
         self._warn(f'{text}; {done}')
 
@@ -87,11 +119,11 @@ class Recovery:
             path = Path(self.world.shared(lambda: str(self.folder.newest_state(self.log.warn))))
             tensors, scalars = checkpoint.load_state(path)
         except UserError as error:
-            raise UserError(f'{text}, and --on-nan=rollback has no state to go back to ({error})') from None
-        if self.state.retry - scalars.get('retry', 0) >= MOST_RETRIES:
+            raise UserError(f'{text}, and --on-nan=rollback has no state to return to ({error})') from None
+        if self.state.retry - scalars.get('retry', 0) >= MAX_RETRIES:
             raise UserError(
-                f'{text}, for the {MOST_RETRIES + 1}th time from {path} with other draws and other images: the '
-                f'settings are at fault; {REMEDY}'
+                f'{text}, for the {MAX_RETRIES + 1}th time from {path} with other draws and other images: the '
+                f'settings are the cause; {REMEDY}'
             )
         self._warn(text)
         self._load(path, tensors, scalars)
@@ -105,20 +137,28 @@ class Recovery:
             if self.world.leads:
                 self.folder.rewind(state.nimg)
         except OSError as error:
-            self._warn(f'{self.folder.path}: what came after {path} stays in its records ({error.strerror})')
+            self._warn(f'{self.folder.path}: records later than {path} cannot be removed ({error.strerror})')
         self._warn(
-            f'rolled back from {nimg / 1000:.2f} kimg to {path} and going on with other draws and other images '
+            f'rolled back from {nimg / 1000:.2f} kimg to {path}, continuing with other draws and other images '
             f'(rollback {retry} of this run)'
         )
 
     def _warn(self, text: str) -> None:
-        """All processes see the same; one of them says it."""
+        """Logs a warning on rank 0; all processes have the same one."""
         if self.world.leads:
             self.log.warn(text)
 
 
+def wanted_best(guardian: Guardian, metrics: Measuring | None) -> int | None:
+    """Returns nimg of the best state if the guardian wants to return to it, else None."""
+    if metrics is None or not (guardian.alike or metrics.has_risen(guardian)):
+        return None
+    best = metrics.best()
+    return None if best is None else int(best['nimg'])
+
+
 def damage_of(path: Path) -> str | None:
-    """What is wrong with a state, or nothing. All of it is read: what can be read once is there for all processes."""
+    """Reads a state completely. Returns the description of its damage, or None."""
     try:
         checkpoint.load_state(path)
     except CheckpointError as error:
@@ -127,6 +167,6 @@ def damage_of(path: Path) -> str | None:
 
 
 def count_faults(stats: dict[str, dict[str, float]]) -> int:
-    """Optimiser steps of a tick whose losses or gradients were not finite."""
+    """Returns the number of optimizer steps of a tick with non-finite losses or gradients."""
     faults = stats.get(NONFINITE, {'mean': 0.0, 'num': 0})
     return round(faults['mean'] * faults['num'])

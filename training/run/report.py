@@ -1,4 +1,4 @@
-"""What a tick reports: a status line for people, stats.jsonl for programs, TensorBoard where it is installed."""
+"""Reports of a run: the status line, stats.jsonl, metric results, and TensorBoard if it is installed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from training.run.run_folder import RunFolder
 
 
 class Reporter:
-    """Writes the records of a run. A record that cannot be written is a warning, never the end of the run."""
+    """Writer of a run's records. A failed write is a warning and never ends the run."""
 
     def __init__(self, folder: RunFolder, log: Log, device: torch.device) -> None:
         self._folder = folder
@@ -37,32 +37,32 @@ class Reporter:
         self._to_board(scalars, record['nimg'])
 
     def metric(self, name: str, record: dict[str, Any]) -> None:
-        """Appends a metric's results."""
+        """Appends a metric's results to its file, its curve and TensorBoard."""
         self._log.line('metric ' + '  '.join(f'{key} {value:.4f}' for key, value in record['results'].items()))
         self.append(self._folder.metric(name), record)
         self._draw_curve(name)
         self._to_board({f'Metrics/{k}': v for k, v in record['results'].items()}, record['nimg'])
 
     def metric_failed(self, name: str, nimg: int, error: Exception) -> None:
-        """Warns, and counts in Health/failed_metrics of every tick from then on."""
+        """Logs a failed metric and counts it in `Health/failed_metrics` of all later ticks."""
         self._failed_metrics += 1
-        self._log.warn(f'{name} failed at {nimg / 1000:.1f} kimg: {type(error).__name__}: {error}; training goes on')
+        self._log.warn(f'{name} failed at {nimg / 1000:.1f} kimg: {type(error).__name__}: {error}; training continues')
 
     def _draw_curve(self, name: str) -> None:
         try:
             draw_metric(self._folder, name)
-        except Exception as error:  # a picture is no reason to lose the other metrics
-            self._log.warn(f'{name}: the curve cannot be drawn ({error}); training goes on')
+        except Exception as error:  # no failed picture may stop the other metrics
+            self._log.warn(f'{name}: the curve cannot be drawn ({error}); training continues')
 
     def append(self, path: Path, record: dict[str, Any]) -> None:
-        """One JSON line."""
+        """Appends one JSON line to a file."""
         try:
             files.append_line(path, json.dumps(record))
         except OSError as error:
-            self._log.warn(f'{path}: cannot be written ({error.strerror}); training goes on')
+            self._log.warn(f'{path}: cannot be written ({error.strerror}); training continues')
 
     def close(self) -> None:
-        """Flushes TensorBoard."""
+        """Closes TensorBoard."""
         if self._board is not None:
             self._board.close()
 
@@ -73,7 +73,7 @@ class Reporter:
             return None
         try:
             return SummaryWriter(str(self._folder.path))
-        except Exception as error:  # as below
+        except Exception as error:  # no failure of TensorBoard may stop training
             self._log.warn(f'TensorBoard cannot be opened: {error}')
             return None
 
@@ -84,13 +84,13 @@ class Reporter:
             for name, value in scalars.items():
                 self._board.add_scalar(name, value, global_step=nimg // 1000)
             self._board.flush()
-        except Exception as error:  # a logger of somebody else's must not stop days of training
-            self._log.warn(f'TensorBoard failed and is switched off: {error}')
+        except Exception as error:  # no failure of TensorBoard may stop training
+            self._log.warn(f'TensorBoard failed and is disabled: {error}')
             self._board = None
 
 
 def draw_metric(folder: RunFolder, name: str) -> None:
-    """metric-NAME.png: the first result of a metric against kimg, if there is any."""
+    """Writes metric-NAME.png, the first result of a metric against kimg, if there is any result."""
     lines = folder.curve(name)
     if lines:
         title = next(iter(lines[-1]['results']))
@@ -99,10 +99,10 @@ def draw_metric(folder: RunFolder, name: str) -> None:
 
 
 def status_line(record: dict[str, Any], total_kimg: float) -> str:
-    """The line of a tick, in the columns that StyleGAN users know, with the time that is left."""
+    """Returns the status line of a tick: StyleGAN's columns and the remaining time."""
 
     def mean(name: str) -> float:
-        return record[name]['mean']
+        return float(record[name]['mean'])
 
     left = max(total_kimg - mean('Progress/kimg'), 0) * mean('Timing/sec_per_kimg')
     parts = [
@@ -119,13 +119,13 @@ def status_line(record: dict[str, Any], total_kimg: float) -> str:
         parts.append(f'gpumem {mean("Resources/peak_gpu_mem_gb"):.2f}')
     held = ' (cap)' if mean('Progress/augment_at_cap') else ''
     parts.append(f'augment {mean("Progress/augment"):.3f}{held}')
-    both = (('G', 'Loss/G/loss'), ('D', 'Loss/D/loss'))  # a short tick may hold no step of G, with n_critic > 1
+    both = (('G', 'Loss/G/loss'), ('D', 'Loss/D/loss'))  # with n_critic > 1, a short tick may have no step of G
     parts += [f'{short} {mean(name):.3f}' for short, name in both if name in record]
     return ' '.join(parts)
 
 
 def resources(device: torch.device) -> dict[str, float]:
-    """Peak memory in GB: of this process so far, and on the GPU since the last call."""
+    """Returns memory in GB: peak and current of this process, and peak on the GPU since the last call."""
     unit = 1 if sys.platform == 'darwin' else 1024
     usage = {
         'Resources/cpu_mem_gb': resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30,
@@ -139,7 +139,7 @@ def resources(device: torch.device) -> dict[str, float]:
 
 
 def point(value: float) -> dict[str, float]:
-    """A single value in the form of a statistic."""
+    """Returns a single value in the form of a statistic."""
     return {'num': 1, 'mean': float(value), 'std': 0.0}
 
 
@@ -156,10 +156,21 @@ def tick_record(
     others: dict[str, float],
     augment: tuple[float, bool],
 ) -> dict[str, Any]:
-    """A line of stats.jsonl: statistics by name, each {num, mean, std}, then nimg and a time stamp.
+    """Returns a line of stats.jsonl: statistics by name, each {num, mean, std}, then nimg and a timestamp.
 
-    Timing/PHASE is the mean of one execution, in milliseconds. sec_per_kimg leaves maintenance out.
-    others: single values by their names. augment: strength of the augmentation, and whether its cap holds it.
+    `Timing/PHASE` is the mean duration of one execution in milliseconds. `Timing/sec_per_kimg` excludes maintenance.
+
+    Args:
+        nimg: number of real images shown so far.
+        tick: number of the tick.
+        tick_nimg: number of images shown in the tick.
+        tick_sec: duration of the tick's steps in seconds.
+        maintenance_sec: time between the previous tick and this one in seconds.
+        total_sec: training time of all launches in seconds.
+        losses: statistics of the tick by name.
+        phases: number of executions and total seconds by phase.
+        others: single values by name.
+        augment: augmentation strength, and whether its cap limits it.
     """
     singles = {
         'Progress/tick': tick,

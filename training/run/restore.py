@@ -1,4 +1,4 @@
-"""Where a run begins: at its newest state, at the networks of another run, or as it was built."""
+"""Initial state of a launch: the newest saved state, the networks of another run, or fresh networks."""
 
 from __future__ import annotations
 
@@ -14,9 +14,14 @@ from training.state import NETWORKS, TrainState
 
 
 def restore(state: TrainState, folder: RunFolder, source: Source | None, log: Log, world: World) -> None:
-    """Takes up the newest whole state of the folder; in a new one, the networks of another run if there are any.
+    """Loads the newest intact state of the folder, or, in a new folder, the networks of another run.
 
-    Every process of the run calls it; rank 0 chooses the state.
+    Args:
+        state: fresh state; modified in place.
+        folder: the run folder.
+        source: networks to start from, or None.
+        log: receives the messages.
+        world: the processes of the run. All of them call this function; rank 0 chooses the state.
     """
 
     def newest() -> str | None:

@@ -1,4 +1,4 @@
-"""A run's folder: what stands in it, under which names, and how it is brought back to an earlier moment."""
+"""Run folder: its files, their names, and the removal of records after a rollback."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from dnnlib import files
 from dnnlib.errors import CheckpointError
 from torch_utils import checkpoint
 
-# What a line of metric-NAME.jsonl says of its number under 'provenance': what makes two numbers the same quantity, and
-# what, beyond that, makes them the same measurement.
+# Fields of 'provenance' in a line of metric-NAME.jsonl. Two numbers with equal COMPARED fields measure the same
+# quantity; with equal SETTINGS they are the same measurement.
 COMPARED = ('detector', 'digest', 'preprocessing', 'estimator', 'reals_sha256', 'num_reals', 'num_fakes')
 SETTINGS = (*COMPARED, 'labels_sha256', 'seeds', 'replicates', 'precision', 'batch')
 
 
 def first_result(line: dict[str, Any]) -> float:
-    """Of several numbers, such as precision and recall, the first."""
-    return next(iter(line['results'].values()))
+    """Returns the first number of a line; a metric may have several, such as precision and recall."""
+    return float(next(iter(line['results'].values())))
 
 
 def same(a: dict[str, Any], b: dict[str, Any], names: tuple[str, ...]) -> bool:
-    """Whether two lines of a metric agree in these fields of their provenance."""
+    """Whether two lines of a metric have equal provenance fields `names`."""
     first, second = (line.get('provenance', {}) for line in (a, b))
     return all(first.get(name) == second.get(name) for name in names)
 
@@ -32,9 +32,13 @@ def same(a: dict[str, Any], b: dict[str, Any], names: tuple[str, ...]) -> bool:
 class RunFolder:
     """Paths and records of one run.
 
-    config.json  log.txt  stats.jsonl  metric-NAME.jsonl  reals.png  fakes_init.png  fakesKKKKKK.png
-    network-snapshot-KKKKKK.safetensors   and state/IIIIIIIII/, one folder a training state, named by images shown.
-    transfer.json, where the run began with the networks of another. best.json: which snapshot is the best so far.
+    The folder contains config.json, log.txt, stats.jsonl, metric-NAME.jsonl, reals.png, fakes_init.png,
+    fakesKKKKKK.png, network-snapshot-KKKKKK.safetensors, and state/IIIIIIIII/, one folder per training state, named by
+    the number of images shown. best.json names the best snapshot so far. transfer.json exists if the run started from
+    the networks of another.
+
+    Args:
+        path: the folder.
     """
 
     def __init__(self, path: Path) -> None:
@@ -46,49 +50,57 @@ class RunFolder:
         self.lock = path / '.lock'
 
     def snapshot(self, nimg: int) -> Path:
-        """The network snapshot at a number of images."""
+        """Returns the path of the network snapshot at `nimg` images."""
         return self.path / f'network-snapshot-{nimg // 1000:06d}.safetensors'
 
     def sheet(self, nimg: int) -> Path:
-        """The sheet of samples at a number of images."""
+        """Returns the path of the sample sheet at `nimg` images."""
         return self.path / f'fakes{nimg // 1000:06d}.png'
 
     def metric(self, name: str) -> Path:
-        """The results of one metric, a JSON line a snapshot."""
+        """Returns the path of a metric's results, one JSON line per snapshot."""
         return self.path / f'metric-{name}.jsonl'
 
     def record(self) -> dict[str, Any]:
-        """The config, facts and provenance that the run was started with."""
+        """Returns config.json: the run's config, facts of the data set, and provenance.
+
+        Raises:
+            CheckpointError: if the file is missing or unreadable.
+        """
         try:
-            return json.loads((self.path / 'config.json').read_text())
+            record: dict[str, Any] = json.loads((self.path / 'config.json').read_text())
         except (OSError, ValueError):
-            raise CheckpointError(f'{self.path / "config.json"}: absent or unreadable; this is no run folder') from None
+            raise CheckpointError(
+                f'{self.path / "config.json"}: missing or unreadable; this is not a run folder'
+            ) from None
+        return record
 
     def results(self, metric: str) -> list[dict[str, Any]]:
-        """The recorded lines of a metric, oldest first."""
+        """Returns the recorded lines of a metric, oldest first."""
         return files.read_jsonl(self.metric(metric))
 
     def last_stats(self) -> dict[str, Any]:
-        """The newest line of stats.jsonl, or nothing."""
+        """Returns the newest line of stats.jsonl, or an empty dict."""
         records = files.read_jsonl(self.stats)
         return records[-1] if records else {}
 
     def curve(self, metric: str) -> list[dict[str, Any]]:
-        """The lines of a metric that may stand on one curve, by nimg: those that compare as the newest one does.
+        """Returns the lines of a metric that are comparable with the newest one, sorted by nimg.
 
-        Of several at one place, such as other seeds, the last one counts. Lines without a finite number are left out.
+        If several lines have the same nimg, for instance with different seeds, the last one is used. Lines without a
+        finite number are omitted.
         """
         lines = [line for line in self.results(metric) if math.isfinite(first_result(line))]
-        alike = [line for line in lines if same(line, lines[-1], COMPARED)]
-        return sorted({line['nimg']: line for line in alike}.values(), key=lambda line: line['nimg'])
+        comparable = [line for line in lines if same(line, lines[-1], COMPARED)]
+        return sorted({line['nimg']: line for line in comparable}.values(), key=lambda line: line['nimg'])
 
     def best(self, metric: str, *, lower_is_better: bool) -> dict[str, Any] | None:
-        """The line with the best first result of a metric's curve; None when there is no line."""
+        """Returns the line of a metric's curve with the best first result, or None if there is no line."""
         sign = 1 if lower_is_better else -1
         return min(self.curve(metric), key=lambda line: sign * first_result(line), default=None)
 
     def record_best(self, line: dict[str, Any]) -> bool:
-        """Writes best.json; returns whether it says anything new."""
+        """Writes best.json. Returns whether its contents have changed."""
         metric, value = next(iter(line['results'].items()))
         record = {'metric': metric, 'value': value, 'nimg': line['nimg'], 'snapshot': self.snapshot(line['nimg']).name}
         text = json.dumps(record, indent=2) + '\n'
@@ -104,7 +116,7 @@ class RunFolder:
             return 0
 
     def rewind(self, nimg: int) -> None:
-        """Drops the records of what came after `nimg` images: it will be computed again, to the same bits."""
+        """Removes the records later than `nimg` images; the run computes them again, bit for bit."""
         for path in [self.stats, *self.path.glob('metric-*.jsonl')]:
             if path.exists():
                 files.write_jsonl(path, [line for line in files.read_jsonl(path) if line['nimg'] <= nimg])
@@ -114,5 +126,5 @@ class RunFolder:
             files.sweep(folder)
 
     def newest_state(self, warn: Callable[[str], None]) -> Path:
-        """The newest whole training state; damaged ones are reported through `warn`."""
+        """Returns the newest intact training state; `warn` receives a message per damaged one."""
         return checkpoint.newest_state(self.states, warn)

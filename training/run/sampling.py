@@ -1,6 +1,6 @@
-"""Streams of generated images, for metrics: a function of the seed and the batch size, drawn whole or in parts.
+"""Streams of generated images for metrics. A stream is a function of the seed and the batch size.
 
-Letters: N images in a batch, C channels, H and W image size, W the space of a style generator, t a place on a path.
+Letters: N images in a batch, C channels, H and W image size, t a position on a path.
 """
 
 from __future__ import annotations
@@ -38,16 +38,24 @@ def generated(
 ) -> Iterator[torch.Tensor]:
     """Yields the images at the positions of each part, uint8 [N, C, H, W] on G's device.
 
-    The stream has `num_images` and is drawn in batches, of which only those that hold a wanted image are; its images
-    do not depend on the parts. Labels are drawn from the data set's, noise is random, nothing is truncated.
-    parts: ascending, disjoint. check: called before each batch; it may raise to stop.
+    Only batches with a requested image are drawn, and images do not depend on the parts. Labels are drawn from the data
+    set, noise is random, and latents are not truncated.
+
+    Args:
+        G: the generator.
+        dataset: source of the labels.
+        parts: ascending, disjoint ranges of positions in the stream.
+        num_images: length of the stream.
+        seed: seed of latents, labels and noise.
+        batch_size: number of images drawn at a time; part of the stream's definition.
+        check: called before each batch; may raise to stop.
     """
     device = next(G.parameters()).device
 
     @torch.no_grad()
     def draw(index: int, inputs: Inputs) -> torch.Tensor:
         check()
-        seed_torch(seed, 'metric noise', index)  # each batch has a noise of its own
+        seed_torch(seed, 'metric noise', index)  # separate noise for each batch
         z, c = inputs
         return to_uint8(G(z.to(device), c.to(device), noise_mode='random'))  # [N, C, H, W]
 
@@ -67,11 +75,25 @@ def generated_paths(
     batch_size: int = 2,
     check: Callable[[], None] = lambda: None,
 ) -> Iterator[torch.Tensor]:
-    """Yields pairs of images for PPL: float32 [N, 2, C, H, W] on G's device, range [0, 255], not clipped, not rounded.
+    """Yields pairs of images for PPL, float32 [N, 2, C, H, W] on G's device in [0, 255], neither clipped nor rounded.
 
-    The ends of a step from t to t + epsilon of the path between two latents, t = 0 (sampling 'end') or uniform in
-    [0, 1) ('full'); space 'z' or 'w'. Both ends have one label, drawn from the data set's, and one noise, new for each
-    batch; G computes in float32. ConfigError, at once, for W without a W space. parts, check: as in `generated`.
+    A pair is a step from t to t + epsilon on the path between two latents. Both images have the same label, drawn from
+    the data set, and the same noise, drawn once per batch. G computes in float32.
+
+    Args:
+        G: the generator.
+        dataset: source of the labels.
+        parts: ascending, disjoint ranges of positions in the stream.
+        space: 'z' or 'w'.
+        sampling: 'end' for t = 0, 'full' for t uniform in [0, 1).
+        num_pairs: length of the stream.
+        seed: seed of latents, positions, labels and noise.
+        epsilon: length of the step, as a fraction of the path.
+        batch_size: number of pairs drawn at a time; part of the stream's definition.
+        check: called before each batch; may raise to stop.
+
+    Raises:
+        ConfigError: at the call, if `space` is 'w' and G has no W space.
     """
     if space == 'w' and not isinstance(G, StyleGenerator):
         raise ConfigError(
@@ -84,12 +106,12 @@ def generated_paths(
 def _path_ends(
     G: Any, space: str, seed: int, epsilon: float, check: Callable[[], None]
 ) -> Callable[[int, Walk], torch.Tensor]:
-    """What draws a batch of pairs, [N, 2, C, H, W]; a copy of G is made for the first one."""
+    """Returns a function that draws a batch of pairs, [N, 2, C, H, W]; the first call copies G."""
     device = next(G.parameters()).device
 
     @functools.cache
     def in_float32() -> Any:
-        copied = copy.deepcopy(G)  # its noise and its precision are about to change
+        copied = copy.deepcopy(G)  # the copy's noise and precision change
         set_precision(copied, torch.float32)
         return copied
 
@@ -103,7 +125,7 @@ def _path_ends(
         for name, buffer in G.named_buffers():
             if name.endswith('noise_const'):
                 buffer.normal_()
-        # In float64: a step is 1e-4 of the path, and float32 would lose three digits of it.
+        # float64, since a step of 1e-4 of the path would lose three digits in float32.
         if space == 'w':
             w0, w1 = G.mapping(ends.flatten(0, 1).float(), c).double().chunk(2)  # [N, num_ws, w_dim]
             ws = [w0.lerp(w1, t[:, :, None] + step) for step in (0.0, epsilon)]
@@ -119,7 +141,7 @@ def _path_ends(
 def _cut(
     parts: Iterable[range], batch_size: int, inputs: Iterator[T], draw: Callable[[int, T], torch.Tensor]
 ) -> Iterator[torch.Tensor]:
-    """The items of each part of a stream that is drawn in batches; inputs are made for all batches, in their order."""
+    """Yields the items of each part of a stream that is drawn in batches. `inputs` advances over all batches."""
     index, batch = -1, None
     for part in parts:
         pieces = []
@@ -133,7 +155,7 @@ def _cut(
 
 
 def _inputs(G: Any, dataset: ImageDataset, num_images: int, seed: int, batch_size: int) -> Iterator[Inputs]:
-    """Latents [N, z_dim] and labels [N, label_dim] of each batch."""
+    """Yields latents [N, z_dim] and labels [N, label_dim] of each batch."""
     latents, labels = numpy_generator(seed, 'metric latents'), numpy_generator(seed, 'metric labels')
     for start in range(0, num_images, batch_size):
         n = min(batch_size, num_images - start)
@@ -142,7 +164,7 @@ def _inputs(G: Any, dataset: ImageDataset, num_images: int, seed: int, batch_siz
 
 
 def _walk(G: Any, dataset: ImageDataset, sampling: str, num_pairs: int, seed: int, batch_size: int) -> Iterator[Walk]:
-    """Latents at both ends [2, N, z_dim] and places [N, 1], float64, and labels [N, label_dim] of each batch."""
+    """Yields the end points [2, N, z_dim] and positions [N, 1], float64, and labels [N, label_dim] of each batch."""
     latents, labels = numpy_generator(seed, 'path latents'), numpy_generator(seed, 'path labels')
     places = numpy_generator(seed, 'path places')
     for start in range(0, num_pairs, batch_size):
@@ -153,20 +175,20 @@ def _walk(G: Any, dataset: ImageDataset, sampling: str, num_pairs: int, seed: in
 
 
 def slerp(a: torch.Tensor, b: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
-    """The point at t [N, 1] of the great circle from the direction of a to that of b, both [N, z_dim].
+    """Returns the point at t [N, 1] of the great circle from the direction of a to that of b, both [N, z_dim].
 
-    Its length is sqrt(z_dim), the usual one of a latent, not 1: a generator that normalises its latents does not know
-    the difference, and one that does not is shown what it was trained on.
+    Its length is sqrt(z_dim), the usual length of a latent, instead of 1. A generator that normalizes its latents gives
+    the same image for both, and one that does not receives latents as in training.
     """
     a, b = (v / v.norm(dim=1, keepdim=True) for v in (a, b))
     across = b - a * (a * b).sum(dim=1, keepdim=True)
     angle = t * (a * b).sum(dim=1, keepdim=True).clamp(-1, 1).acos()
-    point = a * angle.cos() + across / across.norm(dim=1, keepdim=True) * angle.sin()
-    return point * math.sqrt(a.shape[1])
+    direction: torch.Tensor = a * angle.cos() + across / across.norm(dim=1, keepdim=True) * angle.sin()
+    return direction * math.sqrt(a.shape[1])
 
 
 def _draw_labels(dataset: ImageDataset, rng: np.random.Generator, n: int) -> torch.Tensor:
-    """Labels of n images drawn with replacement, [N, label_dim] float32; nothing is drawn where there are none."""
+    """Returns the labels of n images drawn with replacement, float32 [N, label_dim]; draws nothing without labels."""
     if dataset.spec.label_dim == 0:
         return torch.zeros([n, 0])
     return torch.from_numpy(dataset.labels(rng.integers(len(dataset), size=n)))

@@ -1,4 +1,4 @@
-"""What a run writes: its states above all. A write that fails is told, and training goes on."""
+"""Saving of training states and pictures. A failed write is reported, and training continues."""
 
 from __future__ import annotations
 
@@ -15,10 +15,20 @@ from training.state import TrainState
 
 
 class Saver:
-    """Writes the files of a run folder.
+    """Writer of a run folder's states and pictures.
 
-    keep: how many states stay. best: the line of the best snapshot, whose state stays too. saved: is told how many
-    seconds each save of a state has taken. at: when the last state was saved, or this began; seconds: how long it took.
+    Args:
+        state: the state to save.
+        folder: the run folder.
+        log: receives the messages.
+        keep: number of states to keep besides the best one.
+        best: returns the line of the best snapshot, whose state is kept, or None.
+        saved: callback that receives the duration of every save of a state, in seconds.
+        seconds: duration of a save in an earlier launch, 0 if unknown.
+
+    Attributes:
+        at: time of the last save, or of the construction, by `time.monotonic`.
+        seconds: duration of the last save.
     """
 
     def __init__(
@@ -31,14 +41,13 @@ class Saver:
         saved: Callable[[float], None],
         seconds: float,
     ) -> None:
-        """seconds: what a save took in an earlier sitting."""
         self._state, self._folder, self._log = state, folder, log
         self._keep, self._best, self._saved = keep, best, saved
         self.at, self.seconds = time.monotonic(), seconds
         saved(seconds)
 
     def save_state(self) -> None:
-        """The state as it is now; older ones go."""
+        """Saves the current state and removes states beyond `keep`."""
         name = f'{self._state.nimg:09d}'
 
         def save() -> None:
@@ -54,26 +63,26 @@ class Saver:
         self.guarded(save, self._folder.states / name)
 
     def guarded(self, save: Callable[[], None], path: Path) -> None:
-        """Runs a save. A full disk or a lost folder is reported; what was there stays whole and training goes on."""
+        """Runs a save and reports a full disk or a missing folder. Earlier files stay intact."""
         try:
             save()
         except checkpoint.WriteErrors as error:
             needed = sum(t.numel() * t.element_size() for t in self._state.tensors().values())
             self._log.warn(
                 f'{path}: not saved ({error}); a training state takes {format_bytes(needed)}, '
-                f'{_free(path.parent)} free. What was saved before is whole; training goes on and tries again'
+                f'{_free(path.parent)} free. Earlier saves are intact; training continues and tries again'
             )
 
     def draw(self, save: Callable[[], None], path: Path) -> None:
-        """As `guarded`, for a picture: whatever the error is, it is no reason to stop training."""
+        """Runs a save of a picture and reports any error: no failed picture may stop training."""
         try:
             self.guarded(save, path)
         except Exception as error:
-            self._log.warn(f'{path}: cannot be drawn ({type(error).__name__}: {error}); training goes on')
+            self._log.warn(f'{path}: cannot be drawn ({type(error).__name__}: {error}); training continues')
 
 
 def _free(folder: Path) -> str:
-    """'12.3 GB is', of the disk that a folder is on."""
+    """Returns the free space of a folder's disk as the start of a clause, such as '12.3 GB is'."""
     try:
         return f'{format_bytes(shutil.disk_usage(folder).free)} is'
     except OSError:

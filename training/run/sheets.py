@@ -1,4 +1,4 @@
-"""Sample sheets: the same latents drawn again and again, beside real images of the same classes.
+"""Sample sheets: images of fixed latents, and a sheet of real images of the same classes.
 
 Letters: N images on the sheet, C channels, H and W image size.
 """
@@ -18,11 +18,17 @@ from training.data.stored_image import to_8_bits
 
 
 class SampleSheet:
-    """Latents, labels and real images of a run's sheets; a function of the data and the seed alone.
+    """Latents, labels and real images of a run's sheets; a function of the data set and the seed.
 
-    Without labels, places are filled with random images; with labels, each row shows one class (rows cycle through
-    the classes that occur, vector labels keep random order). A sheet has 8 bits a channel and shows of five channels or
-    more the first three, as RGB.
+    Without labels, the real images are in random order. With one-hot labels, each row shows one class, and the rows
+    cycle through the classes that occur. Sheets have 8 bits per channel; of images with five or more channels they show
+    the first three as RGB.
+
+    Args:
+        dataset: the training data.
+        z_dim: width of a latent.
+        seed: seed of the run.
+        limit: largest number of images; None fills an 8K screen.
     """
 
     def __init__(self, dataset: ImageDataset, z_dim: int, seed: int, limit: int | None = None) -> None:
@@ -34,14 +40,24 @@ class SampleSheet:
         self.c = torch.from_numpy(dataset.labels(self._indices))  # [N, label_dim]
 
     def save_reals(self, path: Path, most_bad: int = 0) -> None:
-        """The real images of the sheet. most_bad: as `bad_images.read_one` has it."""
+        """Writes the real images. most_bad: number of bad images to skip, as in `bad_images.read_one`."""
         read = (read_one(self._dataset, int(index), most_bad)[0] for index in self._indices)
         images = np.stack([shown(to_8_bits(pixels)) for pixels in read])  # [N, C, H, W]
         save_png(tile(images, self.columns), path)
 
     @torch.no_grad()
     def save_fakes(self, G_ema: torch.nn.Module, path: Path, batch_size: int, info: dict[str, object]) -> torch.Tensor:
-        """What the generator draws for the sheet's latents, with constant noise. Returns uint8 [N, C, H, W]."""
+        """Writes the images of the sheet's latents with constant noise, and returns them.
+
+        Args:
+            G_ema: the generator.
+            path: the PNG file.
+            batch_size: number of images drawn at a time.
+            info: text fields of the PNG.
+
+        Returns:
+            uint8 [N, C, H, W] on the CPU.
+        """
         device = next(G_ema.parameters()).device
         batches = zip(self.z.split(batch_size), self.c.split(batch_size), strict=True)
         images = torch.cat([to_uint8(G_ema(z.to(device), c.to(device), noise_mode='const')).cpu() for z, c in batches])
@@ -50,7 +66,7 @@ class SampleSheet:
 
 
 def _pick_images(dataset: ImageDataset, columns: int, rows: int, draw: np.random.Generator) -> np.ndarray:
-    """Indices of real images, row by row."""
+    """Returns the indices of the real images, row by row."""
     shuffled = draw.permutation(len(dataset))
     if dataset.spec.label_dim == 0:
         return np.resize(shuffled, columns * rows)

@@ -1,6 +1,6 @@
-"""Network snapshots: one safetensors file with G_ema, D and, in its header, the config that rebuilds them.
+"""Network snapshots: safetensors files with G_ema, D, and, in the header, the config that rebuilds them.
 
-G_ema is all that drawing and measuring need; D is there so that another run can start from the pair.
+Drawing and measuring need G_ema only; D allows another run to start from both networks.
 """
 
 from __future__ import annotations
@@ -27,7 +27,14 @@ FORMAT = 'ganfoundry-snapshot-1'
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Snapshot:
-    """A snapshot in memory. record: the run's config, facts and provenance. nimg: real images shown until then."""
+    """A snapshot in memory.
+
+    Attributes:
+        path: the file.
+        tensors: tensors by name, such as 'G_ema.mapping.fc0.weight'.
+        record: the run's config, facts and provenance, as in config.json.
+        nimg: number of real images shown until then.
+    """
 
     path: Path
     tensors: Tensors
@@ -35,7 +42,11 @@ class Snapshot:
     nimg: int
 
     def config(self) -> tuple[RunConfig, ImageSpec]:
-        """The config and facts of the run that made it. CheckpointError when its plug-in is not loaded."""
+        """Returns the config and facts of the run that made the snapshot.
+
+        Raises:
+            CheckpointError: if the run's plug-in is not loaded.
+        """
         try:
             return from_record(self.record)
         except ConfigError as error:
@@ -47,19 +58,31 @@ class Snapshot:
 
 
 def save_snapshot(path: Path, G_ema: torch.nn.Module, D: torch.nn.Module, record: dict[str, Any], nimg: int) -> None:
-    """Writes a snapshot atomically."""
+    """Writes a snapshot of two networks atomically.
+
+    Args:
+        path: the file.
+        G_ema: the averaged generator.
+        D: the discriminator.
+        record: the run's config, facts and provenance.
+        nimg: number of real images shown so far.
+    """
     tensors = {f'G_ema.{name}': value for name, value in G_ema.state_dict().items()}
     tensors |= {f'D.{name}': value for name, value in D.state_dict().items()}
     write_snapshot(path, tensors, record, nimg)
 
 
 def write_snapshot(path: Path, tensors: Tensors, record: dict[str, Any], nimg: int) -> None:
-    """Writes a snapshot of these tensors atomically."""
+    """Writes a snapshot of tensors by name atomically. record, nimg: as in `save_snapshot`."""
     save_tensors(path, tensors, {'format': FORMAT, 'record': json.dumps(record), 'nimg': str(nimg)})
 
 
 def load_snapshot(path: Path) -> Snapshot:
-    """Reads a snapshot, or an official network pickle. CheckpointError names the file and what it is not."""
+    """Reads a snapshot or an official network pickle.
+
+    Raises:
+        CheckpointError: if the file is neither; the message names it.
+    """
     if is_pickle(path):
         official = load_official(path)
         return Snapshot(path=path, tensors=official.tensors, record=official.record, nimg=0)
@@ -70,7 +93,16 @@ def load_snapshot(path: Path) -> Snapshot:
 
 
 def load_generator(snapshot: Snapshot, device: torch.device, precision: str) -> torch.nn.Module:
-    """G_ema of a snapshot on a device, in evaluation mode. precision: 'fp32', 'bf16' or 'fp16', of lowered blocks."""
+    """Returns G_ema of a snapshot in evaluation mode.
+
+    Args:
+        snapshot: the snapshot.
+        device: device of the network.
+        precision: 'fp32', 'bf16' or 'fp16', for the blocks that the config lowers.
+
+    Raises:
+        CheckpointError: if the tensors do not fit the network of the config.
+    """
     cfg, spec = snapshot.config()
     with torch.device('meta'):
         G, _ = build_networks(cfg, spec)

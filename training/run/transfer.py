@@ -1,7 +1,7 @@
-"""Transfer learning: a new run that starts from the networks of another, and says of every tensor what became of it.
+"""Transfer learning: a new run starts from the networks of another and reports the outcome for every tensor.
 
-A tensor is taken where name, shape and kind of number are equal; nothing is broadcast, padded or cut. One exception is
-well defined: labels that join a mapping network (`_widen`).
+A tensor is copied if name, shape and kind of number are equal; tensors are not broadcast, padded or cut. The exception
+is a mapping network that receives labels (`_widen`).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from training.legacy.convert import load_official
 from training.legacy.reader import is_pickle
 
 OFFICIAL_URL = 'https://nvlabs-fi-cdn.nvidia.com/stylegan2-ada-pytorch/pretrained/transfer-learning-source-nets/'
-# Networks that StyleGAN2-ADA names: files under OFFICIAL_URL.
+# StyleGAN2-ADA's names of networks, and their files under OFFICIAL_URL.
 OFFICIAL = {
     'ffhq256': 'ffhq-res256-mirror-paper256-noaug.pkl',
     'ffhq512': 'ffhq-res512-mirror-stylegan2-noaug.pkl',
@@ -38,9 +38,11 @@ UNKNOWN = 'not in this network'
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Source:
-    """Networks to start from. tensors: by name, such as 'G_ema.mapping.fc0.weight'.
+    """Networks to start from.
 
-    origin: what a run's record says of them: 'given' on the command line, 'file', 'sha256', and 'url' if it has one.
+    Attributes:
+        tensors: tensors by name, such as 'G_ema.mapping.fc0.weight'.
+        origin: the run's record of them: 'given' on the command line, 'file', 'sha256', and 'url' if there is one.
     """
 
     tensors: Tensors
@@ -48,36 +50,48 @@ class Source:
 
 
 @dataclass(kw_only=True, slots=True)
-class Report:
-    """What became of the tensors of one network. origin: the network of the file that they are from.
+class TransferReport:
+    """Outcome of a transfer for the tensors of one network.
 
-    share: of the network's numbers, how many were taken, 0 to 1.
+    Attributes:
+        origin: name of the network in the file.
+        share: fraction of the network's numbers that were copied, in [0, 1].
+        taken: names of the tensors that were copied.
+        widened: names of the tensors that were widened for labels.
+        skipped: reasons by name of the tensors that were not copied.
     """
 
     origin: str
     share: float = 0.0
     taken: list[str] = field(default_factory=list)
     widened: list[str] = field(default_factory=list)
-    skipped: dict[str, str] = field(default_factory=dict)  # why, by name
+    skipped: dict[str, str] = field(default_factory=dict)
 
     def summary(self) -> str:
-        """One line for people."""
+        """Returns a one-line summary."""
         parts = [f"took {len(self.taken)} tensors of the file's {self.origin}, {self.share:.1%} of its numbers"]
-        parts += [f'widened {len(self.widened)}'] * bool(self.widened)
+        if self.widened:
+            parts.append(f'widened {len(self.widened)}')
         reasons = Counter(why.partition(':')[0] for why in self.skipped.values())
         return ', '.join(parts) + (':' if reasons else '') + ', '.join(f' {n} {why}' for why, n in reasons.items())
 
 
 def address_of(text: str) -> str:
-    """What --resume names: the address behind an official short name, anything else as it is."""
+    """Returns the URL of an official short name, or the text itself."""
     return OFFICIAL_URL + OFFICIAL[text] if text in OFFICIAL else text
 
 
 def load_source(text: str, sha256: str | None = None) -> Source:
-    """The networks that --resume names.
+    """Returns the networks named by --resume.
 
-    text: a snapshot, an official .pkl, a training state (its folder, or the tensors file in it), an http(s) address of
-    a file, or one of `OFFICIAL`. sha256: what the file must have. Raises CheckpointError or DownloadError.
+    Args:
+        text: a snapshot, an official .pkl, a training state (its folder or the tensors file in it), the http(s) URL of
+            a file, or one of `OFFICIAL`.
+        sha256: required digest of the file, or None.
+
+    Raises:
+        CheckpointError: if there is no such file, or if it has no networks.
+        DownloadError: if a download fails or has another digest.
     """
     address = address_of(text)
     path = fetch(address, sha256=sha256)
@@ -101,11 +115,19 @@ def transfer(
     say: Callable[[str], None],
     detail: Callable[[str], None],
 ) -> dict[str, Any]:
-    """Copies every tensor of G, D and G_ema that fits, and returns the report as JSON holds it.
+    """Copies every tensor of G, D and G_ema that fits.
 
-    networks: by name, 'G', 'D' and 'G_ema'; on the device 'meta' they tell what would be taken. A snapshot holds no G:
-    G then starts from G_ema. say, detail: take the lines of the summary, and one a tensor. Raises CheckpointError where
-    nothing that a network learns fits, or where what fits is not finite.
+    Args:
+        networks: networks by name, 'G', 'D' and 'G_ema'; on the meta device, the report shows what would be copied.
+        source: the networks to copy from. A snapshot has no G: G then starts from G_ema.
+        say: receives the lines of the summary.
+        detail: receives one line per tensor.
+
+    Returns:
+        The report as JSON values.
+
+    Raises:
+        CheckpointError: if no weight fits, or if a fitting tensor is not finite.
     """
     say(f'transfer: from {source.origin["file"]} (sha256 {source.origin["sha256"][:16]}...)')
     has_raw_G = any(name.startswith('G.') for name in source.tensors)
@@ -114,7 +136,7 @@ def transfer(
         origin = 'G_ema' if prefix == 'G' and not has_raw_G else prefix
         mark = f'{origin}.'
         report = _copy(net, {k.removeprefix(mark): t for k, t in source.tensors.items() if k.startswith(mark)}, origin)
-        weights = {name for name, p in net.named_parameters() if p.ndim > 1}  # biases of images fit anywhere
+        weights = {name for name, p in net.named_parameters() if p.ndim > 1}  # ToRGB biases fit any network
         learned += len(weights & {*report.taken, *report.widened})
         say(f'transfer: {prefix} {report.summary()}')
         for name in report.taken:
@@ -126,17 +148,17 @@ def transfer(
         reports[prefix] = asdict(report)
     if learned == 0:
         raise CheckpointError(
-            f'--resume={source.origin["given"]}: none of its weights fits this run; it is of another architecture: '
-            f'take the --cfg and the width (--cbase, --cmax) that it was trained with'
+            f'--resume={source.origin["given"]}: none of its weights fits this run, the architecture differs; '
+            f'use the --cfg and the width (--cbase, --cmax) that it was trained with'
         )
     return {'source': source.origin, 'networks': reports}
 
 
 @torch.no_grad()
-def _copy(net: torch.nn.Module, there: Tensors, origin: str) -> Report:
-    """Takes into `net` what fits of the tensors that are there."""
+def _copy(net: torch.nn.Module, there: Tensors, origin: str) -> TransferReport:
+    """Copies the fitting tensors of `there` into `net`."""
     own = net.state_dict()
-    report = Report(origin=origin, skipped={name: UNKNOWN for name in there if name not in own})
+    report = TransferReport(origin=origin, skipped={name: UNKNOWN for name in there if name not in own})
     widened, total = _widen(net, there), sum(t.numel() for t in own.values())
     for name, tensor in own.items():
         offered = widened.get(name, there.get(name))
@@ -146,7 +168,7 @@ def _copy(net: torch.nn.Module, there: Tensors, origin: str) -> Report:
             continue
         if not offered.isfinite().all():
             raise CheckpointError(
-                f'--resume: {origin}.{name} holds NaN or infinity: that run has diverged; take an earlier snapshot'
+                f'--resume: {origin}.{name} holds NaN or infinity: that run has diverged; use an earlier snapshot'
             )
         tensor.copy_(offered)
         (report.widened if name in widened else report.taken).append(name)
@@ -155,7 +177,7 @@ def _copy(net: torch.nn.Module, there: Tensors, origin: str) -> Report:
 
 
 def _misfit(offered: torch.Tensor, own: torch.Tensor) -> str:
-    """Why a tensor cannot be taken; nothing if it can."""
+    """Returns the reason why a tensor cannot be copied, or an empty string."""
     if offered.shape != own.shape:
         return f'another shape: {list(offered.shape)} in the file, {list(own.shape)} here, keeps its initial value'
     if offered.is_floating_point() != own.is_floating_point():
@@ -164,13 +186,13 @@ def _misfit(offered: torch.Tensor, own: torch.Tensor) -> str:
 
 
 def _widen(net: Any, there: Tensors) -> Tensors:
-    """The first layer of a mapping network that labels have joined, from that of one without; otherwise nothing.
+    """Returns the first layer of a conditional mapping network, made from an unconditional one, or an empty dict.
 
-    W [w, z] becomes [sqrt((z + w) / z) W, 0] [w, z + w]: the mapping network takes z first, then the embedded label, so
-    that the conditional network begins as the unconditional one, and learns what a label changes. The factor undoes
-    that of the equalised learning rate, which divides by the square root of the number of inputs. (The columns'
-    initial values in place of zeros would move every w at random.) A mapping network that loses its
-    labels has no such rule: what its layers expect of an embedding cannot be left out.
+    W [w, z] becomes [sqrt((z + w) / z) W, 0] [w, z + w]. The mapping network takes z first, then the embedded label, so
+    that the conditional network starts with the unconditional one's images and learns the effect of labels. The factor
+    compensates the equalized learning rate, which divides by the square root of the number of inputs. Random values
+    instead of zeros would displace every w. There is no such rule for the removal of labels: the other layers depend on
+    the embedding.
     """
     name, embed = 'mapping.fc0.weight', 'mapping.embed.weight'
     own = net.state_dict()

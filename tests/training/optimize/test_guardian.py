@@ -211,7 +211,7 @@ def test_a_best_state_that_is_damaged_is_told_once_and_no_reason_to_stop(tmp_pat
     monkeypatch.setattr(checkpoint, 'load_state', damaged)
     state = go(run, worse)
     assert (state.nimg, state.retry) == (40, 0)
-    assert run.log.count('there is no going back to the best snapshot, training goes on') == 1
+    assert run.log.count('cannot return to the best snapshot, training continues') == 1
 
 
 def test_sheets_that_grow_alike_are_told_and_rolled_back(tmp_path, monkeypatch):

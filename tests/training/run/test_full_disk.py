@@ -21,7 +21,7 @@ def test_a_run_whose_records_are_all_lost_still_trains_and_saves(tmp_path, monke
     state = run.go()
     assert state.nimg == 40
     assert run.folder.newest_state(lambda text: None).name == '000000040'
-    assert 'stats.jsonl: cannot be written (No space left on device); training goes on' in capsys.readouterr().out
+    assert 'stats.jsonl: cannot be written (No space left on device); training continues' in capsys.readouterr().out
 
 
 def test_a_sheet_that_cannot_be_drawn_is_told_and_training_goes_on(tmp_path, monkeypatch):
@@ -31,7 +31,7 @@ def test_a_sheet_that_cannot_be_drawn_is_told_and_training_goes_on(tmp_path, mon
     run = Run(tmp_path / 'run')
     monkeypatch.setattr(SampleSheet, 'save_fakes', save_fakes)
     assert run.go().nimg == 40
-    assert 'fakes_init.png: cannot be drawn (RuntimeError: out of memory); training goes on' in run.log
+    assert 'fakes_init.png: cannot be drawn (RuntimeError: out of memory); training continues' in run.log
 
 
 class Broken(io.StringIO):

@@ -151,7 +151,7 @@ def test_skip_and_mask_go_on_and_say_so(tmp_path):
 
 def test_abort_ends_the_run_and_keeps_the_states_from_before(tmp_path):
     run = Run(tmp_path / 'abort', on_nan='abort')
-    with pytest.raises(UserError, match=r'not finite in 1 of \d optimiser steps of this tick, and --on-nan=abort'):
+    with pytest.raises(UserError, match=r'not finite in 1 of \d optimizer steps of this tick, and --on-nan=abort'):
         run.go(lambda state: poison(state, lambda s: s.nimg == 24))
     newest = run.folder.newest_state(pytest.fail)
     assert newest.name == '000000020'  # ticks end at 4, 12, 20, 28
@@ -200,7 +200,7 @@ def test_a_run_that_is_stopped_around_a_rollback_ends_with_the_same_bits(tmp_pat
 def test_what_no_rollback_cures_ends_the_run_after_three_in_a_row(tmp_path):
     run = Run(tmp_path / 'incurable', on_nan='rollback')
     tries = []
-    with pytest.raises(UserError, match=r'for the 4th time from .*000000020 .*: the settings are at fault'):
+    with pytest.raises(UserError, match=r'for the 4th time from .*000000020 .*: the settings are the cause'):
         run.go(lambda state: poison(state, lambda s: s.nimg == 24 and (tries.append(s.retry) or True)))
     assert sorted(set(tries)) == [0, 1, 2, 3]
     assert [path.name for path in checkpoint.list_states(run.folder.states)] == ['000000012', '000000020']
@@ -208,7 +208,7 @@ def test_what_no_rollback_cures_ends_the_run_after_three_in_a_row(tmp_path):
 
 def test_a_fault_before_any_state_says_that_there_is_nothing_to_go_back_to(tmp_path):
     run = Run(tmp_path / 'early', on_nan='rollback')
-    with pytest.raises(UserError, match='--on-nan=rollback has no state to go back to'):
+    with pytest.raises(UserError, match='--on-nan=rollback has no state to return to'):
         run.go(lambda state: poison(state, lambda s: True))
 
 
