@@ -36,6 +36,10 @@ format: setup
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+# How close the sources are to the aims of STYLE.md: sizes, prose, names, mirrored tests. For a reader; nothing fails.
+report: setup
+	$(BIN)/python -m tests.support.report
+
 bench: setup
 	$(BIN)/python bench/ops.py
 	$(BIN)/python bench/epilogue.py
