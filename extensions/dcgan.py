@@ -1,4 +1,4 @@
-"""DCGAN as GIU-GANs' Table 5 measures it: G twice as wide as D, no biases, BN in both networks."""
+"""DCGAN as measured in Table 5 of GIU-GANs: G twice as wide as D, no biases, BN in both networks."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ PAPER = 'Radford et al., DCGAN, ICLR 2016, as compared by Tian et al., GIU-GANs,
 
 @register_recipe('dcgan', paper=PAPER, min_resolution=16)
 def dcgan(facts: ImageSpec, num_gpus: int) -> RunConfig:
-    """Widths from the counts at 32x32: G 512, 256, 128; D 64, 128, 256. Loss, Adam, slope and N(0, 0.02^2) are DCGAN's.
+    """Returns the config. Loss, Adam, slope and initialization N(0, 0.02^2) are DCGAN's.
 
-    Other sizes follow clip(64 R / r, 128, 1024) in G and clip(32 R / r, 64, 512) in D, which make G at 64x64 DCGAN's
-    own (1024 to 128). BN stands in D behind every stage but the first. GIU-GANs reports that it failed on CelebA.
+    The widths follow from the counts at 32x32: G 512, 256, 128; D 64, 128, 256. Other sizes use clip(64 R / r, 128,
+    1024) in G and clip(32 R / r, 64, 512) in D, so that G at 64x64 is DCGAN's own (1024 to 128). D has BN after every
+    stage except the first. GIU-GANs reports that this baseline failed on CelebA.
     """
     res = facts.resolution
     plain = {'slope': 0.2, 'bias': False, 'sn': False, 'init_std': 0.02}

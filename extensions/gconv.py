@@ -1,12 +1,12 @@
-"""GConv, generative convolution: a residual generator whose kernels every sample recombines by its latent.
+"""GConv, generative convolution: a residual generator that recombines its kernels for each sample by the latent.
 
-Park and Shin, arXiv 2111.15171. The layer is `extensions/layers/gconv.py`, the discriminator (Table 2)
-`extensions/layers/sngan.py`; here are the generator (Table 1) and the recipe. The paper counts the weights of the
-blocks' 3x3 convolutions, K, W_s and W_L: at 32x32 3.54 M with Conv and 4.37 M with GConv, here 3,538,944 and 4,374,528.
-GConv in StyleGAN2's blocks is `gconv_stylegan2.py`.
+Park and Shin, arXiv 2111.15171. This file has the generator (Table 1) and the recipe, `extensions/layers/gconv.py` the
+layer, `extensions/layers/sngan.py` the discriminator (Table 2), `gconv_stylegan2.py` GConv in StyleGAN2's blocks. The
+paper counts the weights K, W_s and W_L of the blocks' 3x3 convolutions: at 32x32, 3.54 M with Conv and 4.37 M with
+GConv. Here they are 3,538,944 and 4,374,528.
 
-Letters: N batch, I and C channels that enter and leave a block, H and W height and width, V width of v: z, with labels
-[z, one-hot].
+Letters: N batch, I and C input and output channels of a block, H and W height and width, V width of v, which is z or,
+with labels, [z, one-hot].
 """
 
 from __future__ import annotations
@@ -37,27 +37,27 @@ PAPER = 'Park and Shin, Generative Convolution Layer for Image Generation, arXiv
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GConvConfig:
-    """Table 1: the features at resolution R have channel_base / R channels, at most channel_max.
+    """Generator of Table 1: features at resolution R have channel_base / R channels, at most channel_max.
 
-    At 32x32 channel_max is 256; 128x128 and 256x256 have the defaults.
+    channel_max is 256 at 32x32. The defaults are those of 128x128 and 256x256.
     """
 
-    z_dim: int = 32  # width of the latent z; of 16, 32, 64 and 128 only 32 gives the paper's 4.37 M
+    z_dim: int = 32  # width of the latent z; of 16, 32, 64 and 128, only 32 gives the paper's 4.37 M
     channel_base: int = 8192
     channel_max: int = 512
-    # Of the blocks. 'conv_wide' is Conv*: 'conv', widened evenly to as many weights as 'gconv' has.
+    # Convolutions of the blocks. 'conv_wide' is Conv*: 'conv', widened evenly to the number of weights of 'gconv'.
     convolution: Literal['gconv', 'conv', 'conv_wide'] = 'gconv'
-    # After each 3x3 convolution of the blocks. 'ca' is the dagger of Table 3: the paper speaks of "the CA technique" of
-    # CBAM, which is its channel attention; 'cbam' adds its spatial attention.
+    # Attention after each 3x3 convolution of the blocks. 'ca' is the dagger of Table 3, "the CA technique" of CBAM,
+    # that is, its channel attention; 'cbam' adds the spatial attention.
     attention: Literal['none', 'ca', 'cbam'] = 'none'
-    activation: Literal['relu', 'elu', 'glu'] = 'relu'  # of the blocks (Table 5); the last one is ReLU always
-    # Whether a 1x1 shortcut (there is one where channels change: not at 32x32) is a GConv too. The paper "just replaced
-    # Conv in the generator with GConv", and no number decides.
+    activation: Literal['relu', 'elu', 'glu'] = 'relu'  # of the blocks (Table 5); the last activation is always ReLU
+    # Whether the 1x1 shortcuts, which exist where channels change (not at 32x32), are GConvs. A reading: the paper
+    # "just replaced Conv in the generator with GConv", and no printed number decides.
     gconv_shortcut: bool = True
-    # Spectral normalisation: of no layer; of every layer but BigBN's (of K, W_s and W_L each by itself); of BigBN's
-    # too, as BigGAN does. The paper only says that G has it.
+    # Spectral normalization of no layer, of every layer except BigBN's (K, W_s and W_L separately), or of all layers as
+    # in BigGAN. A reading: the paper only states that G has it.
     sn: Literal['none', 'layers', 'all'] = 'none'
-    num_fp16_res: int = 4  # this many of the highest resolutions compute in the run's lower precision
+    num_fp16_res: int = 4  # number of highest resolutions computed in the run's lower precision
 
     def __post_init__(self) -> None:
         for name in ('z_dim', 'channel_base', 'channel_max'):
@@ -73,9 +73,9 @@ class GConvConfig:
 
 
 def widths_of(cfg: GConvConfig, spec: ImageSpec) -> list[int]:
-    """Channels at 4, 8, ... up to the images' resolution.
+    """Returns the channels at 4, 8, ... up to the images' resolution.
 
-    Conv* scales all of them by the root of the ratio of the weights, GConv's to Conv's: at 32x32 256 become 285.
+    Conv* scales all of them by the square root of the ratio of GConv's weights to Conv's: at 32x32, 256 become 285.
     """
     widths = [channels_at(cfg, 2**i) for i in range(2, spec.resolution.bit_length())]
     if cfg.convolution != 'conv_wide':
@@ -88,7 +88,7 @@ def widths_of(cfg: GConvConfig, spec: ImageSpec) -> list[int]:
 
 
 class BigActivation(torch.nn.Module):
-    """BigBN and the activation behind it, [N, C, H, W] -> the same; the affine map follows v [N, V]."""
+    """BigBN and an activation, [N, C, H, W] -> same shape; v [N, V] determines the affine map."""
 
     def __init__(self, channels: int, v_dim: int, linear: Callable, activation: str) -> None:
         super().__init__()
@@ -100,10 +100,10 @@ class BigActivation(torch.nn.Module):
 
 
 class BigGLU(torch.nn.Module):
-    """A gated linear unit: one BN, two affine maps that follow v, (g_1 y + b_1) sigmoid(g_2 y + b_2).
+    """Gated linear unit: one BN and two affine maps determined by v, (g_1 y + b_1) sigmoid(g_2 y + b_2).
 
-    Of the ways to wire a GLU it is the one that changes the activation alone. Halving the channels would leave half of
-    the convolutions' inputs, doubling them would double the weights; the paper mentions neither.
+    A reading: this form changes only the activation. Halving the channels would halve the convolutions' inputs,
+    doubling them would double the weights; the paper mentions neither.
     """
 
     def __init__(self, channels: int, v_dim: int, linear: Callable) -> None:
@@ -119,10 +119,10 @@ class BigGLU(torch.nn.Module):
 
 
 class Attention(torch.nn.Module):
-    """CBAM (Woo et al. 2018): channel attention (Eq. 2), and spatial attention (Eq. 3) where asked for.
+    """CBAM (Woo et al. 2018): channel attention (Eq. 2) and, if `spatial`, spatial attention (Eq. 3).
 
-    The MLP has max(C / 16, 1) hidden units and serves the mean and the maximum. The 7x7 convolution stands by itself:
-    Eq. 3 has no BN behind it.
+    The MLP has max(C / 16, 1) hidden units and processes both the mean and the maximum. The 7x7 convolution has no BN,
+    as in Eq. 3.
     """
 
     def __init__(self, channels: int, *, spatial: bool, linear: Callable, conv: Callable) -> None:
@@ -141,10 +141,10 @@ class Attention(torch.nn.Module):
 
 
 class GConvBlock(LowerableBlock):
-    """Fig. 5(a): BigBN, activation, nearest up-sampling, 3x3, BigBN, activation, 3x3, and the shortcut.
+    """Block of Fig. 5(a): BigBN, activation, nearest upsampling, 3x3, BigBN, activation, 3x3, and the shortcut.
 
-    [N, I, H, W], v [N, V] -> [N, C, 2 H, 2 W]. The shortcut is nearest up-sampling, behind a 1x1 convolution where
-    channels change; without one where they do not: the paper's 3.54 M are six 3x3 convolutions and nothing else.
+    [N, I, H, W], v [N, V] -> [N, C, 2 H, 2 W]. The shortcut is a 1x1 convolution, only where channels change, and
+    nearest upsampling: the paper's 3.54 M are exactly six 3x3 convolutions.
     """
 
     def __init__(self, cfg: GConvConfig, in_channels: int, out_channels: int, v_dim: int, lowered: bool) -> None:
@@ -175,16 +175,16 @@ class GConvBlock(LowerableBlock):
         h = h if self.attention0 is None else self.attention0(h)
         h = self.conv1(self.act1(h, v), v)
         h = h if self.attention1 is None else self.attention1(h)
-        x = x if self.skip is None else self.skip(x, v)  # before up-sampling, with which it commutes
+        x = x if self.skip is None else self.skip(x, v)  # before upsampling, with which it commutes
         return h + F.interpolate(x, scale_factor=2, mode='nearest')
 
 
 @register_generator('gconv', config=GConvConfig)
 class GConvGenerator(torch.nn.Module):
-    """z [N, z_dim] and label [N, c_dim] -> image [N, C, H, W] float32 in (-1, 1), Table 1. It draws no noise.
+    """Generator of Table 1: z [N, z_dim] and label [N, c_dim] -> image [N, C, H, W] float32 in (-1, 1), without noise.
 
-    The first layer sees z; every BigBN and GConv sees v, the paper's "conditional BigBN and GConv". Convolutions have
-    biases, which its counts leave out; BN cancels most of them while training.
+    The first layer reads z; every BigBN and GConv reads v, the paper's "conditional BigBN and GConv". Convolutions have
+    biases, which the paper's counts omit; BN cancels most of them during training.
     """
 
     def __init__(self, config: GConvConfig, spec: ImageSpec) -> None:
@@ -193,7 +193,7 @@ class GConvGenerator(torch.nn.Module):
         self.z_dim, self.c_dim = config.z_dim, spec.label_dim
         self.img_resolution, self.img_channels = res, spec.channels
         if res < 8 or res & (res - 1):
-            raise ConfigError(f'resolution={res}: gconv takes powers of two from 8 up; convert with dataset_tool.py')
+            raise ConfigError(f'resolution={res}: gconv needs a power of two, at least 8; convert with dataset_tool.py')
         widths = widths_of(config, spec)
         sn = config.sn != 'none'
         self.base = spec.size_at(4)
@@ -209,9 +209,16 @@ class GConvGenerator(torch.nn.Module):
     def forward(
         self, z: torch.Tensor, c: torch.Tensor | None, *, truncation_psi: float = 1, noise_mode: str = 'random'
     ) -> torch.Tensor:
-        """truncation_psi: factor on z; away from 1, BN's running statistics no longer fit. c: None without labels.
+        """Returns the image.
 
-        noise_mode: 'random', 'const' or 'none', all the same here; ValueError for any other.
+        Args:
+            z: latents, [N, z_dim].
+            c: labels, [N, c_dim]; ignored if c_dim is 0.
+            truncation_psi: factor on z; BN's running statistics are those of 1.
+            noise_mode: 'random', 'const' or 'none'; without effect.
+
+        Raises:
+            ValueError: if noise_mode is unknown.
         """
         if noise_mode not in ('random', 'const', 'none'):
             raise ValueError(f"noise_mode '{noise_mode}': must be random, const or none")
@@ -228,20 +235,20 @@ class GConvGenerator(torch.nn.Module):
 
 @register_recipe('gconv', paper=PAPER, min_resolution=32)
 def gconv(facts: ImageSpec, num_gpus: int) -> RunConfig:
-    """Section 3.2: the columns of CIFAR (32x32), LSUN, CelebA and tiny-ImageNet (128x128), CelebA-HQ (256x256).
+    """Returns section 3.2's config for CIFAR (32x32), LSUN, CelebA, tiny-ImageNet (128x128) or CelebA-HQ (256x256).
 
-    Between and beyond, where the paper gives nothing, 64x64 takes the column of 128x128, and what is larger that of
-    256x256. Iterations of G are counted in images shown to D: iterations x steps of D x batch. With labels, 128x128
-    runs for the million iterations of tiny-ImageNet, the paper's only data with labels there. 256x256 has no spectral
-    normalisation in G: the paper does not list CelebA-HQ with those that have it, and it shares CIFAR's optimiser.
-    BN sees a micro-batch: what a run computes depends on `batch_gpu`, and the paper's is the whole batch.
+    The paper gives no settings for other sizes: 64x64 uses those of 128x128, larger sizes those of 256x256. Iterations
+    of G are counted in images shown to D: iterations x steps of D x batch. With labels, 128x128 runs for the million
+    iterations of tiny-ImageNet, the paper's only labeled data at that size. G has no spectral normalization at 256x256:
+    the paper does not list CelebA-HQ among the data that have it, and it shares CIFAR's optimizer settings. BN uses the
+    statistics of a micro-batch, so that results depend on `batch_gpu`; the paper's is the whole batch.
     """
     res = facts.resolution
     if res <= 32:  # 50,000 iterations, all with falling learning rates
         column = {'batch': 64, 'g_batch_mult': 2, 'n_critic': 5, 'kimg': 16000, 'lr_decay_kimg': 16000}
     elif res <= 128:  # 300,000 or 1,000,000 iterations, the last 50,000 with falling learning rates
         column = {'batch': 32, 'kimg': 32000 if facts.label_dim > 0 else 9600, 'lr_decay_kimg': 1600}
-    else:  # 100,000 iterations, likewise
+    else:  # 100,000 iterations, the last 50,000 with falling learning rates
         column = {'batch': 16, 'g_batch_mult': 2, 'n_critic': 5, 'kimg': 8000, 'lr_decay_kimg': 4000}
     ttur = 32 < res <= 128  # two time scales (Heusel et al. 2017)
     adam = partial(OptimizerConfig, beta1=0.0, beta2=0.9)
@@ -255,7 +262,7 @@ def gconv(facts: ImageSpec, num_gpus: int) -> RunConfig:
         style_mixing_prob=0.0,
         g_opt=adam(lr=1e-4 if ttur else 2e-4),
         d_opt=adam(lr=4e-4 if ttur else 2e-4),
-        ema=EmaConfig(kimg=0),  # the paper mentions none: G itself is sampled and measured
+        ema=EmaConfig(kimg=0),  # no average, since the paper mentions none: G itself is sampled and measured
         gpus=num_gpus,
         batch_gpu=column['batch'] // num_gpus,
         **column,

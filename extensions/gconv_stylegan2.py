@@ -1,8 +1,8 @@
-"""GConv in StyleGAN2's blocks: their 3x3 convolutions recombine the kernels of every sample by its w.
+"""GConv in StyleGAN2's blocks: the 3x3 convolutions recombine the kernels of each sample by its w.
 
-Park and Shin (arXiv 2111.15171) say that GConv goes into generators "without altering the network architecture"; they
-did not try StyleGAN2. What its equations allow there, and what is ours, is said at `GConvSynthesisLayer`. ToRGB stays
-as it is, as the paper leaves the last convolution of its own generator.
+Park and Shin (arXiv 2111.15171) state that GConv fits generators "without altering the network architecture"; they did
+not try StyleGAN2. `GConvSynthesisLayer` documents what follows from their equations and what is this project's choice.
+ToRGB is unchanged, as is the last convolution of the paper's own generator.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ PAPER = 'Park and Shin, Generative Convolution Layer for Image Generation, arXiv
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GConvStyleGAN2Config(StyleGAN2GeneratorConfig):
-    """StyleGAN2's fields, and where its GConvs are."""
+    """StyleGAN2's fields, and the position of the GConvs."""
 
-    # conv0 doubles the resolution, conv1 follows it; 'none' is StyleGAN2 itself.
+    # Layers with GConv: conv0 doubles the resolution, conv1 follows it; 'none' is StyleGAN2.
     gconv: Literal['both', 'conv0', 'conv1', 'none'] = 'both'
 
     def __post_init__(self) -> None:
@@ -40,7 +40,7 @@ class GConvStyleGAN2Config(StyleGAN2GeneratorConfig):
 
 
 class GConvSynthesisBlock(SynthesisBlock):
-    """StyleGAN2's block with GConv in the layers that the config names."""
+    """StyleGAN2's block with GConv in the layers named by `cfg.gconv`."""
 
     def __init__(self, cfg: GConvStyleGAN2Config, spec: BlockSpec) -> None:
         super().__init__(cfg, spec)
@@ -57,16 +57,16 @@ class GConvStyleGAN2Generator(StyleGAN2Generator):
 
     @staticmethod
     def make_block(cfg: GConvStyleGAN2Config, spec: BlockSpec) -> GConvSynthesisBlock:
-        """The block with GConv, at every resolution."""
+        """Returns the block with GConv, at every resolution."""
         return GConvSynthesisBlock(cfg, spec)
 
 
 @register_recipe('gconv-stylegan2', paper=PAPER, min_resolution=8)
 def gconv_stylegan2(facts: ImageSpec, num_gpus: int) -> RunConfig:
-    """StyleGAN2's own settings: `cifar` at 32x32, `paper256` at every other size.
+    """Returns StyleGAN2's settings, `cifar` at 32x32 and `paper256` at other sizes, without augmentation.
 
-    Away from 256x256 R1's gamma scales with the number of pixels, as StyleGAN2-ADA's own rule does, and a process takes
-    as many images at a time as have the pixels of the preset's eight, at least 4. No augmentation.
+    At sizes other than 256x256, R1's gamma scales with the number of pixels, as in StyleGAN2-ADA, and a process handles
+    as many images at a time as have the pixels of the preset's eight, at least 4.
     """
     res = facts.resolution
     cfg = cifar(facts, num_gpus) if res == 32 else paper256(facts, num_gpus)

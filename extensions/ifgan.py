@@ -1,15 +1,15 @@
-"""IF-GAN: a residual generator beside which a latent feature map grows, each refining the other in every block.
+"""IF-GAN: a residual generator with an image branch and a latent branch, which refine each other in every block.
 
-Park and Shin 2022, Fig. 1 to 3, Eq. 5-7, Table 1. The text leaves open where the branches start, what the shortcut is,
-where widths change and what has a bias, and prints no number of parameters that could decide; readings stand where they
-apply. This one has 20,560,643 parameters at 128x128 and 20,675,459 at 256x256.
+Park and Shin 2022, Fig. 1 to 3, Eq. 5-7, Table 1. The text leaves open the start of the branches, the form of the
+shortcut, the position of width changes and the use of biases, and prints no parameter count that could decide. Readings
+are documented where they apply. This one has 20,560,643 parameters at 128x128 and 20,675,459 at 256x256.
 
-Every convolution has a bias. Where only normalisations read its output (all but the gates' mixing and the image's own)
-the bias cancels against the batch mean in training and acts under running statistics alone; so do the shifts of the
+Every convolution has a bias. If only normalizations read its output (all except the gates' mixing and ToRGB), the bias
+cancels against the batch mean in training and acts under running statistics only. The same holds for the shifts of the
 batch norms in Table 3's sum and concatenation.
 
 Letters: N batch, I and O channels of a block's input and output, M and S of a main and a side feature, H and W height
-and width, V width of the vector v = [z, c] that the modified batch norm follows.
+and width, V width of the vector v = [z, c] that determines the modified batch norm.
 """
 
 from __future__ import annotations
@@ -38,28 +38,28 @@ MIN_RESOLUTION = 32
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class IFGANConfig:
-    """The IF generator, its ablations and the traditional generator.
+    """IF generator, its ablations, and the traditional generator.
 
-    Table 1's widths, 512, 512, 256, 128, 64 at 8x8 to 128x128 and 32 at 256x256, are 8192 / R and at most 512. That
-    rule gives the other resolutions; 512x512 and 1024x1024 have 16 and 8 channels.
+    Table 1's widths, 512, 512, 256, 128, 64 at 8x8 to 128x128 and 32 at 256x256, are 8192 / R and at most 512. The same
+    rule gives 16 channels at 512x512 and 8 at 1024x1024.
     """
 
     z_dim: int = 32
     channel_base: int = 8192  # a block with output at resolution R has channel_base / R channels ...
     channel_max: int = 512  # ... but no more than this
-    latent: bool = True  # False: the traditional generator, without latent branch and gates
-    fuse: Literal['gate', 'sum', 'concat'] = 'gate'  # what blends the branches (Table 3)
-    # False: the latent feature is only up-sampled (Table 4: "removing the gating module in the latent branch"). The
-    # words "in the image branch" in the text on that table are a slip: without that gate the latent reached nothing.
+    latent: bool = True  # False: traditional generator, without latent branch and gates
+    fuse: Literal['gate', 'sum', 'concat'] = 'gate'  # combination of the branches (Table 3)
+    # False: the latent feature is only upsampled (Table 4: "removing the gating module in the latent branch"). The text
+    # on that table has "in the image branch", a slip: without that gate, the latent branch would have no effect.
     feedback: bool = True
-    # Where the branches start. Table 1 lists one fully connected layer, hence 'shared'; 'two_fc' has one for either
-    # branch, 'const' a learned image start, as StyleGAN2.
+    # Start of the branches. Table 1 lists one fully connected layer, hence 'shared'; 'two_fc' has one per branch;
+    # 'const' has a learned constant for the image branch, as StyleGAN2.
     init: Literal['shared', 'two_fc', 'const'] = 'shared'
-    # A residual shortcut around the two convolutions: "the only difference" to the traditional generator, made of
-    # residual blocks, is the update of the latent feature. False: none, as section 3.1 mentions none.
+    # Residual shortcut around the two convolutions: the update of the latent feature is "the only difference" from the
+    # traditional generator, which has residual blocks. False: none, since section 3.1 mentions none.
     shortcut: bool = True
-    gate_raw_fm: bool = False  # f_m in Eq. 7: False, the normalised one, as in Eq. 5 and 6; True, the gate's input
-    num_fp16_res: int = 4  # this many of the highest resolutions compute in the run's lower precision
+    gate_raw_fm: bool = False  # f_m in Eq. 7: False, normalized as in Eq. 5 and 6; True, the gate's input
+    num_fp16_res: int = 4  # number of highest resolutions computed in the run's lower precision
 
     def __post_init__(self) -> None:
         for name, least in {'z_dim': 1, 'channel_base': 1, 'channel_max': 1, 'num_fp16_res': 0}.items():
@@ -68,12 +68,12 @@ class IFGANConfig:
         require(self.init in ('shared', 'two_fc', 'const'), 'init', self.init, 'one of shared, two_fc, const')
         for name, default in {'fuse': 'gate', 'feedback': True, 'init': 'shared', 'gate_raw_fm': False}.items():
             value = getattr(self, name)
-            require(self.latent or value == default, name, value, f'must be {default} where latent=False')
+            require(self.latent or value == default, name, value, f'must be {default} if latent=False')
         require(self.fuse == 'gate' or not self.gate_raw_fm, 'gate_raw_fm', True, 'needs the gating module, fuse=gate')
 
 
 class EqualizedLinear(torch.nn.Module):
-    """x W^T, [N, I] -> [N, O], with an equalised learning rate and without a bias."""
+    """Linear layer x W^T, [N, I] -> [N, O], with an equalized learning rate and without a bias."""
 
     def __init__(self, in_features: int, out_features: int) -> None:
         super().__init__()
@@ -85,31 +85,33 @@ class EqualizedLinear(torch.nn.Module):
 
 
 def conv1x1(in_channels: int, out_channels: int, always: bool = True) -> torch.nn.Module:
-    """[N, I, H, W] -> [N, O, H, W], with a bias. always: False is the identity where the width does not change."""
+    """Returns a 1x1 convolution with bias; with `always=False`, the identity if the width does not change."""
     if in_channels == out_channels and not always:
         return torch.nn.Identity()
     return Conv2d(in_channels, out_channels, 1, act='linear')
 
 
 def like(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    """`x` at the height and width of `y`: its own, or twice that by doubling every pixel."""
+    """Returns `x` at the height and width of `y`, which are those of `x` or twice as large."""
     return x if x.shape[2:] == y.shape[2:] else F.interpolate(x, scale_factor=2, mode='nearest')
 
 
 def conv_of_both(conv: torch.nn.Module, m: torch.Tensor, s: torch.Tensor) -> torch.Tensor:
-    """conv([m, s]) of a 1x1 convolution at the size of `s`: the sum of two, each at its input's size."""
+    """Returns conv([m, s]) of a 1x1 convolution at the size of `s`, as a sum of two, each at its input's size."""
     w = (conv.weight * conv.weight_gain).to(s.dtype)  # [O, M + S, 1, 1]
     w_m, w_s = w.split([m.shape[1], s.shape[1]], dim=1)
     return F.conv2d(s, w_s, conv.bias.to(s.dtype)) + like(F.conv2d(m, w_m), s)  # [N, O, H, W]
 
 
 class Fusion(torch.nn.Module):
-    """Main feature [N, M, H, W] and side feature [N, S, H, W] -> [N, O, H, W], by the gating module or by Table 3's sum
-    or concatenation. The gate's last convolution takes the change of width, so that no other layer need exist.
+    """Fusion of a main feature [N, M, H, W] and a side feature [N, S, H, W] to [N, O, H, W].
 
-    In the latent branch the main feature comes at half the size and stands for its up-sampling. Doubling pixels changes
-    neither mean nor variance and commutes with 1x1 convolutions: what depends on f_m alone can stay at its own size.
-    `plain` is the definition, `forward` the same function by that rule and without concatenation.
+    It is the gating module, or Table 3's sum or concatenation. The gate's last convolution changes the width, so that
+    no further layer is needed.
+
+    In the latent branch, the main feature has half the size and represents its upsampling. Repeating pixels does not
+    change mean and variance and commutes with 1x1 convolutions, so that everything that depends only on f_m is computed
+    at its own size. `plain` is the definition, `forward` the equivalent without upsampling and concatenation.
     """
 
     def __init__(self, cfg: IFGANConfig, m: int, s: int, out: int) -> None:
@@ -127,6 +129,7 @@ class Fusion(torch.nn.Module):
             self.out_s = conv1x1(s, out, always=False)
 
     def plain(self, f_m: torch.Tensor, f_s: torch.Tensor) -> torch.Tensor:
+        """Returns the fused feature by its definition; `forward` equals it."""
         f_m = like(f_m, f_s)  # [N, M, H, W]
         m, s = self.bn_m(f_m), self.bn_s(f_s)
         if self.fuse == 'sum':
@@ -147,11 +150,11 @@ class Fusion(torch.nn.Module):
         return self.out(torch.lerp(f_r, like(f_m if self.raw_fm else m, s), torch.sigmoid(f_g)))
 
     def _normalized_main(self, f_m: torch.Tensor, copies: int) -> torch.Tensor:
-        """bn_m(f_m), its running variance that of `copies` times as many pixels."""
-        if not self.bn_m.training or copies == 1:  # not self.training: recalibration sets the normalisations alone
+        """Returns bn_m(f_m) and updates the running variance as for `copies` times as many pixels."""
+        if not self.bn_m.training or copies == 1:  # bn_m's own mode, since recalibration sets only the norms
             return self.bn_m(f_m)
-        # PyTorch stores the batch's variance times n / (n - 1), n the number of pixels. Scaling the store before and
-        # after mends that share alone, whatever the momentum. Autograd keeps what it was given: give it a copy.
+        # PyTorch stores the batch's variance times n / (n - 1) for n pixels. Scaling the stored value before and after
+        # corrects this factor for any momentum. Autograd saves the tensor it was given, hence the copy.
         n = f_m[:, 0].numel()
         scale = copies * (n - 1) / (copies * n - 1)
         stored = self.bn_m.running_var
@@ -162,9 +165,10 @@ class Fusion(torch.nn.Module):
 
 
 class NoisyConv(torch.nn.Module):
-    """3x3 convolution, with `up` of the doubled pixels, then noise (Karras et al. 2019): [N, I, H, W] -> [N, O, *size].
+    """3x3 convolution, with `up` of the upsampled input, and noise (Karras et al. 2019): [N, I, H, W] -> [N, O, *size].
 
-    One noise map an image times a learned scale a channel, zero at first, added before the next normalisation.
+    One noise map per image is multiplied by a learned scale per channel, initially zero, and added before the next
+    normalization.
     """
 
     noise_const: torch.Tensor
@@ -188,11 +192,11 @@ class NoisyConv(torch.nn.Module):
 
 
 class IFBlock(LowerableBlock):
-    """Fig. 2: image and latent feature, each [N, I, H, W] -> [N, O, 2 H, 2 W].
+    """Block of Fig. 2: image and latent feature, each [N, I, H, W] -> [N, O, 2 H, 2 W].
 
-    The latent branch is spatial and of the image branch's size: Eq. 5 concatenates and Eq. 7 multiplies without any
-    pooling or broadcasting, which the other reading, a vector, would need. The last block makes no latent feature,
-    since nothing would read it: it is None there, and in the traditional block.
+    A reading: the latent branch is spatial and has the image branch's size, since Eq. 5 concatenates and Eq. 7
+    multiplies without pooling or broadcasting, which a vector would need. The latent feature of the last block and of
+    the traditional block is None, since nothing would read it.
     """
 
     def __init__(self, cfg: IFGANConfig, spec: ImageSpec, i: int, o: int, resolution: int) -> None:
@@ -226,23 +230,25 @@ class IFBlock(LowerableBlock):
 
 @register_generator('ifgan', config=IFGANConfig)
 class IFGenerator(torch.nn.Module):
-    """z [N, z_dim] and label [N, c_dim] -> image [N, C, H, W] float32 in [-1, 1].
+    """Generator: z [N, z_dim] and label [N, c_dim] -> image [N, C, H, W] float32 in [-1, 1].
 
-    Labels are not in the paper: here the modified batch norm follows [z, c], and the start z alone, as in the authors'
-    GConv. Raises ConfigError unless the resolution is a power of two from 32 up.
+    The paper has no labels. Here, [z, c] determines the modified batch norm and z the start, as in the authors' GConv.
+
+    Raises:
+        ConfigError: unless the resolution is a power of two and at least 32.
     """
 
     def __init__(self, config: IFGANConfig, spec: ImageSpec) -> None:
         super().__init__()
         res = spec.resolution
         if res < MIN_RESOLUTION or res & (res - 1):
-            raise ConfigError(f'resolution={res}: IF-GAN takes powers of two from 32 up; convert with dataset_tool.py')
+            raise ConfigError(f'resolution={res}: IF-GAN needs a power of two, at least 32; use dataset_tool.py')
         self.z_dim, self.c_dim = config.z_dim, spec.label_dim
         self.img_resolution, self.img_channels = res, spec.channels
         self.resolutions = [2**k for k in range(3, res.bit_length())]
         i = channels_at(config, 4)
         self.base = h, w = spec.size_at(4)
-        self.fc = FullyConnected(self.z_dim, i * h * w)  # of the latent branch, and where it is shared of the image's
+        self.fc = FullyConnected(self.z_dim, i * h * w)  # of the latent branch and, if shared, of the image branch
         self.fc_image = FullyConnected(self.z_dim, i * h * w) if config.init == 'two_fc' else None
         self.const = torch.nn.Parameter(torch.randn([i, h, w])) if config.init == 'const' else None
         for r in self.resolutions:
@@ -255,8 +261,16 @@ class IFGenerator(torch.nn.Module):
     def forward(
         self, z: torch.Tensor, c: torch.Tensor | None, *, truncation_psi: float = 1, noise_mode: str = 'random'
     ) -> torch.Tensor:
-        """truncation_psi: scales z. noise_mode: 'random' draws from torch's global generator, 'const' takes the stored
-        noise, 'none' adds none; ValueError for any other. c: None, or anything, where c_dim is 0.
+        """Returns the image.
+
+        Args:
+            z: latents, [N, z_dim].
+            c: labels, [N, c_dim]; ignored if c_dim is 0.
+            truncation_psi: factor on z.
+            noise_mode: 'random' draws from torch's global generator, 'const' uses the stored noise, 'none' adds none.
+
+        Raises:
+            ValueError: if noise_mode is unknown.
         """
         if noise_mode not in ('random', 'const', 'none'):
             raise ValueError(f"noise_mode '{noise_mode}': must be random, const or none")
@@ -274,16 +288,16 @@ class IFGenerator(torch.nn.Module):
 
 @register_recipe('ifgan', paper=PAPER, min_resolution=MIN_RESOLUTION)
 def ifgan(facts: ImageSpec, num_gpus: int) -> RunConfig:
-    """Section 4.1: 300k steps of 32 images, the learning rate falling over the last 50k; one gamma for both sizes.
+    """Returns section 4.1's config: 300k steps of 32 images, the learning rate falling over the last 50k.
 
-    Beta1 is printed as 0.9. Here it is 0, that of the official code the paper builds on, and 0.9 a likely misprint of
-    0.0; the letter is --set g_opt.beta1=0.9 --set d_opt.beta1=0.9. No moving average is mentioned; the metrics, "using
-    the official code", measure one: 10 kimg. Sizes other than 128x128 and 256x256 keep the numbers; above 256x256 a
-    process takes as many images at a time as have the pixels of 32 at 256x256, at least 4. Batch statistics are those
-    of `batch_gpu` images.
+    The paper prints beta1 = 0.9. Here it is 0, as in the official code that the paper builds on, since 0.9 is a likely
+    misprint of 0.0; the printed value is --set g_opt.beta1=0.9 --set d_opt.beta1=0.9. The paper mentions no moving
+    average, but its metrics, "using the official code", measure one: 10 kimg. Sizes other than 128x128 and 256x256 use
+    the same settings. Above 256x256, a process handles as many images at a time as have the pixels of 32 at 256x256, at
+    least 4. Batch statistics are those of `batch_gpu` images.
     """
     adam = OptimizerConfig(lr=0.0025, beta1=0.0, beta2=0.99)
-    # Table 1's labels are the widths in which the official discriminator's blocks begin, 8192 / R.
+    # Table 1 names the input widths of the official discriminator's blocks, 8192 / R.
     D = StyleGAN2DiscriminatorConfig(channel_base=8192, mbstd_group=4)
     return RunConfig(cfg='ifgan', generator=IFGANConfig(), discriminator=D, r1=R1Config(gamma=10, interval=16),
                      pl=PathLengthConfig(weight=0, interval=None), style_mixing_prob=0.0, g_opt=adam, d_opt=adam,
@@ -293,5 +307,5 @@ def ifgan(facts: ImageSpec, num_gpus: int) -> RunConfig:
 
 @register_recipe('traditional', paper=PAPER, min_resolution=MIN_RESOLUTION)
 def traditional(facts: ImageSpec, num_gpus: int) -> RunConfig:
-    """The paper's baseline: residual blocks with the same normalisation, noise and training, without the latent."""
+    """Returns the paper's baseline: the same blocks and training without the latent branch."""
     return replace(ifgan(facts, num_gpus), cfg='traditional', generator=IFGANConfig(latent=False))

@@ -1,15 +1,15 @@
 """IGAN: Inception modules with a dilated branch in both networks of a convolutional GAN.
 
-Hashim et al., arXiv 2601.08332, read through a summary of it: no widths, counts, learning rates or code are published,
-so every number that is not cited is this project's choice, and the plan is a reading. It is: z -> 4x4 (or another base
-of the images) by a dense layer, convolutions up to the first module, a module each at 16x16 and 32x32, convolutions up
-to the image; discriminator mirrored. The modules' places follow from "two resolutions" and "up-sampling between
-modules" (8x8 and 16x16 would too), their width from the summary's one example: at 16x16, four branches of 64 from 128
-channels.
+Hashim et al., arXiv 2601.08332, read through a summary. No widths, counts, learning rates or code are published, so
+that every number without a citation is this project's choice, and the plan is a reading: a dense layer from z to 4x4
+(or another base of the images), convolutions up to the first module, one module each at 16x16 and 32x32, convolutions
+up to the image; the discriminator mirrors it. The modules' positions follow from "two resolutions" and "up-sampling
+between modules", which 8x8 and 16x16 would fit as well. Their width follows from the summary's only example: at 16x16,
+four branches of 64 from 128 channels.
 
-Batch normalisation behind a spectrally normalised convolution undoes the scale that the latter sets: the paper's own
-combination, kept. There `sn` acts through BN's eps alone; where no BN follows (D's first and last layer, and all of D
-with norm='none') it bounds the layer.
+Batch normalization after a spectrally normalized convolution removes the scale set by the latter; this is the paper's
+combination. There, `sn` acts only through BN's eps. It bounds the layers without BN: D's first and last layer, and all
+of D with norm='none'.
 
 Letters: N batch, I and O input and output channels, H and W height and width, w width of a branch.
 """
@@ -37,22 +37,22 @@ PAPER = 'Hashim et al., IGAN: A New Inception-based Model, arXiv 2601.08332'
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class InceptionConfig:
-    """What can be chosen about the two modules of a network, and about the layers around them."""
+    """Options of the two modules of a network and of the layers around them."""
 
     module_res: tuple[int, ...] = (16, 32)  # resolutions of the modules, the lower first
     widths: tuple[int, ...] = (64, 32)  # w of these modules
     branches: Literal['135p', '135', '13p', '13'] = '135p'  # 1x1, 3x3, 5x5, and the average pool
-    dilation: Literal[2, 1] = 2  # of the 5x5 convolution, which then spans 9 or 5 pixels
-    reduce: int = 1  # how many times narrower than w the 1x1 convolutions before the 3x3 and the 5x5 are
-    channel_max: int = 256  # channels at 4x4 (the paper: 4096 = 256 4 4 features), in D behind the modules already
+    dilation: Literal[2, 1] = 2  # dilation of the 5x5 convolution, which spans 9 or 5 pixels
+    reduce: int = 1  # ratio of w to the width of the 1x1 convolutions before 3x3 and 5x5
+    channel_max: int = 256  # channels at 4x4 (the paper: 4096 = 256 4 4 features), in D from the modules on
     stem: int = 128  # channels of the convolutions before the modules
-    sn: bool = True  # spectral norm: in D of every layer; in G ("select layers") of the convolutions outside modules
-    dropout: float = 0.0  # behind each module. The abstract has it in both networks, the layers' tables in D alone
+    sn: bool = True  # spectral norm of every layer in D; in G ("select layers") of the convolutions outside modules
+    dropout: float = 0.0  # after each module. The abstract has it in both networks, the layers' tables in D only
 
     def __post_init__(self) -> None:
         res, widths = self.module_res, self.widths
         ok = len(res) == 2 and 4 <= res[0] < res[1] and not any(r & (r - 1) for r in res)
-        require(ok, 'module_res', res, 'must be two rising powers of two from 4 up')
+        require(ok, 'module_res', res, 'must be two increasing powers of two, at least 4')
         require(len(widths) == 2 and min(widths) >= 1, 'widths', widths, 'must be two numbers, each at least 1')
         require(self.branches in ('135p', '135', '13p', '13'), 'branches', self.branches, 'one of 135p, 135, 13p, 13')
         require(self.dilation in (1, 2), 'dilation', self.dilation, '1 or 2')
@@ -64,11 +64,11 @@ class InceptionConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class IganGeneratorConfig(InceptionConfig):
-    """The generator. Labels enter as an embedding beside z."""
+    """Generator: labels enter as an embedding concatenated with z."""
 
     z_dim: int = 100  # width of the latent z
-    tail: int = 64  # channels of the convolutions behind the modules
-    up: Literal['nearest', 'bilinear'] = 'nearest'  # how the resolution doubles
+    tail: int = 64  # channels of the convolutions after the modules
+    up: Literal['nearest', 'bilinear'] = 'nearest'  # upsampling
 
     def __post_init__(self) -> None:
         InceptionConfig.__post_init__(self)  # by name: super() does not work in a class with slots
@@ -79,16 +79,17 @@ class IganGeneratorConfig(InceptionConfig):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class IganDiscriminatorConfig(InceptionConfig):
-    """The discriminator. Labels enter as a projection of the map at 4x4.
+    """Discriminator: labels enter as a projection of the map at 4x4.
 
-    With norm='bn' a logit depends on the other images of its micro-batch, so the gradient penalties (r1, r2, gp),
-    which mean the gradient of a logit by its own image, mix samples; the recipe has none. With one of them, or with
-    adaptive augmentation, take norm='none'; with a penalty dropout=0 too, lest it hold for random thinned networks.
+    With norm='bn', a logit depends on the other images of its micro-batch, so that the gradient penalties (r1, r2, gp),
+    defined by the gradient of a logit with respect to its own image, mix samples; the recipe uses none. Use norm='none'
+    with a penalty or with adaptive augmentation, and dropout=0 with a penalty, since dropout would apply it to random
+    subnetworks.
     """
 
     stem: int = 64
-    down: Literal['pool', 'conv'] = 'pool'  # between the modules: average pool, or convolution of stride 2
-    norm: Literal['bn', 'none'] = 'bn'  # of every layer but the first and the last
+    down: Literal['pool', 'conv'] = 'pool'  # between the modules: average pooling, or convolution with stride 2
+    norm: Literal['bn', 'none'] = 'bn'  # of every layer except the first and the last
     dropout: float = 0.3
 
     def __post_init__(self) -> None:
@@ -98,9 +99,17 @@ class IganDiscriminatorConfig(InceptionConfig):
 
 
 class ConvNorm(torch.nn.Module):
-    """act(norm(conv(x))), [N, I, H, W] -> [N, O, H / stride, W / stride], odd kernel, 'same' padding.
+    """act(norm(conv(x))), [N, I, H, W] -> [N, O, H / stride, W / stride], with 'same' padding.
 
-    norm: batch normalisation, in float32, instead of the bias, which it would cancel. slope: of the leaky ReLU.
+    Args:
+        in_channels: I.
+        out_channels: O.
+        kernel_size: odd side of the kernel.
+        slope: slope of the leaky ReLU.
+        norm: whether there is batch normalization, in float32; it replaces the bias, which it would cancel.
+        sn: whether the weight is spectrally normalized.
+        stride: stride of the convolution.
+        dilation: dilation of the convolution.
     """
 
     def __init__(
@@ -124,16 +133,22 @@ class ConvNorm(torch.nn.Module):
         return self.finish(self.conv(x))
 
     def finish(self, x: torch.Tensor) -> torch.Tensor:
-        """What follows the convolution."""
+        """Returns act(norm(x)) for the convolution's result x."""
         x = x if self.norm is None else self.norm(x.to(self.norm.weight.dtype)).to(x.dtype)
         return F.leaky_relu_(x, self.slope)
 
 
 class Inception(torch.nn.Module):
-    """Branches 1x1 | 1x1, 3x3 | 1x1, 5x5 dilated | average pool, 1x1, joined: [N, I, H, W] -> [N, O, H, W].
+    """Inception module: 1x1 | 1x1, 3x3 | 1x1, 5x5 dilated | average pool, 1x1; [N, I, H, W] -> [N, O, H, W].
 
-    O is w times the number of branches. Every convolution is a `layer`. The average is over 3x3 pixels, fewer at the
-    border (Keras's 'same'). Dropout draws from torch's global generator, in training mode alone.
+    O is w times the number of branches. The average is over 3x3 pixels, fewer at the border (Keras's 'same'). Dropout
+    draws from torch's global generator in training mode.
+
+    Args:
+        cfg: the modules' options.
+        in_channels: I.
+        resolution: resolution of the module, one of `cfg.module_res`.
+        layer: constructor of the convolutions.
     """
 
     def __init__(self, cfg: InceptionConfig, in_channels: int, resolution: int, layer: partial[ConvNorm]) -> None:
@@ -162,7 +177,7 @@ class Inception(torch.nn.Module):
 
 
 class Trunk(LowerableBlock):
-    """Named layers in a row, all of them in the block's precision: [N, I, H, W] -> [N, O, H', W'] float32."""
+    """Sequence of named layers in the block's precision, [N, I, H, W] -> [N, O, H', W'] float32."""
 
     def __init__(self, layers: dict[str, torch.nn.Module]) -> None:
         super().__init__(lowered=True)
@@ -174,7 +189,7 @@ class Trunk(LowerableBlock):
 
 @register_generator('igan', config=IganGeneratorConfig)
 class IganGenerator(LatentGenerator):
-    """z [N, z_dim] and label [N, c_dim] -> image [N, C, H, W] float32 in [-1, 1]. See `LatentGenerator`."""
+    """Generator: z [N, z_dim] and label [N, c_dim] -> image [N, C, H, W] float32 in [-1, 1]."""
 
     def __init__(self, config: IganGeneratorConfig, spec: ImageSpec) -> None:
         super().__init__(config.z_dim, spec)
@@ -184,7 +199,7 @@ class IganGenerator(LatentGenerator):
         self.trunk = Trunk(self._layers(config, _resolutions(spec, config, spec.resolution)))
 
     def _layers(self, cfg: IganGeneratorConfig, resolutions: list[int]) -> dict[str, torch.nn.Module]:
-        """From 4x4 to the image, named by the resolution that they end at."""
+        """Returns the layers from 4x4 to the image, named by their output resolution."""
         first, last = cfg.module_res
         layer = partial(ConvNorm, slope=0)
         layers: dict[str, torch.nn.Module] = {}
@@ -192,7 +207,7 @@ class IganGenerator(LatentGenerator):
         for res in resolutions:
             if res > 4:
                 layers[f'up{res}'] = torch.nn.Upsample(scale_factor=2, mode=cfg.up)
-            if res > 4 and not first < res <= last:  # between the modules there are no convolutions
+            if res > 4 and not first < res <= last:  # no convolutions between the modules
                 out_channels = cfg.stem if res <= first else cfg.tail
                 layers[f'conv{res}'] = layer(channels, out_channels, 3, sn=cfg.sn)
                 channels = out_channels
@@ -205,7 +220,7 @@ class IganGenerator(LatentGenerator):
     def forward(
         self, z: torch.Tensor, c: torch.Tensor | None, *, truncation_psi: float = 1, noise_mode: str = 'random'
     ) -> torch.Tensor:
-        """There is no noise: every known noise_mode means the same; others ValueError."""
+        """Returns the image. The network has no noise; an unknown noise_mode raises ValueError."""
         x = self.fc(self.vector(z, c, truncation_psi, noise_mode))  # [N, channel_max H W] of the base
         x = x.reshape(z.shape[0], -1, *self.base)
         return self.trunk(F.relu(self.norm(x))).tanh()  # [N, C, H, W]
@@ -213,7 +228,7 @@ class IganGenerator(LatentGenerator):
 
 @register_discriminator('igan', config=IganDiscriminatorConfig)
 class IganDiscriminator(torch.nn.Module):
-    """Image [N, C, H, W] and label [N, c_dim] -> logits [N, 1] float32; the paper's output is their sigmoid."""
+    """Discriminator: image [N, C, H, W] and label [N, c_dim] -> logits [N, 1] float32; the paper has their sigmoid."""
 
     def __init__(self, config: IganDiscriminatorConfig, spec: ImageSpec) -> None:
         super().__init__()
@@ -225,7 +240,7 @@ class IganDiscriminator(torch.nn.Module):
         self.project = Projection(self.c_dim, channels, pixels=h * w, sn=config.sn) if self.c_dim else None
 
     def _layers(self, cfg: IganDiscriminatorConfig, resolutions: list[int]) -> tuple[dict[str, torch.nn.Module], int]:
-        """From the image to 4x4, named by the resolution that they end at, and the channels there."""
+        """Returns the layers from the image to 4x4, named by their output resolution, and the channels at 4x4."""
         first, last = cfg.module_res
         layer = partial(ConvNorm, slope=0.2, sn=cfg.sn)
         layers: dict[str, torch.nn.Module] = {}
@@ -251,20 +266,21 @@ class IganDiscriminator(torch.nn.Module):
 
 
 def _resolutions(spec: ImageSpec, cfg: InceptionConfig, largest: int) -> list[int]:
-    """4, 8, ... up to `largest`; ConfigError where the images or the modules do not fit."""
+    """Returns 4, 8, ... up to `largest`. ConfigError if the images or the modules do not fit."""
     res = spec.resolution
-    require(res >= 32 and not res & (res - 1), 'resolution', res, 'a power of two from 32 up; see dataset_tool.py')
+    require(res >= 32 and not res & (res - 1), 'resolution', res, 'must be a power of two, at least 32')
     require(cfg.module_res[1] <= largest, 'module_res', cfg.module_res, f'at most {largest} for {res}x{res} images')
     return [2**i for i in range(2, largest.bit_length())]
 
 
 @register_recipe('igan', paper=PAPER, min_resolution=32)
 def igan(facts: ImageSpec, num_gpus: int) -> RunConfig:
-    """The plan at 64x64, the paper's size; the modules stay at 16x16 and 32x32 (8x8 and 16x16 for 32x32 images).
+    """Returns the config. 64x64 is the paper's size; the modules are at 16x16 and 32x32, at 8x8 and 16x16 for 32x32
+    images.
 
-    Larger images add one convolution a doubling to either end. Learning rate, betas, batch and length (some 500 epochs
-    of CUB-200) are this project's choice. Beyond 256x256 a process takes as many images at a time as have the pixels
-    of 64 at that size, at least 4, and only these share their batch statistics.
+    Every doubling of the resolution adds one convolution to each network. Learning rate, betas, batch and length (about
+    500 epochs of CUB-200) are this project's choice. Above 256x256, a process handles as many images at a time as have
+    the pixels of 64 at that size, at least 4, and the batch statistics are those of these images.
     """
     res = facts.resolution
     module_res = (8, 16) if res == 32 else (16, 32)
@@ -273,7 +289,7 @@ def igan(facts: ImageSpec, num_gpus: int) -> RunConfig:
         cfg='igan',
         generator=IganGeneratorConfig(module_res=module_res),
         discriminator=IganDiscriminatorConfig(module_res=module_res),
-        # The sigmoid and the cross-entropy in one: at a logit of 17 or more their product in float32 has no gradient.
+        # Combines sigmoid and cross-entropy: separately, they have no gradient in float32 at logits of 17 or more.
         loss=LossConfig(kind='cross_entropy'),
         r1=R1Config(gamma=0, interval=None),
         pl=PathLengthConfig(weight=0, interval=None),

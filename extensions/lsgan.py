@@ -1,8 +1,8 @@
-"""LSGAN as GIU-GANs' Tables 5 and 6 measure it: up-sampling and 3x3 convolutions against a small strided D.
+"""LSGAN as measured in Tables 5 and 6 of GIU-GANs: upsampling and 3x3 convolutions in G, a small strided D.
 
-The loss is Mao et al. 2017, "Least Squares Generative Adversarial Networks". The networks are not that paper's: the
-counts fit a widely used public implementation's, built here from its shapes; its dropout, which no count shows, and
-its BN epsilon of 0.8 are left out.
+The loss is that of Mao et al. 2017, "Least Squares Generative Adversarial Networks". The networks are not: the printed
+counts fit a widely used public implementation, rebuilt here from its shapes. Its dropout, which no count shows, and its
+BN epsilon of 0.8 are omitted.
 
 Letters: N batch, I and O input and output channels, C those of the image, V width of the input vector, H and W height
 and width of the image, R its resolution, r that of a stage's output, h and w height and width of its features.
@@ -26,19 +26,19 @@ from training.networks.layers import LowerableBlock
 from training.registry import register_discriminator, register_generator, register_recipe
 
 PAPER = 'Mao et al., Least Squares GANs, ICCV 2017, as compared by Tian et al., GIU-GANs, 2022'
-START = 8  # the linear layer of G makes features at this resolution
-END = 2  # that of D reads those at this one
+START = 8  # resolution of the features made by the linear layer of G
+END = 2  # resolution of the features read by the linear layer of D
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LSGANGeneratorConfig:
-    """The generator. Stage r, from 16 to R, has min(channel_base / r, channel_max) channels."""
+    """Generator: stage r, from 16 to R, has min(channel_base / r, channel_max) channels."""
 
     z_dim: int = 100  # width of the latent z
-    start_channels: int = 128  # of the 8x8 features that the linear layer makes
+    start_channels: int = 128  # channels of the 8x8 features made by the linear layer
     channel_base: int = 2048  # 64 R: 64 channels at the last stage
     channel_max: int = 512
-    num_fp16_res: int = 4  # this many of the highest resolutions compute in the run's lower precision
+    num_fp16_res: int = 4  # number of highest resolutions computed in the run's lower precision
 
     def __post_init__(self) -> None:
         for name in ('z_dim', 'start_channels'):
@@ -48,7 +48,7 @@ class LSGANGeneratorConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LSGANDiscriminatorConfig:
-    """The discriminator. Stage r, from R / 2 to 2, has min(channel_base / r, channel_max) channels."""
+    """Discriminator: stage r, from R / 2 to 2, has min(channel_base / r, channel_max) channels."""
 
     channel_base: int = 256  # 8 R: 16 channels at the first stage
     channel_max: int = 512
@@ -62,20 +62,20 @@ LSGANConfig = LSGANGeneratorConfig | LSGANDiscriminatorConfig
 
 
 def check_widths(cfg: LSGANConfig) -> None:
-    """Raises ConfigError unless the fields that G and D share can work."""
+    """Raises ConfigError if a field shared by G and D is out of range."""
     for name in ('channel_base', 'channel_max'):
         require(getattr(cfg, name) >= 1, name, getattr(cfg, name), 'must be at least 1')
     require(cfg.num_fp16_res >= 0, 'num_fp16_res', cfg.num_fp16_res, 'must be non-negative')
 
 
 def check_resolution(res: int) -> None:
-    """Raises ConfigError unless `res` is a power of two from 16 up."""
+    """Raises ConfigError unless `res` is a power of two and at least 16."""
     if res < 16 or res & (res - 1):
-        raise ConfigError(f'resolution={res}: powers of two from 16 up; convert the data with dataset_tool.py')
+        raise ConfigError(f'resolution={res}: must be a power of two, at least 16; convert with dataset_tool.py')
 
 
 def width(cfg: LSGANConfig, resolution: int) -> int:
-    """Channels of the stage at `resolution`; ConfigError where channel_base leaves it none."""
+    """Returns the channels of the stage at `resolution`. ConfigError if channel_base is too small for it."""
     channels = min(cfg.channel_base // resolution, cfg.channel_max)
     require(channels >= 1, 'channel_base', cfg.channel_base, f'at {resolution}x{resolution} at least {resolution}')
     return channels
@@ -87,7 +87,7 @@ def lowered(cfg: LSGANConfig, spec: ImageSpec, resolution: int) -> bool:
 
 
 class UpStage(LowerableBlock):
-    """lrelu(BN(conv(up(x)))), nearest neighbours: [N, I, H, W] -> [N, O, 2 H, 2 W]."""
+    """lrelu(BN(conv(up(x)))) with nearest-neighbor upsampling, [N, I, H, W] -> [N, O, 2 H, 2 W]."""
 
     def __init__(self, in_channels: int, out_channels: int, lowered: bool) -> None:
         super().__init__(lowered)
@@ -116,7 +116,7 @@ class DownStage(LowerableBlock):
 
 @register_generator('lsgan', config=LSGANGeneratorConfig)
 class LSGANGenerator(LatentGenerator):
-    """z [N, z_dim] and c [N, c_dim] -> image [N, C, H, W] float32 in (-1, 1). See `LatentGenerator`."""
+    """Generator: z [N, z_dim] and c [N, c_dim] -> image [N, C, H, W] float32 in (-1, 1)."""
 
     def __init__(self, config: LSGANGeneratorConfig, spec: ImageSpec) -> None:
         super().__init__(config.z_dim, spec)
@@ -133,7 +133,7 @@ class LSGANGenerator(LatentGenerator):
     def forward(
         self, z: torch.Tensor, c: torch.Tensor, *, truncation_psi: float = 1, noise_mode: str = 'random'
     ) -> torch.Tensor:
-        """noise_mode: accepted, there is no noise; ValueError for anything but random, const and none."""
+        """Returns the image. The network has no noise; an unknown noise_mode raises ValueError."""
         x = self.fc(self.vector(z, c, truncation_psi, noise_mode))  # [N, O h w]
         x = x.unflatten(1, (-1, *self.start))  # [N, O, h, w]
         for res in self.stages:
@@ -143,7 +143,7 @@ class LSGANGenerator(LatentGenerator):
 
 @register_discriminator('lsgan', config=LSGANDiscriminatorConfig)
 class LSGANDiscriminator(torch.nn.Module):
-    """Image [N, C, H, W] and label [N, c_dim] -> logits [N, 1] float32; with labels, plus their projection."""
+    """Discriminator: image [N, C, H, W] and label [N, c_dim] -> logits [N, 1] float32, with a projection of labels."""
 
     def __init__(self, config: LSGANDiscriminatorConfig, spec: ImageSpec) -> None:
         super().__init__()
@@ -175,10 +175,10 @@ class LSGANDiscriminator(torch.nn.Module):
 
 @register_recipe('lsgan', paper=PAPER, min_resolution=16)
 def lsgan(facts: ImageSpec, num_gpus: int) -> RunConfig:
-    """Least squares, Adam 2e-4 with betas 0.5 and 0.999, which GIU-GANs does not give.
+    """Returns the config: least squares, Adam with lr 2e-4 and betas 0.5 and 0.999, which GIU-GANs does not print.
 
-    32x32 and 64x64 are the measured networks; every doubling adds a stage at the image's end of each, with at most 512
-    channels at the other.
+    32x32 and 64x64 are the measured networks. Every doubling of the resolution adds a stage at the image's side of each
+    network; the other side has at most 512 channels.
     """
     return latent_run(
         'lsgan',

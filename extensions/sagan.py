@@ -1,7 +1,7 @@
-"""SAGAN as GIU-GANs' Tables 5 and 6 measure it: their DCGAN-shaped pair with self-attention at two stages each.
+"""SAGAN as measured in Tables 5 and 6 of GIU-GANs: a DCGAN-shaped pair with self-attention at two stages each.
 
-Zhang et al. 2019, "Self-Attention Generative Adversarial Networks"; the backbone is Tian et al.'s (GIU-GANs), whose
-printed counts fit attention at the two highest stages of G and the two lowest of D.
+Zhang et al. 2019, "Self-Attention Generative Adversarial Networks". The backbone is that of GIU-GANs (Tian et al.),
+whose printed counts fit attention at the two highest stages of G and the two lowest of D.
 
 Letters: N batch, C channels, E = C / 8 channels of queries and keys, L = H W pixels.
 """
@@ -28,7 +28,7 @@ from training.interface import ImageSpec
 from training.registry import register_discriminator, register_generator, register_recipe
 
 PAPER = 'Zhang et al., Self-Attention GANs, ICML 2019, as compared by Tian et al., GIU-GANs, 2022'
-MOST_PIXELS = 32 * 32  # attention costs the square of a map's pixels: the recipe puts it on no larger one
+MAX_PIXELS = 32 * 32  # largest map with attention in the recipe, since its cost is the square of the pixels
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,18 +46,20 @@ class SAGANDiscriminatorConfig(DCGANDiscriminatorConfig):
 
 
 class SelfAttention(torch.nn.Module):
-    """x + gamma v softmax(q^T k), [N, C, H, W] -> same shape. gamma begins at 0.
+    """Self-attention x + gamma v softmax(q^T k), [N, C, H, W] -> same shape; gamma starts at 0.
 
-    Its convolutions have biases and no spectral norm, as in the public code with this backbone. The key's bias adds a
-    constant to a pixel's row of logits, which softmax ignores: it is dead, but in the counts. ConfigError unless 8
-    divides C.
+    The convolutions have biases and no spectral norm, as in the public code with this backbone. The key's bias adds a
+    constant to a pixel's row of logits, which softmax ignores: it has no effect but belongs to the printed counts.
+
+    Raises:
+        ConfigError: if C is not a multiple of 8.
     """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         if channels % 8:
             raise ConfigError(
-                f'channels={channels}: self-attention needs a multiple of 8; change channel_max or the like'
+                f'channels={channels}: self-attention needs a multiple of 8; change channel_base or channel_max'
             )
         self.query = Conv2d(channels, channels // 8, 1)
         self.key = Conv2d(channels, channels // 8, 1)
@@ -78,7 +80,7 @@ class SelfAttention(torch.nn.Module):
 def make_attention(
     cfg: SAGANGeneratorConfig | SAGANDiscriminatorConfig, stages: list[int], res: int
 ) -> SelfAttention | None:
-    """Attention behind the stage at `res`, where the config has it. ConfigError for a stage that does not exist."""
+    """Returns the attention after the stage at `res`, or None. ConfigError if `cfg.attention` has an unknown stage."""
     unknown = sorted(set(cfg.attention) - set(stages))
     require(not unknown, 'attention', unknown, f'the stages of these images are {", ".join(map(str, sorted(stages)))}')
     return SelfAttention(width(cfg, res)) if res in cfg.attention else None
@@ -102,13 +104,14 @@ class SAGANDiscriminator(DCGANDiscriminator):
 
 @register_recipe('sagan', paper=PAPER, min_resolution=16)
 def sagan(facts: ImageSpec, num_gpus: int) -> RunConfig:
-    """SAGAN's hinge loss and its lr of 1e-4 for G and 4e-4 for D; GIU-GANs gives none of these.
+    """Returns the config with SAGAN's hinge loss and learning rates, 1e-4 for G and 4e-4 for D.
 
-    Attention is at R / 4 and R / 2 in G and at 4 and 8 in D; from 128x128 up it stays at 16 and 32 in G, and at lower
-    stages, 4 and 8 at the least, where images that are not square have more pixels there.
+    GIU-GANs prints neither. Attention is at R / 4 and R / 2 in G and at 4 and 8 in D. From 128x128 on, it is at 16 and
+    32 in G; if images that are not square have more than 32x32 pixels there, it moves to lower stages, at least 4 and
+    8.
     """
     base, top = 32 * facts.resolution, facts.resolution // 2
-    while top > 8 and math.prod(facts.size_at(top)) > MOST_PIXELS:
+    while top > 8 and math.prod(facts.size_at(top)) > MAX_PIXELS:
         top //= 2
     return latent_run(
         'sagan',

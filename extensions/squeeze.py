@@ -1,8 +1,8 @@
-"""Image squeeze connection: each block's second convolution becomes a bottleneck whose narrow side feeds the image.
+"""Image squeeze connection: the second convolution of a block becomes a bottleneck whose narrow side feeds ToRGB.
 
-arXiv 2407.05527, section III-B, Fig. 2 and 6. At r = 8 and 256x256 the paper prints 21.80 M parameters, this reading
-has 21,809,908; the rows for r = 4 and 16 agree within 1 %; the 21.75 M printed for r = 8 without blending cannot be
-the same network minus the blend, which has 18,101,359.
+Park and Shin, arXiv 2407.05527, section III-B, Fig. 2 and 6. At r = 8 and 256x256 the paper prints 21.80 M parameters;
+this reading has 21,809,908. The rows for r = 4 and 16 agree within 1 %. The 21.75 M printed for r = 8 without blending
+cannot be the same network without the blend, which has 18,101,359.
 
 Letters: N batch, C channels of a block, F = max(C / r, 1) squeezed channels, H and W height and width.
 """
@@ -38,14 +38,14 @@ PAPER = 'Park and Shin, Rethinking Image Skip Connections in StyleGAN2, arXiv 24
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SqueezeConfig(StyleGAN2GeneratorConfig):
-    """StyleGAN2's fields and those of the squeeze block. Eq. 7 needs the image to be a sum over blocks: 'skip'."""
+    """StyleGAN2's fields and those of the squeeze block. Eq. (7) sums the image over blocks, as 'skip' does."""
 
-    ratio: int = 8  # r: how many times narrower the squeezed features are (Table V: 4, 8, 16)
+    ratio: int = 8  # r: ratio of C to the width of the squeezed features (Table V: 4, 8, 16)
     blend: bool = True  # feature blending with f_i (Fig. 6(a)); False: f_o = f_e (Table VI)
-    rgb: Literal['squeeze', 'pre', 'excite'] = 'squeeze'  # what ToRGB reads: f_s, f_i (Fig. 6(b)), f_e (Fig. 6(c))
-    # The paper replaces "the two 3x3 convolution layers" of a block, but the block at 4x4 has only one. 'plain' is
-    # StyleGAN2's own block, the reading that gives the printed count; 'const' takes f_i = const (20.89 M), 'conv' adds
-    # a convolution for f_i (23.51 M).
+    rgb: Literal['squeeze', 'pre', 'excite'] = 'squeeze'  # input of ToRGB: f_s, f_i (Fig. 6(b)), f_e (Fig. 6(c))
+    # Block at 4x4. The paper replaces "the two 3x3 convolution layers" of a block, and this block has only one. 'plain'
+    # is StyleGAN2's block, the reading that gives the printed count; 'const' uses f_i = const (20.89 M parameters);
+    # 'conv' adds a convolution for f_i (23.51 M).
     b4: Literal['plain', 'const', 'conv'] = 'plain'
 
     def __post_init__(self) -> None:
@@ -53,13 +53,13 @@ class SqueezeConfig(StyleGAN2GeneratorConfig):
         require(self.ratio >= 1, 'ratio', self.ratio, 'must be at least 1; the paper uses 4, 8 and 16')
         require(self.rgb in ('squeeze', 'pre', 'excite'), 'rgb', self.rgb, 'one of squeeze, pre, excite')
         require(self.b4 in ('plain', 'const', 'conv'), 'b4', self.b4, 'one of plain, const, conv')
-        require(self.architecture == 'skip', 'architecture', self.architecture, 'squeeze is defined for skip alone')
+        require(self.architecture == 'skip', 'architecture', self.architecture, 'squeeze is defined for skip only')
 
 
 class Blend(SynthesisLayer):
-    """StyleGAN2's layer on [f_i, f_e] without that tensor, which would be 2 C channels more to make and to keep.
+    """StyleGAN2's layer on the concatenation of f_i and f_e, computed without storing the concatenated tensor.
 
-    blend([f_i, f_e], ...) equals blend(torch.cat([f_i, f_e], dim=1), ...), the plain form.
+    blend([f_i, f_e], ...) equals blend(torch.cat([f_i, f_e], dim=1), ...).
     """
 
     def forward(
@@ -69,10 +69,10 @@ class Blend(SynthesisLayer):
 
 
 class SqueezeBlock(SynthesisBlockBase):
-    """f_i = conv0(x), f_s = squeeze(f_i), f_e = excite(f_s), f_o = blend([f_i, f_e]); ToRGB reads f_s.
+    """Squeeze block: f_i = conv0(x), f_s = squeeze(f_i), f_e = excite(f_s), f_o = blend([f_i, f_e]); ToRGB reads f_s.
 
-    The last block ends where ToRGB reads: whatever would follow had no effect on the image. Every convolution is
-    StyleGAN2's layer (modulated, demodulated, noise, bias, leaky ReLU) with a w of its own.
+    The last block ends at the input of ToRGB, since later layers would not affect the image. Every convolution is a
+    StyleGAN2 layer (modulation, demodulation, noise, bias, leaky ReLU) with its own w.
     """
 
     def __init__(self, cfg: SqueezeConfig, spec: BlockSpec) -> None:
@@ -120,7 +120,7 @@ class SqueezeGenerator(StyleGAN2Generator):
 
     @staticmethod
     def make_block(cfg: SqueezeConfig, spec: BlockSpec) -> SynthesisBlockBase:
-        """The squeeze block, or StyleGAN2's own at 4x4 where the config says so."""
+        """Returns the squeeze block, or StyleGAN2's block at 4x4 if `cfg.b4` is 'plain'."""
         if spec.in_channels == 0 and cfg.b4 == 'plain':
             return SynthesisBlock(cfg, spec)
         return SqueezeBlock(cfg, spec)
@@ -128,11 +128,11 @@ class SqueezeGenerator(StyleGAN2Generator):
 
 @register_recipe('squeeze', paper=PAPER, min_resolution=16)
 def squeeze(facts: ImageSpec, num_gpus: int) -> RunConfig:
-    """Table I: the column of CIFAR-10 at 32x32, that of FFHQ, LSUN and AFHQ (256x256) at every other size.
+    """Returns Table I's config: CIFAR-10's column at 32x32, that of FFHQ, LSUN and AFHQ (256x256) at other sizes.
 
-    Away from 256x256 the paper gives nothing: R1's gamma then scales with the number of pixels, as StyleGAN2-ADA's
-    own rule does, and a process takes as many images at a time as have the pixels of the preset's eight, at least 4.
-    ADA is on for CIFAR-10 and AFHQ, off for FFHQ and LSUN: at 32x32 it is on, at other sizes small data ask for it.
+    The paper gives no settings for other sizes. There, R1's gamma scales with the number of pixels, as in
+    StyleGAN2-ADA, and a process handles as many images at a time as have the pixels of the preset's eight, at least 4.
+    The paper uses ADA for CIFAR-10 and AFHQ, not for FFHQ and LSUN: here it is on at 32x32 and off at other sizes.
     """
     res = facts.resolution
     cfg = cifar(facts, num_gpus) if res == 32 else paper256(facts, num_gpus)

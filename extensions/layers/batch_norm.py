@@ -1,4 +1,4 @@
-"""Batch normalisation whose gain and bias follow a vector.
+"""Batch normalization with gain and bias determined by a vector.
 
 Letters: N batch, C channels, H and W height and width, V width of the vector.
 """
@@ -11,9 +11,14 @@ import torch
 
 
 class BigBN(torch.nn.Module):
-    """BN(x) (1 + W_g v) + W_b v, [N, C, H, W] (Brock et al. 2019, appendix C): BN without an affine map of its own.
+    """Conditional batch normalization BN(x) (1 + W_g v) + W_b v, [N, C, H, W] (Brock et al. 2019, appendix C).
 
-    linear: (V, C) -> a bias-free linear layer. Statistics and the affine map are float32, the result has x's dtype.
+    Statistics and the affine map are float32; the result has the input's dtype.
+
+    Args:
+        channels: C.
+        v_dim: V.
+        linear: constructor of a bias-free linear layer from V and C.
     """
 
     def __init__(self, channels: int, v_dim: int, linear: Callable[[int, int], torch.nn.Module]) -> None:

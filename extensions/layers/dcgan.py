@@ -1,12 +1,11 @@
-"""The DCGAN-shaped pair of networks: 4x4 convolutions, twice the size and half the channels at every stage.
+"""DCGAN-shaped pair of networks: 4x4 convolutions, with twice the size and half the channels at every stage.
 
 Radford et al. 2016, "Unsupervised Representation Learning with Deep Convolutional GANs". A stage is named by the
 resolution r of its features: 4, 8, ... R / 2 in images of resolution R. It has clip(channel_base / r, channel_min,
-channel_max) channels. The first convolution of G and the last of D lead from one pixel to the images' base and back:
-their kernels have its size. An architecture derives from the two networks and puts modules of its own behind the
-stages.
+channel_max) channels. The first convolution of G maps one pixel to the images' base and the last of D maps it back, so
+that their kernels have its size. Architectures derive from the two networks and add modules after the stages.
 
-BN statistics, here and in what derives, are those of one micro-batch: --batch-gpu changes what is trained.
+BN statistics, also in derived networks, are those of one micro-batch: --batch-gpu changes the results.
 
 Letters: N batch, I and O input and output channels, C those of the image, V width of the input vector, H and W height
 and width of the image, R its resolution, r that of a stage, h and w height and width of its features.
@@ -31,7 +30,7 @@ from training.registry import register_discriminator, register_generator
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DCGANGeneratorConfig:
-    """The generator. The defaults are those that GIU-GANs builds on, at 32x32."""
+    """Generator. The defaults are those of the GIU-GANs backbone at 32x32."""
 
     z_dim: int = 128  # width of the latent z
     channel_base: int = 1024  # the stage at resolution r has channel_base / r channels ...
@@ -39,12 +38,12 @@ class DCGANGeneratorConfig:
     channel_min: int = 64  # ... and no fewer than this
     act: Literal['relu', 'lrelu'] = 'relu'
     slope: float = 0.1  # of leaky ReLU
-    bias: bool = True  # of every convolution; before BN it does nothing, but papers count it
-    sn: bool = True  # spectral norm of every convolution but the last
-    sn_last: bool = False  # of the last
+    bias: bool = True  # of every convolution; without effect before BN, but papers count it
+    sn: bool = True  # spectral norm of every convolution except the last
+    sn_last: bool = False  # spectral norm of the last convolution
     extra: tuple[int, ...] = ()  # stages with a further 3x3 convolution, BN and activation
-    init_std: float | None = None  # convolutions begin as N(0, init_std^2); None: PyTorch's own initialisation
-    num_fp16_res: int = 4  # this many of the highest resolutions compute in the run's lower precision
+    init_std: float | None = None  # initial weights are N(0, init_std^2); None: PyTorch's initialization
+    num_fp16_res: int = 4  # number of highest resolutions computed in the run's lower precision
 
     def __post_init__(self) -> None:
         require(self.z_dim >= 1, 'z_dim', self.z_dim, 'must be at least 1')
@@ -54,12 +53,12 @@ class DCGANGeneratorConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DCGANDiscriminatorConfig:
-    """The discriminator. Its fields are the generator's where they share a name."""
+    """Discriminator. Fields that share a name with the generator's have the same meaning."""
 
     channel_base: int = 1024
     channel_max: int = 512
     channel_min: int = 64
-    norm: Literal['none', 'bn'] = 'none'  # of every stage but the first
+    norm: Literal['none', 'bn'] = 'none'  # of every stage except the first
     slope: float = 0.1
     bias: bool = True
     sn: bool = True
@@ -77,7 +76,7 @@ StagesConfig = DCGANGeneratorConfig | DCGANDiscriminatorConfig
 
 
 def check_stages(cfg: StagesConfig) -> None:
-    """Raises ConfigError unless the fields that G and D share can work."""
+    """Raises ConfigError if a field shared by G and D is out of range."""
     for name in ('channel_base', 'channel_max', 'channel_min'):
         require(getattr(cfg, name) >= 1, name, getattr(cfg, name), 'must be at least 1')
     require(
@@ -88,15 +87,15 @@ def check_stages(cfg: StagesConfig) -> None:
 
 
 def width(cfg: StagesConfig, resolution: int) -> int:
-    """Channels of the stage at `resolution`."""
+    """Returns the channels of the stage at `resolution`."""
     return min(max(cfg.channel_base // resolution, cfg.channel_min), cfg.channel_max)
 
 
 def stages(cfg: StagesConfig, spec: ImageSpec) -> list[int]:
-    """4, 8, ... R / 2. ConfigError unless R is a power of two from 16 up and `extra` names stages that exist."""
+    """Returns 4, 8, ... R / 2. ConfigError unless R is a power of two, at least 16, and has the stages of `extra`."""
     res = spec.resolution
     if res < 16 or res & (res - 1):
-        raise ConfigError(f'resolution={res}: powers of two from 16 up; convert the data with dataset_tool.py')
+        raise ConfigError(f'resolution={res}: must be a power of two, at least 16; convert with dataset_tool.py')
     found = [2**i for i in range(2, res.bit_length() - 1)]
     unknown = sorted(set(cfg.extra) - set(found))
     require(not unknown, 'extra', unknown, f'at {res}x{res} the stages are {found}')
@@ -104,7 +103,7 @@ def stages(cfg: StagesConfig, spec: ImageSpec) -> list[int]:
 
 
 def lowered(cfg: StagesConfig, spec: ImageSpec, resolution: int) -> bool:
-    """Whether the stage at `resolution` is below one of the `num_fp16_res` highest; that at 4x4 never is."""
+    """Whether the stage at `resolution` computes in lower precision; that at 4x4 never does."""
     return resolution >= 8 and resolution << cfg.num_fp16_res > spec.resolution
 
 
@@ -121,7 +120,7 @@ class ConvLayer(torch.nn.Module):
 
 
 class Stage(LowerableBlock):
-    """One resolution: the convolution that leads to it, one that stays there, and a module of the architecture's."""
+    """Stage of one resolution: the resampling convolution, an optional further one, and an optional module."""
 
     def __init__(
         self, layer: ConvLayer, *, extra: ConvLayer | None, tail: torch.nn.Module | None, lowered: bool
@@ -137,7 +136,7 @@ class Stage(LowerableBlock):
 
 @register_generator('dcgan', config=DCGANGeneratorConfig)
 class DCGANGenerator(LatentGenerator):
-    """z [N, z_dim] and c [N, c_dim] -> image [N, C, H, W] float32 in (-1, 1). See `LatentGenerator`."""
+    """Generator: z [N, z_dim] and c [N, c_dim] -> image [N, C, H, W] float32 in (-1, 1)."""
 
     def __init__(self, config: DCGANGeneratorConfig, spec: ImageSpec) -> None:
         super().__init__(config.z_dim, spec)
@@ -167,17 +166,17 @@ class DCGANGenerator(LatentGenerator):
         )
 
     def make_norm(self, cfg: DCGANGeneratorConfig, res: int) -> torch.nn.Module:
-        """The norm of the stage at `res`."""
+        """Returns the normalization of the stage at `res`; derived networks override it."""
         return torch.nn.BatchNorm2d(width(cfg, res))
 
     def make_tail(self, cfg: DCGANGeneratorConfig, res: int) -> torch.nn.Module | None:
-        """What stands behind the stage at `res`: [N, O, h, w] -> same shape."""
+        """Returns a module after the stage at `res`, [N, O, h, w] -> same shape, or None."""
         return None
 
     def forward(
         self, z: torch.Tensor, c: torch.Tensor, *, truncation_psi: float = 1, noise_mode: str = 'random'
     ) -> torch.Tensor:
-        """noise_mode: accepted, there is no noise; ValueError for anything but random, const and none."""
+        """Returns the image. The network has no noise; an unknown noise_mode raises ValueError."""
         x = self.vector(z, c, truncation_psi, noise_mode)[:, :, None, None]  # [N, V, 1, 1]
         for res in self.stages:
             x = getattr(self, f'b{res}')(x)  # [N, O, h, w]
@@ -186,7 +185,7 @@ class DCGANGenerator(LatentGenerator):
 
 @register_discriminator('dcgan', config=DCGANDiscriminatorConfig)
 class DCGANDiscriminator(torch.nn.Module):
-    """Image [N, C, H, W] and label [N, c_dim] -> logits [N, 1] float32; with labels, plus their projection."""
+    """Discriminator: image [N, C, H, W] and label [N, c_dim] -> logits [N, 1] float32, with a projection of labels."""
 
     def __init__(self, config: DCGANDiscriminatorConfig, spec: ImageSpec) -> None:
         super().__init__()
@@ -222,7 +221,7 @@ class DCGANDiscriminator(torch.nn.Module):
         )
 
     def make_tail(self, cfg: DCGANDiscriminatorConfig, res: int) -> torch.nn.Module | None:
-        """What stands behind the stage at `res`: [N, O, h, w] -> same shape."""
+        """Returns a module after the stage at `res`, [N, O, h, w] -> same shape, or None."""
         return None
 
     def forward(self, img: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
@@ -235,7 +234,7 @@ class DCGANDiscriminator(torch.nn.Module):
 
 
 def make_act(cfg: DCGANGeneratorConfig) -> torch.nn.Module:
-    """The generator's activation."""
+    """Returns the generator's activation."""
     return torch.nn.ReLU() if cfg.act == 'relu' else torch.nn.LeakyReLU(cfg.slope)
 
 

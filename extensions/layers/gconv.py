@@ -1,11 +1,11 @@
-"""Generative convolution (GConv): every sample convolves with kernels of its own, recombined from shared ones.
+"""Generative convolution (GConv): each sample has its own kernels, which are combinations of shared ones.
 
 Park and Shin, Generative Convolution Layer for Image Generation, arXiv 2111.15171, section 3.1.
 
 Letters: N batch, I and O input and output channels, H and W height and width, k kernel size, V width of the vector v
-that selects kernels (z, with labels [z, one-hot], in StyleGAN2's family w), x_m mean of X over H and W. Shared kernels
-K [O, I, k, k]; W_s and W_L are held as PyTorch holds a linear layer, the transposes of the paper's:
-W_s [O, I + V], W_L [O, O].
+that selects kernels (z; with labels [z, one-hot]; in StyleGAN2's family w), x_m mean of X over H and W. The shared
+kernels are K [O, I, k, k]. W_s [O, I + V] and W_L [O, O] are stored as PyTorch's linear layers, as the transposes of
+the paper's.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Form = Literal['diagram', 'bmm']
 
 
 def selection_input(x: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-    """[x_m, v], what the selection S of Eq. (5) is a function of.
+    """Returns [x_m, v], the input of the selection S of Eq. (5).
 
     Args:
         x: [N, I, H, W], any floating dtype.
@@ -42,17 +42,17 @@ def selection_input(x: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
 def recombine(
     y: torch.Tensor, s: torch.Tensor, w_l: torch.Tensor, bias: torch.Tensor | None = None, form: Form | None = None
 ) -> torch.Tensor:
-    """Eq. (8) after its first convolution: X * K + X * K Diag(S) W_L = Y + (Y Diag(S)) W_L, for Y = X * K, plus bias.
+    """Computes Eq. (8) from Y = X * K: X * K + X * K Diag(S) W_L = Y + (Y Diag(S)) W_L, plus bias.
 
     No kernel is built per sample. 'diagram' is the paper's Fig. 3: scale, 1x1 convolution, sum. 'bmm' multiplies Y by
-    one matrix a sample, I + Diag(S) W_L: a pass over the map and a stored map less, for a matrix of O x O.
+    one matrix per sample, I + Diag(S) W_L, of O x O, which saves one pass over the map and one stored map.
 
     Args:
         y: [N, O, H, W], any floating dtype; the result has it too.
         s: [N, O], in (0, 1).
         w_l: [O, O].
         bias: [O], added once.
-        form: None takes 'bmm' where the matrix is no larger than the map, O <= H W, and 'diagram' elsewhere.
+        form: 'diagram' or 'bmm'; None selects 'bmm' if the matrix is no larger than the map, O <= H W.
     """
     n, c, h, w = y.shape
     form = form or ('bmm' if c <= h * w else 'diagram')
@@ -67,7 +67,7 @@ def recombine(
 
 
 def xavier_(net: torch.nn.Module) -> None:
-    """Weights of convolutions and linear layers in `net` Xavier-uniform with gain 1, biases zero."""
+    """Initializes convolutions and linear layers of `net`: weights Xavier-uniform with gain 1, biases zero."""
     for module in net.modules():
         if isinstance(module, (torch.nn.Conv2d, torch.nn.Linear)):
             torch.nn.init.xavier_uniform_(module.weight)
@@ -76,10 +76,14 @@ def xavier_(net: torch.nn.Module) -> None:
 
 
 class VConv2d(torch.nn.Module):
-    """X * K + b, [N, I, H, W] -> [N, O, H up, W up]: an ordinary convolution that is called as a GConv is.
+    """Ordinary convolution X * K + b with the interface of GConv, [N, I, H, W] -> [N, O, H up, W up].
 
-    kernel_size: odd. up: 2 repeats every pixel along both axes before a 3x3 convolution. sn: spectral normalisation.
-    Weights are Xavier-uniform, biases zero.
+    Args:
+        in_channels: I.
+        out_channels: O.
+        kernel_size: odd side of the kernel.
+        up: 2 repeats every pixel along both axes before a 3x3 convolution, 1 does not.
+        sn: whether the weight is spectrally normalized.
     """
 
     def __init__(
@@ -93,24 +97,32 @@ class VConv2d(torch.nn.Module):
         xavier_(self.conv)
 
     def forward(self, x: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-        """x: [N, I, H, W], any floating dtype, which the result has too. v: [N, V], not used."""
+        """Returns X * K + b in the dtype of `x` [N, I, H, W]. v [N, V] is not used."""
         return self.convolve(x, self.conv.bias)
 
     def convolve(self, x: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
-        """X * K + bias in the dtype of `x`."""
+        """Returns X * K + bias in the dtype of `x`."""
         w = self.conv.normalized_weight().to(x.dtype)
         b = None if bias is None else bias.to(x.dtype)
         return up_conv2d(x, w, b) if self.up == 2 else F.conv2d(x, w, b, padding=w.shape[-1] // 2)
 
 
 class GConv2d(VConv2d):
-    """GConv, Eq. (5) to (8): X * K + X * K Diag(S) W_L + b, in place of any convolution that keeps or doubles the size.
+    """GConv, Eq. (5) to (8): X * K + X * K Diag(S) W_L + b, for convolutions that keep or double the size.
 
-    With kernel_size 1 on [N, I, 1, 1] it is the fully connected GConv of the paper's Fig. 4.
+    With kernel_size 1 on [N, I, 1, 1], it is the fully connected GConv of the paper's Fig. 4. x_m is the mean of the
+    convolution's input; repeating pixels does not change it. W_s has no bias, as in Eq. (5). The bias is added once; in
+    both terms of Eq. (8) it would also pass through W_L.
 
-    x_m is the mean of what enters the convolution; repeating pixels does not change it. W_s has no bias, as in Eq. (5).
-    There is one bias, added once; in both terms of Eq. (8) it would pass through W_L too.
-    sn: normalises K, W_s and W_L, each by itself; the alternative, K + K Diag(S) W_L, is another matrix every sample.
+    Args:
+        in_channels: I.
+        out_channels: O.
+        kernel_size: odd side of the kernel.
+        v_dim: V.
+        up: as in `VConv2d`.
+        sn: whether K, W_s and W_L are spectrally normalized, each separately. The alternative, K + K Diag(S) W_L,
+        differs
+            for every sample.
     """
 
     def __init__(
@@ -130,7 +142,7 @@ class GConv2d(VConv2d):
         xavier_(self.combine)
 
     def forward(self, x: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-        """x: [N, I, H, W], any floating dtype, which the result has too. v: [N, V] float32."""
+        """Returns Eq. (8) plus bias in the dtype of `x` [N, I, H, W]. v: [N, V] float32."""
         s = torch.sigmoid(self.select(selection_input(x, v)))  # [N, O], Eq. (5)
         w_l = self.combine.normalized_weight().flatten(1)  # [O, O]
         return recombine(self.convolve(x, None), s, w_l, self.conv.bias)  # Eq. (8)
@@ -139,12 +151,12 @@ class GConv2d(VConv2d):
 class GConvSynthesisLayer(SynthesisLayer):
     """StyleGAN2's layer with GConv: modulated convolution, Eq. (8), noise, bias, leaky ReLU.
 
-    Eq. (8) holds for every Y = X * K that is linear in X with a kernel for each output channel. K is the modulated,
-    demodulated kernel here; the filter of an up-sampling layer treats every channel alike and commutes with W_L. Ours:
-    v is w, x_m is taken before modulation (which belongs to the kernel), learning rates are equalised, and W_L begins
-    ten times smaller than the other weights, because nothing demodulates what it adds: at full scale, with S near 1/2,
-    every layer would raise the variance by a quarter. With W_L = 0 this is StyleGAN2's layer, but for the rounding of
-    fused kernels.
+    Eq. (8) holds for every Y = X * K that is linear in X with a kernel per output channel. Here K is the modulated,
+    demodulated kernel. The filter of an upsampling layer treats all channels equally and commutes with W_L. This
+    project's choices: v is w; x_m is computed before modulation, which belongs to the kernel; learning rates are
+    equalized; W_L starts ten times smaller than the other weights, since its result is not demodulated: at full scale,
+    with S near 1/2, every layer would increase the variance by a quarter. With W_L = 0, this is StyleGAN2's layer
+    except for the rounding of fused kernels.
     """
 
     def __init__(
@@ -164,7 +176,7 @@ class GConvSynthesisLayer(SynthesisLayer):
         self.combine_gain = 1 / math.sqrt(out_channels)
 
     def forward(self, x: torch.Tensor, w: torch.Tensor, noise_mode: NoiseMode, gain: float = 1) -> torch.Tensor:
-        g = LRELU_GAIN * gain  # lrelu(g x) = g lrelu(x): the gain is applied before, where it costs no pass
+        g = LRELU_GAIN * gain  # lrelu(g x) = g lrelu(x): applied before the activation, the gain needs no pass
         s = torch.sigmoid(F.linear(selection_input(x, w) * self.select_gain, self.select))  # [N, O], Eq. (5)
         y = modulated_conv2d(
             x,

@@ -1,4 +1,4 @@
-"""The GIU module: involution whose kernels are generated from channels weighted by squeeze and excitation.
+"""GIU module: involution with kernels generated from channels weighted by squeeze and excitation.
 
 Tian et al. 2022, "GIU-GANs: Global Information Utilization for Generative Adversarial Networks", section 3.2.
 
@@ -21,9 +21,9 @@ KERNEL_NORMS = ('bn', 'gn', 'none')
 
 
 class ChannelGate(torch.nn.Module):
-    """Squeeze and excitation (Hu et al. 2018): s in (0, 1) for every channel, [N, C, H, W] -> [N, C, 1, 1].
+    """Squeeze and excitation (Hu et al. 2018): s in (0, 1) per channel, [N, C, H, W] -> [N, C, 1, 1].
 
-    No biases: the paper counts 2 C^2 / r_2 parameters.
+    It has no biases: the paper counts 2 C^2 / r_2 parameters.
     """
 
     def __init__(self, channels: int, ratio: int) -> None:
@@ -39,11 +39,12 @@ class ChannelGate(torch.nn.Module):
 
 
 class KernelGenerator(torch.nn.Module):
-    """phi of Eq. (9): 1x1 convolutions C -> C / ratio -> K K G, [N, C, H, W] -> [N, G, K K, H, W].
+    """Function phi of Eq. (9): 1x1 convolutions C -> C / ratio -> K K G, [N, C, H, W] -> [N, G, K K, H, W].
 
-    Algorithm 1 has a ReLU alone between them, the text after Eq. (5) "BN and ReLU": the printed FLOPs want BN on
-    C / ratio channels, and without it D's gradient begins 5 to 30 times weaker. The bias before that BN does nothing,
-    the printed counts contain it. 'gn' is GroupNorm with one group, which keeps samples apart under a gradient penalty.
+    Algorithm 1 has only a ReLU between them, the text after Eq. (5) "BN and ReLU". The printed FLOPs include BN on
+    C / ratio channels, and without it D's gradient starts 5 to 30 times weaker. The bias before this BN has no effect
+    but belongs to the printed counts. 'gn' is GroupNorm with one group, which separates samples under a gradient
+    penalty.
     """
 
     def __init__(self, channels: int, *, k: int, groups: int, ratio: int, norm: KernelNorm) -> None:
@@ -63,19 +64,19 @@ class KernelGenerator(torch.nn.Module):
 
 
 class GIU(torch.nn.Module):
-    """Involution of X under kernels made from s X, [N, C, H, W] -> same shape; nothing is added and nothing follows.
+    """Involution of X with kernels generated from s X, [N, C, H, W] -> same shape, without shortcut and activation.
 
     Args:
         channels: C.
         k: K, odd.
         group_channels: channels that share a kernel.
-        kernel_ratio: r_1. The text says 16, its printed FLOPs and parameters only fit 4, involution's own default.
+        kernel_ratio: r_1. The text has 16; the printed FLOPs and parameters fit only 4, involution's own default.
         se_ratio: r_2.
-        kernel_norm: what stands between the kernel generator's convolutions.
-        gate_value: involve s X. Eq. (10) and Algorithm 1, line 6, take X.
+        kernel_norm: normalization between the kernel generator's convolutions.
+        gate_value: whether the kernels apply to s X. Eq. (10) and Algorithm 1, line 6, have X.
 
     Raises:
-        ConfigError: k is even, or group_channels, kernel_ratio or se_ratio does not divide C.
+        ConfigError: if k is even, or if group_channels, kernel_ratio or se_ratio does not divide C.
     """
 
     def __init__(
@@ -96,7 +97,7 @@ class GIU(torch.nn.Module):
             ('se_ratio', se_ratio),
         ):
             if channels % value:
-                raise ConfigError(f'{name}={value}: must divide the {channels} channels where a GIU module stands')
+                raise ConfigError(f'{name}={value}: must divide the {channels} channels of the GIU module')
         if k % 2 == 0:
             raise ConfigError(f'k={k}: an involution kernel has an odd side: 1, 3, 5, 7 ...')
         self.gate_value = gate_value
@@ -106,9 +107,9 @@ class GIU(torch.nn.Module):
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        # Algorithm 1, line 3: X~ = s X. u_c there is X itself; the counts leave no room for another convolution.
+        # Algorithm 1, line 3: X~ = s X. A reading: u_c is X, since the counts exclude another convolution.
         gated = x * self.gate(x)  # [N, C, H, W]
         # Eq. (9): H~ = phi(X~)
         weight = self.kernel(gated)  # [N, G, K K, H, W]
-        # Eq. (10): Y~ = sum over the K K neighbours of H~ X
+        # Eq. (10): Y~ = sum over the K K neighbors of H~ X
         return involution(gated if self.gate_value else x, weight)

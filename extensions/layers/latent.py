@@ -1,4 +1,4 @@
-"""What networks without a W space share: the latent and the label as one vector, and D's projection of labels.
+"""Parts shared by networks without a W space: the input vector of latent and label, and D's projection of labels.
 
 Letters: N batch, C channels, V width of the vector, H and W height and width.
 """
@@ -14,12 +14,14 @@ from training.interface import ImageSpec
 
 
 class LatentGenerator(torch.nn.Module):
-    """The attributes of a generator, and its input vector: z, and behind it the label's embedding where labels exist.
+    """Base class of generators whose input vector is z, followed by the embedding of the label if there are labels.
 
-    Concatenation is the conditional form that fits every network here, with BN, RBN or without a norm, and leaves the
-    paper's parameters as they are without labels; class-conditional affine maps would need one variant a norm.
+    Concatenation fits all these networks, with BN, RBN or without normalization, and keeps the paper's parameters in
+    the absence of labels; class-conditional affine maps would need one variant per normalization. truncation_psi scales
+    z.
 
-    v_dim: V, twice z_dim with labels. truncation_psi scales z; there is no mean vector to move towards but zero.
+    Attributes:
+        v_dim: V, z_dim without labels and twice z_dim with labels.
     """
 
     def __init__(self, z_dim: int, spec: ImageSpec) -> None:
@@ -30,10 +32,10 @@ class LatentGenerator(torch.nn.Module):
         self.embed = None
         if self.c_dim:
             self.embed = Linear(self.c_dim, z_dim, bias=False)
-            torch.nn.init.normal_(self.embed.weight)  # a one-hot label becomes N(0, 1), as z is
+            torch.nn.init.normal_(self.embed.weight)  # the embedding of a one-hot label is N(0, 1), as z
 
     def vector(self, z: torch.Tensor, c: torch.Tensor, truncation_psi: float, noise_mode: str) -> torch.Tensor:
-        """z [N, z_dim] and c [N, c_dim] -> [N, V]. ValueError for an unknown noise_mode; there is no noise."""
+        """Returns the input vector [N, V] of z [N, z_dim] and c [N, c_dim]. ValueError if noise_mode is unknown."""
         if noise_mode not in ('random', 'const', 'none'):
             raise ValueError(f'noise_mode={noise_mode!r}: choose random, const or none')
         z = z * truncation_psi
@@ -41,10 +43,16 @@ class LatentGenerator(torch.nn.Module):
 
 
 class Projection(torch.nn.Module):
-    """<V c, sum of h over its pixels>: what a label adds to the logit (Miyato and Koyama 2018, Eq. 4).
+    """Label term of the logit: <V c, sum of h over its pixels> (Miyato and Koyama 2018, Eq. 4).
 
-    h [N, C, H, W] and c [N, c_dim] -> [N, 1]. pixels: H W. Its weights begin at the scale that PyTorch gives the layer
-    C H W -> 1 beside it, so that neither term drowns the other.
+    h [N, C, H, W] and c [N, c_dim] -> [N, 1]. The weights start at the scale of PyTorch's initialization of the
+    parallel layer C H W -> 1, so that both terms have similar size.
+
+    Args:
+        c_dim: width of a label.
+        channels: C.
+        pixels: H W.
+        sn: whether the weight is spectrally normalized.
     """
 
     def __init__(self, c_dim: int, channels: int, *, pixels: int, sn: bool = False) -> None:

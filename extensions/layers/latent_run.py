@@ -1,4 +1,4 @@
-"""The run that the GAN papers before StyleGAN share: Adam, a batch of 64, no W space, no moving average."""
+"""Config shared by GAN papers before StyleGAN: Adam, a batch of 64, no W space, no moving average."""
 
 from __future__ import annotations
 
@@ -33,11 +33,24 @@ def latent_run(
     beta1: float = 0.0,
     beta2: float = 0.9,
 ) -> RunConfig:
-    """One step of D for one of G, 64,000 kimg: the million iterations of Tian et al. 2022, section 5, at batch 64.
+    """Returns a config with one step of D per step of G, without R1 and flips, and with G_ema equal to G.
 
-    gp: weight of WGAN-GP's penalty, 0 for none. No R1, no flips, G_ema is G. Up to 256x256 a process takes its share
-    of the batch at once, as BN's statistics want; above that, as many images as have the pixels of 64 at 256x256, and
-    at least 4, with the statistics of so many.
+    The length of 64,000 kimg is the million iterations of Tian et al. 2022, section 5, at batch 64. Up to 256x256, a
+    process handles its share of the batch at once, so that BN's statistics cover it. Above, it handles as many images
+    at a time as have the pixels of 64 at 256x256, at least 4.
+
+    Args:
+        cfg: name of the recipe.
+        facts: facts of the data set.
+        num_gpus: number of processes.
+        generator: the generator's config.
+        discriminator: the discriminator's config.
+        loss: the adversarial loss.
+        gp: weight of WGAN-GP's penalty, 0 for none.
+        g_lr: learning rate of G.
+        d_lr: learning rate of D.
+        beta1: first coefficient of Adam, both networks.
+        beta2: second coefficient of Adam, both networks.
     """
     return RunConfig(
         cfg=cfg,

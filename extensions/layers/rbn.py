@@ -1,4 +1,4 @@
-"""Representative batch normalisation (Gao et al. 2021, "Representative Batch Normalization with Feature Calibration").
+"""Representative batch normalization (Gao et al. 2021, "Representative Batch Normalization with Feature Calibration").
 
 Letters: N batch, C channels, H and W height and width; w_m, w_v, w_b as in Eq. (17) to (19) of the GIU-GANs paper.
 """
@@ -9,17 +9,18 @@ import torch
 
 
 def normalized(norm: torch.nn.Module, x: torch.Tensor) -> torch.Tensor:
-    """norm(x) [N, C, H, W] with statistics in float32 at least; the result has x's dtype."""
+    """Returns norm(x) [N, C, H, W] in the dtype of `x`; statistics are at least float32."""
     return norm(x.to(torch.promote_types(x.dtype, torch.float32))).to(x.dtype)
 
 
 class RBN(torch.nn.Module):
-    """Batch normalisation that lets every sample's channel means through, by learned amounts. [N, C, H, W] -> same.
+    """Batch normalization that passes each sample's channel means, weighted by learned factors, [N, C, H, W] -> same.
 
-    5 C parameters instead of 2 C. It begins as sigmoid(1) = 0.731 times BN. K_s is the mean of the normalised map, not
-    of the input: the paper says "statistical features" alone, and the RBN paper's own definition is this one.
+    It has 5 C parameters instead of 2 C and starts as sigmoid(1) = 0.731 times BN. K_s is the mean of the normalized
+    map, not of the input: the GIU-GANs paper only has "statistical features", and this is the RBN paper's definition.
 
-    Statistics, running ones included, are those of `BatchNorm2d`, of one micro-batch; float32, the result in x's dtype.
+    Statistics, including running ones, are those of `BatchNorm2d` over one micro-batch, in float32; the result has the
+    input's dtype.
     """
 
     def __init__(self, channels: int) -> None:

@@ -1,7 +1,9 @@
-"""The residual discriminator with spectral normalisation of SNGAN (Miyato et al. 2018) and of projection GANs.
+"""Residual discriminator with spectral normalization, of SNGAN (Miyato et al. 2018) and projection GANs.
 
 Miyato and Koyama, cGANs with Projection Discriminator, ICLR 2018. Widths and depths: Park and Shin, arXiv 2111.15171,
-Table 2. Letters: N batch, C image channels, I and O channels of a block, H and W height and width.
+Table 2.
+
+Letters: N batch, C image channels, I and O input and output channels of a block, H and W height and width.
 """
 
 from __future__ import annotations
@@ -23,16 +25,16 @@ from training.registry import register_discriminator
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SNGANDiscriminatorConfig:
-    """One block for every resolution R from the images' down to 4, with channel_base / R channels.
+    """One block per resolution R, from the images' down to 4, with channel_base / R channels, at most channel_max.
 
-    Table 2: at 32x32 channel_max 128 and num_plain 2, at 128x128 and 256x256 the defaults.
+    Table 2 has channel_max 128 and num_plain 2 at 32x32, and the defaults at 128x128 and 256x256.
     """
 
-    channel_base: int = 8192  # the block that begins at resolution R has channel_base / R channels ...
+    channel_base: int = 8192  # the block with input at resolution R has channel_base / R channels ...
     channel_max: int = 512  # ... but no more than this
-    num_plain: int = 1  # last blocks, which keep the resolution
-    sn: bool = True  # spectral normalisation of every layer
-    num_fp16_res: int = 4  # this many of the highest resolutions compute in the run's lower precision
+    num_plain: int = 1  # number of last blocks, which keep the resolution
+    sn: bool = True  # spectral normalization of every layer
+    num_fp16_res: int = 4  # number of highest resolutions computed in the run's lower precision
 
     def __post_init__(self) -> None:
         for name in ('channel_base', 'channel_max'):
@@ -42,10 +44,19 @@ class SNGANDiscriminatorConfig:
 
 
 class DiscriminatorBlock(LowerableBlock):
-    """Table 2's RB: ReLU, 3x3, ReLU, 3x3, average pooling where `down`; beside it the shortcut, [N, I, H, W] -> [N, O].
+    """Residual block of Table 2: ReLU, 3x3, ReLU, 3x3, average pooling if `down`, and the shortcut.
 
-    The shortcut is the identity, or average pooling and 1x1 where size or channels change. The first block has no ReLU
-    in front, as in SNGAN: it reads an image, half of which a ReLU would cut off. Table 2 does not tell it apart.
+    The shortcut is the identity, or average pooling and a 1x1 convolution if size or channels change. The first block
+    has no ReLU at its input, as in SNGAN, since a ReLU would remove half of an image's range. Table 2 does not
+    distinguish it.
+
+    Args:
+        in_channels: I.
+        out_channels: O.
+        down: whether the block halves height and width.
+        is_first: whether the input is an image.
+        sn: whether weights are spectrally normalized.
+        lowered: whether the block computes in the run's lower precision.
     """
 
     def __init__(
@@ -68,15 +79,15 @@ class DiscriminatorBlock(LowerableBlock):
             w, b = self.conv1.normalized_weight(), self.conv1.bias
             assert b is not None  # for mypy: PyTorch declares it optional
             h = down_conv2d(h, w.to(h.dtype), b.to(h.dtype))  # [N, O, H/2, W/2]
-            x = F.avg_pool2d(x, 2)  # before 1x1, with which it commutes
+            x = F.avg_pool2d(x, 2)  # before the 1x1 convolution, with which it commutes
         return h + (x if self.skip is None else self.skip(x))
 
 
 @register_discriminator('sngan', config=SNGANDiscriminatorConfig)
 class SNGANDiscriminator(torch.nn.Module):
-    """Image [N, C, H, W] and label [N, c_dim] -> logits [N, 1] float32; larger means more real.
+    """Discriminator: image [N, C, H, W] and label [N, c_dim] -> logits [N, 1] float32; larger means more real.
 
-    Blocks, ReLU, sum over all pixels, linear; with labels plus the projection <features, V y> (Miyato and Koyama).
+    Blocks, ReLU, sum over pixels, linear layer; with labels plus the projection <features, V y> (Miyato and Koyama).
     """
 
     def __init__(self, config: SNGANDiscriminatorConfig, spec: ImageSpec) -> None:
@@ -84,7 +95,7 @@ class SNGANDiscriminator(torch.nn.Module):
         res = spec.resolution
         self.c_dim, self.img_resolution, self.img_channels = spec.label_dim, res, spec.channels
         if res < 8 or res & (res - 1):
-            raise ConfigError(f"resolution={res}: SNGAN's discriminator takes powers of two from 8 up")
+            raise ConfigError(f"resolution={res}: SNGAN's discriminator needs a power of two, at least 8")
         num_blocks = res.bit_length() - 2
         require(config.num_plain <= num_blocks, 'num_plain', config.num_plain, f'at {res}x{res} at most {num_blocks}')
         require(config.channel_base >= res, 'channel_base', config.channel_base, f'at {res}x{res} at least {res}')
@@ -109,7 +120,7 @@ class SNGANDiscriminator(torch.nn.Module):
         xavier_(self)
 
     def forward(self, img: torch.Tensor, c: torch.Tensor | None) -> torch.Tensor:
-        """img: float32, any memory format. c: None, or anything, where c_dim is 0."""
+        """Returns the logits. img: float32, any memory format. c: ignored if c_dim is 0."""
         x = F.relu(self.blocks(img)).float().sum([2, 3])  # [N, O]
         logits = self.out(x)  # [N, 1]
         if self.embed is None:

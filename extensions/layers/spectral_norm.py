@@ -1,7 +1,8 @@
-"""Spectral normalisation (Miyato et al. 2018), and the layers whose weights it may divide.
+"""Spectral normalization (Miyato et al. 2018), and layers with optional spectral normalization.
 
-The weight stays a plain parameter and `u` a plain buffer, so copies, state dicts and moving averages work. Letters: N
-batch, I and O input and output features, H and W height and width, k kernel size.
+The weight remains a plain parameter and `u` a plain buffer, so that copies, state dicts and moving averages work.
+
+Letters: N batch, I and O input and output features, H and W height and width, k kernel size.
 """
 
 from __future__ import annotations
@@ -11,12 +12,15 @@ import torch.nn.functional as F
 
 
 class SpectralNorm(torch.nn.Module):
-    """W / sigma(W), with sigma(W) = |W^T u| and u from one power iteration a training-mode forward.
+    """Spectral normalization W / sigma(W) with sigma(W) = |W^T u|; training-mode forwards update u by a power
+    iteration.
 
-    v = W^T u stays in the graph: that is sigma's value and first derivative at convergence, as with u^T W v and v held
-    fixed, and exact to every order besides, which a gradient penalty through the layer needs.
+    v = W^T u is part of the graph. At convergence, value and first derivative of sigma equal those of u^T W v with
+    fixed v. In addition, the derivatives of all orders are exact, as a gradient penalty through the layer requires.
 
-    weight: its rows, on dimension `out_dim`, are the output features (1 for transposed convolutions).
+    Args:
+        weight: the weight, whose shape determines that of u.
+        out_dim: dimension of the output features, 1 for transposed convolutions.
     """
 
     u: torch.Tensor
@@ -32,12 +36,12 @@ class SpectralNorm(torch.nn.Module):
             with torch.no_grad():
                 v = F.normalize(w.t() @ self.u, dim=0)  # [I k k]
                 self.u.copy_(F.normalize(w @ v, dim=0))
-        # A copy: the buffer moves at the next forward, before this graph may have been used.
+        # A copy, since the next forward changes the buffer while this graph may still be needed.
         return weight / torch.linalg.vector_norm(w.t() @ self.u.clone())
 
 
 class Conv2d(torch.nn.Conv2d):
-    """PyTorch's convolution [N, I, H, W] -> [N, O, H', W'], in its input's dtype, its weight normalised if `sn`."""
+    """PyTorch's convolution [N, I, H, W] -> [N, O, H', W'] in its input's dtype; `sn` normalizes the weight."""
 
     def __init__(
         self,
@@ -55,7 +59,7 @@ class Conv2d(torch.nn.Conv2d):
         self.sn = SpectralNorm(self.weight) if sn else None
 
     def normalized_weight(self) -> torch.Tensor:
-        """The weight that the convolution uses, float32 [O, I, k, k]."""
+        """Returns the weight that the convolution uses, float32 [O, I, k, k]."""
         return self.weight if self.sn is None else self.sn(self.weight)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -64,7 +68,7 @@ class Conv2d(torch.nn.Conv2d):
 
 
 class ConvTranspose2d(torch.nn.ConvTranspose2d):
-    """PyTorch's transposed convolution [N, I, H, W] -> [N, O, H', W'], likewise. weight: [I, O, k, k]."""
+    """PyTorch's transposed convolution [N, I, H, W] -> [N, O, H', W'], otherwise as `Conv2d`."""
 
     def __init__(
         self,
@@ -81,14 +85,14 @@ class ConvTranspose2d(torch.nn.ConvTranspose2d):
         self.pad = padding
         self.sn = SpectralNorm(self.weight, out_dim=1) if sn else None
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:  # type: ignore[override]  # no output_size: it has one size
+    def forward(self, x: torch.Tensor) -> torch.Tensor:  # type: ignore[override]  # no output_size
         w = self.weight if self.sn is None else self.sn(self.weight)
         b = None if self.bias is None else self.bias.to(x.dtype)
         return F.conv_transpose2d(x, w.to(x.dtype), b, self.stride, self.pad)
 
 
 class Linear(torch.nn.Linear):
-    """PyTorch's linear layer [N, I] -> [N, O], likewise."""
+    """PyTorch's linear layer [N, I] -> [N, O] in its input's dtype; `sn` normalizes the weight."""
 
     def __init__(self, in_features: int, out_features: int, *, bias: bool = True, sn: bool = False) -> None:
         super().__init__(in_features, out_features, bias=bias)

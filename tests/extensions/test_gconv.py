@@ -259,7 +259,7 @@ def test_the_generator_starts_from_z_and_a_zero_z_is_one_image() -> None:
         (lambda: GConvConfig(activation='gelu'), 'activation=gelu: one of relu, elu, glu'),
         (lambda: GConvConfig(sn='yes'), 'sn=yes: one of none, layers, all'),
         (lambda: GConvConfig(z_dim=0), 'z_dim=0: must be at least 1'),
-        (lambda: small(resolution=24), 'resolution=24: gconv takes powers of two from 8 up'),
+        (lambda: small(resolution=24), 'resolution=24: gconv needs a power of two, at least 8'),
         (lambda: small(channel_base=16), 'channel_base=16: at 32x32 at least 32'),
         (lambda: SNGANDiscriminatorConfig(num_plain=-1), 'num_plain=-1: must be non-negative'),
         (lambda: SNGANDiscriminatorConfig(channel_max=0), 'channel_max=0: must be at least 1'),

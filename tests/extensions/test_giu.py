@@ -154,8 +154,8 @@ def test_dcgan_draws_its_weights_from_a_narrow_normal() -> None:
     [
         ({'place': 'deep'}, 'place=deep: one of low, none, middle, high, both_ends, all, or resolutions such as 4,8'),
         ({'place': ''}, 'place=: one of'),
-        ({'k': 4}, 'k=4: an odd side'),
-        ({'k': -1}, 'k=-1: an odd side'),
+        ({'k': 4}, 'k=4: must be odd'),
+        ({'k': -1}, 'k=-1: must be odd'),
         ({'group_channels': 0}, 'group_channels=0: must be at least 1'),
         ({'kernel_norm': 'in'}, 'kernel_norm=in: one of bn, gn, none'),
         ({'rbn': 'last'}, 'rbn=last: one of ends, none, first, all'),
@@ -172,9 +172,9 @@ def test_an_option_that_cannot_work_is_named(options: dict, message: str) -> Non
 @pytest.mark.parametrize(
     ('resolution', 'options', 'message'),
     [
-        (48, {}, 'resolution=48: powers of two from 16 up'),
-        (8, {}, 'resolution=8: powers of two from 16 up'),
-        (16, {'place': 'middle'}, 'place=middle: needs images of 32x32 at least'),
+        (48, {}, 'resolution=48: must be a power of two, at least 16'),
+        (8, {}, 'resolution=8: must be a power of two, at least 16'),
+        (16, {'place': 'middle'}, 'place=middle: needs images of at least 32x32'),
         (32, {'place': '4,32'}, 'place=4,32: the stages of these images are 4, 8, 16'),
         (32, {'extra': (5,)}, r'extra=\[5\]: at 32x32 the stages are \[4, 8, 16\]'),
         (32, {'group_channels': 24}, 'group_channels=24: must divide the 256 channels'),

@@ -354,10 +354,10 @@ def test_the_recipe_is_section_4_1(recipe: Any, resolution: int, gpus: int, batc
         ({'z_dim': 0}, 'z_dim=0: must be at least 1'),
         ({'channel_max': 0}, 'channel_max=0: must be at least 1'),
         ({'num_fp16_res': -1}, 'num_fp16_res=-1: must be at least 0'),
-        ({'latent': False, 'fuse': 'sum'}, 'fuse=sum: must be gate where latent=False'),
-        ({'latent': False, 'feedback': False}, 'feedback=False: must be True where latent=False'),
-        ({'latent': False, 'init': 'const'}, 'init=const: must be shared where latent=False'),
-        ({'latent': False, 'gate_raw_fm': True}, 'gate_raw_fm=True: must be False where latent=False'),
+        ({'latent': False, 'fuse': 'sum'}, 'fuse=sum: must be gate if latent=False'),
+        ({'latent': False, 'feedback': False}, 'feedback=False: must be True if latent=False'),
+        ({'latent': False, 'init': 'const'}, 'init=const: must be shared if latent=False'),
+        ({'latent': False, 'gate_raw_fm': True}, 'gate_raw_fm=True: must be False if latent=False'),
         ({'fuse': 'sum', 'gate_raw_fm': True}, 'gate_raw_fm=True: needs the gating module, fuse=gate'),
     ],
 )
@@ -368,7 +368,7 @@ def test_an_option_that_cannot_work_is_named(options: dict, message: str) -> Non
 
 @pytest.mark.parametrize('resolution', [16, 48])
 def test_a_resolution_that_cannot_work_is_named(resolution: int) -> None:
-    with pytest.raises(ConfigError, match=f'resolution={resolution}: IF-GAN takes powers of two from 32 up'):
+    with pytest.raises(ConfigError, match=f'resolution={resolution}: IF-GAN needs a power of two, at least 32'):
         build(resolution)
 
 

@@ -268,8 +268,8 @@ def test_lower_precision_leaves_parameters_and_statistics_in_float32() -> None:
 @pytest.mark.parametrize(
     ('config', 'options', 'message'),
     [
-        (IganGeneratorConfig, {'module_res': (16,)}, r'module_res=\(16,\): must be two rising powers of two from 4'),
-        (IganGeneratorConfig, {'module_res': (32, 16)}, 'must be two rising powers of two'),
+        (IganGeneratorConfig, {'module_res': (16,)}, r'module_res=\(16,\): must be two increasing powers of two, at least 4'),
+        (IganGeneratorConfig, {'module_res': (32, 16)}, 'must be two increasing powers of two'),
         (IganGeneratorConfig, {'widths': (64,)}, r'widths=\(64,\): must be two numbers, each at least 1'),
         (IganGeneratorConfig, {'reduce': 3}, r'reduce=3: must divide both widths, \(64, 32\)'),
         (IganGeneratorConfig, {'reduce': 0}, 'reduce=0: must be at least 1'),
@@ -290,7 +290,7 @@ def test_an_option_that_cannot_work_is_named(config: type, options: dict, messag
 def test_images_and_modules_that_do_not_fit_are_refused() -> None:
     for build in (generator, discriminator):
         for resolution in (16, 48):
-            with pytest.raises(ConfigError, match=f'resolution={resolution}: a power of two from 32 up'):
+            with pytest.raises(ConfigError, match=f'resolution={resolution}: must be a power of two, at least 32'):
                 build(resolution)
     with pytest.raises(ConfigError, match=r'module_res=\(16, 64\): at most 32 for 32x32 images'):
         generator(module_res=(16, 64))

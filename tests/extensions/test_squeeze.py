@@ -139,7 +139,7 @@ def test_bfloat16_stays_close_to_float32() -> None:
         ({'ratio': 0}, 'ratio=0: must be at least 1'),
         ({'rgb': 'post'}, 'rgb=post: one of squeeze, pre, excite'),
         ({'b4': 'none'}, 'b4=none: one of plain, const, conv'),
-        ({'architecture': 'orig'}, 'architecture=orig: squeeze is defined for skip alone'),
+        ({'architecture': 'orig'}, 'architecture=orig: squeeze is defined for skip only'),
         ({'channel_max': 0}, 'channel_max=0: must be at least 1'),
     ],
 )
