@@ -20,14 +20,14 @@ import torch
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 from metrics.detectors.determinism import deterministic_float32
-from metrics.detectors.inception_detector import Inception
+from metrics.detectors.inception_detector import InceptionDetector
 from metrics.detectors.table import get_detector
 from metrics.detectors.vgg import Vgg16ConvDetector, Vgg16Detector
 from torch_utils.devices import pick_device
 from training.data.dataset import DataConfig, ImageDataset
 
 # The speed of these does not depend on what the weights are.
-RANDOM = {'inception': Inception, 'vgg16': Vgg16Detector, 'vgg16conv': Vgg16ConvDetector}
+RANDOM = {'inception': InceptionDetector, 'vgg16': Vgg16Detector, 'vgg16conv': Vgg16ConvDetector}
 
 
 @click.command()

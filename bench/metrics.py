@@ -26,8 +26,9 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run as a file, from anywhere
 
 from bench.detector import RANDOM, paired
-from metrics.detectors.table import Features, get_detector
-from metrics.extraction import Extraction, Need, looking
+from metrics.detectors.interface import Features
+from metrics.detectors.table import get_detector
+from metrics.extraction import Extraction, Requirements, image_observer
 from metrics.kinds.features import FeatureStats
 from metrics.kinds.frechet import by_cholesky, by_factors
 from metrics.kinds.kid import kernel_distance
@@ -121,14 +122,14 @@ def bench_extract(name: str, num_images: int, rounds: int, device: torch.device)
     """Images a second of the whole pass: cut to batches, detector, statistics, features kept."""
     detector = RANDOM[name].random(device) if name in RANDOM else get_detector(name, device)
     images = torch.from_numpy(next(ImageDataset(DataConfig()).parts([range(num_images)]))).to(device)  # [N, 3, 64, 64]
-    need = Need(moments=frozenset({num_images}), features=num_images)
+    required = Requirements(moments=frozenset({num_images}), features=num_images)
 
     def stream(parts: Iterable[range]) -> Iterator[torch.Tensor]:
         return (images[part.start : part.stop] for part in parts)
 
     def measure() -> object:
-        extraction = Extraction(detector.feature_dim, need)
-        for rows in looking(stream, detector, 'bench')(cut(num_images, 64)):
+        extraction = Extraction(detector.feature_dim, required)
+        for rows in image_observer(stream, detector, 'bench')(cut(num_images, 64)):
             extraction.append(Features(rows[:, : detector.feature_dim], None))
         return extraction
 

@@ -1,13 +1,13 @@
-"""Metrics of generators and of finished images, each number with a record of what it depends on.
+"""Metrics of generators and of finished images, each number with a record of everything it depends on.
 
-Here training and metrics meet; neither package knows the other. Letters: N images, C channels, H and W image size.
+Training and metrics meet here; neither package knows the other. Letters: N images, C channels, H and W image size.
 """
 
 from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import Any
@@ -18,19 +18,21 @@ import torch
 from dnnlib.errors import DataError
 from dnnlib.log import format_time
 from dnnlib.provenance import environment
+from dnnlib.registry import source_of
 from dnnlib.signals import StopRequested
 from metrics import evaluate
 from metrics.cache import Cache
 from metrics.compare import read_estimates
 from metrics.detectors.lpips import Lpips
-from metrics.detectors.table import get_detector
-from metrics.evaluate import Evaluator, Fakes
-from metrics.extraction import Progress
-from metrics.kinds.memorization import draw_pairs
-from metrics.kinds.ppl import EPSILON, Pairs, Paths
+from metrics.detectors.table import DETECTORS, get_detector
+from metrics.evaluate import GeneratedStreams, MetricEvaluator
+from metrics.extraction import ProgressCallback
 from metrics.reference import ESTIMATORS, Reference
-from metrics.spec import PathSpec, parse_metric
-from metrics.streams.images import Images
+from metrics.registry import METRICS
+from metrics.sheet import draw_sheet
+from metrics.spec import MetricSpec, PathSpec, parse_metric
+from metrics.streams.images import ImageStream
+from metrics.streams.paths import EPSILON, PairStream, Paths
 from metrics.uncertainty import Estimate, as_results
 from torch_utils.distributed import World
 from training.config import RunConfig
@@ -38,22 +40,24 @@ from training.data.dataset import DataConfig, ImageDataset
 from training.data.stored_image import to_8_bits
 from training.run.sampling import generated, generated_paths
 
-DETECTOR_BATCH = 64  # images; more would not make a detector faster
-# Pixels that a generator draws at a time, at most 64 images: what a large one needs for them fits into 8 GB.
+DETECTOR_BATCH = 64  # images; a larger batch does not make a detector faster
+# Pixels that a generator draws at a time, at most 64 images: the activations of a large one fit into 8 GB.
 PIXELS_AT_A_TIME = {'cpu': 2**20, 'cuda': 2**24}
 
-Line = dict[str, Any]
+MetricLine = dict[str, Any]  # one line of metric-NAME.jsonl
 
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """What can be measured.
+    """Something that can be measured.
 
-    fakes: (num_images, seed) -> stream of images. paths: streams of pairs of images for PPL; None for finished images.
-    record: fields of the provenance that say how the images came to be; asked for when something has been measured.
+    Attributes:
+        fakes: (num_images, seed) -> stream of images.
+        paths: Streams of pairs of images for PPL; None for finished images.
+        record: Returns the fields of the provenance that describe the origin of the images; called after measuring.
     """
 
-    fakes: Fakes
+    fakes: GeneratedStreams
     paths: Paths | None
     record: Callable[[], dict[str, Any]]
 
@@ -66,17 +70,36 @@ def of_generator(
     batch_size: int | None = None,
     check: Callable[[], None] = lambda: None,
 ) -> Subject:
-    """Images of a generator with labels drawn from a data set's. check: called before each batch; it may raise."""
+    """Returns the images of a generator as a subject.
+
+    Args:
+        G: The generator.
+        dataset: Labels are drawn from those of this data set.
+        precision: For the record.
+        batch_size: Images drawn at a time; None for the default of their size.
+        check: Called before each batch; it may raise.
+    """
     device = next(G.parameters()).device
     batch = batch_size or draw_batch(dataset, device)
 
-    def fakes(num_images: int, seed: int) -> Images:
+    def fakes(num_images: int, seed: int) -> ImageStream:
         return functools.partial(generated, G, dataset, num_images=num_images, seed=seed, batch_size=batch, check=check)
 
-    def paths(path: PathSpec, seed: int, num_pairs: int) -> Pairs:
-        walk = {'space': path.space, 'sampling': path.sampling, 'num_pairs': num_pairs, 'seed': seed}
-        pairs = functools.partial(generated_paths, G, dataset, epsilon=EPSILON, check=check, **walk)
-        pairs(())  # refuses what G cannot do
+    def paths(path: PathSpec, seed: int, num_pairs: int) -> PairStream:
+        def pairs(parts: Iterable[range]) -> Iterator[torch.Tensor]:
+            return generated_paths(
+                G,
+                dataset,
+                parts,
+                space=path.space,
+                sampling=path.sampling,
+                num_pairs=num_pairs,
+                seed=seed,
+                epsilon=EPSILON,
+                check=check,
+            )
+
+        pairs(())  # raises for paths that G cannot follow
         return pairs
 
     def record() -> dict[str, Any]:
@@ -87,7 +110,7 @@ def of_generator(
 
 
 def of_images(images: ImageDataset) -> Subject:
-    """Finished images, in their order; a seed changes nothing about them."""
+    """Returns finished images, in their order, as a subject; they do not depend on the seed."""
     return Subject(
         fakes=lambda num_images, seed: images.parts,
         paths=None,
@@ -96,13 +119,13 @@ def of_images(images: ImageDataset) -> Subject:
 
 
 def draw_batch(dataset: ImageDataset, device: torch.device) -> int:
-    """Images that a generator draws at a time; the noise of each batch has a seed, so this is part of a number."""
+    """Returns the images drawn at a time; the noise of each batch has a seed, so a number depends on this."""
     pixels = dataset.spec.height * dataset.spec.width
     return min(max(PIXELS_AT_A_TIME.get(device.type, 2**20) // pixels, 1), 64)
 
 
 def reference(dataset: ImageDataset) -> Reference:
-    """A data set as metrics see it: all its images, x-flips included."""
+    """Returns a data set as metrics see it: all its images, x-flips included."""
     return Reference(
         images=dataset.parts,
         num_images=len(dataset),
@@ -112,7 +135,7 @@ def reference(dataset: ImageDataset) -> Reference:
 
 
 def whole(dataset: ImageDataset) -> ImageDataset:
-    """What `_full` metrics compare with: the data set without --subset and x-flips."""
+    """Returns the data set without --subset and x-flips, the reference of `_full` metrics."""
     cfg = dataset.cfg
     if cfg.subset is None and not cfg.mirror:
         return dataset
@@ -120,7 +143,7 @@ def whole(dataset: ImageDataset) -> ImageDataset:
 
 
 def reference_data(cfg: RunConfig, dataset: ImageDataset) -> ImageDataset:
-    """The real images of a run's metrics: --metric-data, else what it trains on. DataError for another shape."""
+    """Returns the real images of a run's metrics: --metric-data, else the training set. DataError for another shape."""
     if cfg.metric_data is None:
         return dataset
     reals = ImageDataset(DataConfig(path=cfg.metric_data, resolution=cfg.data.resolution))
@@ -129,7 +152,13 @@ def reference_data(cfg: RunConfig, dataset: ImageDataset) -> ImageDataset:
 
 
 def check_shape(reals: ImageDataset, drawn: Any, option: str) -> None:
-    """Refuses reals of another height, width or channels than `drawn`, an ImageSpec, has."""
+    """Raises DataError for reals of another shape than generated images.
+
+    Args:
+        reals: The real images.
+        drawn: ImageSpec of the generated images.
+        option: The option that names the reals, for the message.
+    """
     compared = attrgetter('height', 'width', 'channels')
     if compared(reals.spec) != compared(drawn):
         raise DataError(
@@ -139,11 +168,16 @@ def check_shape(reals: ImageDataset, drawn: Any, option: str) -> None:
 
 
 class Meter:
-    """Measures one subject after the other against one set of reals, which are looked at once.
+    """Measures one subject after the other against one set of reals, which are read once.
 
-    seeds: of latents, labels, noise and subsets; several give every number a mean and its standard error. replicates:
-    half samples that the error of a single measurement comes from, 0 for none. cache, progress, world: as in
-    `Evaluator`.
+    Args:
+        reals: The real images.
+        device: Device of the detectors.
+        seeds: Seeds of latents, labels, noise and subsets; several give every number a mean and its standard error.
+        replicates: Number of half samples for the error of a single measurement, 0 for no error.
+        cache: As in `MetricEvaluator`.
+        progress: As in `MetricEvaluator`.
+        world: As in `MetricEvaluator`.
     """
 
     def __init__(
@@ -154,7 +188,7 @@ class Meter:
         seeds: Sequence[int] = (0,),
         replicates: int = 0,
         cache: Cache | None = None,
-        progress: Progress | None = None,
+        progress: ProgressCallback | None = None,
         world: World | None = None,
     ) -> None:
         self._world = world or World()
@@ -163,7 +197,7 @@ class Meter:
         one = self._sets[True] is reals
         self._references = {False: reference(reals)}
         self._references[True] = self._references[False] if one else reference(self._sets[True])
-        self.evaluator = Evaluator(
+        self.evaluator = MetricEvaluator(
             reals=self._references[False],
             originals=None if one else self._references[True],
             detector_for=lambda name: get_detector(name, device),
@@ -176,18 +210,18 @@ class Meter:
             world=self._world,
         )
 
-    def measure(self, names: Sequence[str], subject: Subject) -> Iterator[tuple[str, Line | Exception]]:
-        """(name, line or what it failed with); a failure takes no other metric with it.
+    def measure(self, names: Sequence[str], subject: Subject) -> Iterator[tuple[str, MetricLine | Exception]]:
+        """Yields (name, line or exception); the failure of one metric does not affect the others.
 
-        Metrics that share a detector are measured in one pass, and one by one where that fails. A line holds results,
-        metric, total_time, total_time_str, num_gpus, seed and provenance, with several seeds also by_seed.
+        Metrics that share a detector are measured in one pass, and one by one if that fails. A line holds results,
+        metric, total_time, total_time_str, num_gpus, seed and provenance, and by_seed if there are several seeds.
         """
         for group in by_detector(names):
             try:
                 yield from self._lines(group, subject).items()
             except StopRequested:
                 raise
-            except Exception as error:  # whatever it is, the other metrics can do without
+            except Exception as error:  # any failure: the other metrics are still measured
                 if len(group) == 1:
                     yield group[0], error
                     continue
@@ -195,19 +229,21 @@ class Meter:
                     yield from self.measure([name], subject)
 
     def check(self, name: str, subject: Subject) -> None:
-        """Raises what measuring would raise before any image is looked at; the metric's network is built."""
+        """Raises what measuring would raise before any image is read; the metric's network is built."""
         self.evaluator.check(name, subject.paths)
         path = parse_metric(name).path
         if path is not None and subject.paths is not None:
             subject.paths(path, 0, 1)
 
     def provenance(self, name: str, subject: Subject) -> dict[str, Any]:
-        """What the number depends on, as far as it is not in the network's own record."""
+        """Returns everything that the number depends on besides the network's own record."""
         spec = parse_metric(name)
         record = self.evaluator.provenance(name)
         if spec.needs_reals:
             record['reals_sha256'] = self._references[spec.full].digest
         record['estimator'] = f'{spec.kind}, {", ".join(f"{what} {v}" for what, v in ESTIMATORS.items())}'
+        if plugins := [module for module in modules_of(spec) if not module.startswith('metrics.')]:
+            record['plugins'] = [source_of(module) for module in plugins]
         return {
             **record,
             **subject.record(),
@@ -216,17 +252,28 @@ class Meter:
             **_environment(),
         }
 
-    def closest(self, name: str, subject: Subject) -> np.ndarray:
-        """Of a `mem` metric that has just been measured: a sheet uint8 [C, H, W], samples beside the nearest reals."""
-        spec, pairs = parse_metric(name), self.evaluator.pairs[name]
-        positions = sorted(pairs.samples)
-        found = subject.fakes(spec.num_fakes, self.seeds[-1])(range(i, i + 1) for i in positions)
-        samples = {i: np.asarray(torch.as_tensor(images)[0].cpu()) for i, images in zip(positions, found, strict=True)}
+    def sheet(self, name: str, subject: Subject) -> np.ndarray | None:
+        """Draws the sheet of a metric that has just been measured, uint8 [C, H, W]; None if it has none."""
+        if name not in self.evaluator.sheets:
+            return None
+        spec = parse_metric(name)
         reals = self._sets[spec.full]
-        sheet = draw_pairs(pairs, samples.__getitem__, lambda i: to_8_bits(reals.image(i)))  # [C, rows, columns]
-        return sheet if len(sheet) <= 4 else sheet[:3]  # of more channels than a PNG has, those that the detector sees
 
-    def _lines(self, names: Sequence[str], subject: Subject) -> dict[str, Line]:
+        def fakes_at(positions: Sequence[int]) -> list[np.ndarray]:
+            stream = subject.fakes(spec.num_fakes, self.seeds[-1])(range(i, i + 1) for i in positions)
+            return [np.asarray(torch.as_tensor(images)[0].cpu()) for images in stream]
+
+        def reals_at(positions: Sequence[int]) -> list[np.ndarray]:
+            return [to_8_bits(reals.image(i)) for i in positions]
+
+        sheet = draw_sheet(self.evaluator.sheets[name], fakes_at, reals_at)  # [C, H, W]
+        return sheet if len(sheet) <= 4 else sheet[:3]  # a PNG has at most 4 channels: those that the detector sees
+
+    def caption(self, name: str) -> str:
+        """Returns the caption of a metric's sheet."""
+        return self.evaluator.sheets[name].caption
+
+    def _lines(self, names: Sequence[str], subject: Subject) -> dict[str, MetricLine]:
         began = time.monotonic()
         runs = {
             seed: self.evaluator.evaluate(names, fakes=subject.fakes, paths=subject.paths, seed=seed)
@@ -236,9 +283,17 @@ class Meter:
         found = {name: {seed: results[name] for seed, results in runs.items()} for name in names}
         return {name: self._line(name, numbers, total_time, subject) for name, numbers in found.items()}
 
-    def _line(self, name: str, runs: dict[int, dict[str, float]], total_time: float, subject: Subject) -> Line:
-        """total_time: seconds of all metrics that shared the pass."""
-        results, by_seed = runs[self.seeds[0]], {}
+    def _line(self, name: str, runs: dict[int, dict[str, float]], total_time: float, subject: Subject) -> MetricLine:
+        """Makes the line of one metric.
+
+        Args:
+            name: The metric.
+            runs: Its numbers by seed.
+            total_time: Seconds of all metrics that shared the pass.
+            subject: What was measured.
+        """
+        results: dict[str, float] = runs[self.seeds[0]]
+        by_seed: dict[str, Any] = {}
         if len(runs) > 1:
             estimates = read_estimates([{'results': numbers, 'seed': seed} for seed, numbers in runs.items()])
             results = as_results(estimates)
@@ -255,33 +310,49 @@ class Meter:
         }
 
 
-def serve(
+def serve_meter(
     task: dict[str, Any],
     world: World,
     device: torch.device,
-    job: Callable[[], tuple[Meter, Subject]],
+    open_target: Callable[[], tuple[Meter, Subject]],
     check: Callable[[], None] = lambda: None,
 ) -> None:
-    """The share of a process but rank 0 in what `Meter.measure` does there. job, check: as in `evaluate.serve`."""
+    """Computes this process's share of a pass of rank 0's `Meter.measure`.
 
-    def make() -> tuple[Evaluator, Fakes, Paths | None]:
-        meter, subject = job()
+    Args:
+        task: The description of the pass that rank 0 sent.
+        world: The processes.
+        device: As in rank 0's meter.
+        open_target: Returns the same meter and subject as on rank 0.
+        check: Called after each part; its exceptions end the pass in all processes.
+    """
+
+    def make() -> tuple[MetricEvaluator, GeneratedStreams, Paths | None]:
+        meter, subject = open_target()
         return meter.evaluator, subject.fakes, subject.paths
 
     evaluate.serve(task, world, device, make, check)
 
 
 def by_detector(names: Sequence[str]) -> list[list[str]]:
-    """Metrics that look through one network stand together, in the order in which the networks come first."""
+    """Groups metrics by their network, in the order of first occurrence; each metric of paths is a group."""
     groups: dict[str, list[str]] = {}
     for name in dict.fromkeys(names):
         spec = parse_metric(name)
-        groups.setdefault(name if spec.kind == 'ppl' else spec.detector, []).append(name)
+        groups.setdefault(spec.detector if spec.path is None else name, []).append(name)
     return list(groups.values())
 
 
-def estimates_of(line: Line) -> dict[str, Estimate]:
-    """The numbers of a line with what is known of their errors."""
+def modules_of(spec: MetricSpec) -> list[str]:
+    """Returns the modules that register the kind of a metric and its detector."""
+    modules = [METRICS.module_of(spec.kind)]
+    if spec.path is None:
+        modules.append(DETECTORS[spec.detector].module)
+    return list(dict.fromkeys(modules))
+
+
+def estimates_of(line: MetricLine) -> dict[str, Estimate]:
+    """Returns the numbers of a line with their errors, if these are known."""
     if 'by_seed' in line:
         return read_estimates([{'results': numbers, 'seed': seed} for seed, numbers in line['by_seed'].items()])
     return read_estimates([line])
@@ -289,12 +360,12 @@ def estimates_of(line: Line) -> dict[str, Estimate]:
 
 @functools.cache
 def _content(dataset: ImageDataset) -> str:
-    """The digest of a data set; it reads every file, so it is asked for once."""
+    """Returns the digest of a data set, computed once, because it reads every file."""
     return dataset.content_digest()
 
 
 @functools.cache
 def _environment() -> dict[str, Any]:
-    """Versions and commit; asked for once."""
+    """Returns versions and commit, determined once."""
     known = environment(('torch', 'numpy', 'scipy', 'pillow'))
     return {'versions': known['versions'], 'commit': known['commit']}

@@ -1,4 +1,4 @@
-"""The metrics of a training run: which of them can be measured here, and their measurement at each snapshot."""
+"""Metrics of a training run: the choice of those that can be measured, and their measurement at each snapshot."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from dnnlib.errors import UserError
-from ganfoundry.meter import Line, Meter, Subject, of_generator, reference_data, serve
+from ganfoundry.meter import Meter, MetricLine, Subject, of_generator, reference_data, serve_meter
 from metrics.cache import Cache
 from metrics.spec import parse_metric
 from torch_utils.distributed import World
@@ -17,9 +17,14 @@ from training.data.dataset import ImageDataset
 
 
 class SnapshotEvaluator:
-    """The metrics of a training run, as `training.run.measuring.Evaluator` wants them.
+    """Metrics of a training run, with the interface of `training.run.measuring.Evaluator`; made by `for_training`.
 
-    names: metrics, the first of them decides which snapshot is best. Made by `for_training`.
+    Args:
+        names: The metrics; the first of them decides which snapshot is the best.
+        meter: Measures them.
+        subject_of: Makes a subject of a generator.
+        world: The processes of the run.
+        check: Called between batches; its exceptions end the evaluation.
     """
 
     def __init__(
@@ -35,16 +40,17 @@ class SnapshotEvaluator:
         self._subject_of = subject_of
         self._world, self._check = world, check
 
-    def __call__(self, G_ema: torch.nn.Module, names: Sequence[str]) -> Iterable[tuple[str, Line | Exception]]:
+    def __call__(self, G_ema: torch.nn.Module, names: Sequence[str]) -> Iterable[tuple[str, MetricLine | Exception]]:
+        """Yields (name, line or exception) for the metrics `names` of a generator."""
         return self._meter.measure(names, self._subject_of(G_ema))
 
     def serve(self, G_ema: torch.nn.Module, task: dict[str, Any]) -> None:
-        """The share of this process in what rank 0 measures."""
+        """Computes this process's share of a pass of rank 0."""
         device = next(G_ema.parameters()).device
-        serve(task, self._world, device, lambda: (self._meter, self._subject_of(G_ema)), self._check)
+        serve_meter(task, self._world, device, lambda: (self._meter, self._subject_of(G_ema)), self._check)
 
     def lower_is_better(self, name: str) -> bool:
-        """True for distances, False for scores."""
+        """Returns whether a lower value of a metric is better."""
         return parse_metric(name).lower_is_better
 
 
@@ -56,10 +62,18 @@ def for_training(
     check: Callable[[], None],
     world: World | None = None,
 ) -> SnapshotEvaluator | None:
-    """The evaluator of a run, with the metrics that all its processes can measure; None where there are none.
+    """Makes the evaluator of a run, with the metrics that all its processes can measure.
 
-    What cannot be measured, for want of a network file or by its definition, is told through `warn` in a sentence,
-    once. check: called between batches; what it raises ends the evaluation.
+    Args:
+        cfg: The run.
+        dataset: The images that it trains on.
+        G_ema: The generator that will be measured.
+        warn: Receives one sentence per reason for which metrics cannot be measured, such as a missing network file.
+        check: Called between batches; its exceptions end the evaluation.
+        world: The processes of the run.
+
+    Returns:
+        The evaluator, None if no metric can be measured.
     """
     if not cfg.metrics:
         return None
@@ -79,7 +93,7 @@ def for_training(
     def here(names: Sequence[str]) -> list[str]:
         return list(possible(names, meter, subject_of(G_ema), warn))
 
-    names = world.shared(lambda: here(cfg.metrics))  # rank 0 first: what it downloads is there for those beside it
+    names = world.shared(lambda: here(cfg.metrics))  # rank 0 first: the others find its downloads
     if not world.leads:
         names = here(names)
     names = everywhere(cfg.metrics, names, world, warn)
@@ -87,18 +101,32 @@ def for_training(
 
 
 def everywhere(names: Sequence[str], here: Sequence[str], world: World, warn: Callable[[str], None]) -> tuple[str, ...]:
-    """Those of the names that every process can measure; here: those that this one can."""
+    """Returns the metrics that every process can measure.
+
+    Args:
+        names: All metrics of the run.
+        here: Those that this process can measure.
+        world: The processes of the run.
+        warn: Receives a sentence for each metric that only other processes cannot measure.
+    """
     missing = torch.tensor([name not in here for name in names])
     every = world.gather_on_host(missing, 'the metrics')  # bool [W, names]
     for k, name in enumerate(names):
         ranks = ', '.join(str(rank) for rank in every[:, k].nonzero()[:, 0].tolist())
         if world.leads and every[:, k].any() and name in here:
-            warn(f'not measured: {name}: rank {ranks} cannot, as it says itself')
+            warn(f'not measured: {name}: rank {ranks} cannot; its own message says why')
     return tuple(name for name, missed in zip(names, every.any(dim=0).tolist(), strict=True) if not missed)
 
 
 def possible(names: Sequence[str], meter: Meter, subject: Subject, warn: Callable[[str], None]) -> tuple[str, ...]:
-    """The metrics that can be measured; of the others `warn` is told why, in a sentence a reason."""
+    """Returns the metrics that can be measured.
+
+    Args:
+        names: Metrics.
+        meter: Measures them.
+        subject: Has the generator.
+        warn: Receives one sentence per reason for which metrics cannot be measured.
+    """
     kept: list[str] = []
     reasons: dict[str, list[str]] = {}
     for name in names:
@@ -107,7 +135,7 @@ def possible(names: Sequence[str], meter: Meter, subject: Subject, warn: Callabl
             kept.append(name)
         except UserError as error:
             reasons.setdefault(str(error), []).append(name)
-        except Exception as error:  # a detector that does not load is no reason not to train
+        except Exception as error:  # training continues without a detector that does not load
             reasons.setdefault(f'{type(error).__name__}: {error}', []).append(name)
     for reason, missing in reasons.items():
         warn(f'not measured: {", ".join(missing)}: {reason}')

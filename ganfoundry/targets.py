@@ -1,4 +1,4 @@
-"""What calc_metrics.py is told to measure: snapshots, run folders, finished images; and where results are kept."""
+"""Targets of calc_metrics.py (snapshots, run folders, finished images), their measurement and their records."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from dnnlib.download import fetch
 from dnnlib.errors import ConfigError, DataError
 from dnnlib.files import append_line
 from ganfoundry.meter import (
-    Line,
     Meter,
+    MetricLine,
     Subject,
     check_shape,
     estimates_of,
     of_generator,
     of_images,
     reference_data,
-    serve,
+    serve_meter,
 )
 from metrics.cache import Cache
 from metrics.compare import compare
-from metrics.extraction import Progress
+from metrics.extraction import ProgressCallback
 from metrics.spec import parse_metric, with_count
 from metrics.uncertainty import Estimate
 from torch_utils.distributed import PeerLost, World
@@ -43,7 +43,13 @@ from training.run.snapshot import Snapshot, load_generator, load_snapshot
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Target:
-    """One thing to measure. path: a snapshot's file, or a folder or zip of images. folder: the run it belongs to."""
+    """One thing to measure.
+
+    Attributes:
+        path: File of a snapshot, or a folder or zip of images.
+        is_images: The path holds images.
+        folder: The run that the snapshot belongs to.
+    """
 
     path: Path
     is_images: bool
@@ -51,8 +57,23 @@ class Target:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Options:
-    """What the command line says of every target. data, mirror: None for what the network was trained on."""
+class MeasureOptions:
+    """Options of the command line, which apply to every target.
+
+    Attributes:
+        names: Metrics.
+        device: Device of networks and detectors.
+        data: Real images; None for those that the network was trained on.
+        mirror: Count x-flipped images as real; None for the choice of the training.
+        seeds: As in `Meter`.
+        replicates: As in `Meter`.
+        batch: Images drawn at a time; None for the default of their size.
+        precision: Precision of the networks; None for that of the training.
+        cache: As in `Meter`.
+        progress: As in `Meter`.
+        plot: Draw the curve of a metric in the run folder.
+        world: As in `Meter`.
+    """
 
     names: tuple[str, ...]
     device: torch.device
@@ -63,15 +84,15 @@ class Options:
     batch: int | None = None
     precision: str | None = None
     cache: Cache | None = None
-    progress: Progress | None = None
+    progress: ProgressCallback | None = None
     plot: bool = True
     world: World = field(default_factory=World)
 
 
 def find_targets(text: str, *, images: bool = False) -> list[Target]:
-    """What a path or an address stands for: the snapshots of a run folder, newest first, or the one thing that it is.
+    """Returns the targets at a path or an address: the snapshots of a run folder, newest first, or a single target.
 
-    images: it is known to be images. A zip is images in any case, as is a folder that is no run's.
+    A zip holds images, as does a folder that belongs to no run; `images` says so for any path.
     """
     path = Path(text)
     if path.is_dir() and (path / 'config.json').is_file() and not images:
@@ -90,7 +111,16 @@ def find_targets(text: str, *, images: bool = False) -> list[Target]:
 
 
 def reference_images(snapshot: Snapshot, data: str | None, mirror: bool | None) -> ImageDataset:
-    """The data set of the run that made a snapshot, with what the flags change; labels are drawn from it too."""
+    """Returns the data set that a snapshot was trained on, as changed by flags; labels are drawn from it too.
+
+    Args:
+        snapshot: The snapshot.
+        data: Another data set in its place, None for the same.
+        mirror: Whether to add x-flips, None for the choice of the training.
+
+    Raises:
+        DataError: The data set is absent, or its images or labels do not fit the network.
+    """
     cfg, spec = snapshot.config()
     if data is None and cfg.data.path is not None and not Path(cfg.data.path).exists():
         raise DataError(f'{snapshot.path}: the images of its training ({cfg.data.path}) are not here; specify --data')
@@ -108,94 +138,105 @@ def reference_images(snapshot: Snapshot, data: str | None, mirror: bool | None) 
 
 
 @dataclass(frozen=True, kw_only=True)
-class Job:
-    """A target that is ready to be measured. key: metric -> name of its record in the run's folder. place: what a line
-    says of where the images are from."""
+class OpenTarget:
+    """A target that is ready to be measured.
+
+    Attributes:
+        target: The target.
+        meter: Measures it.
+        subject: Its images.
+        names: The metrics.
+        key: Function from a metric to the name of its record in the run's folder.
+        place: Fields of a line that describe the origin of the images.
+    """
 
     target: Target
     meter: Meter
     subject: Subject
     names: tuple[str, ...]
     key: Callable[[str], str]
-    place: Line
+    place: MetricLine
 
 
 class Session:
-    """Measures targets one after the other; those with the same reals share what was seen in them.
+    """Measures targets one after the other; targets with the same reals share the detectors' output for them.
 
-    Of several processes rank 0 measures, and the others `serve`.
+    With several processes, rank 0 measures and the others `serve`.
+
+    Args:
+        options: Options of the command line.
+        tell: Receives sentences about targets that are skipped, renamed or drawn.
     """
 
-    def __init__(self, options: Options, tell: Callable[[str], None]) -> None:
-        """tell: is told, in sentences, what is skipped, renamed or drawn."""
+    def __init__(self, options: MeasureOptions, tell: Callable[[str], None]) -> None:
         self._options = options
         self._tell = tell
         self._meters: dict[tuple[DataConfig, int], Meter] = {}
-        self._served: Callable[[], Job]  # what rank 0 is measuring, opened here when its first pass comes
+        self._served: Callable[[], OpenTarget]  # the target of rank 0, opened at its first pass
 
-    def open(self, target: Target) -> Job:
-        """Loads what is to be measured, and refuses what cannot be, before any image is looked at."""
-        job = self._images(target) if target.is_images else self._network(target)
-        for name in job.names:
-            job.meter.check(name, job.subject)
-        return job
+    def open(self, target: Target) -> OpenTarget:
+        """Loads a target. Raises, before any image is read, if a metric cannot be measured."""
+        opened = self._images(target) if target.is_images else self._network(target)
+        for name in opened.names:
+            opened.meter.check(name, opened.subject)
+        return opened
 
-    def measure(self, job: Job, *, skip: bool = False) -> Iterator[Line]:
-        """The lines of a target's metrics, each recorded in its run's folder as soon as there is one.
+    def measure(self, opened: OpenTarget, *, skip: bool = False) -> Iterator[MetricLine]:
+        """Yields the lines of a target's metrics, each recorded in its run's folder as soon as it is known.
 
-        skip: what the folder holds under the same settings is not measured again; its line is given.
+        With `skip`, a line of the folder with the same settings is yielded in place of a new measurement.
         """
         missing = []
-        for name in job.names:
-            known = recorded(job, name, job.meter.provenance(name, job.subject)) if skip else None
+        for name in opened.names:
+            known = recorded(opened, name, opened.meter.provenance(name, opened.subject)) if skip else None
             if known is None:
                 missing.append(name)
             else:
-                self._tell(f'{job.target.path.name}: {name} has been measured already')
+                self._tell(f'{opened.target.path.name}: {name} has been measured already')
                 yield known
-        self._options.world.give({'target': [str(job.target.path), job.target.is_images]})
+        self._options.world.give({'target': [str(opened.target.path), opened.target.is_images]})
         failed = None
-        for name, line in job.meter.measure(missing, job.subject):
+        for name, line in opened.meter.measure(missing, opened.subject):
             if isinstance(line, Exception):
                 failed = line
-                self._tell(f'{job.target.path.name}: {name} failed: {line}')
+                self._tell(f'{opened.target.path.name}: {name} failed: {line}')
                 continue
-            line = {**line, **job.place, 'timestamp': time.time()}
-            self._keep(job, name, line)
+            line = {**line, **opened.place, 'timestamp': time.time()}
+            self._keep(opened, name, line)
             yield line
         if failed is not None:
             raise failed
 
     def serve(self, task: dict[str, Any]) -> None:
-        """A task of rank 0's `measure`. What fails in it is told there."""
+        """Works on a task of rank 0's `measure`. A failure is reported there."""
         if 'target' in task:
             path, is_images = task['target']
             self._served = functools.cache(lambda: self.open(Target(path=Path(path), is_images=is_images)))
             return
         options = self._options
 
-        def job() -> tuple[Meter, Subject]:
+        def meter_and_subject() -> tuple[Meter, Subject]:
             opened = self._served()
             return opened.meter, opened.subject
 
         try:
-            serve(task, options.world, options.device, job)
+            serve_meter(task, options.world, options.device, meter_and_subject)
         except PeerLost:
             raise
         except Exception as error:
             self._tell(f'{options.world}: {type(error).__name__}: {error}')
 
-    def _network(self, target: Target) -> Job:
+    def _network(self, target: Target) -> OpenTarget:
         options, snapshot = self._options, load_snapshot(target.path)
         dataset = reference_images(snapshot, options.data, options.mirror)
         cfg, _ = snapshot.config()
         reals = dataset if options.data is not None else reference_data(cfg, dataset)
         precision = resolve_precision(options.precision or cfg.precision, options.device)
         G = load_generator(snapshot, options.device, precision)
-        # Against other images it is another curve: the run's own stays one of its own data.
+        # A result against other images belongs to another curve than the run's own.
         own = options.data is None and options.mirror in (None, cfg.data.mirror)
         name = target.path.name
-        return Job(
+        return OpenTarget(
             target=target,
             meter=self._meter(reals, cfg.seed),
             subject=of_generator(G, dataset, precision=precision, batch_size=options.batch),
@@ -204,16 +245,16 @@ class Session:
             place={'snapshot': name, 'snapshot_pkl': name, 'nimg': snapshot.nimg, 'data': reals.name},
         )
 
-    def _images(self, target: Target) -> Job:
+    def _images(self, target: Target) -> OpenTarget:
         options = self._options
         if options.data is None:
             raise ConfigError(f'{target.path}: images do not say what to compare them with; please specify --data')
         if len(options.seeds) > 1:
-            raise ConfigError('--seeds draws anew, finished images are what they are; --bootstrap=20 gives their error')
+            raise ConfigError('--seeds draws new images, finished ones stay the same; --bootstrap=20 gives their error')
         reals = ImageDataset(DataConfig(path=options.data, mirror=bool(options.mirror)))
         images = ImageDataset(DataConfig(path=str(target.path)))
         check_shape(reals, images.spec, '--data')
-        return Job(
+        return OpenTarget(
             target=target,
             meter=self._meter(reals, 0),
             subject=of_images(images),
@@ -223,7 +264,7 @@ class Session:
         )
 
     def _within(self, num_images: int, target: Target) -> tuple[str, ...]:
-        """The metrics, those that ask for more images than there are under the names of as many as there are."""
+        """Returns the metrics; one that asks for more images than exist is renamed to the number that exists."""
         names = []
         for name in self._options.names:
             fits = parse_metric(name).num_fakes <= num_images
@@ -233,7 +274,7 @@ class Session:
         return tuple(dict.fromkeys(names))
 
     def _meter(self, reals: ImageDataset, seed: int) -> Meter:
-        """seed: of the run, which chooses its --subset."""
+        """Returns the meter of a set of reals; the seed of the run chooses its --subset."""
         options, key = self._options, (reals.cfg, seed if reals.cfg.subset is not None else 0)
         if key not in self._meters:
             self._meters[key] = Meter(
@@ -247,33 +288,39 @@ class Session:
             )
         return self._meters[key]
 
-    def _keep(self, job: Job, name: str, line: Line) -> None:
-        """Appends to metric-NAME.jsonl what is not there, and draws the curve, and the sheet of a search for copies."""
-        folder = job.target.folder
+    def _keep(self, opened: OpenTarget, name: str, line: MetricLine) -> None:
+        """Appends a new line to metric-NAME.jsonl, and draws the curve and, if the metric has one, the sheet."""
+        folder = opened.target.folder
         try:
-            if folder is not None and recorded(job, name, line['provenance']) is None:
-                append_line(folder.metric(job.key(name)), json.dumps(line))
+            if folder is not None and recorded(opened, name, line['provenance']) is None:
+                append_line(folder.metric(opened.key(name)), json.dumps(line))
                 if self._options.plot:
-                    draw_metric(folder, job.key(name))
-            if parse_metric(name).kind == 'mem':
-                path = Path(folder.path if folder else '.', f'{name}-{job.target.path.stem}.png')
-                save_png(job.meter.closest(name, job.subject), path)
-                self._tell(f'{path}: samples that look most like real images, each beside those nearest to it')
+                    draw_metric(folder, opened.key(name))
+            if (sheet := opened.meter.sheet(name, opened.subject)) is not None:
+                path = Path(folder.path if folder else '.', f'{name}-{opened.target.path.stem}.png')
+                save_png(sheet, path)
+                self._tell(f'{path}: {opened.meter.caption(name)}')
         except OSError as error:
-            self._tell(f'{job.target.path.name}: {name} cannot be kept ({error}); its line is printed')
+            self._tell(f'{opened.target.path.name}: {name} cannot be kept ({error}); its line is printed')
 
 
-def recorded(job: Job, name: str, provenance: dict[str, Any]) -> Line | None:
-    """The line of the same measurement in the run's folder."""
-    if job.target.folder is None:
+def recorded(opened: OpenTarget, name: str, provenance: dict[str, Any]) -> MetricLine | None:
+    """Returns the line of the same measurement in the run's folder, None if there is none."""
+    if opened.target.folder is None:
         return None
-    lines = job.target.folder.results(job.key(name))
-    found = (line for line in lines if all(line.get(field) == job.place[field] for field in ('snapshot', 'nimg')))
+    lines = opened.target.folder.results(opened.key(name))
+    found = (line for line in lines if all(line.get(field) == opened.place[field] for field in ('snapshot', 'nimg')))
     return next((line for line in found if same(line, {'provenance': provenance}, SETTINGS)), None)
 
 
-def comparisons(a: Job, b: Job, lines: tuple[list[Line], list[Line]]) -> Iterator[Line]:
-    """For every number that two targets have, whether they differ by more than noise."""
+def comparisons(a: OpenTarget, b: OpenTarget, lines: tuple[list[MetricLine], list[MetricLine]]) -> Iterator[MetricLine]:
+    """Yields, for every number of two targets, whether they differ by more than noise.
+
+    Args:
+        a: The first target.
+        b: The second target, measured against the same reals.
+        lines: The lines of both.
+    """
     names = (a.target.path.name, b.target.path.name)
     if names[0] == names[1]:
         names = (str(a.target.path), str(b.target.path))

@@ -1,116 +1,62 @@
-"""From what a detector saw to the numbers of one metric: of all generated images, or of some of them.
+"""The inputs of one metric: samples of real and generated images through a detector, or distances of pairs.
 
-Letters: N images, D feature width.
+Letters: N images, D feature width, K classes.
 """
 
 from __future__ import annotations
 
 import functools
+from dataclasses import dataclass
 
-import numpy as np
 import torch
 
-from metrics.extraction import Extraction, Moments, Need
-from metrics.kinds.density_coverage import ball_shares
-from metrics.kinds.features import FeatureStats
-from metrics.kinds.frechet import frechet_distance
-from metrics.kinds.inception_score import inception_score
-from metrics.kinds.kid import kernel_distance
-from metrics.kinds.memorization import Pairs, authentic_share, closest_pairs
-from metrics.kinds.neighbors import Neighbourhood, about_mean
-from metrics.kinds.precision_recall import manifold_shares
-from metrics.spec import NUM_SPLITS, MetricSpec
-
-BY_NEIGHBOURS = ('pr', 'dc', 'mem')
+from metrics.extraction import Extraction, Moments
 
 
-def real_need(spec: MetricSpec, num_reals: int) -> Need:
-    """What a metric wants to know of `num_reals` real images."""
-    count = spec.num_reals(num_reals)
-    if spec.kind == 'fd':
-        return Need(moments=frozenset({count}))
-    return Need(features=count)
+class Sample:
+    """The first images of a stream, through a detector.
 
-
-def fake_need(spec: MetricSpec, *, one_by_one: bool) -> Need:
-    """What a metric wants to know of the generated images; one_by_one: parts of them will be measured too."""
-    count = spec.num_fakes
-    if spec.kind == 'is':
-        return Need(probabilities=count)
-    if spec.kind == 'fd':
-        return Need(moments=frozenset({count}), features=count if one_by_one else 0)
-    return Need(features=count)
-
-
-class Measurement:
-    """One metric of one generator; what depends on the reals alone is computed once.
-
-    reals: None for the Inception score only. device: where features are compared; it must know float64. Results stand
-    under the keys of the metric's jsonl line.
+    Args:
+        extraction: Output of the detector.
+        num_items: Number of images.
+        device: Device of the features; it must support float64.
     """
 
-    def __init__(
-        self,
-        spec: MetricSpec,
-        reals: Extraction | None,
-        num_reals: int,
-        fakes: Extraction,
-        device: torch.device | str = 'cpu',
-    ) -> None:
-        self.spec = spec
+    def __init__(self, extraction: Extraction, num_items: int, device: torch.device | str = 'cpu') -> None:
+        self.num_items = num_items
+        self._extraction = extraction
         self._device = device
-        self._reals = reals
-        self._count = spec.num_reals(num_reals)
-        self._fakes = fakes
-
-    def whole(self, seed: int) -> dict[str, float]:
-        """The metric over all its generated images. seed: of KID's subsets."""
-        if self.spec.kind == 'fd':
-            return self._frechet(self._fakes.moments(self.spec.num_fakes))
-        return self.part(torch.arange(self.spec.num_fakes), seed)
-
-    def part(self, chosen: torch.Tensor, seed: int) -> dict[str, float]:
-        """The metric over the generated images at positions `chosen`, int64 [N], ascending."""
-        name, kind = self.spec.name, self.spec.kind
-        if kind == 'is':
-            probabilities = self._fakes.probabilities(self.spec.num_fakes)[chosen]
-            mean, std = inception_score(probabilities, num_splits=NUM_SPLITS)
-            return {f'{name}_mean': mean, f'{name}_std': std}
-        if kind == 'fd':
-            stats = FeatureStats(self._fake_features.shape[1])
-            stats.append(self._fake_features[chosen])
-            return self._frechet(stats.mean_cov())
-        if kind == 'kid':
-            rng = np.random.default_rng(seed)
-            return {name: kernel_distance(self._real_features, self._fake_features[chosen], rng)}
-        reals, fake = self._centred
-        if kind == 'mem':
-            return {f'{name}_authenticity': authentic_share(reals, fake[chosen])}
-        keys, shares = (
-            (('precision', 'recall'), manifold_shares) if kind == 'pr' else (('density', 'coverage'), ball_shares)
-        )
-        return {f'{name}_{key}': value for key, value in zip(keys, shares(reals, fake[chosen]), strict=True)}
-
-    def pairs(self) -> Pairs:
-        """The generated images that look most like copies of real ones; of `mem` only."""
-        assert self.spec.kind == 'mem'
-        return closest_pairs(*self._centred)
-
-    def _frechet(self, fake: Moments) -> dict[str, float]:
-        assert self._reals is not None
-        return {self.spec.name: frechet_distance(*self._reals.moments(self._count), *fake)}
 
     @functools.cached_property
-    def _real_features(self) -> torch.Tensor:
-        assert self._reals is not None
-        return self._reals.features(self._count).to(self._device)  # [N, D]
+    def features(self) -> torch.Tensor:
+        """Pooled features [N, D], float32 on the device of comparison."""
+        return self._extraction.features(self.num_items).to(self._device)
 
-    @functools.cached_property
-    def _fake_features(self) -> torch.Tensor:
-        return self._fakes.features(self.spec.num_fakes).to(self._device)  # [N, D]
+    @property
+    def moments(self) -> Moments:
+        """Mean [D] and covariance [D, D] of the features, float64 on the CPU."""
+        return self._extraction.moments(self.num_items)
 
-    @functools.cached_property
-    def _centred(self) -> tuple[Neighbourhood, torch.Tensor]:
-        """The reals with their balls, and the fakes about the same mean [N, D]."""
-        real, fake = about_mean(self._real_features, self._fake_features)
-        return Neighbourhood(real, self.spec.neighbours), fake
+    @property
+    def probabilities(self) -> torch.Tensor:
+        """Class probabilities [N, K], float32 on the CPU."""
+        return self._extraction.probabilities(self.num_items)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetricInputs:
+    """Everything that a metric may read; see the properties of `metrics.registry.Metric`.
+
+    Attributes:
+        num_items: Number of generated images, for metrics of paths of pairs.
+        fakes: Generated images; None for metrics of paths.
+        reals: Real images; None without `uses_reals`.
+        distances: Distances of pairs [N], float64; None for metrics of images.
+        neighbors: Size of a neighborhood, 0 if there are none.
+    """
+
+    num_items: int
+    fakes: Sample | None = None
+    reals: Sample | None = None
+    distances: torch.Tensor | None = None
+    neighbors: int = 0

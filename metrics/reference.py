@@ -1,4 +1,4 @@
-"""The real images that generators are compared with, and what detectors saw in them.
+"""Real images that generators are compared with, and the detectors' output for them.
 
 Letters: N images, D feature width.
 """
@@ -12,11 +12,11 @@ from dataclasses import dataclass
 import torch
 
 from metrics.cache import Arrays, Cache, Fields
-from metrics.detectors.table import Detector
-from metrics.extraction import Extraction, Need
-from metrics.streams.images import Images
+from metrics.detectors.interface import Detector
+from metrics.extraction import Extraction, Requirements
+from metrics.streams.images import ImageStream
 
-# Of what entries of the cache say: a change of the numbers that `Extraction` makes is a new version.
+# A field of the cache's entries: whatever changes the numbers of `Extraction` needs a new version here.
 ESTIMATORS = {'moments': 'float64 v1', 'features': 'float32 v1'}
 
 
@@ -24,25 +24,34 @@ ESTIMATORS = {'moments': 'float64 v1', 'features': 'float32 v1'}
 class Reference:
     """A set of real images.
 
-    images: their stream, in data-set order. num_images: in all. content: a digest of everything that decides the
-    pixels and their order; asked for only if there is a cache. name: for records.
+    Attributes:
+        images: Their stream, in data-set order.
+        num_images: Their total number.
+        content: Returns a digest of everything that decides the pixels and their order; called only with a cache.
+        name: Name in records.
     """
 
-    images: Images
+    images: ImageStream
     num_images: int
     content: Callable[[], str] | None = None
     name: str = ''
 
     @functools.cached_property
     def digest(self) -> str | None:
-        """What `content` said first; None without it."""
+        """The first result of `content`; None without it."""
         return None if self.content is None else self.content()
 
 
 class SeenReference:
-    """A reference through one detector, kept in memory and in the cache.
+    """The output of one detector for a reference, kept in memory and in the cache.
 
-    source: what to call the images in messages. Images are read only for what neither memory nor cache holds.
+    Images are read only for data that neither memory nor cache holds.
+
+    Args:
+        reference: The real images.
+        detector: The detector.
+        cache: The cache, None for none.
+        source: Name of the images in messages.
     """
 
     def __init__(self, reference: Reference, detector: Detector, cache: Cache | None, source: str) -> None:
@@ -50,30 +59,30 @@ class SeenReference:
         self._detector = detector
         self._cache = cache
         self._source = source
-        self._seen = Extraction(detector.feature_dim, Need())
+        self._seen = Extraction(detector.feature_dim, Requirements())
 
-    def extraction(self, need: Need, extract: Callable[[Need], Extraction]) -> Extraction:
-        """What the need asks for, and perhaps more. extract: passes over the images for what is missing."""
-        self._load(need.without(self._seen.held))
-        missing = need.without(self._seen.held)
+    def extraction(self, required: Requirements, extract: Callable[[Requirements], Extraction]) -> Extraction:
+        """Returns the required data, possibly with more. `extract` makes a pass over the images for missing data."""
+        self._load(required.without(self._seen.held))
+        missing = required.without(self._seen.held)
         if missing.num_items:
             self._seen.absorb(extract(missing))
             self._store(missing)
         return self._seen
 
-    def _load(self, need: Need) -> None:
-        for count in sorted(need.moments):
+    def _load(self, required: Requirements) -> None:
+        for count in sorted(required.moments):
             if found := self._entry('moments', count):
                 self._seen.put_moments(count, (torch.from_numpy(found['mean']), torch.from_numpy(found['cov'])))
-        if need.features and (found := self._entry('features', need.features)):
+        if required.features and (found := self._entry('features', required.features)):
             self._seen.put_features(torch.from_numpy(found['features']))
 
-    def _store(self, new: Need) -> None:
+    def _store(self, new: Requirements) -> None:
         if self._cache is None or self.reference.content is None:
             return
-        # What was seen belongs to the digest only if the images were the same from before the pass until after it.
+        # The features belong to the digest only if the images were the same before and after the pass.
         if self.reference.content() != self.reference.digest:
-            self._cache.warn(f'{self._source}: the data set changed while it was read; what was seen is not kept')
+            self._cache.warn(f'{self._source}: the data set changed while it was read; its features are not kept')
             return
         for count in sorted(new.moments):
             mean, cov = self._seen.moments(count)
@@ -88,7 +97,7 @@ class SeenReference:
         return self._cache.load(self._fields(what, count))
 
     def _fields(self, what: str, count: int) -> Fields:
-        """Everything that changes the numbers."""
+        """Returns everything that changes the numbers: the key of an entry."""
         assert self.reference.digest is not None
         return {
             'what': what,

@@ -13,7 +13,7 @@ import click
 from dnnlib.errors import ConfigError, UserError, run_command
 
 if TYPE_CHECKING:  # the real imports stand in the functions that need them: --help must answer at once
-    from ganfoundry.targets import Options, Session, Target
+    from ganfoundry.targets import MeasureOptions, Session, Target
 
 REPORT_S = 10.0  # seconds between two lines of progress
 
@@ -80,10 +80,10 @@ def main(others: tuple[str, ...], network: str | None, images: str | None, **opt
     words = [*([network] if network else []), *others]
     if not 1 <= len(words) + (images is not None) <= 2:
         raise ConfigError('--network must point to a file, a URL or a folder; give one, or two (A B) to compare them')
-    for option in options['detector_path']:
-        set_path(option)
     for path in options['plugin']:
         load_file(path)
+    for option in options['detector_path']:
+        set_path(option)
     comparing = len(words) + (images is not None) == 2
     parsed = parse_options(options, comparing)
     found = [find_targets(word) for word in words]
@@ -107,10 +107,10 @@ def main(others: tuple[str, ...], network: str | None, images: str | None, **opt
     leave(0, world.rank)
 
 
-def parse_options(options: dict[str, Any], comparing: bool) -> Options:
+def parse_options(options: dict[str, Any], comparing: bool) -> MeasureOptions:
     """What the flags say of every target."""
     from ganfoundry.processes import join_world, num_processes
-    from ganfoundry.targets import Options
+    from ganfoundry.targets import MeasureOptions
     from metrics.cache import Cache
     from metrics.spec import parse_metric
     from metrics.uncertainty import REPLICATES
@@ -130,7 +130,7 @@ def parse_options(options: dict[str, Any], comparing: bool) -> Options:
         raise ConfigError('--bootstrap=1: one half says nothing of an error; give 2 or more, 20 as a rule')
     if num_seeds > 1 and replicates:
         raise ConfigError('--seeds and --bootstrap both give the errors; choose one of them')
-    return Options(
+    return MeasureOptions(
         names=names,
         device=device,
         data=options['data'],

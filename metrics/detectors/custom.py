@@ -1,13 +1,17 @@
-"""A feature network of the user's own: any TorchScript or ONNX file, with its input declared.
+"""Detectors over the user's own network: any TorchScript or ONNX file, with its input declared.
 
     --detector-path=clip=clip.onnx,size=224,range=0-1,mean=.48/.46/.41,std=.27/.26/.28,resize=bicubic
 
-After that `fd_clip50k_full` and the other metrics know the name. What may follow the file (whose name holds no comma):
-size: pixels of a side, required. range: `0-1` (the default), `-1-1` or `0-255`. mean, std: one number or three with
-slashes, in that range. resize: `bilinear` (the default) or `bicubic`, both with antialiasing, or `tensorflow`, without
-half-pixel centres. The file takes float32 [N, 3, size, size] and returns features [N, D].
+Names such as `fd_clip50k_full` then refer to it. The file takes float32 [N, 3, size, size] and returns features [N, D].
+Its name must not contain a comma; these options follow it:
 
-A TorchScript file is a program, and running it is running its author's code: it runs only where the environment says
+    size          side of the input in pixels, required
+    range         `0-1` (the default), `-1-1` or `0-255`
+    mean, std     one number or three with slashes, in that range
+    resize        `bilinear` (the default) or `bicubic`, both with antialiasing, or `tensorflow`, without half-pixel
+                  centers
+
+Running a TorchScript file means running its author's code, so it is run only if the environment has
 GANFOUNDRY_ALLOW_TORCHSCRIPT=1 or after `allow_torchscript()`. ONNX needs the package onnxruntime.
 
 Letters: N batch, C image channels, H and W image height and width, D feature width.
@@ -30,21 +34,20 @@ import torch.nn.functional as F
 from dnnlib.errors import ConfigError, UserError
 from dnnlib.files import sha256_of
 from metrics.detectors.determinism import deterministic_float32
+from metrics.detectors.interface import Features
 from metrics.detectors.resize import resize_like_tensorflow
-from metrics.detectors.table import Features
 from metrics.streams.images import as_images, to_rgb
 
 ALLOW_VARIABLE = 'GANFOUNDRY_ALLOW_TORCHSCRIPT'
 CHUNK = 32
 _RANGES = {'0-1': (0.0, 1.0), '-1-1': (-1.0, 1.0), '0-255': (0.0, 255.0)}
 
-_declared: dict[str, tuple[Path, InputSpec]] = {}
 _allowed = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class InputSpec:
-    """How images get into the network; see the module."""
+    """Preparation of images for the network; see the module."""
 
     size: int
     range: Literal['0-1', '-1-1', '0-255'] = '0-1'
@@ -53,7 +56,7 @@ class InputSpec:
     resize: Literal['bilinear', 'bicubic', 'tensorflow'] = 'bilinear'
 
     def apply(self, images: torch.Tensor) -> torch.Tensor:
-        """uint8 [N, C, H, W] -> [N, 3, size, size] float32."""
+        """Converts images uint8 [N, C, H, W] to [N, 3, size, size] float32."""
         x = to_rgb(images).float()
         if self.resize == 'tensorflow':
             x = resize_like_tensorflow(x, self.size)
@@ -64,22 +67,24 @@ class InputSpec:
         return (x * ((high - low) / 255) + low - mean) / std
 
 
-def declare(name: str, text: str) -> None:
-    """Makes a detector known: text is `FILE,size=224,...`. ConfigError says what is wrong with it."""
+def declare(name: str, text: str) -> type[CustomDetector]:
+    """Makes the class of a detector from `FILE,size=224,...`. Raises ConfigError for options that cannot work."""
     where = f'--detector-path={name}={text}'
     if not re.fullmatch(r'[a-z][a-z0-9]*', name):
-        raise ConfigError(f'{where}: a name is small letters and digits and begins with a letter')
+        raise ConfigError(f'{where}: a name is lower-case letters and digits and begins with a letter')
     filename, *pairs = text.split(',')
     path = Path(filename).expanduser()
     if path.suffix not in ('.pt', '.onnx'):
         raise ConfigError(f'{where}: expected a TorchScript file (.pt) or an ONNX file (.onnx)')
     if not path.is_file():
         raise ConfigError(f'{where}: there is no such file')
-    _declared[name] = path, _parse_input(pairs, where)
+    return type(
+        'DeclaredDetector', (CustomDetector,), {'name': name, 'path': path, 'input': _parse_input(pairs, where)}
+    )
 
 
 def allow_torchscript() -> None:
-    """Lets files that are programs run in this process."""
+    """Permits TorchScript files, which are programs, in this process."""
     global _allowed
     _allowed = True
 
@@ -119,55 +124,54 @@ def _parse_value(key: str, value: str, choices: tuple[Any, ...]) -> Any:
 
 
 class CustomDetector:
-    """A detector, see `metrics.detectors.table.Detector`, over the user's file; `of` makes the class of one name."""
+    """A detector, see `metrics.detectors.interface.Detector`, over the user's file. `declare` makes subclasses.
+
+    Attributes:
+        path: The file.
+        input: Preparation of images.
+    """
 
     name: ClassVar[str]
+    path: ClassVar[Path]
+    input: ClassVar[InputSpec]
 
     def __init__(self, device: torch.device | str = 'cpu') -> None:
-        path, self.input = _declared[self.name]
         self.device = torch.device(device)
-        self.digest = sha256_of(path)
-        self.edition = f'{path.name} sha256 {self.digest}'
+        self.digest = sha256_of(self.path)
+        self.edition = f'{self.path.name} sha256 {self.digest}'
         self.preprocessing = f'v1: float32, {dataclasses.asdict(self.input)}'
         self.num_classes = 0
-        self._run = (_load_onnx if path.suffix == '.onnx' else _load_torchscript)(path, self.device)
-        self._path = path
+        self._run = (_load_onnx if self.path.suffix == '.onnx' else _load_torchscript)(self.path, self.device)
         self.feature_dim = self._probe()
 
     @classmethod
-    def of(cls, name: str) -> type[CustomDetector]:
-        """The class of the detector that was declared under a name."""
-        return type('CustomDetector', (cls,), {'name': name})
-
-    @classmethod
     def available(cls) -> bool:
-        """Whether the file is there, and may and can be run."""
-        path, _ = _declared[cls.name]
-        ready = importlib.util.find_spec('onnxruntime') is not None if path.suffix == '.onnx' else _may_run()
-        return path.is_file() and ready
+        """Returns whether the file exists, and is allowed and able to run."""
+        ready = importlib.util.find_spec('onnxruntime') is not None if cls.path.suffix == '.onnx' else _may_run()
+        return cls.path.is_file() and ready
 
     @torch.inference_mode()
     def __call__(self, images: torch.Tensor) -> Features:
-        """Grey or RGB images uint8 [N, C, H, W] -> Features on the detector's device."""
+        """Returns the features of images uint8 [N, C, H, W], on the detector's device."""
         with deterministic_float32():
             chunks = as_images(images).split(CHUNK)
             return Features(torch.cat([self._features(chunk.to(self.device)) for chunk in chunks]), None)
 
     def _probe(self) -> int:
-        """D, by a batch of two: a graph that was exported for one image fails here and not in the middle of a run."""
+        """Returns D, from a batch of two: a graph exported for one image fails here, not in the middle of a run."""
         try:
             return self(torch.zeros(2, 3, 32, 32, dtype=torch.uint8)).pooled.shape[1]
         except UserError:
             raise
-        except Exception as error:  # the user's code, in a runtime with errors of its own
+        except Exception as error:  # the user's code, in a runtime with its own exceptions
             size = self.input.size
-            raise UserError(f'{self._path}: fails on images [2, 3, {size}, {size}]: {error}') from error
+            raise UserError(f'{self.path}: fails on images [2, 3, {size}, {size}]: {error}') from error
 
     def _features(self, images: torch.Tensor) -> torch.Tensor:
         x = self._run(self.input.apply(images))
         if not isinstance(x, torch.Tensor) or x.ndim != 2 or len(x) != len(images) or not x.is_floating_point():
             shape = list(x.shape) if isinstance(x, torch.Tensor) else type(x).__name__
-            raise UserError(f'{self._path}: expected features [{len(images)}, D] in floats, it returns {shape}')
+            raise UserError(f'{self.path}: expected features [{len(images)}, D] in floats, it returns {shape}')
         return x.float().to(self.device)
 
 
@@ -182,9 +186,10 @@ def _load_torchscript(path: Path, device: torch.device) -> Callable[[torch.Tenso
             f'it, or export it as ONNX'
         )
     try:
-        return torch.jit.load(str(path), map_location=device).eval()
+        module: Callable[[torch.Tensor], Any] = torch.jit.load(str(path), map_location=device).eval()
     except RuntimeError as error:
         raise UserError(f'{path}: not a TorchScript file that this PyTorch loads: {error}') from error
+    return module
 
 
 def _load_onnx(path: Path, device: torch.device) -> Callable[[torch.Tensor], Any]:
@@ -197,9 +202,13 @@ def _load_onnx(path: Path, device: torch.device) -> Callable[[torch.Tensor], Any
         providers.insert(0, 'CUDAExecutionProvider')
     try:
         session = onnxruntime.InferenceSession(str(path), providers=providers)
-    except Exception as error:  # onnxruntime has a class of its own for every failure
+    except Exception as error:  # onnxruntime has a class per failure
         raise UserError(f'{path}: not an ONNX file that onnxruntime loads: {error}') from error
     if len(session.get_inputs()) != 1:
         raise UserError(f'{path}: expected one input, images; it has {len(session.get_inputs())}')
     key = session.get_inputs()[0].name
-    return lambda x: torch.from_numpy(session.run(None, {key: x.cpu().numpy()})[0])
+
+    def run(x: torch.Tensor) -> torch.Tensor:
+        return torch.from_numpy(session.run(None, {key: x.cpu().numpy()})[0])
+
+    return run

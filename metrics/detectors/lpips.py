@@ -58,8 +58,7 @@ class Lpips:
         self.device = torch.device(device)
         weights = weights or load_weights(LPIPS)
         self.digest, self.edition = weights.digest, weights.edition
-        network = load_network(LpipsNetwork, weights)
-        self.network = network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network = load_network(LpipsNetwork, weights).to(self.device, memory_format=torch.channels_last)
 
     @staticmethod
     def available() -> bool:
@@ -92,7 +91,8 @@ class Lpips:
         if min(images.shape[2:]) < MIN_SIZE:
             raise DataError(f'LPIPS needs images of at least {MIN_SIZE} pixels, these are {list(images.shape[2:])}')
         with deterministic_float32():
-            return self.network(to_rgb(images.to(self.device)).float() / 127.5 - 1)
+            embeddings: torch.Tensor = self.network(to_rgb(images.to(self.device)).float() / 127.5 - 1)
+        return embeddings
 
     def distance(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
         """LPIPS of each pair of images, as `embed` takes them, [N] float32; 0 for equal ones."""

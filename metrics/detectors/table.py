@@ -1,92 +1,113 @@
-"""What a feature network must offer to be measured with, and which networks there are.
+"""Table of the detectors: the feature networks that names of metrics can refer to.
 
-Letters: N batch, C image channels, H and W image height and width, D feature width, K classes.
+A detector joins the table in one of three ways: a row below, `@register_detector` in a `--plugin` file, or no code at
+all (`--detector-path=NAME=FILE,size=224`, see `metrics.detectors.custom`). This module imports no PyTorch.
 """
 
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple, TypeVar, cast
 
 from dnnlib.errors import ConfigError
+from metrics.detectors.interface import Detector, DetectorClass
 
 if TYPE_CHECKING:
     import torch
 
+C = TypeVar('C', bound=type)
+
 
 class Entry(NamedTuple):
-    """A detector as far as it is known without its weights, so that metric names can be checked offline.
+    """A row of the table: all that is known of a detector without building it, so that names are checked offline."""
 
-    target: 'module:class', imported only when asked for. The class takes the device as its one argument; its
-    `available()` says whether the weights can be had without the network. weights: the key of `--detector-path`; ''
-    where there is none. feature_dim, num_classes: as in `Detector`; 0 where only the user's network can tell.
-    """
-
-    target: str
-    weights: str
-    feature_dim: int
+    target: str | DetectorClass  # the class, or 'module:class', which is imported when the detector is used
+    weights: str  # key of --detector-path, '' without one
+    feature_dim: int  # as in `Detector`; 0 if only the user's file determines it
     num_classes: int
+
+    def load(self) -> DetectorClass:
+        """Returns the class of the detector."""
+        if not isinstance(self.target, str):
+            return self.target
+        module, _, attribute = self.target.partition(':')
+        return cast('DetectorClass', getattr(importlib.import_module(module), attribute))
+
+    @property
+    def module(self) -> str:
+        """The module that defines the class."""
+        return self.target.partition(':')[0] if isinstance(self.target, str) else str(self.target.__module__)
 
 
 DETECTORS = {
     'efflite': Entry('metrics.detectors.efficientnet:EffLite', '', 1280, 1000),
-    'inception': Entry('metrics.detectors.inception_detector:Inception', 'inception', 2048, 1008),
+    'inception': Entry('metrics.detectors.inception_detector:InceptionDetector', 'inception', 2048, 1008),
     'vgg16': Entry('metrics.detectors.vgg:Vgg16Detector', 'vgg16', 4096, 0),
     'vgg16conv': Entry('metrics.detectors.vgg:Vgg16ConvDetector', 'lpips', 512, 0),
     'dinov2': Entry('metrics.detectors.dinov2:DinoV2Large', 'dinov2', 1024, 0),
     'dinov2b': Entry('metrics.detectors.dinov2:DinoV2Base', 'dinov2b', 768, 0),
     'dinov2s': Entry('metrics.detectors.dinov2:DinoV2Small', 'dinov2s', 384, 0),
 }
-_BUILT_IN = frozenset(DETECTORS)
+_declared: set[str] = set()  # names that --detector-path has added; only these can be declared again
 
 
-class Features(NamedTuple):
-    """What a detector makes of a batch of images."""
+def register_detector(name: str, *, feature_dim: int, num_classes: int = 0, weights: str = '') -> Callable[[C], C]:
+    """Class decorator that adds a detector to the table, for plug-in files.
 
-    pooled: torch.Tensor  # [N, D] float32
-    probabilities: torch.Tensor | None  # [N, K] float32, rows sum to 1; None without a classifier
+    The class follows `metrics.detectors.interface.DetectorClass`; the decorator sets its attributes `name`,
+    `feature_dim` and `num_classes`. Deriving from `metrics.detectors.network_detector.NetworkDetector` leaves only the
+    network, the preparation of images and the source of the weights to write.
 
+    Args:
+        name: Lower-case letters and digits, beginning with a letter: `fd_NAME50k_full`.
+        feature_dim: Width of the features.
+        num_classes: Number of classes, 0 without a classifier.
+        weights: Key of `--detector-path` for the file with the weights, '' without one.
 
-class Detector(Protocol):
-    """A feature network with everything that decides its numbers: weights and the way images get to it.
-
-    name: a key of `DETECTORS`, part of every metric's name. digest: sha256 of the weights. preprocessing: resizing,
-    range and version in words; a change of either is a change of both detector and numbers. num_classes: 0 without
-    a classifier. A call is deterministic, sees images of any size and number of channels as
-    `metrics.streams.images.to_rgb` does, and leaves them as they are.
+    Raises:
+        ConfigError: The name is malformed or belongs to a detector of another module.
     """
+    if not re.fullmatch(r'[a-z][a-z0-9]*', name):
+        raise ConfigError(f'the detector {name!r}: a name is lower-case letters and digits and begins with a letter')
 
-    name: str
-    digest: str
-    preprocessing: str
-    feature_dim: int
-    num_classes: int
+    def register(cls: C) -> C:
+        if name in DETECTORS and (owner := DETECTORS[name].module) != cls.__module__:
+            raise ConfigError(
+                f"the detector '{name}' is registered twice: by {owner} and by {cls.__module__}; rename one"
+            )
+        for attribute, value in (('name', name), ('feature_dim', feature_dim), ('num_classes', num_classes)):
+            setattr(cls, attribute, value)
+        DETECTORS[name] = Entry(cast('DetectorClass', cls), weights, feature_dim, num_classes)
+        return cls
 
-    def __call__(
-        self,
-        images: torch.Tensor,  # [N, C, H, W] uint8
-    ) -> Features: ...
+    return register
 
 
 def set_path(option: str) -> None:
-    """Takes one value of `--detector-path`, before any detector is built.
+    """Applies one value of `--detector-path`, before any detector is built.
 
-    `NAME=FILE` names the file, for DINOv2 the folder, that the weights NAME come from: a key in the table above, or
+    `NAME=FILE` names the file (for DINOv2 the folder) with the weights NAME: a key of the column `weights` above, or
     `lpips`, which vgg16conv and PPL read. `NAME=FILE,size=224,...` with a new NAME makes a detector of any TorchScript
-    or ONNX file; `metrics.detectors.custom` lists what may follow. ConfigError for what is neither.
+    or ONNX file; `metrics.detectors.custom` lists the options. Raises ConfigError for anything else.
     """
     name, separator, rest = option.partition('=')
     if not separator or not rest:
         raise ConfigError(f'--detector-path={option}: expected NAME=FILE, as in inception=FILE.pth')
     if name in (weights := {entry.weights for entry in DETECTORS.values()} - {''}):
-        importlib.import_module('metrics.detectors.weights').set_path(name, rest)
-    elif name in _BUILT_IN:
+        from metrics.detectors.weights import set_weights_path
+
+        set_weights_path(name, rest)
+    elif name in DETECTORS and name not in _declared:
         reads = DETECTORS[name].weights
         instead = f'the weights are {reads}: --detector-path={reads}=FILE' if reads else 'its package carries them'
         raise ConfigError(f'--detector-path={option}: {name} has no file of its own, {instead}')
     elif ',size=' in rest:
-        importlib.import_module('metrics.detectors.custom').declare(name, rest)
-        DETECTORS[name] = Entry('metrics.detectors.custom:CustomDetector', '', 0, 0)
+        from metrics.detectors.custom import declare
+
+        DETECTORS[name] = Entry(declare(name, rest), '', 0, 0)
+        _declared.add(name)
     else:
         known = ', '.join(sorted(weights))
         raise ConfigError(
@@ -96,25 +117,23 @@ def set_path(option: str) -> None:
 
 
 def available(name: str) -> bool:
-    """Whether a detector can be had without the network, so that a metric with it can be a default."""
-    return _detector_class(name).available()
+    """Returns whether a detector can be built without a download, so that a metric with it can be a default."""
+    return _entry(name).load().available()
 
 
 def get_detector(name: str, device: torch.device | str = 'cpu') -> Detector:
-    """Builds a detector on a device. ConfigError for an unknown name, UserError where its weights are absent."""
-    return _detector_class(name)(device)
+    """Builds a detector on a device. Raises ConfigError for an unknown name and UserError without its weights."""
+    return _entry(name).load()(device)
 
 
 def provenance(detector: Detector) -> dict[str, str]:
-    """What a record of a number says of its detector; `edition` is the file that the weights came in."""
+    """Returns the fields of a number's record that describe its detector; `edition` is the file of the weights."""
     edition = getattr(detector, 'edition', '')
     fields = {'detector': detector.name, 'digest': detector.digest, 'preprocessing': detector.preprocessing}
     return fields | ({'edition': edition} if edition else {})
 
 
-def _detector_class(name: str) -> Any:
+def _entry(name: str) -> Entry:
     if name not in DETECTORS:
         raise ConfigError(f'unknown detector {name!r}; there are {", ".join(DETECTORS)}')
-    module, _, attribute = DETECTORS[name].target.partition(':')
-    found = getattr(importlib.import_module(module), attribute)
-    return found if name in _BUILT_IN else found.of(name)
+    return DETECTORS[name]

@@ -15,10 +15,10 @@ import torch
 from torch import nn
 
 from dnnlib.errors import UserError
+from metrics.detectors.interface import Features
 from metrics.detectors.lpips_weights import LPIPS, TRUNK, of_trunk
 from metrics.detectors.network_detector import NetworkDetector
 from metrics.detectors.resize import resize_like_tensorflow
-from metrics.detectors.table import Features
 from metrics.detectors.torchscript import read_torchscript
 from metrics.detectors.weights import Edition, Source, Tensors, Weights, digest_of, load_weights, read_state_dict
 from metrics.streams.images import to_rgb
@@ -89,11 +89,13 @@ class Vgg16(nn.Module):
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Returns the features [N, 4096] of normalized images [N, 3, 224, 224]."""
         x = self.features(x)  # [N, 512, 7, 7]
-        return self.classifier(x.flatten(start_dim=1))
+        pooled: torch.Tensor = self.classifier(x.flatten(start_dim=1))
+        return pooled
 
 
-def normalise(x: torch.Tensor) -> torch.Tensor:
+def normalize(x: torch.Tensor) -> torch.Tensor:
     """[N, 3, H, W] in [0, 255] -> the range that the network was trained on, about [-2.1, 2.7]; channels last."""
     mean, std = (x.new_tensor(values).view(1, 3, 1, 1) for values in (MEAN, STD))
     return ((x / 255 - mean) / std).contiguous(memory_format=torch.channels_last)
@@ -150,14 +152,14 @@ class Vgg16Detector(NetworkDetector):
         ),
     )
 
-    @staticmethod
-    def make_network() -> Vgg16:
+    @classmethod
+    def make_network(cls) -> Vgg16:
         """The bare network, with any weights."""
         return Vgg16()
 
     def prepare(self, images: torch.Tensor) -> torch.Tensor:
         """uint8 [N, C, H, W] -> [N, 3, 224, 224] float32, channels last."""
-        return normalise(resize_like_tensorflow(to_rgb(images.to(self.device)).float(), INPUT_SIZE))
+        return normalize(resize_like_tensorflow(to_rgb(images.to(self.device)).float(), INPUT_SIZE))
 
     def features(self, x: torch.Tensor) -> Features:
         """[N, 3, 224, 224] -> [N, 4096]"""
@@ -176,8 +178,8 @@ class Vgg16ConvDetector(NetworkDetector):
     num_classes = 0
     source = LPIPS
 
-    @staticmethod
-    def make_network() -> Vgg16Conv:
+    @classmethod
+    def make_network(cls) -> Vgg16Conv:
         """The bare network, with any weights."""
         return Vgg16Conv()
 
@@ -193,7 +195,7 @@ class Vgg16ConvDetector(NetworkDetector):
         x = to_rgb(images.to(self.device)).float()
         # No published number holds this one to TensorFlow's resize, which undersamples.
         x = nn.functional.interpolate(x, size=(INPUT_SIZE, INPUT_SIZE), mode='bilinear', antialias=True)
-        return normalise(x)
+        return normalize(x)
 
     def features(self, x: torch.Tensor) -> Features:
         """[N, 3, 224, 224] -> [N, 512]"""

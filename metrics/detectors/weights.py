@@ -1,9 +1,9 @@
-"""Where the weights of feature networks come from, and that they are the ones they are said to be.
+"""Weights of feature networks: the places to look for them, and the check that they are the expected ones.
 
-Looked for in this order: the file that `--detector-path=NAME=FILE` named (`set_path`), the folder in the environment
+Places, in this order: the file named by `--detector-path=NAME=FILE` (`set_weights_path`), the folder in the environment
 variable GANFOUNDRY_DETECTORS, the cache (GANFOUNDRY_CACHE/detectors, else ~/.cache/ganfoundry/detectors), an installed
-package that carries them, the network. A file is accepted when its sha256 is that of an edition known here. What was
-read is kept in the cache as safetensors, whose header says which edition it is, and whose tensors carry their digest.
+package that carries them, the network. A file is accepted if its sha256 is that of a known edition. The tensors are
+kept in the cache as safetensors; the header names the edition, and the tensors carry their digest.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Weights(NamedTuple):
     edition: str
 
 
-def set_path(name: str, path: str | os.PathLike[str]) -> None:
+def set_weights_path(name: str, path: str | os.PathLike[str]) -> None:
     """Names the file (for DINOv2 the folder) that the weights `name` come from, before any other place."""
     if not Path(path).expanduser().exists():
         raise ConfigError(f'--detector-path={name}={path}: there is no such file')
@@ -72,7 +72,7 @@ def set_path(name: str, path: str | os.PathLike[str]) -> None:
 
 
 def named_path(name: str) -> Path | None:
-    """What `set_path` was told about the weights `name`."""
+    """What `set_weights_path` was told about the weights `name`."""
     return _paths.get(name)
 
 

@@ -1,4 +1,4 @@
-"""Inception score (Salimans et al. 2016, arXiv:1606.03498), over the classes of whichever network.
+"""Inception score (Salimans et al. 2016, arXiv:1606.03498), over the classes of any detector with a classifier.
 
 Letters: N images, K classes.
 """
@@ -10,12 +10,23 @@ import itertools
 import torch
 
 from dnnlib.errors import DataError
+from metrics.registry import Metric, register_metric
+
+NUM_SPLITS = 10
 
 
-def inception_score(probabilities: torch.Tensor, *, num_splits: int = 10) -> tuple[float, float]:
-    """Mean and (population) standard deviation of the score over contiguous splits of probabilities [N, K].
+def inception_score(probabilities: torch.Tensor, *, num_splits: int = NUM_SPLITS) -> tuple[float, float]:
+    """Computes the score in contiguous splits, in float64.
 
-    Between 1 and K, higher is better. Computed in float64. DataError where a split would be empty.
+    Args:
+        probabilities: Class probabilities [N, K].
+        num_splits: Number of splits, at most N.
+
+    Returns:
+        Mean over the splits, between 1 and K (higher is better), and the population standard deviation.
+
+    Raises:
+        DataError: A split would be empty.
     """
     if len(probabilities) < num_splits:
         raise DataError(f'the Inception score over {num_splits} splits needs as many images, got {len(probabilities)}')
@@ -30,3 +41,23 @@ def _score(probabilities: torch.Tensor) -> torch.Tensor:
     marginal = probabilities.mean(dim=0, keepdim=True)  # [1, K]
     divergence = torch.xlogy(probabilities, probabilities) - torch.xlogy(probabilities, marginal)
     return divergence.sum(dim=1).mean().exp()
+
+
+@register_metric(
+    'is',
+    pattern='is_{}50k',
+    official='is',
+    detector='inception',
+    needs='probabilities',
+    uses_reals=False,
+    min_images=NUM_SPLITS,
+    lower_is_better=False,
+    without_error=('std',),  # a spread itself
+)
+class InceptionScore(Metric):
+    """The metric `is`: mean and standard deviation of the Inception score over ten splits."""
+
+    def of(self, chosen: torch.Tensor, seed: int) -> dict[str, float]:
+        """Returns the score of the generated images at positions `chosen`."""
+        mean, std = inception_score(self.fakes.probabilities[chosen])
+        return {'mean': mean, 'std': std}

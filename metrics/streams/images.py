@@ -14,7 +14,7 @@ from dnnlib.errors import DataError
 
 # A stream of images that can be had in parts: positions, ascending and disjoint -> the uint8 [N, C, H, W] of each. An
 # image is the same whatever the parts are.
-Images = Callable[[Iterable[range]], Iterable[torch.Tensor | np.ndarray]]
+ImageStream = Callable[[Iterable[range]], Iterable[torch.Tensor | np.ndarray]]
 
 
 def as_images(batch: torch.Tensor | np.ndarray) -> torch.Tensor:

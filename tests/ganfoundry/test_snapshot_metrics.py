@@ -82,7 +82,7 @@ def test_what_one_process_cannot_measure_no_process_does(data, monkeypatch):
     assert names == others == ('fd_efflite16',)
     assert first == [
         'not measured: pr_efflite2: pr_efflite2 asks for 2 generated images, it needs at least 4',
-        'not measured: fid16_full: rank 1 cannot, as it says itself',
+        'not measured: fid16_full: rank 1 cannot; its own message says why',
     ]
     assert second == ['not measured: fid16_full: the weights of inception are not on this machine']
 
@@ -97,7 +97,7 @@ def test_a_failure_of_one_metric_leaves_the_others(data, detector, monkeypatch):
     def broken(*args):
         raise RuntimeError('no memory')
 
-    monkeypatch.setattr('metrics.measurement.kernel_distance', broken)
+    monkeypatch.setattr('metrics.kinds.kid.kernel_distance', broken)
     evaluate, G = evaluator(tiny_config(data, metrics=('fd_efflite16', 'kid_efflite16', 'is_efflite16')), [])
     found = dict(evaluate(G, evaluate.names))
     assert isinstance(found['kid_efflite16'], RuntimeError)

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from dnnlib.errors import ConfigError, DataError, UserError
-from metrics.detectors.table import Features
-from metrics.evaluate import Evaluator
+from metrics.detectors.interface import Features
+from metrics.evaluate import MetricEvaluator
 from metrics.kinds.density_coverage import density_coverage
 from metrics.kinds.features import FeatureStats
 from metrics.kinds.frechet import frechet_distance
@@ -73,7 +73,7 @@ def fakes(num_images, seed):
 
 def run(names, *, seed=0, fakes=fakes, paths=None, **options):
     options = {'reals': reference(), 'detector_for': lambda name: ToyDetector()} | options
-    return Evaluator(**options).evaluate(names, fakes=fakes, paths=paths, seed=seed)
+    return MetricEvaluator(**options).evaluate(names, fakes=fakes, paths=paths, seed=seed)
 
 
 def test_every_metric_is_its_estimator_over_the_features_of_its_images():
@@ -116,7 +116,7 @@ def test_one_pass_over_reals_and_one_over_fakes_serve_all_metrics():
 
 def test_a_run_reads_its_reals_once_and_reads_them_again_only_for_more():
     detector = ToyDetector()
-    evaluator = Evaluator(reals=reference(), detector_for=lambda name: detector)
+    evaluator = MetricEvaluator(reals=reference(), detector_for=lambda name: detector)
     first = evaluator.evaluate(ALL, fakes=fakes)
     assert evaluator.evaluate(ALL, fakes=fakes) == first
     assert evaluator.evaluate(['kid_efflite60_full'], fakes=fakes) == {
@@ -214,7 +214,7 @@ def test_metrics_whose_network_is_absent_are_told_from_the_rest():
             raise UserError('the weights of inception are not on this machine')
         return ToyDetector()
 
-    evaluator = Evaluator(reals=unread(), detector_for=build, distance_for=SquaredPixels)
+    evaluator = MetricEvaluator(reals=unread(), detector_for=build, distance_for=SquaredPixels)
     for name in ('fd_efflite40', 'ppl2_wend'):
         evaluator.check(name, paths=lambda *walk: iter(()))
     with pytest.raises(UserError, match='the weights of inception are not on this machine'):
@@ -272,14 +272,14 @@ def test_path_lengths_come_from_the_paths_of_the_name():
 def test_the_pairs_closest_to_copies_are_kept_for_a_sheet():
     copied = pixels(40, seed=0)
     copied[17] = REALS[71]
-    evaluator = Evaluator(reals=reference(), detector_for=lambda name: ToyDetector())
+    evaluator = MetricEvaluator(reals=reference(), detector_for=lambda name: ToyDetector())
     evaluator.evaluate(['mem_efflite40_full'], fakes=lambda num_images, seed: stream(copied))
-    pairs = evaluator.pairs['mem_efflite40_full']
-    assert (pairs.samples[0], pairs.reals[0][0], pairs.ratios[0]) == (17, 71, 0)
+    sheet = evaluator.sheets['mem_efflite40_full']
+    assert (sheet.fakes[0], sheet.reals[0][0]) == (17, 71)
 
 
 def test_the_record_names_what_decides_the_number():
-    evaluator = Evaluator(reals=reference(name='peeps'), detector_for=lambda name: ToyDetector())
+    evaluator = MetricEvaluator(reals=reference(name='peeps'), detector_for=lambda name: ToyDetector())
     assert evaluator.provenance('fd_efflite40') == {
         'detector': 'efflite',
         'digest': 'toy',

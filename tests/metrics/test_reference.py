@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from metrics.cache import Cache
-from metrics.detectors.table import Features
-from metrics.evaluate import Evaluator
+from metrics.detectors.interface import Features
+from metrics.evaluate import MetricEvaluator
 from metrics.reference import Reference
 from training.data.dataset import DataConfig, ImageDataset
 
@@ -64,7 +64,7 @@ def measured(cfg, cache, names=('fd_efflite12', 'kid_efflite12'), **changes):
     dataset = ImageDataset(cfg)
     detector = Detector(**changes)
     reals = Reference(images=dataset.parts, num_images=len(dataset), content=dataset.content_digest)
-    evaluator = Evaluator(reals=reals, detector_for=lambda name: detector, cache=cache)
+    evaluator = MetricEvaluator(reals=reals, detector_for=lambda name: detector, cache=cache)
 
     def fakes(num_images, seed):
         detector.num_seen -= num_images
@@ -129,9 +129,9 @@ def test_nothing_is_kept_of_a_data_set_that_changes_while_it_is_read(cache, warn
     contents = iter(['before', 'after'])
     images = torch.randint(0, 256, (12, 3, 8, 8), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
     reals = Reference(images=stream(images), num_images=12, content=lambda: next(contents))
-    evaluator = Evaluator(reals=reals, detector_for=lambda name: Detector(), cache=cache)
+    evaluator = MetricEvaluator(reals=reals, detector_for=lambda name: Detector(), cache=cache)
     evaluator.evaluate(['fd_efflite12'], fakes=lambda num_images, seed: stream(images))
-    assert warnings == ['real images for efflite: the data set changed while it was read; what was seen is not kept']
+    assert warnings == ['real images for efflite: the data set changed while it was read; its features are not kept']
     assert not cache.folder.exists()
 
 
@@ -141,5 +141,5 @@ def test_without_a_cache_no_digest_is_asked_for(make_zip):
 
     dataset = ImageDataset(make_zip())
     reals = Reference(images=dataset.parts, num_images=12, content=unread)
-    evaluator = Evaluator(reals=reals, detector_for=lambda name: Detector())
+    evaluator = MetricEvaluator(reals=reals, detector_for=lambda name: Detector())
     evaluator.evaluate(['fd_efflite12'], fakes=lambda num_images, seed: dataset.parts)

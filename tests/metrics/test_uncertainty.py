@@ -9,7 +9,7 @@ from metrics.compare import compare, read_estimates
 from metrics.kinds.features import FeatureStats
 from metrics.kinds.frechet import frechet_distance
 from metrics.kinds.kid import unbiased_mmd2
-from metrics.kinds.neighbors import Neighbourhood
+from metrics.kinds.neighbors import Neighborhood
 from metrics.kinds.precision_recall import manifold_shares
 from metrics.uncertainty import Estimate, as_results, half_sample_std, over_seeds
 
@@ -38,7 +38,7 @@ def test_errors_are_the_scatter_of_the_metric_over_generators_draws():
     real = randn(300, 4)
     stats = FeatureStats(4)
     stats.append(real)
-    reference, balls = stats.mean_cov(), Neighbourhood(real, 3)
+    reference, balls = stats.mean_cov(), Neighborhood(real, 3)
     metrics = {
         'fd': lambda fake: fd(fake, reference),
         'kid': lambda fake: unbiased_mmd2(real[: len(fake)], fake),

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from ganfoundry.commands import calc_metrics
-from metrics.detectors.table import Features
+from metrics.detectors.interface import Features
 from training.build import build
 from training.config import RunConfig
 from training.data.dataset import DataConfig, ImageDataset

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from dnnlib.errors import ConfigError, UserError
-from metrics.detectors import custom
+from metrics.detectors import custom, table
 from metrics.detectors.custom import InputSpec, declare
 from metrics.detectors.table import DETECTORS, available, get_detector, provenance, set_path
 from metrics.spec import parse_metric
@@ -42,7 +42,7 @@ def save(path, module, size):
 def registry(monkeypatch):
     """A table of detectors that forgets what the test declares."""
     before = dict(DETECTORS)
-    monkeypatch.setattr(custom, '_declared', {})
+    monkeypatch.setattr(table, '_declared', set())
     monkeypatch.setattr(custom, '_allowed', False)
     monkeypatch.delenv(custom.ALLOW_VARIABLE, raising=False)
     yield
@@ -154,7 +154,7 @@ def test_an_input_that_cannot_work_is_refused_by_its_key(registry, path, rest, m
 
 def test_names_and_files_that_cannot_work_are_refused(registry, path, tmp_path):
     for name, file, message in (
-        ('My_Net', path, 'small letters'),
+        ('My_Net', path, 'lower-case letters'),
         ('mine', tmp_path / 'net.pth', r'\.pt.*\.onnx'),
         ('mine', tmp_path / 'none.onnx', 'no such file'),
     ):

@@ -9,7 +9,7 @@ import torch
 from dnnlib.errors import UserError
 from metrics.detectors.dinov2 import DinoV2Small
 from metrics.detectors.table import available, get_detector, set_path
-from metrics.detectors.vgg import normalise
+from metrics.detectors.vgg import normalize
 from tests.support.no_weights import isolate
 
 IMAGES = (torch.arange(2 * 3 * 20 * 24).view(2, 3, 20, 24) * 7 % 256).to(torch.uint8)
@@ -59,7 +59,7 @@ def test_images_become_whole_grey_levels_of_224_pixels(folder):
     x = DinoV2Small().prepare(IMAGES)
     assert x.shape == (2, 3, 224, 224)
     levels = torch.arange(256.0).view(256, 1, 1, 1).expand(-1, 3, -1, -1)
-    allowed = normalise(levels)[:, 0].flatten()
+    allowed = normalize(levels)[:, 0].flatten()
     assert (x[0, 0].flatten()[:, None] - allowed).abs().amin(dim=1).max() < 1e-5
 
 

@@ -9,7 +9,7 @@ import torch
 
 from dnnlib.errors import UserError
 from metrics.detectors.inception import InceptionV3, average_pool
-from metrics.detectors.inception_detector import Inception, by_order, read_official
+from metrics.detectors.inception_detector import InceptionDetector, by_order, read_official
 from metrics.detectors.network_detector import load_network
 from metrics.detectors.random_weights import random_weights
 from metrics.detectors.weights import Weights, digest_of
@@ -32,7 +32,7 @@ def tensors():
 
 @pytest.fixture(scope='module')
 def detector():
-    return Inception.random()
+    return InceptionDetector.random()
 
 
 def relative(found, expected):

@@ -1,21 +1,20 @@
 """The table of detectors: true to the classes, complete without weights, and helpful where they are lacking."""
 
-import importlib
 import subprocess
 import sys
 
 import pytest
 
 from dnnlib.errors import ConfigError, UserError
-from metrics.detectors import table, weights
-from metrics.detectors.table import DETECTORS, available, get_detector, provenance, set_path
+from metrics.detectors import weights
+from metrics.detectors.table import DETECTORS, available, get_detector, provenance, register_detector, set_path
 from metrics.detectors.vgg import Vgg16ConvDetector
+from metrics.spec import parse_metric
 from tests.support.no_weights import isolate
 
 
 def class_of(name):
-    module, _, attribute = DETECTORS[name].target.partition(':')
-    return getattr(importlib.import_module(module), attribute)
+    return DETECTORS[name].load()
 
 
 @pytest.mark.parametrize('name', DETECTORS)
@@ -93,8 +92,42 @@ def test_a_record_says_what_measured():
     assert len(detector.digest) == 64
 
 
-def test_every_detector_of_the_table_is_built_in():
-    assert set(DETECTORS) == table._BUILT_IN
+@pytest.fixture
+def table():
+    """The table of detectors, restored after the test."""
+    before = dict(DETECTORS)
+    yield DETECTORS
+    DETECTORS.clear()
+    DETECTORS.update(before)
+
+
+def test_a_registered_class_joins_the_table_with_its_attributes(table, tmp_path):
+    @register_detector('thumb', feature_dim=12, weights='thumbs')
+    class Thumb:
+        digest, preprocessing = 'none', 'v1'
+
+        def __init__(self, device='cpu'):
+            self.device = device
+
+        @classmethod
+        def available(cls):
+            return True
+
+    assert (Thumb.name, Thumb.feature_dim, Thumb.num_classes) == ('thumb', 12, 0)
+    assert available('thumb')
+    assert get_detector('thumb', 'cuda').device == 'cuda'
+    assert parse_metric('fd_thumb50k_full').detector == 'thumb'
+    with pytest.raises(ConfigError, match='no such file'):
+        set_path('thumbs=/no/such/file')
+    with pytest.raises(ConfigError, match='thumb has no file of its own'):
+        set_path(f'thumb={tmp_path}')
+
+
+def test_the_name_of_another_detector_is_refused_with_both_modules(table):
+    with pytest.raises(ConfigError, match=rf'efflite.*twice: by metrics.detectors.efficientnet and by {__name__}'):
+        register_detector('efflite', feature_dim=1)(type('Mine', (), {'__module__': __name__}))
+    with pytest.raises(ConfigError, match='lower-case letters and digits'):
+        register_detector('My-Net', feature_dim=1)
 
 
 def test_the_page_on_detectors_names_every_file_with_its_digest(root):

@@ -48,7 +48,7 @@ def test_taps_are_the_relus_before_each_pool():
 
 def test_inputs_are_normalised_as_the_network_was_trained():
     x = torch.tensor([0.0, 255.0]).view(2, 1, 1, 1).expand(2, 3, 4, 4)
-    found = vgg.normalise(x)
+    found = vgg.normalize(x)
     assert found[0, :, 0, 0].tolist() == pytest.approx([-0.485 / 0.229, -0.456 / 0.224, -0.406 / 0.225])
     assert found[1, :, 0, 0].tolist() == pytest.approx([0.515 / 0.229, 0.544 / 0.224, 0.594 / 0.225])
 

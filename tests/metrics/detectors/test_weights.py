@@ -12,7 +12,15 @@ from safetensors.torch import save_file
 
 from dnnlib.errors import ConfigError, DownloadError, UserError
 from metrics.detectors import weights
-from metrics.detectors.weights import Edition, Source, digest_of, load_weights, locate, read_state_dict, set_path
+from metrics.detectors.weights import (
+    Edition,
+    Source,
+    digest_of,
+    load_weights,
+    locate,
+    read_state_dict,
+    set_weights_path,
+)
 from tests.support.no_weights import isolate
 
 TENSORS = {'a': torch.arange(6.0).view(2, 3), 'b': torch.tensor(3)}
@@ -83,7 +91,7 @@ def test_the_places_are_asked_in_order(source, tmp_path, monkeypatch):
     assert locate(source) == mine
     assert load_weights(source).edition.startswith('other.pth')
 
-    set_path('net', installed)
+    set_weights_path('net', installed)
     assert locate(source) == installed
     assert load_weights(source).edition.startswith('net.pth')
     assert len(fetched) == 1
@@ -110,7 +118,7 @@ def test_a_package_is_found_without_importing_it(tmp_path, monkeypatch):
 def test_another_file_under_the_right_name_is_refused(source, tmp_path):
     path = put(tmp_path, 'net.pth', tmp_path / 'mine')
     path.write_bytes(path.read_bytes() + b'x')
-    set_path('net', path)
+    set_weights_path('net', path)
     with pytest.raises(UserError) as caught:
         load_weights(source)
     for part in (str(path), *(edition.sha256 for edition in source.editions), weights.sha256_of(path)):
@@ -118,7 +126,7 @@ def test_another_file_under_the_right_name_is_refused(source, tmp_path):
 
 
 def test_a_copy_is_made_once_and_says_where_it_is_from(source, tmp_path):
-    set_path('net', tmp_path / 'away' / 'net.pth')
+    set_weights_path('net', tmp_path / 'away' / 'net.pth')
     first = load_weights(source)
     (copy,) = weights.cached_folder().iterdir()
     with safe_open(copy, framework='pt') as file:
@@ -128,7 +136,7 @@ def test_a_copy_is_made_once_and_says_where_it_is_from(source, tmp_path):
             'source_sha256': source.editions[0].sha256,
             'digest': first.digest,
         }
-    set_path('net', copy)  # such a copy may also go to another machine
+    set_weights_path('net', copy)  # such a copy may also go to another machine
     second = load_weights(source)
     assert same(second.tensors)
     assert (second.digest, second.edition) == (first.digest, first.edition)
@@ -138,14 +146,14 @@ def test_a_full_disk_costs_the_copy_and_nothing_else(source, tmp_path, monkeypat
     def full(*args):
         raise OSError(28, 'No space left on device')
 
-    set_path('net', tmp_path / 'away' / 'net.pth')
+    set_weights_path('net', tmp_path / 'away' / 'net.pth')
     monkeypatch.setattr(weights, 'save_file', full)
     assert same(load_weights(source).tensors)
     assert list(weights.cached_folder().iterdir()) == []
 
 
 def test_a_damaged_copy_is_refused(source, tmp_path):
-    set_path('net', tmp_path / 'away' / 'net.pth')
+    set_weights_path('net', tmp_path / 'away' / 'net.pth')
     load_weights(source)
     (copy,) = weights.cached_folder().iterdir()
     whole = copy.read_bytes()
@@ -160,7 +168,7 @@ def test_a_damaged_copy_is_refused(source, tmp_path):
 
 def test_safetensors_of_unknown_origin_are_refused(source, tmp_path):
     save_file(TENSORS, tmp_path / 'mine.safetensors')
-    set_path('net', tmp_path / 'mine.safetensors')
+    set_weights_path('net', tmp_path / 'mine.safetensors')
     with pytest.raises(UserError, match=r'net\.pth or other\.pth'):
         load_weights(source)
 
@@ -176,7 +184,7 @@ def test_a_failed_download_says_why(source, monkeypatch):
 
 def test_a_path_that_is_not_there_is_refused_at_once(source, tmp_path):
     with pytest.raises(ConfigError, match=r'--detector-path=net=.*nowhere'):
-        set_path('net', tmp_path / 'nowhere')
+        set_weights_path('net', tmp_path / 'nowhere')
 
 
 def test_a_folder_that_is_not_there_is_refused(source, tmp_path, monkeypatch):

@@ -46,7 +46,7 @@ def test_kernel_distance_is_the_official_kid(numbers):
 
 
 def test_precision_and_recall_are_the_official_ones(numbers):
-    found = precision_recall(numbers['real'], numbers['gen'], neighbours=3)
+    found = precision_recall(numbers['real'], numbers['gen'], neighbors=3)
     assert found == pytest.approx((float(numbers['precision']), float(numbers['recall'])), rel=1e-6)
 
 
@@ -297,7 +297,7 @@ def brute_force_coverage(queries, members, k):
 def test_precision_and_recall_are_those_of_brute_force(neighbours):
     real, fake = randn(60, 5), randn(45, 5, seed=1) * 0.8 + 1
     expected = brute_force_coverage(fake, real, neighbours), brute_force_coverage(real, fake, neighbours)
-    assert precision_recall(real, fake, neighbours=neighbours) == expected
+    assert precision_recall(real, fake, neighbors=neighbours) == expected
     assert all(0 < share < 1 for share in expected)
 
 
@@ -322,7 +322,7 @@ def test_precision_and_recall_tell_collapse_from_spread():
 
 def test_precision_and_recall_need_more_items_than_neighbours():
     with pytest.raises(DataError, match='3 real and 9 generated'):
-        precision_recall(randn(3, 4), randn(9, 4), neighbours=3)
+        precision_recall(randn(3, 4), randn(9, 4), neighbors=3)
 
 
 # ---- Inception score

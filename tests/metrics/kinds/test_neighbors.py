@@ -6,8 +6,8 @@ import torch
 
 from dnnlib.errors import DataError
 from metrics.kinds.density_coverage import density_coverage
-from metrics.kinds.memorization import Pairs, authenticity, closest_pairs, draw_pairs
-from metrics.kinds.neighbors import Neighbourhood, about_mean
+from metrics.kinds.memorization import authenticity, closest_pairs
+from metrics.kinds.neighbors import Neighborhood, about_mean
 from metrics.kinds.precision_recall import precision_recall
 
 
@@ -44,7 +44,7 @@ def test_who_is_in_which_ball_is_exact_where_float32_cannot_tell(name, k):
     members = HARD[name]
     queries = torch.cat([members[::2], members[1::3] + 1e-3, members.mean(dim=0, keepdim=True)])
     for block in (1, 100, 10**6):
-        found = Neighbourhood(members, k, block=block)
+        found = Neighborhood(members, k, block=block)
         assert torch.allclose(found.radii, radii(members, k), rtol=1e-6, atol=1e-8 if name == 'far away' else 1e-13)
         assert torch.equal(whole(found.inside(queries)), distances(queries, members) <= radii(members, k))
 
@@ -53,7 +53,7 @@ def test_who_is_in_which_ball_is_exact_where_float32_cannot_tell(name, k):
 def test_the_nearest_come_in_their_order(block):
     members, queries = randn(50, 6).double(), randn(20, 6, seed=1).double()
     exact, order = distances(queries, members).sort(dim=1)
-    found, indices = Neighbourhood(members, 1, block=block).nearest(queries, 4)
+    found, indices = Neighborhood(members, 1, block=block).nearest(queries, 4)
     assert torch.allclose(found, exact[:, :4], rtol=1e-12)
     assert torch.equal(indices, order[:, :4])
 
@@ -79,9 +79,9 @@ def test_a_copied_set_is_all_inside():
 def test_density_and_coverage_are_their_formulas(k):
     real, fake = randn(60, 5), randn(45, 5, seed=1) * 0.8 + 0.5
     inside = (distances(fake, real) <= radii(real, k)).numpy()  # [M, N]
-    found = density_coverage(real, fake, neighbours=k)
+    found = density_coverage(real, fake, neighbors=k)
     assert found == pytest.approx((inside.sum() / (k * 45), inside.any(axis=0).mean()), rel=1e-12)
-    assert density_coverage(real, fake, neighbours=k, block=130) == found
+    assert density_coverage(real, fake, neighbors=k, block=130) == found
 
 
 def test_density_and_coverage_of_one_distribution_are_what_the_paper_expects():
@@ -136,24 +136,8 @@ def test_authenticity_needs_two_reals():
 def test_the_sheet_shows_the_nearest_copies_first_beside_their_originals():
     real, fake = randn(40, 4) * 3, randn(30, 4, seed=1) * 3
     fake[11], fake[23] = real[7], real[31] + 1e-3
-    pairs = closest_pairs(Neighbourhood(real.double(), 1), fake.double(), num_samples=5, num_reals=3)
+    pairs = closest_pairs(Neighborhood(real.double(), 1), fake.double(), num_samples=5, num_reals=3)
     assert pairs.samples[:2] == [11, 23]
     assert [reals[0] for reals in pairs.reals[:2]] == [7, 31]
     assert pairs.ratios == sorted(pairs.ratios)
     assert [len(reals) for reals in pairs.reals] == [3] * 5
-
-
-@pytest.mark.parametrize('channels', [1, 3])
-def test_a_row_of_the_sheet_is_a_sample_a_gap_and_its_nearest_reals(channels):
-    pairs = Pairs([2, 0], [[5, 6], [7, 8]], [0.0, 0.1])
-
-    def image(value):
-        return np.full((channels, 6, 4), value, np.uint8)
-
-    sheet = draw_pairs(pairs, lambda i: image(100 + i), lambda i: image(i), gap=2)
-    assert sheet.shape == (channels, 12, 4 + 2 + 2 * 4)
-    assert sheet.dtype == np.uint8
-    for row, values in enumerate(([102, 255, 5, 6], [100, 255, 7, 8])):
-        band = sheet[:, 6 * row : 6 * row + 6]
-        for columns, value in zip((slice(0, 4), slice(4, 6), slice(6, 10), slice(10, 14)), values, strict=True):
-            assert (band[:, :, columns] == value).all()

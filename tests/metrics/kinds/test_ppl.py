@@ -1,4 +1,4 @@
-"""Path length: what LPIPS sees, which steps count, and the walks through generators; single images of a stream."""
+"""Path length: the steps that count, the walks through generators, and single images of a stream."""
 
 import dataclasses
 
@@ -7,63 +7,13 @@ import pytest
 import torch
 
 from dnnlib.errors import ConfigError
-from metrics.detectors.lpips import Lpips
-from metrics.kinds.ppl import EPSILON, path_length, prepare, step_distances
+from metrics.kinds.ppl import path_length
+from metrics.streams.paths import EPSILON
 from tests.contracts.test_every_cfg import facts, make
 from training.data.dataset import DataConfig, ImageDataset
 from training.run.sampling import generated, generated_paths, slerp
 
-
-class SquaredPixels:
-    digest = preprocessing = 'toy'
-
-    def distance(self, a, b):
-        return (a - b).square().sum(dim=(1, 2, 3)).float()
-
-
-# ---- what LPIPS sees
-
-
-def test_the_crop_is_where_a_face_is():
-    image = torch.arange(16.0 * 16).view(1, 1, 16, 16)
-    assert torch.equal(prepare(image, crop=True), image[:, :, 6:14, 4:12].expand(-1, 3, -1, -1))
-    assert torch.equal(prepare(image, crop=False), image.expand(-1, 3, -1, -1))
-
-
-@pytest.mark.parametrize(
-    ('size', 'crop', 'expected'),
-    [
-        ((256, 256), False, (256, 256)),
-        ((512, 512), False, (256, 256)),
-        ((1024, 1024), False, (256, 256)),
-        ((1024, 1024), True, (128, 128)),
-        ((256, 256), True, (128, 128)),
-        ((512, 768), False, (256, 384)),
-        ((300, 500), False, (300, 500)),
-    ],
-)
-def test_images_above_256_are_averaged_in_boxes(size, crop, expected):
-    image = torch.rand(1, 3, *size, generator=torch.Generator().manual_seed(0)) * 255
-    seen = prepare(image, crop=crop)
-    assert seen.shape[2:] == expected
-    if not crop:
-        assert float(seen.mean()) == pytest.approx(float(image.mean()), rel=1e-5)
-        factor = size[0] // expected[0]
-        assert float(seen[0, 1, 2, 3]) == pytest.approx(
-            float(image[0, 1, 2 * factor : 3 * factor, 3 * factor : 4 * factor].mean()), rel=1e-5
-        )
-
-
 # ---- lengths
-
-
-def test_pairs_are_compared_part_by_part():
-    pairs = torch.rand(11, 2, 3, 8, 8)
-    look = step_distances(lambda parts: (pairs[part.start : part.stop] for part in parts), SquaredPixels(), crop=False)
-    found = list(look([range(6), range(8, 9)]))
-    expected = (pairs[:, 0] - pairs[:, 1]).square().sum(dim=(1, 2, 3))[:, None]
-    assert torch.allclose(found[0], expected[:6])
-    assert torch.allclose(found[1], expected[8:9])
 
 
 def test_the_mean_over_the_squared_step_leaves_out_what_is_beyond_the_percentiles():
@@ -72,13 +22,6 @@ def test_the_mean_over_the_squared_step_leaves_out_what_is_beyond_the_percentile
     # numpy's 'lower' and 'higher': rank 9.99 is 9, rank 989.01 is 990, and both belong.
     assert path_length(distances) == pytest.approx(np.mean(np.arange(9, 991)) / 1e-8, rel=1e-12)
     assert path_length(torch.tensor([3.0]).double()) == pytest.approx(3e8, rel=1e-12)
-
-
-def test_lpips_serves_as_it_is():
-    network = Lpips.random()
-    a = torch.rand(2, 1, 16, 16, generator=torch.Generator().manual_seed(0)) * 255
-    (distances,) = step_distances(lambda parts: iter([torch.stack([a, a + 1], dim=1)]), network, crop=False)([range(2)])
-    assert torch.equal(distances[:, 0], network.distance(*(x.expand(-1, 3, -1, -1) for x in (a, a + 1))))
 
 
 # ---- walks

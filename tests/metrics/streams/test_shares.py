@@ -5,8 +5,8 @@ import torch
 
 from dnnlib.errors import DataError
 from dnnlib.signals import StopRequested
-from metrics.evaluate import Evaluator, serve
-from metrics.streams.shares import PeerFailed, cut, in_shares
+from metrics.evaluate import MetricEvaluator, serve
+from metrics.streams.shares import ShareFailed, cut, in_shares
 from tests.metrics.test_evaluate import ALL, ToyDetector, fakes, reference
 from tests.support.ranks import run_ranks
 from torch_utils.distributed import World
@@ -46,7 +46,7 @@ def test_what_one_process_raises_ends_the_pass_in_all(rank, error, where):
             if world.rank == rank and where == ('last take' if len(rows) < 4 else 'take'):
                 raise error
 
-        with pytest.raises((DataError, StopRequested, PeerFailed)) as caught:
+        with pytest.raises((DataError, StopRequested, ShareFailed)) as caught:
             taken(world, look, take)
         return type(caught.value).__name__, str(caught.value)
 
@@ -55,7 +55,7 @@ def test_what_one_process_raises_ends_the_pass_in_all(rank, error, where):
         if k == rank or isinstance(error, StopRequested):
             assert name == expected[0]
         else:
-            assert (name, words) == ('PeerFailed', f'rank {rank} of 3: DataError: img7.png: is no picture')
+            assert (name, words) == ('ShareFailed', f'rank {rank} of 3: DataError: img7.png: is no picture')
 
 
 def test_a_world_measures_what_one_process_measures():
@@ -64,7 +64,7 @@ def test_a_world_measures_what_one_process_measures():
 
     def task(world):
         detector = ToyDetector()
-        evaluator = Evaluator(**options, detector_for=lambda name: detector, world=world)
+        evaluator = MetricEvaluator(**options, detector_for=lambda name: detector, world=world)
         results = None
         with world.rank0_section('metrics', lambda: False, lambda given: serve(
             given, world, torch.device('cpu'), lambda: (evaluator, fakes, None)
@@ -88,7 +88,7 @@ def test_a_detector_that_another_process_cannot_build_is_told_on_rank_0():
                 raise DataError('efflite.bin: not on this machine')
             return ToyDetector()
 
-        evaluator = Evaluator(reals=reference(), batch_size=7, detector_for=detector_for, world=world)
+        evaluator = MetricEvaluator(reals=reference(), batch_size=7, detector_for=detector_for, world=world)
         told = []
 
         def share(given):
@@ -98,7 +98,7 @@ def test_a_detector_that_another_process_cannot_build_is_told_on_rank_0():
 
         with world.rank0_section('metrics', lambda: False, share) as leads:
             for _ in range(2 if leads else 0):  # a pass that failed leaves the next one as it should be
-                with pytest.raises(PeerFailed, match=r'rank 1 of 2: DataError: efflite.bin: not on this machine'):
+                with pytest.raises(ShareFailed, match=r'rank 1 of 2: DataError: efflite.bin: not on this machine'):
                     evaluator.evaluate(['fd_efflite40'], fakes=fakes)
         return told
 

@@ -1,0 +1,211 @@
+"""Registry of the kinds of metrics. A kind is one file with one class and one registration.
+
+    @register_metric('kid', pattern='kid_{}50k_full', official='kid', detector='inception', lower_is_better=True,
+                     min_images=2, max_reals=1_000_000)
+    class Kid(Metric):
+        def of(self, chosen, seed):
+            return {'': kernel_distance(self.reals.features, self.fakes.features[chosen], seed)}
+
+The file is in `metrics/kinds/`, or anywhere if `--plugin=FILE` names it (train.py and calc_metrics.py), or behind the
+entry point `ganfoundry.metrics` of an installed distribution. The registration decides the names that `metrics.spec`
+reads, the passes over images, the direction of better, and the checks; registering enrolls the kind in
+`tests/contracts/test_every_metric.py`. This module imports no PyTorch.
+"""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TypeVar
+
+from dnnlib.errors import ConfigError
+from dnnlib.registry import Registry
+
+if TYPE_CHECKING:
+    import torch
+
+    from metrics.measurement import MetricInputs, Sample
+    from metrics.sheet import Sheet
+
+M = TypeVar('M', bound='Metric')
+
+
+class Metric(ABC):
+    """One metric of one generator. An instance is made per generator and name of a metric.
+
+    Results that depend on the real images alone should be computed once per instance (`functools.cached_property`),
+    because `of` is called once for all generated images and, with `--bootstrap=N`, again for N halves of them.
+
+    Args:
+        inputs: Everything that the metric may read. The attributes `reals`, `fakes`, `distances` and `neighbors` give
+            access to it.
+    """
+
+    def __init__(self, inputs: MetricInputs) -> None:
+        self._inputs = inputs
+
+    @property
+    def reals(self) -> Sample:
+        """The real images, for kinds with `uses_reals`. `features` [N, D] are on the device of comparison."""
+        assert self._inputs.reals is not None, 'registered with uses_reals=False'
+        return self._inputs.reals
+
+    @property
+    def fakes(self) -> Sample:
+        """The generated images, for kinds with stream='images'. `features` [N, D] are on the device of comparison."""
+        assert self._inputs.fakes is not None, "registered with stream='paths'"
+        return self._inputs.fakes
+
+    @property
+    def distances(self) -> torch.Tensor:
+        """Perceptual distances of pairs of images [N], float64 on the CPU, for kinds with stream='paths'."""
+        assert self._inputs.distances is not None, "registered with stream='images'"
+        return self._inputs.distances
+
+    @property
+    def neighbors(self) -> int:
+        """Size of a neighborhood as given by the name, for kinds registered with `neighbors`."""
+        return self._inputs.neighbors
+
+    @abstractmethod
+    def of(self, chosen: torch.Tensor, seed: int) -> dict[str, float]:
+        """Computes the metric over some of the generated images (or pairs).
+
+        The result is a function of the arguments and the inputs alone, bit for bit.
+
+        Args:
+            chosen: Positions in the stream of generated images, int64 [M], ascending, without repetition.
+            seed: Seed of every random draw.
+
+        Returns:
+            Values by suffix, always with the same suffixes in the same order: {'': v} is recorded as `<name>`, {'mean':
+            v} as `<name>_mean`. The first value decides which snapshot of a run is the best.
+        """
+
+    def whole(self, seed: int) -> dict[str, float]:
+        """Computes the metric over all generated images. Override it if that is cheaper than `of` all positions."""
+        import torch  # here: a command line can be checked without PyTorch
+
+        return self.of(torch.arange(self._inputs.num_items), seed)
+
+    def sheet(self) -> Sheet | None:
+        """Returns the images to show in the run folder, None for none. Called after `whole`."""
+        return None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MetricKind:
+    """A registered kind of metric. `register_metric` documents the fields."""
+
+    name: str
+    make: Callable[[MetricInputs], Metric]
+    pattern: str
+    official: str
+    detector: str
+    needs: Literal['features', 'moments', 'probabilities']
+    uses_reals: bool
+    stream: Literal['images', 'paths']
+    lower_is_better: bool
+    neighbors: int
+    min_images: int
+    max_reals: int | None
+    without_error: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if problem := self._problem():
+            raise ConfigError(f"the metric '{self.name}': {problem}")
+
+    @property
+    def official_names(self) -> tuple[str, ...]:
+        """The names with StyleGAN2-ADA's definition, the most usual first; () if there is none."""
+        if self.stream == 'paths':
+            return tuple(f'{self.name}{version}' for version in ('2_wend', '_zfull', '_wfull', '_zend', '_wend'))
+        if not self.official:
+            return ()
+        usual = f'{self.official}{self.pattern.partition("{}")[2]}'
+        return tuple(dict.fromkeys((usual, usual.removesuffix('_full'))))
+
+    def _problem(self) -> str | None:
+        """Returns the contradiction within the fields, if there is one."""
+        paths = self.stream == 'paths'
+        if not re.fullmatch('[a-z]+' if paths else '[a-z][a-z0-9]*', self.name):
+            return 'a name is lower-case letters and digits and begins with a letter; for paths it is letters alone'
+        if paths:
+            refused = self.pattern or self.official or self.neighbors or self.uses_reals
+            return 'a metric of paths has no pattern, official name, neighbors or real images' if refused else None
+        neighbors, full = self.neighbors or '', '_full' if self.uses_reals else ''
+        if not re.fullmatch(rf'{self.name}_\{{\}}[1-9]\d*(k{neighbors})?({full})?', self.pattern):
+            usual = f'{self.name}_{{}}50k{neighbors}{full}'
+            return f'the pattern {self.pattern!r} is none of its names; the usual one is {usual!r}'
+        if bool(self.official) != bool(self.detector) or not re.fullmatch('[a-z]*', self.official):
+            return 'an official name is lower-case letters and comes with its detector'
+        return None
+
+
+METRICS: Registry[MetricKind] = Registry('metric', packages=('metrics.kinds',), entry_points='ganfoundry.metrics')
+
+
+def register_metric(
+    name: str,
+    *,
+    lower_is_better: bool,
+    pattern: str = '',
+    official: str = '',
+    detector: str = '',
+    needs: Literal['features', 'moments', 'probabilities'] = 'features',
+    uses_reals: bool = True,
+    stream: Literal['images', 'paths'] = 'images',
+    neighbors: int = 0,
+    min_images: int = 1,
+    max_reals: int | None = None,
+    without_error: tuple[str, ...] = (),
+) -> Callable[[type[M]], type[M]]:
+    """Class decorator that registers a subclass of `Metric` as a kind of metric.
+
+    Args:
+        name: The beginning of every name of the metric, lower-case letters and digits: `<name>_<detector>50k_full`.
+        lower_is_better: The direction of better, by which runs choose their best snapshot.
+        pattern: The usual name with {} in place of the detector, for lists and error messages:
+            `<name>_{}<count>k[neighbors][_full]`. Required if `stream` is 'images'.
+        official: The beginning of StyleGAN2-ADA's names for the same metric: 'fid' makes `fid50k_full` a name.
+        detector: The detector of the official names.
+        needs: Data of a sample: 'features', 'moments' (mean and covariance, for `whole`; `of` reads features of the
+            generated images) or 'probabilities' (of a detector with a classifier).
+        uses_reals: The metric compares with real images; False for metrics of paths.
+        stream: 'images', or 'paths' for distances of pairs of images on paths through the latent space. Names of the
+            latter are `<name>[2]_<space><sampling>[count[k]]`, see `metrics.spec`.
+        neighbors: Default size of a neighborhood, which names then may state (`pr50k3_full`); 0 if there are none.
+        min_images: The least number of images, real or generated, for which the metric is defined. With neighbors it is
+            at least their number plus 1.
+        max_reals: The largest number of real images; more are cut, in data-set order. None for no limit.
+        without_error: Suffixes of values that get no standard error of their own.
+
+    Raises:
+        ConfigError: The fields contradict each other, or another module has registered the name.
+    """
+
+    def register(cls: type[M]) -> type[M]:
+        kind = MetricKind(
+            name=name,
+            make=cls,
+            pattern=pattern,
+            official=official,
+            detector=detector,
+            needs=needs,
+            uses_reals=uses_reals,
+            stream=stream,
+            lower_is_better=lower_is_better,
+            neighbors=neighbors,
+            min_images=min_images,
+            max_reals=max_reals,
+            without_error=without_error,
+        )
+        for other in map(METRICS.get, METRICS.names()):
+            if official and other.official == official and other.name != name:
+                raise ConfigError(f"the metric '{name}': '{other.name}' has the official name '{official}' already")
+        METRICS.register(name, kind, module=cls.__module__)
+        return cls
+
+    return register
