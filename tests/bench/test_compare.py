@@ -19,7 +19,8 @@ import torch
 from bench import compare, compare_report
 from dnnlib.errors import ConfigError
 from tests.conftest import ROOT
-from tests.support.runs import environment, last_state, losses, make_zip
+from tests.support.forks import environment
+from tests.support.runs import last_state, losses, make_zip
 from training.interface import ImageSpec
 from training.registry import RECIPES, Recipe
 from training.run.run_folder import RunFolder

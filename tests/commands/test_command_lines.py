@@ -15,7 +15,8 @@ import torch
 from dnnlib.errors import UserError
 from ganfoundry.commands import calc_metrics, generate, train
 from tests.conftest import ROOT
-from tests.support.runs import TINY, call, environment, make_zip, only_run
+from tests.support.forks import environment
+from tests.support.runs import TINY, call, make_zip, only_run
 from training.run.snapshot import load_generator, load_snapshot
 
 

@@ -12,7 +12,8 @@ import time
 
 import pytest
 
-from tests.support.runs import TINY, call, command, environment, last_state, losses, make_zip, only_run
+from tests.support.forks import environment
+from tests.support.runs import TINY, call, command, last_state, losses, make_zip, only_run
 
 pytestmark = pytest.mark.slow
 
@@ -82,7 +83,7 @@ def test_a_request_to_stop_saves_says_how_to_go_on_and_loses_no_bit(tmp_path, da
     process = start(tmp_path, f'--data={data}', *TINY, *FLAGS, '--workers=1')
     wait_for_progress(process, tmp_path)
     os.killpg(process.pid, signal.SIGTERM)  # the whole group, as a terminal and a batch system do
-    output, _ = process.communicate(timeout=60)
+    output, _ = process.communicate(timeout=200)
     folder = only_run(tmp_path)
     assert process.returncode == 143
     assert f'continue: python train.py --resume={folder}' in output

@@ -20,7 +20,8 @@ from ganfoundry import runs
 from ganfoundry.commands import train
 from metrics.spec import parse_metric
 from tests.conftest import ROOT
-from tests.support.runs import call, environment, make_zip
+from tests.support.forks import environment
+from tests.support.runs import call, make_zip
 from training.build import build_networks
 from training.interface import ImageSpec
 from training.registry import RECIPES

@@ -14,7 +14,8 @@ from dnnlib.errors import ConfigError
 from dnnlib.signals import StopSignal
 from dnnlib.time_limit import TimeLimit, parse_duration
 from tests.conftest import ROOT
-from tests.support.runs import TINY, call, environment, last_state, losses, make_zip, only_run
+from tests.support.forks import environment
+from tests.support.runs import TINY, call, last_state, losses, make_zip, only_run
 from torch_utils import checkpoint
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import fcntl
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
-from tests.reliability.supervisor import Run, Zygote
+from tests.reliability.supervisor import Run
+from tests.support.forks import Zygote, shared_zygote
 from tests.support.runs import make_zip
 
 # 11 steps of 96 images in two micro-batches, a tick every two steps, a state at each, a snapshot every second one.
@@ -35,10 +36,9 @@ def shared(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
 
 
 @pytest.fixture(scope='session')
-def zygote() -> Iterator[Zygote]:
-    """Where sittings come from."""
-    with Zygote() as process:
-        yield process
+def zygote() -> Zygote:
+    """The process from which launches are forked."""
+    return shared_zygote()
 
 
 @pytest.fixture(scope='session')

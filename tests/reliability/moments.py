@@ -19,6 +19,7 @@ import json
 import os
 import signal
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,13 +60,20 @@ def arm(plan: Path) -> None:
         calls += 1
         if calls == count:
             setattr(owner, name, original)
-            plan.write_text(json.dumps(todo[1:]))
+            write_plan(plan, todo[1:])
             note(plan.with_name('reached.jsonl'), moment, args)
             arm(plan)
             act(action, args)
         return original(*args, **kwargs)
 
     setattr(owner, name, strike)
+
+
+def write_plan(path: Path, plan: Sequence[Sequence[Any]]) -> None:
+    """Replaces a plan as a whole, because another process reads it meanwhile."""
+    new = path.with_suffix('.new')
+    new.write_text(json.dumps(plan))
+    os.rename(new, path)  # not os.replace, which is one of MOMENTS
 
 
 def note(path: Path, moment: str, args: tuple[Any, ...]) -> None:

@@ -26,11 +26,11 @@ def test_killed_at_named_moments_and_at_random_ones(run, undisturbed):
     killed = run('--workers=2', plan=plan)
     draw = random.Random(1)
     for _ in range(2):
-        sitting, before = killed.sit(), killed.num_lines()
-        if sitting.watch(lambda before=before: killed.num_lines() != before):
+        launch, before = killed.launch(), killed.num_lines()
+        if launch.watch(lambda before=before: killed.num_lines() != before):
             time.sleep(draw.uniform(0, 0.3))
-            sitting.kill(signal.SIGKILL, group=True)
-        assert sitting.wait() == -signal.SIGKILL
+            launch.kill(signal.SIGKILL, group=True)
+        assert launch.wait() == -signal.SIGKILL
     killed.finish()
     assert killed.all_struck()
     assert fingerprint(killed.folder) == fingerprint(undisturbed)

@@ -64,22 +64,22 @@ def test_truncated_at_ten_sizes_emptied_and_missing(states, file):
 
 def test_a_run_steps_over_a_damaged_state_and_ends_with_the_same_bits(run, undisturbed):
     struck = run(plan=[('phase', 14, 'SIGTERM')])
-    assert struck.sit().wait() == 143
+    assert struck.launch().wait() == 143
     newest = list_states(struck.folder / 'state')[-1]
     flip_bit(newest / TENSORS, -1)
-    sitting = struck.sit()
-    assert sitting.wait() == 0
-    assert f'{newest / TENSORS}: damaged' in sitting.said()
-    assert 'falling back to the state before it' in sitting.said()
-    assert f'continuing from {newest.parent}' in sitting.said()
+    launch = struck.launch()
+    assert launch.wait() == 0
+    assert f'{newest / TENSORS}: damaged' in launch.said()
+    assert 'falling back to the state before it' in launch.said()
+    assert f'continuing from {newest.parent}' in launch.said()
     assert fingerprint(struck.folder) == fingerprint(undisturbed)
 
 
 def test_a_run_without_a_whole_state_says_so(run):
     struck = run(plan=[('phase', 8, 'SIGTERM')])
-    assert struck.sit().wait() == 143
+    assert struck.launch().wait() == 143
     for state in list_states(struck.folder / 'state'):
         truncate(state / TENSORS, 10)
-    sitting = struck.sit()
-    assert sitting.wait() == 2
-    assert 'damaged state(s) and no whole one; start afresh without --resume' in sitting.said()
+    launch = struck.launch()
+    assert launch.wait() == 2
+    assert 'damaged state(s) and no whole one; start afresh without --resume' in launch.said()

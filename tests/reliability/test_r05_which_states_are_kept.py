@@ -37,15 +37,15 @@ def test_a_state_that_cannot_be_removed_is_a_warning(root, monkeypatch):
 def test_nothing_is_removed_while_no_new_state_can_be_written(run, undisturbed):
     """The disk is full for several ticks: the states from before are all still there, and whole."""
     struck = run('--keep=3')
-    sitting = struck.sit()
-    assert sitting.watch(lambda: struck.num_states() >= 2)
-    with fill(sitting):
+    launch = struck.launch()
+    assert launch.watch(lambda: struck.num_states() >= 2)
+    with fill(launch):
         before = names(struck.folder / 'state')
-        assert sitting.watch(lambda: sitting.said().count('not saved') >= 2)
+        assert launch.watch(lambda: launch.said().count('not saved') >= 2)
         assert set(before) <= set(names(struck.folder / 'state'))
         for state in list_states(struck.folder / 'state'):
             verify_state(state)
-    assert sitting.wait() == 0
+    assert launch.wait() == 0
     assert len(names(struck.folder / 'state')) == 3
     assert fingerprint(struck.folder) == fingerprint(undisturbed)
 

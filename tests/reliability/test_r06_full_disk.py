@@ -16,23 +16,23 @@ FREE = resource.RLIM_INFINITY
 
 
 @contextlib.contextmanager
-def fill(sitting, size=20_000):
-    """No file of the sitting's may grow beyond `size` bytes: to the writer that is a full disk."""
-    resource.prlimit(sitting.pid, resource.RLIMIT_FSIZE, (size, FREE))
+def fill(launch, size=20_000):
+    """No file of the launch's may grow beyond `size` bytes: to the writer that is a full disk."""
+    resource.prlimit(launch.pid, resource.RLIMIT_FSIZE, (size, FREE))
     yield
-    resource.prlimit(sitting.pid, resource.RLIMIT_FSIZE, (FREE, FREE))
+    resource.prlimit(launch.pid, resource.RLIMIT_FSIZE, (FREE, FREE))
 
 
 def test_the_state_before_is_whole_and_the_run_ends_as_any_other(run, undisturbed):
     struck = run()
-    sitting = struck.sit()
-    assert sitting.watch(lambda: struck.num_states() >= 1)
-    with fill(sitting):
-        assert sitting.watch(lambda: 'not saved' in sitting.said())
+    launch = struck.launch()
+    assert launch.watch(lambda: struck.num_states() >= 1)
+    with fill(launch):
+        assert launch.watch(lambda: 'not saved' in launch.said())
         newest_state(struck.folder / 'state', lambda text: None)
-    assert sitting.wait() == 0
+    assert launch.wait() == 0
     assert re.search(
-        r'WARNING: \S+: not saved \(.*\); a training state takes [\d.]+ \wB, [\d.]+ \wB is free', sitting.said()
+        r'WARNING: \S+: not saved \(.*\); a training state takes [\d.]+ \wB, [\d.]+ \wB is free', launch.said()
     )
     assert not list(struck.folder.rglob('*.tmp-*'))
     assert fingerprint(struck.folder, guardian=False) == fingerprint(undisturbed, guardian=False)
@@ -41,10 +41,10 @@ def test_the_state_before_is_whole_and_the_run_ends_as_any_other(run, undisturbe
 def test_every_kind_of_write_may_fail_and_is_named(run, undisturbed):
     """Network file, sheet, state, a line of statistics: a warning each, and the run goes on."""
     struck = run(plan=[('line', 2, 'full'), ('sheet', 1, 'full'), ('snapshot', 1, 'full'), ('state', 1, 'full')])
-    sitting = struck.sit()
-    assert sitting.wait() == 0
+    launch = struck.launch()
+    assert launch.wait() == 0
     assert struck.all_struck()
-    assert sitting.said().count('WARNING') == 4
+    assert launch.said().count('WARNING') == 4
     assert last_state(struck.folder) == last_state(undisturbed)
     assert [line for line in losses(undisturbed) if line not in losses(struck.folder)] == [losses(undisturbed)[1]]
 
@@ -52,7 +52,7 @@ def test_every_kind_of_write_may_fail_and_is_named(run, undisturbed):
 def test_a_log_on_a_full_device_ends_no_run(run, undisturbed):
     """log.txt is /dev/full, to which nothing can ever be written."""
     struck = run(plan=[('phase', 6, 'SIGTERM')])
-    assert struck.sit().wait() == 143
+    assert struck.launch().wait() == 143
     (struck.folder / 'log.txt').unlink()
     (struck.folder / 'log.txt').symlink_to('/dev/full')
     assert struck.finish() == [0]

@@ -13,11 +13,11 @@ pytestmark = pytest.mark.slow
 
 def test_a_poisoned_gradient_is_skipped_counted_and_told(run):
     struck = run(plan=[('phase', 10, 'nan')])
-    sitting = struck.sit()
-    assert sitting.wait() == 0
+    launch = struck.launch()
+    assert launch.wait() == 0
     assert struck.all_struck()
     told = r'WARNING: losses or gradients were not finite in 1 of \d+ optimizer steps of this tick; those steps were'
-    assert re.search(told, sitting.said())
+    assert re.search(told, launch.said())
     assert sum(map(count_faults, losses(struck.folder))) == 1
     tensors, _ = load_state(list_states(struck.folder / 'state')[-1])
     assert all(tensor.isfinite().all() for tensor in tensors.values())

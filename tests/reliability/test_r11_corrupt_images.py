@@ -58,9 +58,9 @@ def test_in_training_it_is_named_and_once_mended_no_bit_is_lost(zygote, tmp_path
     whole = bad.read_bytes()
     truncate(bad, len(whole) - 60)
     struck = Run(zygote, tmp_path / 'run', (f'--data={tmp_path / "data"}', *EVERYTHING, '--workers=1'))
-    sitting = struck.sit()
-    assert sitting.wait() == 2
-    assert 'img00000023.png' in sitting.said().splitlines()[-1]
+    launch = struck.launch()
+    assert launch.wait() == 2
+    assert 'img00000023.png' in launch.said().splitlines()[-1]
     bad.write_bytes(whole)
     assert struck.finish() == [0]
     assert fingerprint(struck.folder) == fingerprint(undisturbed)

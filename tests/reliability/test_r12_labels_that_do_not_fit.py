@@ -74,12 +74,12 @@ def test_a_resume_with_labels_of_another_width_is_refused(zygote, tmp_path, data
     """Before a network is built; the run folder is as it was."""
     own = shutil.copy(data, tmp_path / 'own.zip')
     run = Run(zygote, tmp_path / 'run', (f'--data={own}', *EVERYTHING), plan=[('phase', 5, 'SIGTERM')])
-    assert run.sit().wait() == 143
+    assert run.launch().wait() == 143
     before = {path: path.read_bytes() for path in run.folder.rglob('*') if path.is_file()}
     make_zip(own, classes=5)
-    sitting = run.sit(f'--resume={run.folder}')
-    assert sitting.wait() == 2
-    assert 'the data have changed since the run began' in sitting.said()
-    assert 'label_dim=3' in sitting.said()
-    assert 'label_dim=5' in sitting.said()
+    launch = run.launch(f'--resume={run.folder}')
+    assert launch.wait() == 2
+    assert 'the data have changed since the run began' in launch.said()
+    assert 'label_dim=3' in launch.said()
+    assert 'label_dim=5' in launch.said()
     assert {path: path.read_bytes() for path in run.folder.rglob('*') if path.is_file()} == before

@@ -20,9 +20,9 @@ def test_no_file_of_the_corpus_runs_anything(zygote, tmp_path, door):
     for path, content in zip(paths, CORPUS.values(), strict=True):
         path.write_bytes(content)
     args = (door, list(map(str, paths)), str(tmp_path))
-    sitting = zygote.start('tests.reliability.hostile:load', *args, output=tmp_path / 'output.txt')
-    assert sitting.wait() == 0, sitting.said()
-    report = json.loads(sitting.said().splitlines()[-1])
+    launch = zygote.start('tests.reliability.hostile:load', *args, output=tmp_path / 'output.txt')
+    assert launch.wait() == 0, launch.said()
+    report = json.loads(launch.said().splitlines()[-1])
     assert report['forbidden'] == []
     assert report['outcomes'] == {'UnsafeModelFile': len(CORPUS)}
     assert report['grown_bytes'] <= 2 * max(map(len, CORPUS.values())) + 64 * 2**20
@@ -32,7 +32,7 @@ def test_no_file_of_the_corpus_runs_anything(zygote, tmp_path, door):
 def test_a_training_run_refuses_one_in_a_line(run, tmp_path):
     (tmp_path / 'evil.pkl').write_bytes(next(iter(CORPUS.values())))
     struck = run()
-    sitting = struck.sit(f'--resume={tmp_path / "evil.pkl"}')
-    assert sitting.wait() == 2
-    assert sitting.said().splitlines()[-1].startswith(f'Error: {tmp_path / "evil.pkl"}: ')
+    launch = struck.launch(f'--resume={tmp_path / "evil.pkl"}')
+    assert launch.wait() == 2
+    assert launch.said().splitlines()[-1].startswith(f'Error: {tmp_path / "evil.pkl"}: ')
     assert not struck.outdir.exists()

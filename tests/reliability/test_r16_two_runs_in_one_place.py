@@ -12,7 +12,7 @@ from tests.reliability.supervisor import MOMENTS
 pytestmark = pytest.mark.slow
 
 
-def launch(zygote, tmp_path, data, name, *flags):
+def start(zygote, tmp_path, data, name, *flags):
     """A training process without --resume=auto."""
     args = (f'--outdir={tmp_path / "runs"}', f'--data={data}', *EVERYTHING, *flags, f'--plugin={MOMENTS}')
     (tmp_path / 'plan.json').write_text('[]')
@@ -21,29 +21,29 @@ def launch(zygote, tmp_path, data, name, *flags):
 
 
 def test_eight_launches_at_once_make_eight_folders(zygote, tmp_path, data):
-    sittings = [launch(zygote, tmp_path, data, i) for i in range(8)]
+    launches = [start(zygote, tmp_path, data, i) for i in range(8)]
     configs = lambda: list((tmp_path / 'runs').glob('*/config.json'))  # noqa: E731
-    for sitting in sittings:
-        sitting.watch(lambda sitting=sitting: 'run folder' in sitting.said())
-        sitting.kill(signal.SIGKILL, group=True)
-        assert sitting.wait() == -signal.SIGKILL, sitting.said()
+    for launch in launches:
+        launch.watch(lambda launch=launch: 'run folder' in launch.said())
+        launch.kill(signal.SIGKILL, group=True)
+        assert launch.wait() == -signal.SIGKILL, launch.said()
     assert sorted(path.parent.name[:5] for path in configs()) == [f'{i:05d}' for i in range(8)]
     assert all(json.loads(path.read_text())['config']['cfg'] == 'squeeze' for path in configs())
-    folders = {sitting.said().split('run folder ')[1].split(',')[0] for sitting in sittings}
+    folders = {launch.said().split('run folder ')[1].split(',')[0] for launch in launches}
     assert folders == {str(path.parent) for path in configs()}
 
 
 def test_of_two_resumes_of_one_run_the_second_is_refused(zygote, tmp_path, data):
     """It is told by whom; when that one is killed, the next is let in."""
-    first = launch(zygote, tmp_path, data, 'first')
+    first = start(zygote, tmp_path, data, 'first')
     assert first.watch(lambda: list((tmp_path / 'runs').glob('*/state/0*')))
     (folder,) = (tmp_path / 'runs').glob('0*')
-    second = launch(zygote, tmp_path, data, 'second', f'--resume={folder}')
+    second = start(zygote, tmp_path, data, 'second', f'--resume={folder}')
     assert second.wait() == 2
     assert f'another process trains in this folder: pid {first.pid} on {socket.gethostname()}' in second.said()
     first.kill(signal.SIGKILL)
     first.wait()
-    third = launch(zygote, tmp_path, data, 'third', f'--resume={folder}')
+    third = start(zygote, tmp_path, data, 'third', f'--resume={folder}')
     assert third.watch(lambda: 'continuing from' in third.said())
     third.kill(signal.SIGKILL, group=True)
     third.wait()

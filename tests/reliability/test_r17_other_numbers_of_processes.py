@@ -21,8 +21,8 @@ def test_the_order_of_the_images_does_not_depend_on_the_number_of_processes(worl
 def test_two_processes_reach_the_bits_of_one(run, undisturbed_by_two):
     """And one process continues what two began."""
     struck = run('--deterministic=1', '--gpus=2', plan=[('phase', 12, 'SIGTERM@1')])
-    assert struck.sit().wait() == 143
-    assert struck.sit(f'--resume={struck.folder}', '--gpus=1').wait() == 0
+    assert struck.launch().wait() == 143
+    assert struck.launch(f'--resume={struck.folder}', '--gpus=1').wait() == 0
     assert fingerprint(struck.folder) == fingerprint(undisturbed_by_two)
 
 
@@ -30,7 +30,7 @@ def test_four_processes_reach_the_bits_of_one(run, in_peace):
     flags = ('--deterministic=1', '--batch-gpu=24')
     alone = in_peace('quarters', (*run().flags[1:], *flags))
     four = run(*flags, '--gpus=4')
-    assert four.sit().wait() == 0
+    assert four.launch().wait() == 0
     assert fingerprint(four.folder) == fingerprint(alone)
 
 
@@ -39,7 +39,7 @@ def test_without_it_weights_stay_close(run, in_peace):
     flags = ('--precision=fp32', '--set=aug.kind=noaug')
     one = in_peace('single precision', (*run().flags[1:], *flags))
     two = run(*flags, '--gpus=2')
-    assert two.sit().wait() == 0
+    assert two.launch().wait() == 0
     ours, theirs = (load_state(list_states(folder / 'state')[-1])[0] for folder in (two.folder, one))
     for network in ('G.', 'D.'):
         names = [name for name in theirs if name.startswith(network)]

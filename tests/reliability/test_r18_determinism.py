@@ -6,7 +6,8 @@ import pytest
 
 from tests.reliability.conftest import EVERYTHING
 from tests.reliability.supervisor import fingerprint
-from tests.support.runs import command, environment, only_run
+from tests.support.forks import environment
+from tests.support.runs import command, only_run
 
 pytestmark = pytest.mark.slow
 
@@ -19,7 +20,7 @@ def test_a_second_run_with_any_number_of_workers(run, undisturbed, workers):
 
 
 def test_a_fresh_interpreter_elsewhere_with_another_hash_seed_locale_and_clock(tmp_path, data, undisturbed):
-    """Which also shows that a sitting forked from the zygote is what `python train.py` is."""
+    """Which also shows that a launch forked from the zygote is what `python train.py` is."""
     surroundings = {'PYTHONHASHSEED': '77', 'LC_ALL': 'C', 'LANG': 'tr_TR.UTF-8', 'TZ': 'Asia/Kolkata'}
     subprocess.run(command(tmp_path / 'runs', f'--data={data}', *EVERYTHING), cwd=tmp_path, check=True, timeout=300,
                    env=environment() | surroundings, capture_output=True)  # fmt: skip

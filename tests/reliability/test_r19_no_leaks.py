@@ -35,17 +35,17 @@ def slope(steps, sizes):
 def test_nothing_grows_over_two_thousand_steps(zygote, tmp_path, data):
     shm = set(os.listdir('/dev/shm'))
     run = Run(zygote, tmp_path / 'run', (f'--data={data}', *MICRO))
-    sitting, samples = run.sit(), []
-    sitting.watch(run.num_states)
-    worker, parent = sitting.workers()[0], psutil.Process(sitting.pid)
+    launch, samples = run.launch(), []
+    launch.watch(run.num_states)
+    worker, parent = launch.workers()[0], psutil.Process(launch.pid)
 
     def sample():
         lines = run.num_lines()
         if not samples or lines > samples[-1][0] + 4:
             samples.append((lines, gauges(parent), gauges(worker)))
 
-    sitting.watch(sample)
-    assert sitting.wait() == 0
+    launch.watch(sample)
+    assert launch.wait() == 0
     assert losses(run.folder)[-1]['nimg'] == 8000
     assert len(samples) >= 40
     steps = np.array([lines * 4 for lines, *_ in samples])

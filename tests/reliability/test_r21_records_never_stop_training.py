@@ -20,11 +20,11 @@ def test_a_record_that_fails_is_told_once_and_training_goes_on(run, undisturbed,
     flags = ('--metrics=fd_efflite8', '--snap=3') if what == 'metric' else ()
     expected = in_peace('measured', (*run().flags[1:], *flags)) if flags else undisturbed
     struck = run(*flags, plan=[(what, 1, 'fail')])
-    sitting = struck.sit()
-    assert sitting.wait() == 0, sitting.said()
+    launch = struck.launch()
+    assert launch.wait() == 0, launch.said()
     assert struck.all_struck()
-    assert sitting.said().count(WARNINGS[what]) == 1
-    assert sitting.said().count('WARNING') == 1
+    assert launch.said().count(WARNINGS[what]) == 1
+    assert launch.said().count('WARNING') == 1
     assert trained(struck.folder) == trained(expected)
 
 

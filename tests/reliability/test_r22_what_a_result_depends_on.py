@@ -33,12 +33,12 @@ def test_the_record_holds_commit_versions_seed_and_argv(undisturbed):
 @pytest.mark.parametrize(('field', 'value'), [('versions', {'torch': '1.0'}), ('threads', 64), ('operations', 'cuda')])
 def test_a_resume_warns_of_what_has_changed(run, undisturbed, field, value):
     struck = run(plan=[('phase', 20, 'SIGTERM')])
-    assert struck.sit().wait() == 143
+    assert struck.launch().wait() == 143
     path = struck.folder / 'config.json'
     record = json.loads(path.read_text())
     path.write_text(json.dumps(record | {field: value}))
-    sitting = struck.sit(f'--resume={struck.folder}')
-    assert sitting.wait() == 0
-    assert f'WARNING: {field} {value} when the run began' in sitting.said()
-    assert sitting.said().count('WARNING') == 1
+    launch = struck.launch(f'--resume={struck.folder}')
+    assert launch.wait() == 0
+    assert f'WARNING: {field} {value} when the run began' in launch.said()
+    assert launch.said().count('WARNING') == 1
     assert fingerprint(struck.folder) == fingerprint(undisturbed)

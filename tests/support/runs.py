@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import subprocess
 import sys
+import tempfile
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import numpy as np
 import PIL.Image
 
 from tests.conftest import ROOT
+from tests.support.forks import shared_zygote
 
 # 8 images a step in two micro-batches, frequent ticks, a state at each of them.
 SHORT = (
@@ -61,19 +62,25 @@ def encode(pixels: np.ndarray, kind: str) -> bytes:
     return data.getvalue()
 
 
-def command(outdir: Path, *flags: str, script: str = 'train.py') -> list[str]:
+def command(outdir: Path, *flags: Any, script: str = 'train.py') -> list[str]:
     """The command line of a run."""
     return [sys.executable, str(ROOT / script), *([f'--outdir={outdir}'] if script == 'train.py' else []), *flags]
 
 
-def environment() -> dict[str, str]:
-    """One thread: bits are compared."""
-    return {**os.environ, 'OMP_NUM_THREADS': '1', 'MKL_NUM_THREADS': '1', 'PYTHONPATH': str(ROOT)}
+def call(outdir: Path, *flags: Any, check: bool = True, script: str = 'train.py') -> subprocess.CompletedProcess[str]:
+    """Runs a command line to its end, forked from the zygote of this test process.
 
-
-def call(*args: Any, check: bool = True, **kwargs: Any) -> subprocess.CompletedProcess:
-    """Runs a command line to its end; its output is in the error when it fails."""
-    done = subprocess.run(command(*args, **kwargs), capture_output=True, text=True, env=environment(), timeout=300)
+    Args:
+        outdir: Folder of the runs of train.py; other scripts ignore it.
+        flags: Arguments of the command line.
+        check: Whether an exit code other than 0 is an error; the error holds the output.
+        script: Name of the launcher in the root.
+    """
+    words = [str(word) for word in command(outdir, *flags, script=script)[1:]]
+    with tempfile.TemporaryDirectory() as folder:
+        output, errors = Path(folder) / 'output', Path(folder) / 'errors'
+        launch = shared_zygote().start('tests.support.zygote:run_script', *words, output=output, errors=errors)
+        done = subprocess.CompletedProcess(words, launch.wait(), output.read_text(), errors.read_text())
     assert not check or done.returncode == 0, done.stdout + done.stderr
     return done
 

@@ -11,8 +11,9 @@ import torch
 
 from dnnlib.errors import ConfigError, UserError
 from tests.conftest import ROOT
+from tests.support.forks import environment
+from tests.support.patience import stretched
 from tests.support.ranks import run_ranks
-from tests.support.runs import environment
 from torch_utils.distributed import PeerLost, World
 from torch_utils.launch import EXIT_FILE, leave
 from training.optimize.consistency import check_identical, checksum
@@ -70,7 +71,7 @@ def test_others_wait_for_the_first_and_tell_it_that_they_are_asked_to_stop():
         with world.rank0_section('metrics', lambda: world.rank == 1) as leads:
             began = time.monotonic()
             while leads and not world.peer_asked():
-                assert time.monotonic() < began + 20
+                assert time.monotonic() < began + stretched(20)
             time.sleep(0.3 if leads else 0)
         return leads, time.monotonic() - began
 
@@ -102,14 +103,16 @@ def test_hung_processes_end_with_rank_operation_step_and_stacks(tmp_path):
                          text=True, env={**environment(), 'GLOO_SOCKET_IFNAME': 'lo'}, cwd=ROOT)
         for rank in range(2)
     ]  # fmt: skip
-    first, second = [process.communicate(timeout=60)[1] for process in processes]
-    assert time.monotonic() < began + 3 + 15 + 20  # the last for imports on a busy machine
+    first, second = [process.communicate(timeout=200)[1] for process in processes]
+    assert time.monotonic() < began + 3 + stretched(15 + 20)  # 20 s for imports
     assert [process.returncode for process in processes] == [1, 1]
-    assert re.search(r'rank 0 of 2: nothing has moved for \d s \(--timeout=3\) at step 2, Dmain, waiting in all-reduce '
-                     r'of the gradients', first)  # fmt: skip
+    # Both time out in the same second. If rank 1 is first and leaves, rank 0 finds it gone.
+    hung = r'rank 0 of 2: nothing has moved for \d s \(--timeout=3\) at step 2, Dmain, waiting in all-reduce'
+    gone = r'rank 0 of 2, step 2, Dmain: all-reduce'
+    assert re.search(rf'({hung} of the gradients)|({gone} of the gradients failed)', first)
     assert re.search(r'rank 1 of 2: nothing has moved for \d s \(--timeout=3\) at step 2, Dmain, computing, or asleep',
                      second)  # fmt: skip
-    assert 'most recent call first' in first
+    assert 'most recent call' in first
     assert 'File "<string>", line 11' in second  # where it sleeps
 
 

@@ -13,7 +13,8 @@ import torch
 from dnnlib.errors import UserError
 from dnnlib.log import Log
 from dnnlib.signals import StopRequested
-from tests.support.runs import TINY, call, command, environment, last_state, losses, make_zip, only_run
+from tests.support.forks import environment
+from tests.support.runs import TINY, call, command, last_state, losses, make_zip, only_run
 from torch_utils import checkpoint
 from training.build import build
 from training.data.dataset import DataConfig, ImageDataset

@@ -15,9 +15,10 @@ from ganfoundry import meter as module
 from ganfoundry import processes, targets
 from ganfoundry.commands import calc_metrics
 from tests.conftest import ROOT
+from tests.support.forks import environment
 from tests.support.measured import ToyDetector, make_run, measure, tiny_config
 from tests.support.ranks import run_ranks
-from tests.support.runs import environment, make_zip
+from tests.support.runs import make_zip
 from training.run.run_folder import RunFolder
 
 FD = '--metrics=fd_efflite16'
