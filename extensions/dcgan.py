@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from extensions.layers.dcgan import DCGANDiscriminatorConfig, DCGANGeneratorConfig
 from extensions.layers.latent_run import latent_run
 from training.config import LossConfig, RunConfig
@@ -20,7 +22,7 @@ def dcgan(facts: ImageSpec, num_gpus: int) -> RunConfig:
     stage except the first. GIU-GANs reports that this baseline failed on CelebA.
     """
     res = facts.resolution
-    plain = {'slope': 0.2, 'bias': False, 'sn': False, 'init_std': 0.02}
+    plain: dict[str, Any] = {'slope': 0.2, 'bias': False, 'sn': False, 'init_std': 0.02}
     return latent_run(
         'dcgan',
         facts,

@@ -16,7 +16,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -33,6 +33,8 @@ from training.networks.layers import LowerableBlock
 from training.registry import register_generator, register_recipe
 
 PAPER = 'Park and Shin, Generative Convolution Layer for Image Generation, arXiv 2111.15171'
+
+Layer = Callable[..., torch.nn.Module]  # constructor of a layer
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -90,7 +92,7 @@ def widths_of(cfg: GConvConfig, spec: ImageSpec) -> list[int]:
 class BigActivation(torch.nn.Module):
     """BigBN and an activation, [N, C, H, W] -> same shape; v [N, V] determines the affine map."""
 
-    def __init__(self, channels: int, v_dim: int, linear: Callable, activation: str) -> None:
+    def __init__(self, channels: int, v_dim: int, linear: Layer, activation: str) -> None:
         super().__init__()
         self.activation = F.relu if activation == 'relu' else F.elu
         self.norm = BigBN(channels, v_dim, linear)
@@ -106,7 +108,7 @@ class BigGLU(torch.nn.Module):
     doubling them would double the weights; the paper mentions neither.
     """
 
-    def __init__(self, channels: int, v_dim: int, linear: Callable) -> None:
+    def __init__(self, channels: int, v_dim: int, linear: Layer) -> None:
         super().__init__()
         self.bn = torch.nn.BatchNorm2d(channels, affine=False)
         self.gain = linear(v_dim, 2 * channels)
@@ -125,7 +127,7 @@ class Attention(torch.nn.Module):
     as in Eq. 3.
     """
 
-    def __init__(self, channels: int, *, spatial: bool, linear: Callable, conv: Callable) -> None:
+    def __init__(self, channels: int, *, spatial: bool, linear: Layer, conv: Layer) -> None:
         super().__init__()
         hidden = max(channels // 16, 1)
         self.mlp = torch.nn.Sequential(linear(channels, hidden), torch.nn.ReLU(), linear(hidden, channels))
@@ -158,8 +160,8 @@ class GConvBlock(LowerableBlock):
         def attention() -> torch.nn.Module | None:
             if cfg.attention == 'none':
                 return None
-            layers = {'linear': partial(Linear, sn=sn), 'conv': partial(Conv2d, sn=sn)}
-            return Attention(out_channels, spatial=cfg.attention == 'cbam', **layers)
+            linear, conv = partial(Linear, sn=sn), partial(Conv2d, sn=sn)
+            return Attention(out_channels, spatial=cfg.attention == 'cbam', linear=linear, conv=conv)
 
         self.act0 = act(in_channels, v_dim, linear)
         self.conv0 = conv(in_channels, out_channels, up=2)
@@ -244,6 +246,7 @@ def gconv(facts: ImageSpec, num_gpus: int) -> RunConfig:
     statistics of a micro-batch, so that results depend on `batch_gpu`; the paper's is the whole batch.
     """
     res = facts.resolution
+    column: dict[str, Any]
     if res <= 32:  # 50,000 iterations, all with falling learning rates
         column = {'batch': 64, 'g_batch_mult': 2, 'n_critic': 5, 'kimg': 16000, 'lr_decay_kimg': 16000}
     elif res <= 128:  # 300,000 or 1,000,000 iterations, the last 50,000 with falling learning rates

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
@@ -31,6 +31,7 @@ from training.interface import ImageSpec
 from training.registry import register_discriminator, register_generator, register_recipe
 
 PAPER = 'Tian et al., GIU-GANs: Global Information Utilization for GANs, Neural Networks 152 (2022)'
+Changes = dict[str, Any]  # values by field
 PLACES = ('low', 'none', 'middle', 'high', 'both_ends', 'all')
 
 
@@ -165,7 +166,9 @@ def giu(facts: ImageSpec, num_gpus: int) -> RunConfig:
     )
 
 
-def variant(cfg: RunConfig, name: str, generator: dict | None = None, discriminator: dict | None = None) -> RunConfig:
+def variant(
+    cfg: RunConfig, name: str, generator: Changes | None = None, discriminator: Changes | None = None
+) -> RunConfig:
     """Returns `cfg` under another name, with other fields in its networks."""
     return replace(
         cfg,

@@ -84,11 +84,14 @@ class EqualizedLinear(torch.nn.Module):
         return F.linear(x * self.weight_gain, self.weight)
 
 
-def conv1x1(in_channels: int, out_channels: int, always: bool = True) -> torch.nn.Module:
-    """Returns a 1x1 convolution with bias; with `always=False`, the identity if the width does not change."""
-    if in_channels == out_channels and not always:
-        return torch.nn.Identity()
+def conv1x1(in_channels: int, out_channels: int) -> Conv2d:
+    """Returns a 1x1 convolution with bias, [N, I, H, W] -> [N, O, H, W]."""
     return Conv2d(in_channels, out_channels, 1, act='linear')
+
+
+def conv_or_identity(in_channels: int, out_channels: int) -> torch.nn.Module:
+    """Returns a 1x1 convolution with bias, or the identity if the width does not change."""
+    return torch.nn.Identity() if in_channels == out_channels else conv1x1(in_channels, out_channels)
 
 
 def like(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
@@ -96,10 +99,11 @@ def like(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
     return x if x.shape[2:] == y.shape[2:] else F.interpolate(x, scale_factor=2, mode='nearest')
 
 
-def conv_of_both(conv: torch.nn.Module, m: torch.Tensor, s: torch.Tensor) -> torch.Tensor:
+def conv_of_both(conv: Conv2d, m: torch.Tensor, s: torch.Tensor) -> torch.Tensor:
     """Returns conv([m, s]) of a 1x1 convolution at the size of `s`, as a sum of two, each at its input's size."""
     w = (conv.weight * conv.weight_gain).to(s.dtype)  # [O, M + S, 1, 1]
     w_m, w_s = w.split([m.shape[1], s.shape[1]], dim=1)
+    assert conv.bias is not None
     return F.conv2d(s, w_s, conv.bias.to(s.dtype)) + like(F.conv2d(m, w_m), s)  # [N, O, H, W]
 
 
@@ -125,8 +129,8 @@ class Fusion(torch.nn.Module):
         elif self.fuse == 'concat':
             self.out = conv1x1(m + s, out)
         else:
-            self.out_m = conv1x1(m, out, always=False)
-            self.out_s = conv1x1(s, out, always=False)
+            self.out_m = conv_or_identity(m, out)
+            self.out_s = conv_or_identity(s, out)
 
     def plain(self, f_m: torch.Tensor, f_s: torch.Tensor) -> torch.Tensor:
         """Returns the fused feature by its definition; `forward` equals it."""
@@ -158,6 +162,7 @@ class Fusion(torch.nn.Module):
         n = f_m[:, 0].numel()
         scale = copies * (n - 1) / (copies * n - 1)
         stored = self.bn_m.running_var
+        assert stored is not None
         self.bn_m.running_var = stored / scale
         m = self.bn_m(f_m)
         self.bn_m.running_var = stored.copy_(self.bn_m.running_var * scale)
@@ -207,16 +212,17 @@ class IFBlock(LowerableBlock):
         self.conv0 = NoisyConv(i, o, spec.size_at(resolution), up=True)
         self.bn1 = BigBN(o, v_dim, EqualizedLinear)
         self.conv1 = NoisyConv(o, o, spec.size_at(resolution))
-        self.skip = conv1x1(i, o, always=False) if cfg.shortcut else None
+        self.skip = conv_or_identity(i, o) if cfg.shortcut else None
         self.has_latent, self.feedback = cfg.latent and resolution < spec.resolution, cfg.feedback
         if self.has_latent:
-            self.latent_gate = Fusion(cfg, i, o, o) if self.feedback else conv1x1(i, o, always=False)
+            self.latent_gate = Fusion(cfg, i, o, o) if self.feedback else conv_or_identity(i, o)
 
     def forward(
         self, x: torch.Tensor, latent: torch.Tensor | None, v: torch.Tensor, noise_mode: str
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         x = self.lower(x)  # [N, I, H, W]
         if self.image_gate is not None:
+            assert latent is not None
             latent = self.lower(latent)  # [N, I, H, W]
             x = self.image_gate(x, latent)
         h = self.conv0(F.relu(self.bn0(x, v)), noise_mode)  # [N, O, 2 H, 2 W]
@@ -275,7 +281,10 @@ class IFGenerator(torch.nn.Module):
         if noise_mode not in ('random', 'const', 'none'):
             raise ValueError(f"noise_mode '{noise_mode}': must be random, const or none")
         z = z.float() * truncation_psi
-        v = torch.cat([z, c.float()], dim=1) if self.c_dim > 0 else z  # [N, V]
+        v = z  # [N, V]
+        if self.c_dim > 0:
+            assert c is not None, f'labels [N, {self.c_dim}] are needed, got None'
+            v = torch.cat([z, c.float()], dim=1)
         x = latent = self.fc(z).unflatten(1, (-1, *self.base))  # [N, I, H, W] of the base
         if self.const is not None:
             x = self.const.expand(len(z), -1, -1, -1)

@@ -11,8 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
@@ -82,16 +81,15 @@ class SqueezeBlock(SynthesisBlockBase):
         has_squeeze = not spec.is_last or cfg.rgb != 'pre'
         has_excite = not spec.is_last or cfg.rgb == 'excite'
         has_blend = not spec.is_last and cfg.blend
-        shared = {'w_dim': cfg.w_dim, 'size': spec.size, 'conv_clamp': cfg.conv_clamp}
-        layer = partial(SynthesisLayer, **shared)
+        shared: dict[str, Any] = {'w_dim': cfg.w_dim, 'size': spec.size, 'conv_clamp': cfg.conv_clamp}
 
         self.conv0 = None
         if spec.in_channels > 0:
-            self.conv0 = layer(spec.in_channels, c, up=2)
+            self.conv0 = SynthesisLayer(spec.in_channels, c, up=2, **shared)
         elif cfg.b4 == 'conv':
-            self.conv0 = layer(c, c)
-        self.squeeze = layer(c, f) if has_squeeze else None
-        self.excite = layer(f, c) if has_excite else None
+            self.conv0 = SynthesisLayer(c, c, **shared)
+        self.squeeze = SynthesisLayer(c, f, **shared) if has_squeeze else None
+        self.excite = SynthesisLayer(f, c, **shared) if has_excite else None
         self.blend = Blend(2 * c, c, kernel_size=1, **shared) if has_blend else None
         rgb_channels = f if cfg.rgb == 'squeeze' else c
         self.torgb = ToRGB(rgb_channels, spec.img_channels, w_dim=cfg.w_dim, conv_clamp=cfg.conv_clamp)

@@ -14,7 +14,7 @@ and width of the image, R its resolution, r that of a stage, h and w height and 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
@@ -165,11 +165,11 @@ class DCGANGenerator(LatentGenerator):
             lowered=lowered(cfg, spec, res),
         )
 
-    def make_norm(self, cfg: DCGANGeneratorConfig, res: int) -> torch.nn.Module:
+    def make_norm(self, cfg: Any, res: int) -> torch.nn.Module:
         """Returns the normalization of the stage at `res`; derived networks override it."""
         return torch.nn.BatchNorm2d(width(cfg, res))
 
-    def make_tail(self, cfg: DCGANGeneratorConfig, res: int) -> torch.nn.Module | None:
+    def make_tail(self, cfg: Any, res: int) -> torch.nn.Module | None:
         """Returns a module after the stage at `res`, [N, O, h, w] -> same shape, or None."""
         return None
 
@@ -220,7 +220,7 @@ class DCGANDiscriminator(torch.nn.Module):
             lowered=lowered(cfg, spec, res),
         )
 
-    def make_tail(self, cfg: DCGANDiscriminatorConfig, res: int) -> torch.nn.Module | None:
+    def make_tail(self, cfg: Any, res: int) -> torch.nn.Module | None:
         """Returns a module after the stage at `res`, [N, O, h, w] -> same shape, or None."""
         return None
 

@@ -34,7 +34,7 @@ class LatentGenerator(torch.nn.Module):
             self.embed = Linear(self.c_dim, z_dim, bias=False)
             torch.nn.init.normal_(self.embed.weight)  # the embedding of a one-hot label is N(0, 1), as z
 
-    def vector(self, z: torch.Tensor, c: torch.Tensor, truncation_psi: float, noise_mode: str) -> torch.Tensor:
+    def vector(self, z: torch.Tensor, c: torch.Tensor | None, truncation_psi: float, noise_mode: str) -> torch.Tensor:
         """Returns the input vector [N, V] of z [N, z_dim] and c [N, c_dim]. ValueError if noise_mode is unknown."""
         if noise_mode not in ('random', 'const', 'none'):
             raise ValueError(f'noise_mode={noise_mode!r}: choose random, const or none')

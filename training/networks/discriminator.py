@@ -1,4 +1,4 @@
-"""StyleGAN2's discriminator: image to logit, one block a resolution.
+"""StyleGAN2's discriminator from image to logit, with one block per resolution.
 
 Letters: N batch, C channels, H and W height and width, G size of a minibatch-std group, F its features.
 """
@@ -21,10 +21,16 @@ from training.registry import register_discriminator
 
 
 class DiscriminatorBlock(LowerableBlock):
-    """One resolution: features [N, I, H, W] and image [N, C, H, W] -> both of half the size.
+    """Block of one resolution: features [N, I, H, W] and image [N, C, H, W] -> both of half the size.
 
-    in_channels: 0 in the first block, which reads the image alone. trainable: one flag a layer, consumed in the order
-    of construction.
+    Args:
+        cfg: the discriminator's config.
+        in_channels: I, 0 for the first block, which reads only the image.
+        mid_channels: channels after the first convolution.
+        out_channels: channels of the result.
+        img_channels: C.
+        lowered: whether the block computes in the run's lower precision.
+        trainable: one flag per layer, consumed in the order of construction.
     """
 
     resample_filter: torch.Tensor
@@ -68,18 +74,18 @@ class DiscriminatorBlock(LowerableBlock):
 
 
 def minibatch_std(x: torch.Tensor, group: int | None, num_features: int) -> torch.Tensor:
-    """The features' standard deviation over a group of samples, as features (Karras et al. 2018, section 3).
+    """Returns the standard deviation of features over groups of samples, as features (Karras et al. 2018, section 3).
 
     Args:
         x: [N, C, H, W] float32.
-        group: samples in a group, at most N are taken; None takes N. Sample i is in group i mod N / group.
-        num_features: F; the channels are averaged in so many parts.
+        group: samples per group, at most N; None: N. Sample i belongs to group i mod N / group.
+        num_features: F, number of parts in which the channels are averaged.
 
     Returns:
         [N, F, H, W].
 
     Raises:
-        ConfigError: N is no multiple of the group.
+        ConfigError: if N is not a multiple of the group.
     """
     n, c, h, w = x.shape
     g = n if group is None else min(group, n)
@@ -92,7 +98,7 @@ def minibatch_std(x: torch.Tensor, group: int | None, num_features: int) -> torc
 
 
 class DiscriminatorEpilogue(torch.nn.Module):
-    """Features (and image, in 'skip') of `size`, the base -> [N, out_features]; always float32."""
+    """Last layers, from features (and image, in 'skip') at the base to [N, out_features]; always float32."""
 
     def __init__(
         self,
@@ -126,15 +132,16 @@ class DiscriminatorEpilogue(torch.nn.Module):
 
 @register_discriminator('stylegan2', config=StyleGAN2DiscriminatorConfig)
 class StyleGAN2Discriminator(torch.nn.Module):
-    """Image [N, C, H, W] and label [N, c_dim] -> logits [N, 1] float32; larger means more real.
+    """Discriminator: image [N, C, H, W] and label [N, c_dim] -> logits [N, 1] float32; larger means more real.
 
-    With labels: the projection of features on mapped labels (Miyato and Koyama 2018, with a mapping network).
+    With labels, the logit is the projection of features on mapped labels (Miyato and Koyama 2018, with a mapping
+    network).
     """
 
     def __init__(self, config: StyleGAN2DiscriminatorConfig, spec: ImageSpec) -> None:
         super().__init__()
         self.c_dim, self.img_resolution, self.img_channels = spec.label_dim, spec.resolution, spec.channels
-        self.resolutions = resolutions(spec)[:0:-1]  # all but 4, the highest first
+        self.resolutions = resolutions(spec)[:0:-1]  # all except 4, the highest first
         trainable = self._trainable(config)
         self.channels = {res: channels_at(config, res) for res in resolutions(spec)}
         in_channels = 0
@@ -170,7 +177,7 @@ class StyleGAN2Discriminator(torch.nn.Module):
         )
 
     def _trainable(self, config: StyleGAN2DiscriminatorConfig) -> Iterator[bool]:
-        """For each layer of the blocks, in the order of construction, whether it trains."""
+        """Yields whether each layer of the blocks trains, in the order of construction."""
         blocks = len(self.resolutions)
         total = {'orig': 2 * blocks + 1, 'skip': 3 * blocks, 'resnet': 3 * blocks + 1}[config.architecture]
         if config.freezed > total:
@@ -178,7 +185,7 @@ class StyleGAN2Discriminator(torch.nn.Module):
         return (i >= config.freezed for i in range(total))
 
     def forward(self, img: torch.Tensor, c: torch.Tensor | None) -> torch.Tensor:
-        """img: float32, any memory format. c: None, or anything, where c_dim is 0."""
+        """Returns the logits. img: float32, any memory format. c: ignored if c_dim is 0."""
         img = img.to(dtype=torch.float32, memory_format=torch.channels_last)
         x = None
         for res in self.resolutions:
@@ -190,9 +197,9 @@ class StyleGAN2Discriminator(torch.nn.Module):
         return (x * cmap).sum(dim=1, keepdim=True) / math.sqrt(self.cmap_dim)  # [N, 1]
 
     def feature_blocks(self) -> dict[int, torch.nn.Module]:
-        """interface.FeatureNetwork: what each block hands to the next, at half its own resolution."""
+        """Returns the blocks by the resolution of their output, see `interface.FeatureNetwork`."""
         return {res // 2: getattr(self, f'b{res}') for res in self.resolutions}
 
     def feature_channels(self) -> dict[int, int]:
-        """interface.FeatureNetwork"""
+        """Returns the channels of these outputs, see `interface.FeatureNetwork`."""
         return {res // 2: self.channels[res // 2] for res in self.resolutions}

@@ -1,4 +1,4 @@
-"""Layers with an equalised learning rate, and the precision that blocks compute in.
+"""Layers with an equalized learning rate, and the precision of blocks.
 
 Letters: N batch, I and O input and output features, H and W height and width, k kernel size.
 """
@@ -17,15 +17,16 @@ from torch_utils.ops.upfirdn2d import setup_filter
 
 LRELU_GAIN = math.sqrt(2)  # keeps the variance of leaky ReLU's output
 RESNET_GAIN = math.sqrt(0.5)  # keeps the variance of a sum of two branches
-FIR_TAPS = (1, 3, 3, 1)  # the low-pass filter around every change of resolution
+FIR_TAPS = (1, 3, 3, 1)  # low-pass filter at every change of resolution
 
 Act = Literal['linear', 'lrelu']
 
 
 class LowerableBlock(torch.nn.Module):
-    """A block of layers that computes in one precision; its parameters are float32 always.
+    """Block of layers that computes in one precision; its parameters are always float32.
 
-    lowered: whether it follows `set_precision`; otherwise it computes in float32.
+    Args:
+        lowered: whether `set_precision` applies to the block; otherwise it computes in float32.
     """
 
     def __init__(self, lowered: bool) -> None:
@@ -34,12 +35,12 @@ class LowerableBlock(torch.nn.Module):
         self.lowp_dtype = torch.float32
 
     def lower(self, x: torch.Tensor) -> torch.Tensor:
-        """`x` [N, C, H, W] in this block's dtype, channels last."""
+        """Returns `x` [N, C, H, W] in this block's dtype and in channels-last format."""
         return x.to(dtype=self.lowp_dtype if self.lowered else torch.float32, memory_format=torch.channels_last)
 
 
 def set_precision(net: torch.nn.Module, dtype: torch.dtype) -> None:
-    """Lets the lowered blocks of `net` compute in float32, bfloat16 or float16."""
+    """Sets the dtype of the lowered blocks of `net`: float32, bfloat16 or float16, else ValueError."""
     if dtype not in (torch.float32, torch.bfloat16, torch.float16):
         raise ValueError(f'set_precision: float32, bfloat16 or float16, got {dtype}')
     for module in net.modules():
@@ -53,9 +54,17 @@ def normalize_2nd_moment(x: torch.Tensor, eps: float = 1e-8) -> torch.Tensor:
 
 
 class FullyConnected(torch.nn.Module):
-    """act(x W^T + b), [N, I] -> [N, O], with an equalised learning rate (Karras et al. 2018, section 4.1).
+    """Fully connected layer act(x W^T + b), [N, I] -> [N, O], with an equalized learning rate.
 
-    Weights are stored as N(0, 1) / lr_multiplier; the constant that makes them He-initialised is applied at run time.
+    Karras et al. 2018, section 4.1: weights are stored as N(0, 1) / lr_multiplier, and the constant of He's
+    initialization is applied at run time.
+
+    Args:
+        in_features: I.
+        out_features: O.
+        act: 'linear' or 'lrelu', leaky ReLU with slope 0.2 and a gain of sqrt(2).
+        lr_multiplier: learning rate relative to the other layers.
+        bias_init: initial value of the bias.
     """
 
     def __init__(
@@ -77,15 +86,24 @@ class FullyConnected(torch.nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         b = self.bias if self.bias_gain == 1 else self.bias * self.bias_gain
-        # The batch is smaller than the weight: scaling it is the cheaper way to scale the product.
+        # Scaling the input is cheaper than scaling the weight, which is larger.
         x = F.linear(x * self.weight_gain, self.weight, b)  # [N, O]
         return F.leaky_relu(x, 0.2) if self.act == 'lrelu' else x
 
 
 class Conv2d(torch.nn.Module):
-    """clamp(gain act(conv(x) + b)), [N, I, H, W] -> [N, O, H', W'], with an equalised learning rate.
+    """Convolution clamp(gain act(conv(x) + b)), [N, I, H, W] -> [N, O, H', W'], with an equalized learning rate.
 
-    up, down: factors of the resolution. trainable: False keeps weight and bias as buffers (Freeze-D).
+    Args:
+        in_channels: I.
+        out_channels: O.
+        kernel_size: k.
+        act: 'linear' or 'lrelu'.
+        bias: whether there is a bias.
+        up: factor of upsampling before the convolution.
+        down: factor of downsampling after the convolution.
+        conv_clamp: largest magnitude of the result; None: unbounded.
+        trainable: False stores weight and bias as buffers (Freeze-D).
     """
 
     weight: torch.Tensor
@@ -128,7 +146,7 @@ class Conv2d(torch.nn.Module):
         return bias_act(x, b, act=self.act, gain=1, clamp=clamp)
 
     def after(self, first: Conv2d, x: torch.Tensor, gain: float = 1) -> torch.Tensor:
-        """self(first(x), gain): the activation of `first` and the filter of this layer, which halves, are one pass."""
+        """Returns self(first(x), gain); one pass computes the activation of `first` and the filter of this layer."""
         w, b, clamp = first._scaled(x.dtype, 1)
         f, k = first.resample_filter, w.shape[-1]
         x = conv2d_resample(x, w, f, first.up, first.down, k // 2, flip_weight=first.up == 1)
@@ -137,7 +155,7 @@ class Conv2d(torch.nn.Module):
         return bias_act(x, b2, act=self.act, gain=1, clamp=clamp2)
 
     def _scaled(self, dtype: torch.dtype, gain: float) -> tuple[torch.Tensor, torch.Tensor | None, float | None]:
-        """Weight [O, I, k, k], bias [O] and clamp, with the gains in them: lrelu(g x) = g lrelu(x)."""
+        """Returns weight [O, I, k, k], bias [O] and clamp, which include the gains: lrelu(g x) = g lrelu(x)."""
         g = self.act_gain * gain
         weight = (self.weight * (self.weight_gain * g)).to(dtype)
         bias = None if self.bias is None else self.bias * g

@@ -1,4 +1,4 @@
-"""The mapping network, z and label to w: of a generator, and of a conditional discriminator (without z).
+"""Mapping network from z and label to w, of generators and, without z, of conditional discriminators.
 
 Letters: N batch, L number of ws.
 """
@@ -11,9 +11,16 @@ from training.networks.layers import FullyConnected, normalize_2nd_moment
 
 
 class MappingNetwork(torch.nn.Module):
-    """Normalised z and embedded, normalised label -> `num_layers` fully connected layers -> w.
+    """Mapping network: normalized z and normalized label embedding, then fully connected layers, then w.
 
-    z_dim: 0 without z. c_dim: 0 without labels. num_ws: copies of w to return; None: w itself, and no running mean.
+    Args:
+        z_dim: width of z, 0 without z.
+        c_dim: width of a label, 0 without labels.
+        w_dim: width of w.
+        num_ws: L, number of copies of w; None returns w itself and keeps no running mean.
+        num_layers: number of fully connected layers.
+        lr_multiplier: learning rate of these layers relative to the rest.
+        w_avg_beta: decay of the running mean of w, per update.
     """
 
     w_avg: torch.Tensor  # [w_dim], running mean of w
@@ -50,14 +57,14 @@ class MappingNetwork(torch.nn.Module):
         truncation_cutoff: int | None = None,
         update_w_avg: bool = False,
     ) -> torch.Tensor:
-        """The ws [N, L, w_dim] of latents, or w [N, w_dim] where num_ws is None.
+        """Returns the ws [N, L, w_dim] of latents, or w [N, w_dim] if num_ws is None.
 
         Args:
-            z: [N, z_dim], standard normal; None where z_dim is 0.
-            c: [N, c_dim]; None, or anything, where c_dim is 0.
-            truncation_psi: how far ws may lie from their mean: w' = w_avg + psi (w - w_avg).
-            truncation_cutoff: that many leading ws are truncated; None: all.
-            update_w_avg: move the running mean towards the mean of this batch.
+            z: [N, z_dim], standard normal; None if z_dim is 0.
+            c: [N, c_dim]; ignored if c_dim is 0.
+            truncation_psi: psi of the truncation w' = w_avg + psi (w - w_avg).
+            truncation_cutoff: number of leading ws that are truncated; None: all.
+            update_w_avg: whether the running mean moves toward the mean of this batch.
         """
         w = self._inputs(z, c)
         for i in range(self.num_layers):

@@ -1,9 +1,11 @@
-"""StyleGAN2 (Karras et al. 2020, arXiv 1912.04958), under the parameter names and shapes of StyleGAN2-ADA for PyTorch.
+"""StyleGAN2 (Karras et al. 2020, arXiv 1912.04958) with the parameter names and shapes of StyleGAN2-ADA for PyTorch.
 
 Letters: N batch, C image channels, H and W image height and width.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 
@@ -24,14 +26,14 @@ __all__ = [
 
 @register_generator('stylegan2', config=StyleGAN2GeneratorConfig)
 class StyleGAN2Generator(torch.nn.Module):
-    """z [N, z_dim] and label [N, c_dim] -> image [N, C, H, W] float32, unbounded, nominally in [-1, 1].
+    """Generator: z [N, z_dim] and label [N, c_dim] -> image [N, C, H, W] float32, unbounded, nominally in [-1, 1].
 
-    A generator of the family is a subclass that makes other blocks.
+    Generators with other blocks derive from this class and override `make_block`.
     """
 
     @staticmethod
-    def make_block(cfg: StyleGAN2GeneratorConfig, spec: BlockSpec) -> SynthesisBlockBase:
-        """The block for a place in the synthesis network."""
+    def make_block(cfg: Any, spec: BlockSpec) -> SynthesisBlockBase:
+        """Returns the block for a position in the synthesis network. cfg: config of the (derived) generator."""
         return SynthesisBlock(cfg, spec)
 
     def __init__(self, config: StyleGAN2GeneratorConfig, spec: ImageSpec) -> None:
@@ -59,14 +61,14 @@ class StyleGAN2Generator(torch.nn.Module):
         truncation_cutoff: int | None = None,
         noise_mode: NoiseMode = 'random',
     ) -> torch.Tensor:
-        """Arguments as in `MappingNetwork.forward` and `SynthesisNetwork.forward`."""
+        """Returns the image. The arguments are those of `MappingNetwork.forward` and `SynthesisNetwork.forward`."""
         ws = self.mapping(z, c, truncation_psi=truncation_psi, truncation_cutoff=truncation_cutoff)
         return self.synthesis(ws, noise_mode=noise_mode)
 
     def feature_blocks(self) -> dict[int, torch.nn.Module]:
-        """interface.FeatureNetwork: what each block but the last hands to the next."""
+        """Returns the blocks whose output is the input of the next block, see `interface.FeatureNetwork`."""
         return {res: getattr(self.synthesis, f'b{res}') for res in self.synthesis.resolutions[:-1]}
 
     def feature_channels(self) -> dict[int, int]:
-        """interface.FeatureNetwork"""
+        """Returns the channels of these features, see `interface.FeatureNetwork`."""
         return {res: self.synthesis.channels[res] for res in self.synthesis.resolutions[:-1]}

@@ -1,7 +1,9 @@
-"""The synthesis network: ws to image, one block a resolution.
+"""Synthesis network from ws to image, with one block per resolution.
 
-A generator of the family is another block: a subclass of `SynthesisBlockBase`, handed to `SynthesisNetwork` by its
-maker. Letters: N batch, C and I channels, H and W height and width, L number of ws.
+A generator of the family defines another block, a subclass of `SynthesisBlockBase`, and passes its constructor to
+`SynthesisNetwork`.
+
+Letters: N batch, I and C input and output channels, H and W height and width, L number of ws.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
@@ -24,7 +26,17 @@ NoiseMode = Literal['random', 'const', 'none']
 
 
 class SynthesisLayer(torch.nn.Module):
-    """Modulated convolution, noise, bias, leaky ReLU: [N, I, H, W] -> [N, C, H up, W up]. size: H up, W up."""
+    """Modulated convolution, noise, bias, leaky ReLU: [N, I, H, W] -> [N, C, H up, W up].
+
+    Args:
+        in_channels: I.
+        out_channels: C.
+        w_dim: width of w.
+        size: H up, W up.
+        kernel_size: odd side of the kernel.
+        up: factor of upsampling, 1 or 2.
+        conv_clamp: largest magnitude of the result; None: unbounded.
+    """
 
     resample_filter: torch.Tensor
     noise_const: torch.Tensor
@@ -56,7 +68,7 @@ class SynthesisLayer(torch.nn.Module):
     def convolve(
         self, x: torch.Tensor | Sequence[torch.Tensor], w: torch.Tensor, noise_mode: NoiseMode, gain: float = 1
     ) -> torch.Tensor:
-        """The layer itself; a sequence stands for its concatenation, as in `modulated_conv2d`."""
+        """Returns the layer's result; a sequence represents its concatenation, as in `modulated_conv2d`."""
         return modulated_conv2d(
             x,
             self.weight,
@@ -73,7 +85,7 @@ class SynthesisLayer(torch.nn.Module):
         )
 
     def _noise(self, batch: int, mode: NoiseMode) -> torch.Tensor | None:
-        """Noise for every pixel, [N, 1, H, W] or [H, W], float32."""
+        """Returns scaled noise per pixel, float32 [N, 1, H, W] or [H, W], or None."""
         if mode == 'random':
             shape = [batch, 1, *self.noise_const.shape]
             return torch.randn(shape, device=self.noise_const.device) * self.noise_strength
@@ -98,9 +110,16 @@ class ToRGB(torch.nn.Module):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BlockSpec:
-    """What a block must fit: its place in the network. in_channels: 0 in the first block, which starts from nothing.
+    """Position of a block in the network.
 
-    resolution: its name; size: height and width of its features.
+    Attributes:
+        resolution: name of the block.
+        size: height and width of its output.
+        in_channels: input channels, 0 for the first block, which has no input.
+        out_channels: output channels.
+        img_channels: channels of the image.
+        is_last: whether this is the last block.
+        lowered: whether it computes in the run's lower precision.
     """
 
     resolution: int
@@ -113,10 +132,11 @@ class BlockSpec:
 
 
 class SynthesisBlockBase(LowerableBlock):
-    """One resolution: features and image so far -> features and image of twice the size.
+    """Base class of the block of one resolution, from features and image to features and image of twice the size.
 
-    A subclass sets `num_conv` and `num_torgb`, the ws that it takes, and defines `forward(x, img, ws, noise_mode)`:
-    x is None in the first block, img until the first ToRGB; ws is a sequence of [N, w_dim], convolutions' first.
+    A subclass sets `num_conv` and `num_torgb`, the numbers of ws that it uses, and defines
+    `forward(x, img, ws, noise_mode)`. x is None in the first block, img is None until the first ToRGB, and ws is a
+    sequence of [N, w_dim], those of the convolutions first.
     """
 
     num_conv: int
@@ -130,17 +150,17 @@ class SynthesisBlockBase(LowerableBlock):
             self.const = torch.nn.Parameter(torch.randn([spec.out_channels, *spec.size]))
 
     def start(self, x: torch.Tensor | None, batch: int) -> torch.Tensor:
-        """The features that enter the block, [N, I, H, W]: the learned constant in the first one."""
+        """Returns the block's input, [N, I, H, W]: the learned constant in the first block."""
         return self.lower(self.const.expand(batch, -1, -1, -1) if x is None else x)
 
     def draw(self, img: torch.Tensor | None, rgb: torch.Tensor) -> torch.Tensor:
-        """The image so far, [N, C, H/2, W/2], up-sampled, plus this block's share [N, C, H, W]; in float32."""
+        """Returns the upsampled image [N, C, H/2, W/2] plus this block's contribution [N, C, H, W], in float32."""
         rgb = rgb.float()
         return rgb if img is None else upsample2d(img, self.resample_filter) + rgb
 
 
 class SynthesisBlock(SynthesisBlockBase):
-    """StyleGAN2's block: up-sampling convolution, convolution, and ToRGB by the architecture."""
+    """StyleGAN2's block: upsampling convolution, convolution, and, depending on the architecture, ToRGB."""
 
     def __init__(self, cfg: StyleGAN2GeneratorConfig, spec: BlockSpec) -> None:
         super().__init__(spec)
@@ -172,16 +192,19 @@ class SynthesisBlock(SynthesisBlockBase):
 
 
 class SynthesisNetwork(torch.nn.Module):
-    """ws [N, L, w_dim] -> image [N, C, H, W] float32, unbounded, nominally in [-1, 1].
+    """Synthesis network: ws [N, L, w_dim] -> image [N, C, H, W] float32, unbounded, nominally in [-1, 1].
 
-    make_block: (config, place) -> block.
+    Args:
+        cfg: the generator's config.
+        spec: facts of the data set.
+        make_block: constructor of a block from the config and its position.
     """
 
     def __init__(
         self,
         cfg: StyleGAN2GeneratorConfig,
         spec: ImageSpec,
-        make_block: Callable[[StyleGAN2GeneratorConfig, BlockSpec], SynthesisBlockBase] = SynthesisBlock,
+        make_block: Callable[[Any, BlockSpec], SynthesisBlockBase] = SynthesisBlock,
     ) -> None:
         super().__init__()
         self.w_dim = cfg.w_dim
@@ -205,7 +228,7 @@ class SynthesisNetwork(torch.nn.Module):
         self.num_ws = sum(block.num_conv for block in self.blocks()) + last.num_torgb
 
     def blocks(self) -> Iterator[SynthesisBlockBase]:
-        """The blocks, lowest resolution first."""
+        """Returns the blocks, lowest resolution first."""
         return (getattr(self, f'b{res}') for res in self.resolutions)
 
     def forward(
@@ -215,25 +238,29 @@ class SynthesisNetwork(torch.nn.Module):
         noise_mode: NoiseMode = 'random',
         features: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """noise_mode: 'random' draws from torch's global generator, 'const' takes the stored noise, 'none' adds none.
+        """Returns the image.
 
-        features: [N, C, *size_at(R)] in the place of the output of the block at R: what comes before does not run, and
-        the image begins with the block after it.
+        Args:
+            ws: [N, L, w_dim].
+            noise_mode: 'random' draws from torch's global generator, 'const' uses the stored noise, 'none' adds none.
+            features: replaces the output of the block at R, [N, C, *size_at(R)]; earlier blocks do not run, and the
+                image starts with the next block.
 
-        Raises ValueError for any other noise_mode.
+        Raises:
+            ValueError: if noise_mode is unknown.
         """
         if noise_mode not in ('random', 'const', 'none'):
             raise ValueError(f"noise_mode '{noise_mode}': must be random, const or none")
         assert ws.shape[1:] == (self.num_ws, self.w_dim), f'ws must be [N, {self.num_ws}, {self.w_dim}]'
         w = ws.float().unbind(dim=1)  # L times [N, w_dim]
         x, img = features, None
-        given = 0 if features is None else 4 * features.shape[2] // self.base[0]  # the R of the features
+        given = 0 if features is None else 4 * features.shape[2] // self.base[0]  # R of the features
         first = 0
         for res, block in zip(self.resolutions, self.blocks(), strict=True):
-            # ToRGB takes the w of the next block's first convolution: the index advances by the convolutions alone.
+            # ToRGB shares the w of the next block's first convolution: the index advances by the convolutions only.
             last = first + block.num_conv + block.num_torgb
             if res > given:
                 x, img = block(x, img, w[first:last], noise_mode)
             first += block.num_conv
-        assert img is not None  # the last block draws in every architecture
+        assert img is not None  # the last block has ToRGB in every architecture
         return img

@@ -253,7 +253,7 @@ def test_any_memory_format_gives_the_same_logits() -> None:
             lambda: StyleGAN2Generator(
                 StyleGAN2GeneratorConfig(), ImageSpec(resolution=48, channels=3, label_dim=0, num_images=1)
             ),
-            'resolution=48: StyleGAN2 takes powers of two from 8 up',
+            'resolution=48: StyleGAN2 needs a power of two, at least 8',
         ),
         (
             lambda: StyleGAN2Generator(StyleGAN2GeneratorConfig(channel_base=8), SPEC),
