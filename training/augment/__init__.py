@@ -1,1 +1,1 @@
-"""Augmentations between the generator, or the data set, and the discriminator: ADA's pipe and DiffAugment."""
+"""Augmentation of D's inputs: ADA, DiffAugment and APA."""

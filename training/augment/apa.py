@@ -1,10 +1,10 @@
-"""Adaptive pseudo augmentation (Jiang et al., NeurIPS 2021, section 3.2): generated images shown to D as real ones.
+"""Adaptive pseudo augmentation (Jiang et al., NeurIPS 2021, section 3.2): D receives generated images as real ones.
 
-Readings. The paper presents them "with a probability p": here each real image of a micro-batch is replaced or not by
-itself, as an augmentation is gated in ADA, not a whole batch at once. A pseudo-real image takes the label of the image
-that it replaces, so that the labels D sees keep the data set's frequencies; a label of its own would change them. p is
-driven by D's signs on the images that are real, of which the heuristic lambda_r = E[sign(D(x))] speaks; with the
-pseudo-real ones counted in, p would hold itself down. R1 stays on real images, where its paper has it.
+Readings. The paper presents them "with a probability p": here each real image of a micro-batch is replaced separately,
+as ADA gates an augmentation, instead of a whole batch at once. A pseudo-real image has the label of the image that it
+replaces, so that D's labels keep the data set's frequencies. p follows D's signs on the real images only, to which the
+heuristic lambda_r = E[sign(D(x))] refers; counting pseudo-real images would keep p low. R1 uses real images, as in its
+paper.
 
 Letters: N images in a micro-batch, K of them replaced, C channels, H and W image size.
 """
@@ -18,10 +18,10 @@ import torch
 
 
 class Shown(NamedTuple):
-    """What D is shown as real."""
+    """Images that D receives as real ones."""
 
     img: torch.Tensor  # [N, C, H, W]
-    real: torch.Tensor | None  # int64 [N - K], which of them are; None for all
+    real: torch.Tensor | None  # int64 [N - K], indices of the real ones; None: all
 
 
 def deceive(
@@ -31,10 +31,16 @@ def deceive(
     generate: Callable[[torch.Tensor], torch.Tensor],  # labels [M, label_dim] -> images [M, C, H, W]
     whole: bool,
 ) -> Shown:
-    """Each real image replaced by a generated one with probability p; nothing is drawn at p = 0.
+    """Replaces each real image by a generated one with probability p; draws nothing at p = 0.
 
-    The draws are the host's own, so that no more images than needed are generated. whole: generate N all the same, for
-    a generator in which the images of a batch share statistics.
+    The host draws, so that only the needed images are generated.
+
+    Args:
+        img: real images.
+        c: their labels.
+        p: probability of a replacement.
+        generate: generator of images with given labels.
+        whole: whether to generate N images in any case, for generators with batch statistics.
     """
     if p == 0:
         return Shown(img, None)
@@ -47,5 +53,5 @@ def deceive(
 
 
 def _indices(chosen: list[bool], wanted: bool) -> torch.Tensor:
-    """Where `chosen` is as wanted, int64."""
+    """Returns the indices at which `chosen` equals `wanted`, int64."""
     return torch.tensor([i for i, choice in enumerate(chosen) if choice == wanted], dtype=torch.int64)

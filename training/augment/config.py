@@ -1,4 +1,4 @@
-"""Which augmentation stands before D, and how its strength is set."""
+"""Config of the augmentation of D's inputs and of its strength."""
 
 from __future__ import annotations
 
@@ -10,26 +10,29 @@ from dnnlib.config import require
 Kind = Literal['noaug', 'ada', 'fixed', 'diffaug', 'apa']
 Pipe = Literal['blit', 'geom', 'color', 'filter', 'noise', 'cutout', 'bg', 'bgc', 'bgcf', 'bgcfn', 'bgcfnc']
 POLICIES = ('color', 'translation', 'cutout')  # DiffAugment's
-STILL = ('color', 'filter', 'noise')  # presets and policies that neither move a pixel nor hide one
+STILL = ('color', 'filter', 'noise')  # presets and policies that neither move nor hide pixels
 FILTERED = ('filter', 'bgcf', 'bgcfn', 'bgcfnc')  # presets with the image-space filter ...
-FILTERED_SIZE = 22  # ... whose padding of 21 pixels by reflection needs images of this height and width
+FILTERED_SIZE = 22  # ... which pads by 21 reflected pixels and needs images of this height and width
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AugmentConfig:
-    """What D is shown in place of an image, real or generated.
+    """Augmentation of D's inputs, real and generated.
 
-    kind: 'noaug' the image itself; 'ada' the pipe of Karras et al. (2020) at a strength p that follows D's overfitting;
-    'fixed' the same at one p; 'diffaug' DiffAugment (Zhao et al. 2020), always; 'apa' in D's main phase, with
-    probability p, a generated image for a real one (Jiang et al. 2021), p as in 'ada'.
-    pipe: preset of 'ada' and 'fixed'. policy: of 'diffaug', names joined by commas.
-    p: the strength of 'fixed'; where that of 'ada' and 'apa' begins.
-    target: the mean sign of D on real images that p is moved towards. interval: steps between two moves.
-    kimg: images, in thousands, over which p moves by 1.
-    p_max: where p stops. A transform that is nearly always applied cannot be told from the data, and G learns it; the
-    paper finds such leaks unlikely while p stays below about 0.8. Without a bound p was seen to reach 21.8
-    (stylegan2-ada-pytorch, issue 175), and samples came out rotated and recoloured. 0.85 is just above what is safe.
-    'fixed' is not capped: there the user has chosen.
+    Attributes:
+        kind: 'noaug': none. 'ada': the pipe of Karras et al. (2020) at a strength p that follows D's overfitting.
+            'fixed': the same pipe at a constant p. 'diffaug': DiffAugment (Zhao et al. 2020), always on. 'apa': in D's
+            main phase, replaces real images by generated ones with probability p (Jiang et al. 2021), p as in 'ada'.
+        pipe: preset of 'ada' and 'fixed'.
+        policy: policies of 'diffaug', separated by commas.
+        p: strength of 'fixed'; initial strength of 'ada' and 'apa'.
+        target: mean sign of D on real images toward which p is controlled.
+        interval: number of steps between two changes of p.
+        kimg: thousands of images over which p changes by 1.
+        p_max: upper limit of p for 'ada' and 'apa'. G learns a transform that is nearly always applied, since the data
+            do not show it as one; the paper finds such leaks unlikely while p is below about 0.8. Without a limit, p
+            was seen to reach 21.8 (stylegan2-ada-pytorch, issue 175), with rotated and recolored samples. 0.85 is
+            slightly above the safe range.
     """
 
     kind: Kind = 'noaug'
@@ -53,21 +56,21 @@ class AugmentConfig:
         require(not self.adapts or self.p <= self.p_max, 'aug.p', self.p, f'must not exceed aug.p_max={self.p_max}')
         names = self.policies
         known = set(names) <= set(POLICIES) and len(set(names)) == len(names)
-        require(known, 'aug.policy', self.policy, f'names of {", ".join(POLICIES)}, each once, joined by commas')
+        require(known, 'aug.policy', self.policy, f'names of {", ".join(POLICIES)}, each at most once, by commas')
 
     @property
     def adapts(self) -> bool:
-        """Whether p follows D."""
+        """Whether p follows D's signs."""
         return self.kind in ('ada', 'apa')
 
     @property
     def policies(self) -> tuple[str, ...]:
-        """DiffAugment's names, one by one."""
+        """DiffAugment's policies as a tuple."""
         return tuple(self.policy.split(','))
 
     @property
     def is_still(self) -> bool:
-        """Whether every pixel of an image stays where it is, and is seen."""
+        """Whether the augmentation neither moves nor hides pixels."""
         if self.kind == 'diffaug':
             return set(self.policies) <= set(STILL)
         return self.kind in ('noaug', 'apa') or self.pipe in STILL

@@ -1,6 +1,6 @@
-"""ADA's corruptions: noise of a strength drawn for each image, and a rectangle cut out of it.
+"""ADA's corruptions: noise with a random strength per image, and a rectangular cutout.
 
-Letters: N batch, C channels, K colour channels, H and W height and width.
+Letters: N batch, C channels, K color channels, H and W height and width.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from training.augment.presets import Ranges, Transforms
 
 
 def draw_noise(transforms: Transforms, ranges: Ranges, n: int, p: float) -> torch.Tensor | None:
-    """Standard deviation of each image's noise, float64 [N] on the host; None without the transform."""
+    """Draws the standard deviation of each image's noise, float64 [N] on the host, or None without the transform."""
     if transforms.noise == 0:
         return None
     return gated((normal(n) * ranges.noise_std).abs(), transforms.noise * p)
 
 
 def draw_cutout(transforms: Transforms, ranges: Ranges, n: int, p: float) -> torch.Tensor | None:
-    """Each image's rectangle, float64 [N, 3] on the host: its centre (x, y) and half its size, in parts of the image.
+    """Draws each image's rectangle, float64 [N, 3] on the host: center (x, y) and half size, relative to the image.
 
-    All are 0 where the gate is closed. None without the transform. First the centres, then the gates.
+    Centers are drawn before gates. All values are 0 if the gate is closed. Returns None without the transform.
     """
     if transforms.cutout == 0:
         return None
@@ -33,7 +33,7 @@ def apply_noise(
     img: torch.Tensor,  # [N, K, H, W]
     sigma: torch.Tensor,  # [N]
 ) -> torch.Tensor:
-    """The images with noise, drawn on their device, [N, K, H, W]."""
+    """Returns the images with noise, which is drawn on their device, [N, K, H, W]."""
     return torch.addcmul(img, torch.randn_like(img), sigma[:, None, None, None])
 
 
@@ -41,15 +41,15 @@ def apply_cutout(
     img: torch.Tensor,  # [N, C, H, W]
     windows: torch.Tensor,  # [N, 3], of `draw_cutout`
 ) -> torch.Tensor:
-    """The images with zeros, mid-grey, where a pixel's centre lies in the rectangle, [N, C, H, W]."""
+    """Returns the images with zeros (mid-gray) at pixels whose center is inside the rectangle, [N, C, H, W]."""
     height, width = img.shape[2:]
     x, y, half = windows[:, :, None].unbind(dim=1)  # [N, 1] each
     columns = (pixel_centres(width, img) - x).abs() < half  # [N, W]
     rows = (pixel_centres(height, img) - y).abs() < half  # [N, H]
     kept = ~(rows[:, :, None] & columns[:, None, :])[:, None]  # [N, 1, H, W]
-    return img * kept.to(img.dtype)  # masked_fill is many times slower on CPUs where the mask broadcasts
+    return img * kept.to(img.dtype)  # masked_fill with a broadcast mask is many times slower on CPUs
 
 
 def pixel_centres(size: int, like: torch.Tensor) -> torch.Tensor:
-    """Places of pixels' centres in parts of the image, [size], on the device and in the dtype of `like`."""
+    """Returns the positions of pixels' centers relative to the image, [size], in device and dtype of `like`."""
     return (torch.arange(size, device=like.device, dtype=like.dtype) + 0.5) / size

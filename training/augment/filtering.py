@@ -1,9 +1,10 @@
-"""ADA's image-space filter: the strength of four bands of frequency, octaves but for the lowest.
+"""ADA's image-space filter: gains of four frequency bands, which are octaves except for the lowest.
 
 The bands are undecimated wavelets of sym2, the Daubechies wavelet with two vanishing moments (Karras et al. 2020,
-appendix B): from top to bottom half of what frequencies there are, then half of the rest, and so on. They add up to
-the image.
-Letters: N batch, K colour channels, H and W height and width, B = 4 bands, L = 43 taps.
+appendix B): the highest band has the upper half of all frequencies, the next one the upper half of the rest, and so on.
+Their sum is the image.
+
+Letters: N batch, K color channels, H and W height and width, B = 4 bands, L = 43 taps.
 """
 
 from __future__ import annotations
@@ -19,32 +20,32 @@ from dnnlib.errors import ConfigError
 from training.augment.draws import gated, normal
 from training.augment.presets import Ranges, Transforms
 
-REACH = 21  # taps on either side of the middle one
-# Power that natural images have in the bands (1 / f spectrum), which stays as it is on average.
+REACH = 21  # taps on each side of the middle one
+# Power of natural images in the bands (1 / f spectrum); the expected total power is preserved.
 EXPECTED_POWER = torch.tensor([10, 1, 1, 1], dtype=torch.float64) / 13
 
 
 def require_size(height: int, width: int) -> None:
-    """Raises ConfigError where an image is too small to be reflected over the filter's reach."""
+    """Raises ConfigError if an image is too small for the filter's padding by reflection."""
     if min(height, width) <= REACH:
         raise ConfigError(
             f'--augpipe: its image filter needs images of at least {REACH + 1}x{REACH + 1}, not {width}x{height}; '
-            'take a set without it, as --augpipe=bgc'
+            'use a preset without it, such as --augpipe=bgc'
         )
 
 
 @functools.cache
 def filter_bank() -> torch.Tensor:
-    """The bands' filters, low frequencies first, float64 [B, L] on the host.
+    """Returns the bands' filters, low frequencies first, float64 [B, L] on the host.
 
-    With H the low-pass filter of sym2: low(z) = H(z) H(1/z) / 2 and high(z) = H(-z) H(-1/z) / 2 add up to 1. A level
-    splits its lowest band by both; the next level does so by filters spread to twice the distance.
+    With H the low-pass filter of sym2, low(z) = H(z) H(1/z) / 2 and high(z) = H(-z) H(-1/z) / 2 add up to 1. Each level
+    splits the lowest band by both; the next level uses filters spread to twice the distance.
     """
     root = math.sqrt(3)
     sym2 = np.array([1 - root, 3 - root, 3 + root, 1 + root]) / (4 * math.sqrt(2))
     alternating = sym2 * [1, -1, 1, -1]
     low, high = (np.convolve(h, h[::-1]) / 2 for h in (sym2, alternating))  # [7]
-    bank = np.array([[1.0], [0.0], [0.0], [0.0]])  # [B, taps]: of one band, all
+    bank = np.array([[1.0], [0.0], [0.0], [0.0]])  # [B, taps]; initially one band with everything
     for band in (1, 2, 3):
         spread = np.zeros([4, 2 * bank.shape[1] - 1])
         spread[:, ::2] = bank
@@ -55,9 +56,10 @@ def filter_bank() -> torch.Tensor:
 
 
 def draw(transforms: Transforms, ranges: Ranges, n: int, p: float) -> torch.Tensor | None:
-    """The bands' strengths, float64 [N, B] on the host; None without the transform. For each band values, then gates.
+    """Draws the bands' gains, float64 [N, B] on the host, or returns None without the transform.
 
-    A band that is changed changes the others too, so that the expected power stays.
+    Each band draws its values, then its gates. A change of one band rescales the others, so that the expected power is
+    preserved.
     """
     if transforms.imgfilter == 0:
         return None
@@ -71,7 +73,7 @@ def draw(transforms: Transforms, ranges: Ranges, n: int, p: float) -> torch.Tens
 
 
 def plan(gains: torch.Tensor) -> torch.Tensor:
-    """The filter of each image, [N, L], from its bands' strengths [N, B]."""
+    """Returns the filter of each image, [N, L], from the gains of its bands, [N, B]."""
     return gains @ filter_bank()
 
 
@@ -79,7 +81,7 @@ def apply(
     img: torch.Tensor,  # [N, K, H, W], H and W above 21
     taps: torch.Tensor,  # [N, L]
 ) -> torch.Tensor:
-    """Every image by its own filter along x and along y, reflected beyond the borders, [N, K, H, W]."""
+    """Filters every image along x and y with its own filter and reflected borders, [N, K, H, W]."""
     n, k, h, w = img.shape
     taps = taps.repeat_interleave(k, dim=0)[:, None, None]  # [N K, 1, 1, L]
     x = F.pad(img, [REACH] * 4, mode='reflect').reshape(1, n * k, h + 2 * REACH, w + 2 * REACH)

@@ -1,11 +1,13 @@
-"""ADA's geometric transforms: one map of the plane an image, and one resampling for all of them together.
+"""ADA's geometric transforms: one map of the plane per image, applied in one resampling.
 
-Maps are 3 x 3 on homogeneous (x, y, 1), in pixels from the centre of the image, y downwards: a turned image that is not
-square keeps its aspect, and loses what leaves the frame. G_inv takes places of the result to places of the input.
+Maps are 3 x 3 on homogeneous (x, y, 1), in pixels from the center of the image with y pointing down. A rotated image
+that is not square keeps its aspect and is clipped to the frame. G_inv maps positions in the result to positions in the
+input.
 
-The resampling (Karras et al. 2020, appendix B): reflect beyond the borders, up-sample by 2 with the Symlet sym6, read
-the places bilinearly, down-sample by 2 with the same taps reversed. sym6 is orthogonal to its own shifts by two, so
-that the identity gives the image back.
+The resampling (Karras et al. 2020, appendix B) reflects beyond the borders, upsamples by 2 with the Symlet sym6, reads
+the positions bilinearly, and downsamples by 2 with the same taps reversed. sym6 is orthogonal to its shifts by two, so
+that the identity map returns the image.
+
 Letters: N batch, C channels, H and W height and width, O index of a fine row or column of the result.
 """
 
@@ -29,9 +31,9 @@ SYM6 = (
     0.4910559419267466, 0.787641141030194, 0.3379294217276218, -0.07263752278646252,
     -0.021060292512300564, 0.04472490177066578, 0.0017677118642428036, -0.007800708325034148,
 )  # fmt: skip
-# How far the filters reach, in pixels to the left (above) and to the right (below). A pixel of the result is made of
-# fine samples at places from -2.5 to 3 around it; a sample of fine pixels less than 0.5 away; a fine pixel of pixels
-# from -3 to 2.5 around it.
+# Reach of the filters in pixels to the left (above) and to the right (below). A pixel of the result depends on fine
+# samples at -2.5 to 3 around it, a sample on fine pixels less than 0.5 away, a fine pixel on pixels at -3 to 2.5 around
+# it.
 RESULT_REACH = (2.5, 3.0)
 INPUT_REACH = (3.5, 3.0)
 
@@ -39,27 +41,38 @@ Margins = tuple[int, int, int, int]  # left, right, top, bottom
 
 
 class Warp(NamedTuple):
-    """What `apply` needs."""
+    """Arguments of `apply`."""
 
     margins: Margins  # pixels to reflect on each side
-    theta: torch.Tensor  # [N, 2, 3]: place in the result, in pixels -> place in the fine input, edges at -1 and 1
+    theta: torch.Tensor  # [N, 2, 3]: position in the result, in pixels -> position in the fine input, edges at -1, 1
 
 
 # ---- the maps
 
 
 def draw(transforms: Transforms, ranges: Ranges, n: int, p: float, height: int, width: int) -> torch.Tensor | None:
-    """G_inv, float64 [N, 3, 3] on the host; None where no transform moves pixels.
+    """Draws G_inv, float64 [N, 3, 3] on the host.
 
-    An image is flipped first and moved by a fraction last. G_inv therefore is the product of the inverses in this
-    order: G = G_n ... G_1, G_inv = G_1^-1 ... G_n^-1. Of each transform the values are drawn, then the gates.
+    Flips act first and fractional translations last. G_inv is the product of the inverses in this order: G = G_n ...
+    G_1, G_inv = G_1^-1 ... G_n^-1. Each transform draws its values, then its gates.
+
+    Args:
+        transforms: multipliers of the probabilities.
+        ranges: ranges of the transforms.
+        n: N.
+        p: strength.
+        height: H.
+        width: W.
+
+    Returns:
+        The maps, or None if no transform moves pixels.
     """
     if not transforms.geometric:
         return None
     t, size = transforms, torch.tensor([width, height], dtype=torch.float64)
     inverse = _identities(n)  # [N, 3, 3]
     if t.xflip > 0:
-        flips = gated(coin_sides(n, 2), t.xflip * p)  # [N]: half of those gated turn over
+        flips = gated(coin_sides(n, 2), t.xflip * p)  # [N]: half of the gated images are flipped
         inverse = inverse @ scaling(1 - 2 * flips, torch.ones_like(flips))
     if t.rotate90 > 0:
         inverse = inverse @ quarter_turns(gated(coin_sides(n, 4), t.rotate90 * p))
@@ -82,7 +95,7 @@ def draw(transforms: Transforms, ranges: Ranges, n: int, p: float, height: int, 
 
 
 def _angles(t: Transforms, ranges: Ranges, n: int, p: float) -> torch.Tensor:
-    """Radians of one of the two rotations, [N]. At this probability of each, that of either is `rotate` p."""
+    """Draws one of the two rotations in radians, [N]. The probability of at least one of both is `rotate` p."""
     probability = 1 - math.sqrt(min(max(1 - t.rotate * p, 0), 1))
     return gated((uniform(n) * 2 - 1) * math.pi * ranges.rotate_max, probability)
 
@@ -92,26 +105,26 @@ def _identities(n: int) -> torch.Tensor:
 
 
 def translation(shift: torch.Tensor) -> torch.Tensor:
-    """Moves by (x, y), [N, 2] -> [N, 3, 3]."""
+    """Returns translations by (x, y), [N, 2] -> [N, 3, 3]."""
     m = _identities(len(shift))
     m[:, :2, 2] = shift
     return m
 
 
 def scaling(sx: torch.Tensor, sy: torch.Tensor) -> torch.Tensor:
-    """Stretches the axes, [N] and [N] -> [N, 3, 3]."""
+    """Returns scalings of the axes, [N] and [N] -> [N, 3, 3]."""
     m = _identities(len(sx))
     m[:, 0, 0], m[:, 1, 1] = sx, sy
     return m
 
 
 def rotation(angle: torch.Tensor) -> torch.Tensor:
-    """Turns by radians from x towards y, clockwise as seen, [N] -> [N, 3, 3]."""
+    """Returns clockwise rotations by radians, from x toward y, [N] -> [N, 3, 3]."""
     return _turn(angle.cos(), angle.sin())
 
 
 def quarter_turns(count: torch.Tensor) -> torch.Tensor:
-    """G_inv of `count` quarter turns against the clock, exactly, [N] -> [N, 3, 3]: that of torch.rot90."""
+    """Returns G_inv of `count` exact counterclockwise quarter turns, as in torch.rot90, [N] -> [N, 3, 3]."""
     table = torch.tensor([[1, 0], [0, 1], [-1, 0], [0, -1]], dtype=torch.float64)[count.long()]  # [N, 2]
     return _turn(table[:, 0], table[:, 1])
 
@@ -127,24 +140,24 @@ def _turn(cosine: torch.Tensor, sine: torch.Tensor) -> torch.Tensor:
 
 
 def plan(inverse: torch.Tensor, height: int, width: int) -> Warp:
-    """How `apply` carries out G_inv [N, 3, 3] on images of this size. On the host, in float64."""
+    """Returns the arguments of `apply` for G_inv [N, 3, 3], on the host in float64."""
     margins = needed_margins(inverse, height, width)
     left, right, top, bottom = margins
-    # Pixel k of the padded input is fine pixel 2 k: half a fine pixel to the left of where pixels' areas would put it.
-    recentre = torch.tensor([left - right, top - bottom], dtype=torch.float64)
+    # Pixel k of the padded input is fine pixel 2 k, half a fine pixel left of its position by pixel areas.
+    recenter = torch.tensor([left - right, top - bottom], dtype=torch.float64)
     corner = torch.tensor([width + left + right, height + top + bottom], dtype=torch.float64)
     fine = 2 * inverse[:, :2]  # [N, 2, 3]
-    fine[:, :, 2] += recentre - 0.5
+    fine[:, :, 2] += recenter - 0.5
     return Warp(margins, fine / corner[:, None])
 
 
 def needed_margins(inverse: torch.Tensor, height: int, width: int) -> Margins:
-    """Pixels to reflect on each side, at most the size less one, so that no image of the batch reads beyond them.
+    """Returns the number of pixels to reflect on each side, at most the size minus one.
 
-    Reading: the official code sends the image's corners through the map and adds 6 for both filters. That is too
-    little by 3 / s - 3 where an image shrinks to s of its size: zeros come in, unless another image of the batch needs
-    more. Here the reach of the down-sampling filter goes through the map too, and an image does not depend on its
-    neighbours. At the identity both say 6.
+    Reading: the official code maps the image's corners and adds 6 pixels for both filters. If an image shrinks to a
+    fraction s of its size, this is too small by 3 / s - 3: zeros appear unless another image of the batch needs more.
+    Here the map also applies to the reach of the downsampling filter, so that an image does not depend on the others.
+    At the identity, both give 6.
     """
     sides = []
     for size in (width, height):
@@ -166,7 +179,7 @@ def apply(
     theta: torch.Tensor,  # [N, 2, 3], of `plan`
     margins: Margins,
 ) -> torch.Tensor:
-    """The images resampled, [N, C, H, W]."""
+    """Returns the resampled images, [N, C, H, W]."""
     height, width = img.shape[2:]
     f = _filter(img.device, img.dtype)
     fine = upsample2d(F.pad(img, margins, mode='reflect'), f)  # [N, C, 2 (H + margins), 2 (W + margins)]
@@ -175,9 +188,9 @@ def apply(
 
 
 def places(theta: torch.Tensor, height: int, width: int) -> torch.Tensor:
-    """Where the result's fine samples lie in the input, [N, 2 H + 10, 2 W + 10, 2].
+    """Returns the positions of the result's fine samples in the input, [N, 2 H + 10, 2 W + 10, 2].
 
-    By products and sums: a matrix product may run in TF32, which would be wrong by a pixel.
+    Uses products and sums, since a matrix product may run in TF32, which would be off by a pixel.
     """
 
     def ticks(size: int) -> torch.Tensor:
@@ -191,7 +204,7 @@ def places(theta: torch.Tensor, height: int, width: int) -> torch.Tensor:
 
 @functools.cache
 def _filter(device: torch.device, dtype: torch.dtype) -> torch.Tensor:
-    """sym6 with sum 1, [12]."""
-    with torch.inference_mode(False):  # what is kept may be differentiated through later
+    """Returns sym6, scaled to a sum of 1, [12]."""
+    with torch.inference_mode(False):  # a cached tensor may take part in later gradients
         taps = torch.tensor(SYM6, dtype=torch.float64)
         return (taps / taps.sum()).to(dtype).to(device, non_blocking=True)

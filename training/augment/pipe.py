@@ -1,13 +1,15 @@
 """ADA's augmentation pipe (Karras et al., "Training generative adversarial networks with limited data", NeurIPS 2020).
 
-Every image gets its own transforms: each has a gate, open with probability p times the transform's multiplier. They
-are drawn on the host for a whole batch, so that the device is never asked, and a stage works on those images only that
-it would change. Differentiable any number of times in the images; on CUDA their gradient is summed in no fixed order.
+Every image has its own transforms, and every transform a gate, which opens with probability p times the transform's
+multiplier. They are drawn on the host for a whole batch, so that the host never waits for the device, and a stage
+processes only the images that it changes. The result is differentiable any number of times in the images; on CUDA, the
+order of the gradient's sums is not fixed.
 
-The order of drawing is that of applying: xflip, rotate90, xint, scale, rotate, aniso, rotate, xfrac; brightness,
-contrast, lumaflip, hue, saturation; imgfilter; noise; cutout. The pixels of the noise come last, from the device's
-generator.
-Letters: N batch, C channels, K colour channels, H and W height and width.
+Transforms are drawn in the order in which they are applied: xflip, rotate90, xint, scale, rotate, aniso, rotate, xfrac;
+brightness, contrast, lumaflip, hue, saturation; imgfilter; noise; cutout. The pixels of the noise are drawn last, from
+the device's generator.
+
+Letters: N batch, C channels, K color channels, H and W height and width.
 """
 
 from __future__ import annotations
@@ -24,13 +26,13 @@ from training.augment.presets import Ranges, Transforms
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Draws:
-    """What was drawn for a batch: float64 on the host, None for a stage that has no transform."""
+    """Draws for a batch: float64 on the host, None for a stage without transforms."""
 
     inverse: torch.Tensor | None  # [N, 3, 3] G_inv
-    colours: torch.Tensor | None  # [N, 4, 4]
-    gains: torch.Tensor | None  # [N, 4] of the filter's bands
-    sigma: torch.Tensor | None  # [N] of the noise
-    windows: torch.Tensor | None  # [N, 3] that are cut out
+    colors: torch.Tensor | None  # [N, 4, 4]
+    gains: torch.Tensor | None  # [N, 4] gains of the filter's bands
+    sigma: torch.Tensor | None  # [N] standard deviations of the noise
+    windows: torch.Tensor | None  # [N, 3] rectangles of the cutout
 
 
 Function = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]  # images [M, C, H, W], values [M, ...] -> images
@@ -39,18 +41,20 @@ Prepared = tuple[Function, torch.Tensor]  # a stage's function, and its values f
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """One stage on the images that it changes."""
+    """One stage and the images that it changes."""
 
     function: Function
     chosen: torch.Tensor  # [M] indices of the images
-    values: torch.Tensor  # [M, ...] what the stage does to each
-    colours_only: bool
+    values: torch.Tensor  # [M, ...] parameters of the stage per image
+    colors_only: bool
 
 
 class AugmentPipe:
-    """Applies the transforms to images, each with its own probability.
+    """Augmentation pipe of ADA.
 
-    transforms: which, as those of `presets.PRESETS`. ranges: how far they go.
+    Args:
+        transforms: multipliers of the probabilities, as in `presets.PRESETS`.
+        ranges: ranges of the transforms; None: the paper's.
     """
 
     def __init__(self, transforms: Transforms, ranges: Ranges | None = None) -> None:
@@ -61,16 +65,16 @@ class AugmentPipe:
         """Augments a batch.
 
         Args:
-            img: [N, C, H, W] float32, values around [-1, 1]; float64 for checks. Colours are the first 3 channels of 3
-                and more, the first of 1 and 2; the others are moved and cut out, no more.
-            p: strength, from 0. Above 1 the gates stay open.
+            img: [N, C, H, W] float32, nominally in [-1, 1]; float64 for checks. Color transforms, filter and noise
+                apply to the first 3 channels of 3 or more, or to the first of 1 or 2; the others to all channels.
+            p: strength, at least 0. Above 1, all gates are open.
 
         Returns:
-            [N, C, H, W], dtype of `img`; at p = 0 `img` itself, with nothing drawn.
+            [N, C, H, W] in the dtype of `img`; at p = 0 `img` itself, without any draw.
 
         Raises:
-            ConfigError: images too small for the image filter, whatever p is: it would show in the middle of a run.
-            ValueError: another dtype or shape, or a p that is no strength.
+            ConfigError: if images are too small for the image filter, also at p = 0.
+            ValueError: if shape, dtype or p are invalid.
         """
         if img.ndim != 4 or img.dtype not in (torch.float32, torch.float64):
             raise ValueError(f'augment: expected img [N, C, H, W] in float32, got {list(img.shape)} in {img.dtype}')
@@ -84,42 +88,42 @@ class AugmentPipe:
         return img
 
     def require_size(self, height: int, width: int) -> None:
-        """Raises ConfigError where the transforms cannot work on images of this size."""
+        """Raises ConfigError if the transforms do not support images of this size."""
         if self.transforms.imgfilter > 0:
             filtering.require_size(height, width)
 
     def draw(self, shape: torch.Size, p: float) -> Draws:
-        """Draws for images of this shape [N, C, H, W], from torch's CPU generator."""
+        """Returns draws for images of this shape [N, C, H, W], from torch's CPU generator."""
         n, channels, height, width = shape
         drawn_for = (self.transforms, self.ranges, n, p)
         return Draws(
             inverse=geometric.draw(*drawn_for, height, width),
-            colours=color.draw(*drawn_for, color.num_colours(channels)),
+            colors=color.draw(*drawn_for, color.num_colors(channels)),
             gains=filtering.draw(*drawn_for),
             sigma=corruption.draw_noise(*drawn_for),
             windows=corruption.draw_cutout(*drawn_for),
         )
 
     def _plan(self, draws: Draws, shape: torch.Size) -> list[Work]:
-        """The stages that change any image, on the host. What was drawn and changes nothing chooses no image."""
+        """Returns the stages that change at least one image, on the host; neutral draws select no image."""
         channels, height, width = shape[1:]
-        k = color.num_colours(channels)
+        k = color.num_colors(channels)
         stages: tuple[tuple[torch.Tensor | None, torch.Tensor, Callable[[torch.Tensor], Prepared], bool], ...] = (
-            # drawn, neutral, function and its values, on colours only
+            # drawn, neutral, function and its values, on colors only
             (draws.inverse, torch.eye(3), lambda inverse: _prepare_warp(inverse, height, width), False),
-            (draws.colours, torch.eye(4), lambda maps: (color.apply, color.plan(maps, k)), True),
+            (draws.colors, torch.eye(4), lambda maps: (color.apply, color.plan(maps, k)), True),
             (draws.gains, torch.ones(4), lambda gains: (filtering.apply, filtering.plan(gains)), True),
             (draws.sigma, torch.zeros([]), lambda sigma: (corruption.apply_noise, sigma), True),
             (draws.windows, torch.zeros(3), lambda windows: (corruption.apply_cutout, windows), False),
         )
         plan = []
-        for drawn, neutral, prepare, colours_only in stages:
+        for drawn, neutral, prepare, colors_only in stages:
             if drawn is None:
                 continue
             chosen = (drawn != neutral).reshape(len(drawn), -1).any(dim=1).nonzero()[:, 0]  # [M]
             if len(chosen):
                 function, values = prepare(drawn[chosen])
-                plan.append(Work(function, chosen, values, colours_only))
+                plan.append(Work(function, chosen, values, colors_only))
         return plan
 
 
@@ -129,14 +133,14 @@ def _prepare_warp(inverse: torch.Tensor, height: int, width: int) -> Prepared:
 
 
 def _send(plan: list[Work], img: torch.Tensor) -> list[Work]:
-    """The plan with its tensors beside the images, by one copy that nobody waits for."""
+    """Returns the plan with its tensors on the images' device, by one asynchronous copy."""
     tensors = [tensor for work in plan for tensor in (work.chosen, work.values)]
     if not tensors:
         return []
     packed = torch.cat([tensor.to(img.dtype).flatten() for tensor in tensors]).to(img.device, non_blocking=True)
     parts = packed.split([tensor.numel() for tensor in tensors])
     sent = [part.view(tensor.shape) for part, tensor in zip(parts, tensors, strict=True)]
-    # float32 holds every index below 2^24.
+    # float32 represents every index below 2^24.
     return [
         replace(work, chosen=chosen.long(), values=values)
         for work, chosen, values in zip(plan, sent[::2], sent[1::2], strict=True)
@@ -144,10 +148,10 @@ def _send(plan: list[Work], img: torch.Tensor) -> list[Work]:
 
 
 def _carry_out(work: Work, img: torch.Tensor) -> torch.Tensor:
-    """The batch [N, C, H, W] with one stage applied to the chosen images."""
+    """Returns the batch [N, C, H, W] with one stage applied to the chosen images."""
     all_of_them = len(work.chosen) == len(img)
     part = img if all_of_them else img.index_select(0, work.chosen)  # [M, C, H, W]
-    k = color.num_colours(img.shape[1]) if work.colours_only else img.shape[1]
+    k = color.num_colors(img.shape[1]) if work.colors_only else img.shape[1]
     changed = work.function(part[:, :k], work.values)
     if k < img.shape[1]:
         changed = torch.cat([changed, part[:, k:]], dim=1)

@@ -1,6 +1,7 @@
-"""Which transforms of ADA's pipe run, how strongly, and the names that `--augpipe` gives to sets of them.
+"""Transforms of ADA's pipe, their ranges, and the presets of `--augpipe`.
 
-No torch here: reading a configuration needs these and nothing else.
+This module does not import torch, so that reading a config needs none.
+
 Source: Karras et al., "Training generative adversarial networks with limited data", NeurIPS 2020, appendix B.
 """
 
@@ -20,16 +21,16 @@ _FILTER, _NOISE, _CUTOUT = ('imgfilter',), ('noise',), ('cutout',)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Transforms:
-    """A multiplier of p for each transform, any number from 0; at 0 the transform does not exist.
+    """Multiplier of p for each transform, at least 0; 0 removes the transform.
 
-    A transform is applied to an image with probability min(multiplier * p, 1).
+    A transform applies to an image with probability min(multiplier * p, 1).
     """
 
     xflip: float = 0
     rotate90: float = 0
     xint: float = 0  # whole pixels
     scale: float = 0
-    rotate: float = 0  # two transforms, before and after `aniso`; the probability is that of either
+    rotate: float = 0  # before and after `aniso`; the probability of at least one
     aniso: float = 0
     xfrac: float = 0  # fractions of pixels
     brightness: float = 0
@@ -50,14 +51,14 @@ class Transforms:
         return any(getattr(self, name) > 0 for name in _BLIT + _GEOM)
 
     @property
-    def colour(self) -> bool:
-        """Whether any transform maps colours."""
+    def color(self) -> bool:
+        """Whether any transform maps colors."""
         return any(getattr(self, name) > 0 for name in _COLOR)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Ranges:
-    """How far each transform goes. `std` is a standard deviation, that of the log2 where a factor is meant."""
+    """Range of each transform. `std` is a standard deviation, for factors that of the log2."""
 
     xint_max: float = 0.125  # of width and height
     scale_std: float = 0.2  # log2
@@ -78,7 +79,7 @@ class Ranges:
 
 
 def _require_numbers(values: Transforms | Ranges) -> None:
-    """Raises ConfigError where a field holds what is no number from 0."""
+    """Raises ConfigError if a field is not a finite number of at least 0."""
     for field in dataclasses.fields(values):
         value = getattr(values, field.name)
         numbers = value if isinstance(value, tuple) else (value,)

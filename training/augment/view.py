@@ -1,4 +1,4 @@
-"""What D is shown of an image: the image under the run's augmentation."""
+"""Augmentation of the images that D receives."""
 
 from __future__ import annotations
 
@@ -16,28 +16,32 @@ Augment = Callable[[torch.Tensor, float], torch.Tensor]  # [N, C, H, W] and p ->
 
 
 class View:
-    """Shows images to D. Every draw comes from torch's global generators, which the step seeds."""
+    """The run's augmentation; draws come from torch's global generators, which the step seeds.
+
+    Args:
+        cfg: the augmentation's config.
+        controller: controller of p if the augmentation adapts, else None.
+    """
 
     def __init__(self, cfg: AugmentConfig, controller: Controller | None) -> None:
-        """controller: moves p where the kind of augmentation adapts; else None."""
         self.cfg = cfg
         self.controller = controller
         self._augment = _augment_of(cfg)
 
     @property
     def p(self) -> float:
-        """The strength: 0 without augmentation, 1 for one that is always on."""
+        """Strength p: 0 without augmentation, 1 for an augmentation that is always on."""
         if self.controller is not None:
             return self.controller.p
         return {'fixed': self.cfg.p, 'diffaug': 1.0}.get(self.cfg.kind, 0.0)
 
     @property
     def at_cap(self) -> bool:
-        """Whether p is held by its cap."""
+        """Whether p has reached its upper limit."""
         return self.controller is not None and self.controller.at_cap
 
     def __call__(self, img: torch.Tensor) -> torch.Tensor:
-        """[N, C, H, W] -> same shape, differentiable twice. Without augmentation, and at p = 0, `img` itself."""
+        """Returns the augmented images [N, C, H, W], or `img` itself without augmentation or at p = 0."""
         return img if self._augment is None or self.p == 0 else self._augment(img, self.p)
 
 

@@ -120,7 +120,7 @@ def test_on_a_gpu_it_says_the_same_and_the_host_does_not_wait():
         ({'p_max': 0}, r'aug\.p_max=0'),
         ({'policy': 'colour'}, r'aug\.policy=colour: names of color, translation, cutout'),
         ({'policy': ''}, r'aug\.policy='),
-        ({'policy': 'color,color'}, r'aug\.policy=color,color: .* each once'),
+        ({'policy': 'color,color'}, r'aug\.policy=color,color: .* each at most once'),
     ],
 )
 def test_a_wrong_setting_is_refused_by_name(fields, message):

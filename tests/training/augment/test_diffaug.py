@@ -30,7 +30,7 @@ def assert_equally_likely(values: np.ndarray, low: int, high: int) -> None:
 
 def test_colours_are_drawn_uniformly_in_their_ranges():
     torch.manual_seed(0)
-    drawn = diffaug.draw_colour(N).numpy()
+    drawn = diffaug.draw_color(N).numpy()
     for column, (low, high) in enumerate([(-0.5, 0.5), (0, 2), (0.5, 1.5)]):
         assert scipy.stats.kstest(drawn[:, column], scipy.stats.uniform(low, high - low).cdf).pvalue > 1e-4
     assert np.abs(np.corrcoef(drawn.T) - np.eye(3)).max() < 4 / N**0.5
@@ -49,14 +49,14 @@ def test_shifts_reach_an_eighth_and_squares_lie_anywhere():
 def test_colour_shifts_then_scales_what_is_not_grey_then_what_is_not_the_mean():
     x = images(1, 3, 4, 5)
 
-    def recoloured(brightness: float, saturation: float, contrast: float) -> torch.Tensor:
-        return diffaug.recolour(x, torch.tensor([[brightness, saturation, contrast]], dtype=torch.float64))
+    def recolored(brightness: float, saturation: float, contrast: float) -> torch.Tensor:
+        return diffaug.recolor(x, torch.tensor([[brightness, saturation, contrast]], dtype=torch.float64))
 
-    grey = x.mean(dim=1, keepdim=True)
-    torch.testing.assert_close(recoloured(0.3, 1, 1), x + 0.3)
-    torch.testing.assert_close(recoloured(0, 2, 1), 2 * x - grey)
-    torch.testing.assert_close(recoloured(0, 1, 0.5), (x + x.mean()) / 2)
-    torch.testing.assert_close(recoloured(0.3, 0, 1.5), ((grey - x.mean()) * 1.5 + x.mean() + 0.3).expand_as(x))
+    gray = x.mean(dim=1, keepdim=True)
+    torch.testing.assert_close(recolored(0.3, 1, 1), x + 0.3)
+    torch.testing.assert_close(recolored(0, 2, 1), 2 * x - gray)
+    torch.testing.assert_close(recolored(0, 1, 0.5), (x + x.mean()) / 2)
+    torch.testing.assert_close(recolored(0.3, 0, 1.5), ((gray - x.mean()) * 1.5 + x.mean() + 0.3).expand_as(x))
 
 
 def test_translation_moves_right_and_down_with_zeros():
@@ -92,10 +92,10 @@ def test_any_number_of_channels_and_any_shape_go_through(channels: int):
     x = images(3, channels, 8, 20, dtype=torch.float32)
     y = DiffAugment(EVERYTHING)(x)
     assert (y.shape, y.dtype) == (x.shape, x.dtype)
-    colours = 3 if channels >= 3 else 1
+    colors = 3 if channels >= 3 else 1
     y = DiffAugment('color')(x)
-    assert torch.equal(y[:, colours:], x[:, colours:])
-    assert not torch.equal(y[:, :colours], x[:, :colours])
+    assert torch.equal(y[:, colors:], x[:, colors:])
+    assert not torch.equal(y[:, :colors], x[:, :colors])
     assert DiffAugment(EVERYTHING)(x[:0]).shape == (0, channels, 8, 20)
 
 

@@ -32,8 +32,8 @@ def maps(p: float, **multipliers: float) -> np.ndarray:
     return torch.linalg.inv(draws(p, **multipliers).inverse).numpy()
 
 
-def colours(p: float, **multipliers: float) -> np.ndarray:
-    return draws(p, **multipliers).colours.numpy()  # [N, 4, 4]
+def colors(p: float, **multipliers: float) -> np.ndarray:
+    return draws(p, **multipliers).colors.numpy()  # [N, 4, 4]
 
 
 def assert_rate(hits: np.ndarray, rate: float) -> None:
@@ -141,12 +141,12 @@ def test_xfrac_is_normal_by_an_eighth_of_each_size_under_one_gate(p: float):
     assert abs(scipy.stats.pearsonr(*shift[moved].T).statistic) < 4 / math.sqrt(moved.sum())
 
 
-# ---- colour
+# ---- color
 
 
 @pytest.mark.parametrize('p', STRENGTHS)
 def test_brightness_adds_a_normal_shift_to_all_three(p: float):
-    c = colours(p, brightness=1)
+    c = colors(p, brightness=1)
     assert (c[:, :3, 3] == c[:, :1, 3]).all()
     assert (c[:, :3, :3] == np.eye(3)).all()
     assert_gated(c[:, 0, 3], 0, p, normal(0.2))
@@ -154,14 +154,14 @@ def test_brightness_adds_a_normal_shift_to_all_three(p: float):
 
 @pytest.mark.parametrize('p', STRENGTHS)
 def test_contrast_multiplies_all_three_log_normally(p: float):
-    c = colours(p, contrast=1)
+    c = colors(p, contrast=1)
     assert (c[:, :3, :3] == c[:, :1, :1] * np.eye(3)).all()
     assert_gated(np.log2(c[:, 0, 0]), 0, p, normal(0.5))
 
 
 @pytest.mark.parametrize('p', STRENGTHS)
 def test_lumaflip_reflects_half_of_the_gated_images_along_grey(p: float):
-    c = colours(p, lumaflip=1)
+    c = colors(p, lumaflip=1)
     flipped = c[:, 0, 0] != 1
     assert_rate(flipped, p / 2)
     np.testing.assert_allclose(c[flipped][:, :3, :3], np.broadcast_to(np.eye(3) - 2 / 3, [flipped.sum(), 3, 3]))
@@ -170,12 +170,12 @@ def test_lumaflip_reflects_half_of_the_gated_images_along_grey(p: float):
 
 @pytest.mark.parametrize('p', STRENGTHS)
 def test_hue_turns_about_grey_by_any_angle(p: float):
-    c = colours(p, hue=1)
+    c = colors(p, hue=1)
     changed = c[:, 0, 0] != 1
     assert_rate(changed, p)
     rgb = c[changed][:, :3, :3]
     np.testing.assert_allclose(rgb @ rgb.transpose(0, 2, 1), np.broadcast_to(np.eye(3), rgb.shape), atol=1e-12)
-    np.testing.assert_allclose(rgb.sum(axis=2), 1, rtol=1e-12)  # grey stays
+    np.testing.assert_allclose(rgb.sum(axis=2), 1, rtol=1e-12)  # gray stays
     sine = (rgb[:, 1, 0] - rgb[:, 0, 1]) * math.sqrt(3) / 2
     cosine = (np.trace(rgb, axis1=1, axis2=2) - 1) / 2
     assert_distributed(np.arctan2(sine, cosine), uniform(-math.pi, math.pi))
@@ -183,7 +183,7 @@ def test_hue_turns_about_grey_by_any_angle(p: float):
 
 @pytest.mark.parametrize('p', STRENGTHS)
 def test_saturation_scales_what_is_not_grey_log_normally(p: float):
-    c = colours(p, saturation=1)
+    c = colors(p, saturation=1)
     np.testing.assert_allclose(c[:, :3, :3].sum(axis=2), 1, rtol=1e-12)
     factor = c[:, 0, 0] - c[:, 0, 1]  # the eigenvalue of (1, -1, 0)
     np.testing.assert_allclose(c[:, 2, 2] - c[:, 1, 2], factor, rtol=1e-9)
@@ -194,7 +194,7 @@ def test_saturation_scales_what_is_not_grey_log_normally(p: float):
 
 def test_grey_images_have_neither_hue_nor_saturation():
     for channels in (1, 2):
-        assert (draws(1, channels, hue=1, saturation=1).colours == torch.eye(4)).all()
+        assert (draws(1, channels, hue=1, saturation=1).colors == torch.eye(4)).all()
 
 
 # ---- filter, noise, cutout
@@ -241,7 +241,7 @@ def test_cutout_is_half_the_size_with_its_middle_anywhere(p: float):
 def test_gates_open_at_multiplier_times_p_and_saturate(multiplier: float, p: float, rate: float):
     assert_rate(draws(p, scale=multiplier).inverse[:, 0, 0].numpy() != 1, rate)
     assert_rate(draws(p, rotate=multiplier).inverse[:, 0, 1].numpy() != 0, rate)
-    assert_rate(draws(p, brightness=multiplier).colours[:, 0, 3].numpy() != 0, rate)
+    assert_rate(draws(p, brightness=multiplier).colors[:, 0, 3].numpy() != 0, rate)
     assert_rate(draws(p, noise=multiplier).sigma.numpy() != 0, rate)
 
 
@@ -249,5 +249,5 @@ def test_a_transform_without_multiplier_draws_nothing():
     torch.manual_seed(0)
     before = torch.get_rng_state()
     drawn = AugmentPipe(Transforms()).draw(torch.Size([N, 3, 8, 8]), 1)
-    assert (drawn.inverse, drawn.colours, drawn.gains, drawn.sigma, drawn.windows) == (None,) * 5
+    assert (drawn.inverse, drawn.colors, drawn.gains, drawn.sigma, drawn.windows) == (None,) * 5
     assert torch.equal(torch.get_rng_state(), before)

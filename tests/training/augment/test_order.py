@@ -19,7 +19,7 @@ def single_maps(p: float, names: list[str]) -> list[np.ndarray]:
     result = []
     for name in names:
         drawn = AugmentPipe(Transforms(**{name: 1})).draw(shape, p)
-        result.append((drawn.inverse if drawn.colours is None else drawn.colours).numpy())
+        result.append((drawn.inverse if drawn.colors is None else drawn.colors).numpy())
     return result
 
 
@@ -66,7 +66,7 @@ def test_colours_are_composed_from_brightness_to_saturation():
     torch.manual_seed(4)
     singles = single_maps(1, names)
     torch.manual_seed(4)
-    together = AugmentPipe(Transforms(**dict.fromkeys(names, 1.0))).draw(torch.Size([8, 3, HEIGHT, WIDTH]), 1).colours
+    together = AugmentPipe(Transforms(**dict.fromkeys(names, 1.0))).draw(torch.Size([8, 3, HEIGHT, WIDTH]), 1).colors
     for k in range(8):
         expected = np.linalg.multi_dot([m[k] for m in reversed(singles)])  # brightness acts first
         np.testing.assert_allclose(together[k].numpy(), expected, atol=1e-12)

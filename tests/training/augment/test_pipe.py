@@ -63,7 +63,7 @@ def test_images_that_draw_nothing_stay_to_the_bit_and_the_others_change(name: st
     drawn = pipe.draw(x.shape, 0.1)
     changes = torch.zeros(64, dtype=torch.bool)
     for values, neutral in (
-        (drawn.inverse, torch.eye(3)), (drawn.colours, torch.eye(4)), (drawn.gains, torch.ones(4)),
+        (drawn.inverse, torch.eye(3)), (drawn.colors, torch.eye(4)), (drawn.gains, torch.ones(4)),
         (drawn.sigma, torch.zeros([])), (drawn.windows, torch.zeros(3)),
     ):  # fmt: skip
         if values is not None:

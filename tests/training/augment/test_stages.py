@@ -1,4 +1,4 @@
-"""What the colour maps, the image filter, the noise and the cut-out do to images."""
+"""What the color maps, the image filter, the noise and the cut-out do to images."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ def numbers(*values: float) -> torch.Tensor:
 
 
 def mapped(img: torch.Tensor, maps: torch.Tensor) -> torch.Tensor:
-    return color.apply(img, color.plan(maps, color.num_colours(img.shape[1])))
+    return color.apply(img, color.plan(maps, color.num_colors(img.shape[1])))
 
 
-# ---- colour
+# ---- color
 
 
 def test_brightness_adds_and_contrast_multiplies():
@@ -52,9 +52,9 @@ def test_a_third_of_a_turn_of_hue_moves_red_to_green_to_blue():
 
 def test_saturation_zero_is_grey_and_two_doubles_what_is_not():
     x = noise(1, 3, 4, 5)
-    grey = x.mean(dim=1, keepdim=True)
-    torch.testing.assert_close(mapped(x, color.saturation(numbers(0))), grey.expand_as(x))
-    torch.testing.assert_close(mapped(x, color.saturation(numbers(2))), grey + 2 * (x - grey))
+    gray = x.mean(dim=1, keepdim=True)
+    torch.testing.assert_close(mapped(x, color.saturation(numbers(0))), gray.expand_as(x))
+    torch.testing.assert_close(mapped(x, color.saturation(numbers(2))), gray + 2 * (x - gray))
 
 
 def test_neutral_parameters_are_the_identity_to_the_bit():
@@ -67,18 +67,18 @@ def test_neutral_parameters_are_the_identity_to_the_bit():
 
 @pytest.mark.parametrize('channels', [1, 2])
 def test_grey_images_have_the_mean_of_what_a_grey_rgb_image_becomes(channels: int):
-    maps = AugmentPipe(PRESETS['color']).draw(torch.Size([5, 1, 4, 4]), 1.0).colours
+    maps = AugmentPipe(PRESETS['color']).draw(torch.Size([5, 1, 4, 4]), 1.0).colors
     x = noise(5, 1, 4, 6)
     torch.testing.assert_close(mapped(x, maps), mapped(x.expand(-1, 3, -1, -1), maps).mean(dim=1, keepdim=True))
 
 
-@pytest.mark.parametrize(('channels', 'colours'), [(1, 1), (2, 1), (3, 3), (4, 3), (6, 3)])
-def test_what_is_no_colour_is_moved_and_cut_out_but_not_coloured_filtered_or_disturbed(channels: int, colours: int):
+@pytest.mark.parametrize(('channels', 'colors'), [(1, 1), (2, 1), (3, 3), (4, 3), (6, 3)])
+def test_what_is_no_colour_is_moved_and_cut_out_but_not_coloured_filtered_or_disturbed(channels: int, colors: int):
     x = noise(4, channels, 24, 28)
     torch.manual_seed(1)
     y = AugmentPipe(Transforms(brightness=1, hue=1, imgfilter=1, noise=1))(x, 1.0)
-    assert torch.equal(y[:, colours:], x[:, colours:])
-    assert (y[:, :colours] != x[:, :colours]).all()
+    assert torch.equal(y[:, colors:], x[:, colors:])
+    assert (y[:, :colors] != x[:, :colors]).all()
     y = AugmentPipe(Transforms(scale=1, cutout=1))(x, 1.0)
     assert (y != x).flatten(2).any(dim=2).all()
 
@@ -127,7 +127,7 @@ def test_the_image_filter_needs_22_pixels_whatever_p_is():
     pipe = AugmentPipe(PRESETS['bgcf'])
     assert pipe(noise(1, 3, 22, 22), 1.0).shape == (1, 3, 22, 22)
     for p in (0.0, 1.0):
-        with pytest.raises(ConfigError, match=r'--augpipe: .* at least 22x22, not 32x16; take .* --augpipe=bgc'):
+        with pytest.raises(ConfigError, match=r'--augpipe: .* at least 22x22, not 32x16; use .* --augpipe=bgc'):
             pipe(noise(1, 3, 16, 32), p)
     AugmentPipe(PRESETS['bgc']).require_size(4, 4)
 
