@@ -1,4 +1,4 @@
-"""Milliseconds of the augmentations, forward and forward with backward, beside a plain copy of the images.
+"""Durations of the augmentations, forward and forward with backward, compared with a copy of the images.
 
     python bench/augment.py --threads 2
     python bench/augment.py --step --resolution 64
@@ -28,12 +28,12 @@ from training.augment.pipe import AugmentPipe
 from training.augment.presets import PRESETS
 
 Augment = Callable[[torch.Tensor], torch.Tensor]
-PIXELS = {'cpu': 2**18, 'cuda': 2**22}  # of a batch
-CALLS = {'cpu': 1, 'cuda': 10}  # that are timed together
+PIXELS = {'cpu': 2**18, 'cuda': 2**22}  # size of a batch
+CALLS = {'cpu': 1, 'cuda': 10}  # calls timed together
 
 
 def milliseconds(runs: list[Callable[[], object]], repeat: int, device: torch.device) -> list[float]:
-    """The median of each of `runs`, measured in turns, after one turn to warm up. The draws change with the turn."""
+    """Returns the median duration of each of `runs`, alternating after one round of warm-up; draws change per round."""
     times: list[list[float]] = [[] for _ in runs]
     calls = CALLS[device.type]
     for turn in range(repeat + 1):
@@ -54,12 +54,12 @@ def _wait(device: torch.device) -> None:
 
 
 def forward(augment: Augment, x: torch.Tensor) -> Callable[[], object]:
-    """One call, as the graph of a later backward needs it."""
+    """Returns a call that builds the graph of a later backward."""
     return lambda: augment(x)
 
 
 def both(augment: Augment, x: torch.Tensor) -> Callable[[], object]:
-    """One call and its gradient in the images."""
+    """Returns a call with its gradient in the images."""
 
     def run() -> object:
         y = augment(x)
@@ -69,7 +69,7 @@ def both(augment: Augment, x: torch.Tensor) -> Callable[[], object]:
 
 
 def rows(augpipe: str, strengths: list[float]) -> dict[str, Augment]:
-    """What a table compares. The copy is the first."""
+    """Returns the functions that a table compares, the copy first."""
     pipe = AugmentPipe(PRESETS[augpipe])
     table: dict[str, Augment] = {'copy': torch.clone}
     table |= {f'{augpipe} p={p:g}': lambda x, p=p: pipe(x, p) for p in strengths}
@@ -77,7 +77,7 @@ def rows(augpipe: str, strengths: list[float]) -> dict[str, Augment]:
 
 
 def print_table(resolution: int, augpipe: str, strengths: list[float], repeat: int, device: torch.device) -> None:
-    """A row an augmentation: milliseconds, images a second, and how many copies take as long."""
+    """Prints one row per augmentation: milliseconds, images per second, and the duration in copies."""
     n = max(PIXELS[device.type] // resolution**2, 4)
     x = (torch.rand([n, 3, resolution, resolution], device=device) * 2 - 1).requires_grad_()
     table = rows(augpipe, strengths)
@@ -93,9 +93,9 @@ def print_table(resolution: int, augpipe: str, strengths: list[float], repeat: i
 
 
 def print_steps(resolution: int, augpipe: str, strengths: list[float], repeat: int, device: torch.device) -> None:
-    """A row a strength: milliseconds of every phase once, and in parts of a step without augmentation.
+    """Prints one row per strength: milliseconds of every phase, and the ratio to a step without augmentation.
 
-    The images are augmented where D receives them, generated and real ones alike. The networks are narrow, so that
+    The images are augmented where D receives them, both generated and real ones. The networks are narrow, so that
     what the augmentation costs is a large part of the step.
     """
     batch, narrow = 16, {f'{net}.channel_max': '64' for net in ('generator', 'discriminator')}

@@ -30,7 +30,7 @@ from typing import Any
 import click
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run as a file, from anywhere
-sys.path.append(str(Path(__file__).resolve().parent))  # at the end: bench/metrics.py is not the package
+sys.path.append(str(Path(__file__).resolve().parent))  # last, so that bench/metrics.py does not hide the package
 
 from compare_report import Plan, Row, Trained, end_of, write_report
 
@@ -80,12 +80,12 @@ class Job:
         return self.folder / 'errors.txt'
 
     def run_folder(self) -> RunFolder | None:
-        """The folder that train.py made, once it has."""
+        """Returns the run folder, or None before train.py has made it."""
         found = sorted(self.folder.glob('[0-9]*-*/config.json'))
         return RunFolder(found[-1].parent) if found else None
 
     def state(self) -> tuple[str, str]:
-        """(state, reason) of the last sitting; 'new' before the first."""
+        """Returns (state, reason) of the last launch; 'new' before the first."""
         if not self.record.exists():
             return 'new', ''
         record = json.loads(self.record.read_text())
@@ -100,7 +100,7 @@ class Job:
 
 
 def parse_rows(cfgs: str, sets: Sequence[str], flags: Sequence[str], small: bool) -> list[Row]:
-    """--cfgs with the --set and --flag of each row; 'LABEL:FIELD=VALUE' is for one row, 'FIELD=VALUE' for all."""
+    """Returns the rows of --cfgs. 'LABEL:FIELD=VALUE' in --set and --flag applies to one row, 'FIELD=VALUE' to all."""
     pairs = [(label, cfg or label) for label, _, cfg in (item.strip().partition('=') for item in cfgs.split(','))]
     labels = [label for label, _ in pairs]
     if len(set(labels)) < len(labels):
@@ -128,7 +128,7 @@ def parse_rows(cfgs: str, sets: Sequence[str], flags: Sequence[str], small: bool
 
 
 def budget_flags(cfg: str, spec: ImageSpec, kimg: int) -> tuple[str, ...]:
-    """What a recipe made for its own length needs for this one; see the top of the file."""
+    """Returns the flags that adapt a recipe to this length; see the top of the file."""
     try:
         recipe = RECIPES.get(cfg).make(spec, 1)
     except ConfigError:  # it cannot draw such images: its runs will say so, and be reported
@@ -142,7 +142,7 @@ def budget_flags(cfg: str, spec: ImageSpec, kimg: int) -> tuple[str, ...]:
 
 
 def make_jobs(plan: Plan, spec: ImageSpec, common: Sequence[str], out: Path) -> list[Job]:
-    """Every row from every seed; seeds outermost, so that an early stop leaves whole comparisons."""
+    """Returns a job per row and seed, seeds outermost, so that an early stop leaves complete comparisons."""
     jobs = []
     for seed in plan.seeds:
         for row in plan.rows:
@@ -152,7 +152,7 @@ def make_jobs(plan: Plan, spec: ImageSpec, common: Sequence[str], out: Path) -> 
 
 
 def common_flags(plan: Plan, options: dict[str, Any]) -> list[str]:
-    """What all runs share: the data, the budget, and when they are measured."""
+    """Returns the flags shared by all runs: data, budget, and times of measurement."""
     tick = plan.kimg / options['measurements'] / TICKS_PER_MEASUREMENT
     flags = [f'--kimg={plan.kimg}', f'--batch={plan.batch}', f'--metrics={plan.metric or "none"}', f'--tick={tick:g}']
     flags += [f'--snap={TICKS_PER_MEASUREMENT}', '--keep=1', '--set=grid_images=64']
@@ -165,7 +165,7 @@ def common_flags(plan: Plan, options: dict[str, Any]) -> list[str]:
 
 
 def start(job: Job, threads: int) -> subprocess.Popen:
-    """train.py in a session of its own: Ctrl-C reaches this process alone, which then asks its children to stop."""
+    """Starts train.py in its own session: Ctrl-C reaches only this process, which asks its children to stop."""
     job.folder.mkdir(parents=True, exist_ok=True)
     write_json(job.record, {'flags': list(job.flags), 'state': 'running', 'reason': ''})
     folder = job.run_folder()
@@ -248,7 +248,7 @@ def train_all(jobs: list[Job], plan: Plan, stop: StopSignal) -> None:
 def main(
     cfgs: str, seeds: str, out: str, sets: tuple[str, ...], flags: tuple[str, ...], small: bool, **options: Any
 ) -> None:
-    """Trains generators side by side and tells which suits the data."""
+    """Trains generators side by side and reports which one suits the data."""
     for path in options['plugin']:
         load_file(path)
     metric = None if options['metric'] == 'none' else parse_metric(options['metric']).name

@@ -1,4 +1,4 @@
-"""What bench/compare.py answers with: the state of each run, table.md and table.json, and a sheet of samples.
+"""Report of bench/compare.py: the state of each run, table.md and table.json, and a sheet of samples.
 
 A run that reached its end has collapsed by either of two rules:
 - its samples differ among each other less than `MIN_DIVERSITY` times as much as real images do. Diversity is the mean
@@ -55,7 +55,7 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:
-    """What is compared, under which budget. metric: None measures nothing. jobs: runs side by side."""
+    """Settings of a comparison. metric: None disables measurement. jobs: number of simultaneous runs."""
 
     rows: tuple[Row, ...]
     seeds: tuple[int, ...]
@@ -79,7 +79,7 @@ class Trained(NamedTuple):
 
 @dataclass(kw_only=True, slots=True)
 class Result:
-    """What a run came to. state: 'finished' has become 'done' or 'collapsed'. None: there is no such number."""
+    """Result of a run. state: 'finished' becomes 'done' or 'collapsed'. None: no such number."""
 
     seed: int
     state: str
@@ -97,7 +97,7 @@ class Result:
 
 
 def end_of(lines: list[dict[str, Any]], kimg: int) -> float | None:
-    """The first number of a metric at the end of a run of `kimg`; None while it has not been measured there."""
+    """Returns the first number of a metric at the end of a run of `kimg`, or None if it is not measured yet."""
     return _first(lines[-1]) if lines and lines[-1]['nimg'] >= kimg * 1000 else None
 
 
@@ -106,13 +106,13 @@ def _first(line: dict[str, Any]) -> float:
 
 
 def diversity(images: torch.Tensor) -> float:
-    """Mean distance of two of the images uint8 [N, C, H, W]: root mean square over pixels, in grey levels."""
+    """Returns the mean distance of two images of uint8 [N, C, H, W]: root mean square over pixels, in gray levels."""
     pixels = images.flatten(1).double()  # [N, C * H * W]
     return float(torch.pdist(pixels).mean()) / pixels.shape[1] ** 0.5
 
 
 def collapse(curve: list[tuple[float, float]], lower: bool, samples_to_real: float | None) -> str:
-    """Why a run that reached its end has collapsed, by the rules at the top of the file; '' if it has not."""
+    """Returns the reason why a finished run has collapsed, by the rules at the top of the file, or ''."""
     reasons = []
     if samples_to_real is not None and samples_to_real < MIN_DIVERSITY:
         reasons.append(f'its samples differ {samples_to_real:.2f} times as much as real images (< {MIN_DIVERSITY})')
@@ -125,7 +125,7 @@ def collapse(curve: list[tuple[float, float]], lower: bool, samples_to_real: flo
 
 
 def newest_snapshot(folder: RunFolder) -> Path | None:
-    """The last network snapshot of a run."""
+    """Returns the last network snapshot of a run."""
     return max(folder.path.glob('network-snapshot-*.safetensors'), default=None)
 
 
@@ -136,13 +136,13 @@ def draw_samples(snapshot: Path) -> torch.Tensor:
 
 
 def real_samples(dataset: ImageDataset) -> torch.Tensor:
-    """As many real images, drawn at random: uint8 [NUM_SAMPLES, C, H, W], or all of a smaller set."""
+    """Returns random real images, uint8 [NUM_SAMPLES, C, H, W], or all of a smaller set."""
     indices = numpy_generator(0, 'comparison').permutation(len(dataset))[:NUM_SAMPLES]
     return torch.from_numpy(np.stack([dataset.image(int(i)) for i in indices]))
 
 
 def read_result(trained: Trained, plan: Plan, real_diversity: float) -> tuple[Result, torch.Tensor | None]:
-    """The numbers of a run's folder, whether it has collapsed, and its newest samples if there are any."""
+    """Reads the numbers of a run's folder, its newest samples if there are any, and whether it has collapsed."""
     _, seed, state, reason, folder = trained
     result = Result(seed=seed, state=state, reason=reason, folder=str(folder.path) if folder else None, curve=[])
     if folder is None:
@@ -184,8 +184,8 @@ def network_sizes(folder: RunFolder) -> dict[str, dict[str, int]]:
     return {'parameters': {'G': count(G)[0], 'D': count(D)[0]}, 'macs': macs}
 
 
-def summarise(row: Row, results: Sequence[Result], folders: list[RunFolder], metric: str | None) -> dict[str, Any]:
-    """A row of table.json. Numbers of the metric are over the runs that reached their end; std needs two of them."""
+def summarize(row: Row, results: Sequence[Result], folders: list[RunFolder], metric: str | None) -> dict[str, Any]:
+    """Returns a row of table.json. The metric's numbers cover the finished runs; std needs two of them."""
     ends = [result.end for result in results if result.end is not None]
     bests = [result.best for result in results if result.end is not None and result.best is not None]
 
@@ -217,7 +217,7 @@ def write_report(plan: Plan, dataset: ImageDataset, trained: Sequence[Trained], 
     for row in plan.rows:
         runs = [run for run in trained if run.row == row]
         results, samples = zip(*(read_result(run, plan, real_diversity) for run in runs), strict=True)
-        rows.append(summarise(row, results, [run.folder for run in runs if run.folder], plan.metric))
+        rows.append(summarize(row, results, [run.folder for run in runs if run.folder], plan.metric))
         # The first seed that has something to show: no choice by looks.
         shown = next((i for i, s in enumerate(samples) if s is not None), 0)
         strips.append((f'{row.label}\nseed {results[shown].seed}: {results[shown].state}', samples[shown]))
@@ -235,7 +235,7 @@ def write_report(plan: Plan, dataset: ImageDataset, trained: Sequence[Trained], 
 
 
 def table(plan: Plan, dataset: ImageDataset, rows: list[dict[str, Any]]) -> str:
-    """The comparison in Markdown."""
+    """Returns the comparison in Markdown."""
     spec = dataset.spec
     heads = ['cfg', f'{plan.metric or "metric"}, end', 'best', 'parameters G', 'D', 'MACs G', 'D', 's/kimg', 'GB']
     heads += ['diversity', 'runs']
@@ -286,7 +286,7 @@ def _millions(values: dict[str, int] | None, net: str) -> str:
 
 
 def save_sheet(strips: list[tuple[str, torch.Tensor | None]], path: Path) -> None:
-    """A labelled row of samples for each (label, uint8 [N, C, H, W]); a row that has none stays empty."""
+    """Draws a labeled row of samples per (label, uint8 [N, C, H, W]); a row without samples is empty."""
     h = next(images.shape[2] for _, images in strips if images is not None)
     side = h * max(-(-CELL // h), 1)
     picture = Image.new('RGB', (LABEL_WIDTH + COLUMNS * side, len(strips) * side), 'white')

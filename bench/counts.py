@@ -3,7 +3,7 @@
     python bench/counts.py --cfgs=squeeze,ifgan --resolutions=128,256 --set generator.channel_max=256
 
 Of images with three channels and without labels. Nothing is computed but shapes: `torch_utils/macs.py` says what a
-multiply-add is. In docs/generators.md stand the rows of this table without --set.
+multiply-add is. docs/generators.md has the rows of this table without --set.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def cells_of(cfg: RunConfig, spec: ImageSpec) -> tuple[str, ...]:
 
 
 def table(names: Sequence[str], resolutions: Sequence[int], changes: dict[str, str]) -> str:
-    """A row for every name and resolution, '-' where the architecture cannot; below, why it cannot."""
+    """Returns one row per name and resolution, '-' if the architecture does not support it, and the reasons below."""
     lines, reasons = [HEAD], []
     for name in names:
         recipe = RECIPES.get(name)

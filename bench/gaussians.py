@@ -1,4 +1,4 @@
-"""Eight Gaussians on a circle: a generator of fully connected layers beside the same one with GConv in their place.
+"""Eight Gaussians on a circle: a generator of fully connected layers, and the same generator with GConv.
 
     python bench/gaussians.py --seeds=5 --iterations=3000 --out=gaussians.png
 
@@ -33,12 +33,12 @@ from torch_utils.summary import count
 from training.objective.losses import Hinge
 
 NUM_MODES, RADIUS = 8, 2.0
-STDS = (0.1, 0.05)  # of the Gaussians
+STDS = (0.1, 0.05)  # standard deviation of the Gaussians
 NETWORKS = ('fully connected', 'GConv')
 Z_DIM, WIDTH, DEPTH = 32, 128, 3  # DEPTH hidden layers
 BATCH, N_CRITIC, LR, BETAS = 128, 5, 2e-4, (0.0, 0.9)
-SAMPLES = 10_000  # to measure with
-SHOWN = 1_000  # of them in the picture
+SAMPLES = 10_000  # samples per measurement
+SHOWN = 1_000  # samples in the picture
 PANEL, GAP, LEFT, TOP = 120, 4, 150, 44  # pixels
 
 
@@ -70,7 +70,7 @@ def make_discriminator() -> torch.nn.Module:
 
 
 def centres() -> torch.Tensor:
-    """The modes, [8, 2]."""
+    """Returns the modes, [8, 2]."""
     angles = torch.arange(NUM_MODES) * (2 * math.pi / NUM_MODES)
     return RADIUS * torch.stack([angles.cos(), angles.sin()], dim=1)
 
@@ -88,8 +88,8 @@ class Result:
     network: str
     seed: int
     iteration: int
-    modes: int  # that hold at least 1 % of the samples within three standard deviations
-    share: float  # of the samples within three standard deviations of any mode
+    modes: int  # modes with at least 1 % of the samples within three standard deviations
+    share: float  # fraction of samples within three standard deviations of any mode
     points: list[tuple[float, float]]
 
 
@@ -112,7 +112,7 @@ def measure(G: Generator, std: float, network: str, seed: int, iteration: int) -
 
 
 def train(std: float, network: str, seed: int, checks: tuple[int, ...]) -> list[Result]:
-    """One run, measured after every iteration in `checks`."""
+    """Trains one run and measures it after every iteration in `checks`."""
     torch.manual_seed(seed)
     G, D, loss = Generator(network), make_discriminator(), Hinge()
     adam = partial(torch.optim.Adam, lr=LR, betas=BETAS, fused=True)
@@ -137,7 +137,7 @@ def train(std: float, network: str, seed: int, checks: tuple[int, ...]) -> list[
 
 
 def table(results: list[Result], command: str) -> str:
-    """The results as markdown, one row for a setting, a network and an iteration, seeds side by side."""
+    """Returns the results in Markdown, one row per setting, network and iteration, with seeds side by side."""
     seeds = sorted({r.seed for r in results})
     sizes = ', '.join(f'{network} {count(Generator(network))[0]:,}' for network in NETWORKS)
     lines = [
@@ -165,7 +165,7 @@ def _row_order(key: tuple[float, int, str]) -> tuple[float, int, int]:
 
 
 def draw_picture(results: list[Result], path: Path) -> None:
-    """A row for a setting and a network, a column for an iteration and a seed; samples over the modes' circles."""
+    """Draws one row per setting and network, one column per iteration and seed: samples over the modes' circles."""
     rows = [(std, network) for std in STDS for network in NETWORKS]
     columns = sorted({(r.iteration, r.seed) for r in results})
     step = PANEL + GAP
@@ -186,7 +186,7 @@ def draw_picture(results: list[Result], path: Path) -> None:
 
 
 def draw_panel(result: Result) -> Image.Image:
-    """The plane from -3 to 3, drawn at three times the size and averaged down."""
+    """Draws the plane from -3 to 3 at three times the size and averages it down."""
     size = 3 * PANEL
     panel = Image.new('RGB', (size, size), '#f4f4f4')
     canvas = ImageDraw.Draw(panel)

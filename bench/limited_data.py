@@ -1,4 +1,4 @@
-"""What augmentation is for: a few hundred images, with it and without, measured against the whole data set.
+"""Effect of augmentation on a few hundred images: runs with and without it, measured against the whole data set.
 
     python bench/limited_data.py --subset=200 --kimg=130 --rows=noaug,ada --out=runs/limited
 
@@ -36,7 +36,7 @@ ADA_KIMG = 25
 
 
 def train(row: str, folder: Path, subset: int, kimg: int, data: str | None) -> RunFolder:
-    """Trains a row to its end, or goes on with it."""
+    """Trains a row to its end, or continues it."""
     made = sorted(folder.glob('[0-9]*-*/config.json'))
     flags = [f'--outdir={folder}', *SMALL, f'--subset={subset}', f'--kimg={kimg}', '--tick=2.5', '--snap=4']
     flags += ['--metrics=none', '--seed=0', f'--aug={row}']
@@ -52,22 +52,22 @@ def call(script: str, *flags: str) -> None:
 
 
 def metric_curve(run: RunFolder, metric: str) -> Points:
-    """(kimg, value) of every snapshot."""
+    """Returns (kimg, value) of every snapshot."""
     return [(line['nimg'] / 1000, line['results'][metric]) for line in run.curve(metric)]
 
 
 def stat_curve(run: RunFolder, name: str) -> Points:
-    """(kimg, mean) of a statistic at every tick."""
+    """Returns (kimg, mean) of a statistic at every tick."""
     return [(line['nimg'] / 1000, line[name]['mean']) for line in read_jsonl(run.stats) if name in line]
 
 
 def taken_for_real(run: RunFolder) -> Points:
-    """(kimg, share of training images with a positive logit) at every tick."""
+    """Returns (kimg, fraction of training images with a positive logit) at every tick."""
     return [(kimg, (1 + sign) / 2) for kimg, sign in stat_curve(run, 'Loss/signs/real')]
 
 
 def sheet(runs: dict[str, RunFolder], path: Path) -> None:
-    """The last sample sheet of every run, side by side in the order of the rows."""
+    """Draws the last sample sheets of all runs side by side, in the order of the rows."""
     pictures = [Image.open(max(run.path.glob('fakes[0-9]*.png'))).convert('RGB') for run in runs.values()]
     gap = 8
     width = sum(picture.width + gap for picture in pictures) - gap
@@ -81,7 +81,7 @@ def sheet(runs: dict[str, RunFolder], path: Path) -> None:
 
 
 def table(runs: dict[str, RunFolder], metric: str, command: str) -> str:
-    """Markdown: the best and the last value of every row, and where D and p stood at the end."""
+    """Returns a Markdown table of the best and last value of every row, and of D and p at the end."""
     lines = [f'`{command}`', '', f'| row | best {metric} | at kimg | at the end | classified as real by D | p |']
     lines.append('|---|---|---|---|---|---|')
     for row, run in runs.items():

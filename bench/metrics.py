@@ -1,10 +1,10 @@
-"""What metrics cost once the features are there: the end of FID, its statistics, neighbours, KID; and in all.
+"""Durations of metrics after feature extraction: the end of FID, its statistics, neighbors, KID, and the total.
 
     python bench/metrics.py --part=frechet --dim=2048
     python bench/metrics.py --part=stats,neighbours,kid
     python bench/metrics.py --part=extract --detector=inception --images=512
 
-`frechet` sets the two ways of this project beside scipy.linalg.sqrtm, in time and in agreement, on covariances of each
+`frechet` compares two methods of this project with scipy.linalg.sqrtm, in time and in agreement, on covariances of each
 kind that is met. `extract` runs a detector by itself and with everything that a metric adds.
 
 Letters: N items, D feature width.
@@ -59,7 +59,7 @@ def moments(items: torch.Tensor) -> Moments:
 
 
 def timed(function: Callable[[], object], rounds: int) -> tuple[object, float]:
-    """The result and the median seconds of a function, after one round to warm up where there are several."""
+    """Returns the result and the median seconds of a function, after one round of warm-up if there are several."""
     seconds, result = [], None
     for _ in range(rounds + (rounds > 1)):
         began = time.perf_counter()
@@ -69,7 +69,7 @@ def timed(function: Callable[[], object], rounds: int) -> tuple[object, float]:
 
 
 def bench_frechet(dim: int, rounds: int) -> None:
-    """Tr (A B)^½ in three ways."""
+    """Computes Tr (A B)^½ with three methods."""
     print(f'Tr (A B)^1/2 at D = {dim}, {torch.get_num_threads()} threads')
     print('covariances of                          | Cholesky s | factors s | sqrtm s | Cholesky | factors (to sqrtm)')
     cases = {
@@ -91,7 +91,7 @@ def bench_frechet(dim: int, rounds: int) -> None:
 
 
 def bench_stats(dim: int, rounds: int, device: torch.device) -> None:
-    """Mean and covariance of a stream in batches of 64, beside one product of the same size."""
+    """Measures mean and covariance of a stream in batches of 64, compared with one product of the same size."""
     items = features(8192, dim, 1.0, 0).to(device)
 
     def stream() -> Moments:

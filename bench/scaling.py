@@ -3,7 +3,7 @@
     python bench/scaling.py model --cfg=paper256 --resolution=256
     python bench/scaling.py measure --gpus=1,2 --kimg=1
 
-docs/scaling.md has the model's tables and says what it counts. `measure` runs train.py with one thread a process, so
+docs/scaling.md has the model's tables and says what it counts. `measure` runs train.py with one thread per process, so
 that two processes have twice the machine of one.
 """
 
@@ -39,16 +39,16 @@ HEAD = '| GPUs | images per GPU | compute | all-reduce, 50 GB/s | share | all-re
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Machine:
-    """What the model assumes of GPUs and wires. Not measured here."""
+    """Assumptions of the model about GPUs and networks; not measured here."""
 
-    flops: float = 60e12  # that a GPU sustains on these networks in bfloat16, FLOP/s
-    inside: float = 300e9  # between the GPUs of a machine, bytes/s each way
-    latency: float = 20e-6  # of a collective, and as much again for every doubling of the machines, seconds
+    flops: float = 60e12  # sustained FLOP/s of a GPU on these networks in bfloat16
+    inside: float = 300e9  # bandwidth between the GPUs of a machine, bytes/s in each direction
+    latency: float = 20e-6  # latency of a collective, seconds, plus the same per doubling of the machines
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Work:
-    """Of one step of a run."""
+    """Costs of one step of a run."""
 
     macs: float  # an image, over all phases
     num_bytes: float  # all-reduced
@@ -123,7 +123,7 @@ def images_per_s(gpus: int, kimg: int, flags: tuple[str, ...]) -> tuple[float, d
         ]
         subprocess.run(args, check=True, stdout=subprocess.DEVNULL, env={**os.environ, 'OMP_NUM_THREADS': '1'})
         (stats,) = Path(outdir).glob('*/stats.jsonl')
-        ticks = [json.loads(line) for line in stats.read_text().splitlines()][2:]  # without the first, which warm up
+        ticks = [json.loads(line) for line in stats.read_text().splitlines()][2:]  # without warm-up
     phases = {name: [tick[name]['mean'] for tick in ticks if name in tick] for name in ('Timing/Gmain', 'Timing/Dmain')}
     seconds = statistics.median(tick['Timing/sec_per_kimg']['mean'] for tick in ticks)
     return 1000 / seconds, {name: statistics.median(values) for name, values in phases.items()}
@@ -131,14 +131,14 @@ def images_per_s(gpus: int, kimg: int, flags: tuple[str, ...]) -> tuple[float, d
 
 @click.group()
 def main() -> None:
-    """Scaling over processes."""
+    """Prints the scaling over processes."""
 
 
 @main.command()
 @click.option('--cfg', default='paper256', show_default=True)
 @click.option('--resolution', default=256, show_default=True)
 def model(cfg: str, resolution: int) -> None:
-    """The model on paper."""
+    """Prints the tables of the model."""
     click.echo(model_table(cfg, resolution))
 
 

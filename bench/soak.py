@@ -46,7 +46,7 @@ FLAGS = (
 )  # fmt: skip
 FOREVER = 1_000_000  # kimg
 FULL_S = 8.0  # how long the disk is full
-PATIENCE_S = 240.0  # without a new tick for so long, the run hangs
+PATIENCE_S = 240.0  # seconds without a new tick after which the run counts as hung
 
 
 @dataclass(kw_only=True)
@@ -58,7 +58,7 @@ class Soak:
     draw: random.Random
     lines: list[str] = field(default_factory=list)
     struck: list[tuple[str, int, int]] = field(default_factory=list)  # fault, images recorded before and after it
-    recovery_s: dict[str, list[float]] = field(default_factory=dict)  # from a fault to the next tick
+    recovery_s: dict[str, list[float]] = field(default_factory=dict)  # seconds from a fault to the next tick
     unexpected: list[str] = field(default_factory=list)
     kimg: int | None = None  # where both runs end, side by side; None: where the time is over, one after the other
     sitting: subprocess.Popen | None = None
@@ -67,14 +67,14 @@ class Soak:
     began: float = field(default_factory=time.monotonic)
 
     def say(self, text: str) -> None:
-        """A line of the log, with the seconds since the beginning."""
+        """Writes a line of the log with the seconds since the start."""
         self.lines.append(f'{time.monotonic() - self.began:7.1f} s  {text}')
         print(self.lines[-1], flush=True)
 
     # ---- the run
 
     def data(self, name: str) -> Path:
-        """The images of a run, a folder; each has its own, since those of the struck one are damaged."""
+        """Makes the image folder of a run; each run has its own, since one run's images get damaged."""
         return self.where / 'images' / name / 'data'
 
     @property
@@ -83,12 +83,12 @@ class Soak:
         return only_run(self.where / 'struck')
 
     def flags(self, name: str, kimg: int) -> list[str]:
-        """The command line of a run; but for the folder of its images the same for both."""
+        """Returns the command line of a run; both runs differ only in the folder of images."""
         several = [f'--gpus={self.processes}'] if self.processes > 1 else []
         return [f'--data={self.data(name)}', f'--kimg={kimg}', *FLAGS, *several]
 
     def start(self) -> None:
-        """A sitting that continues the run."""
+        """Starts a launch that continues the run."""
         known = list((self.where / 'struck').glob('0*'))
         resume = [f'--resume={known[0]}'] if known else []
         self.sittings += 1
@@ -99,7 +99,7 @@ class Soak:
                                             start_new_session=True)  # fmt: skip
 
     def said(self) -> str:
-        """What the present sitting has written."""
+        """Returns the output of the current launch."""
         return (self.where / f'output{self.sittings}.txt').read_text()
 
     def nimg(self) -> int:
@@ -109,7 +109,7 @@ class Soak:
         return records[-1]['nimg'] if records else 0
 
     def ranks(self) -> list[psutil.Process]:
-        """The processes that train: the sitting itself, or those that its launcher has started."""
+        """Returns the training processes: the launch itself, or the processes started by its launcher."""
         assert self.sitting is not None
         root = psutil.Process(self.sitting.pid)
         if self.processes == 1:
@@ -117,13 +117,13 @@ class Soak:
         return [p for p in root.children() if 'RANK' in p.environ()]
 
     def everyone(self) -> list[psutil.Process]:
-        """All processes of the sitting."""
+        """Returns all processes of the launch."""
         assert self.sitting is not None
         root = psutil.Process(self.sitting.pid)
         return [root, *root.children(recursive=True)]
 
     def kill_all(self) -> None:
-        """SIGKILL to every process of the sitting, workers too."""
+        """Kills every process of the launch, including workers."""
         for process in self.everyone():
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
@@ -158,7 +158,7 @@ class Soak:
         return f'bit {bit} of {state.name}/{TENSORS} flipped, all killed'
 
     def fill_the_disk(self) -> str:
-        """No file grows beyond 20 kB for a while, which to a writer is a full disk."""
+        """Limits files to 20 kB for a while, which looks like a full disk to a writer."""
         everyone, free = self.everyone(), resource.RLIM_INFINITY
         for limit in (20_000, free):
             for process in everyone:
@@ -181,7 +181,7 @@ class Soak:
     # ---- the course of it
 
     def wait(self, seen: Callable[[], bool]) -> bool:
-        """Until `seen`; False when it takes too long."""
+        """Waits until `seen`; returns False after a timeout."""
         deadline = time.monotonic() + PATIENCE_S
         while not seen():
             if time.monotonic() > deadline:
@@ -205,7 +205,7 @@ class Soak:
         return self.sitting is not None and self.sitting.poll() == 0
 
     def rest(self, pause_s: float) -> None:
-        """So many seconds, and then until the present sitting trains."""
+        """Waits for a number of seconds, and then until the current launch trains."""
         deadline = time.monotonic() + pause_s
 
         def rested() -> bool:
@@ -221,11 +221,11 @@ class Soak:
         return not self.ended() and self.said().count('\ntick ') >= 1
 
     def clean(self, text: str) -> str:
-        """Without the machine's paths."""
+        """Returns a text without paths of this machine."""
         return text.replace(str(self.where), '.')
 
     def strike(self, fault: str) -> None:
-        """One fault, and the wait for the next tick after it."""
+        """Causes one fault and waits for the next tick."""
         nimg, began = self.nimg(), time.monotonic()
         told = getattr(self, fault)()
         self.say(f'{fault.replace("_", " ")} at {nimg} images: {told}')
@@ -265,7 +265,7 @@ class Soak:
         self.wait(self.ended)
 
     def faults(self) -> Iterator[str]:
-        """All kinds in every round, in an order of its own."""
+        """Yields all kinds in every round, each round in its own order."""
         while True:
             yield from self.draw.sample(KINDS, len(KINDS))
 
@@ -282,7 +282,7 @@ class Soak:
         return kimg
 
     def train(self, name: str, kimg: int, *flags: str) -> None:
-        """A sitting to the end, undisturbed."""
+        """Runs a launch to its end without faults."""
         subprocess.run(command(self.where / name, *self.flags(name, kimg), *flags), env=environment(), check=True,
                        stdout=subprocess.DEVNULL)  # fmt: skip
 
@@ -309,7 +309,7 @@ class Soak:
         return weights and not differs and not unexplained, ' '.join(words)
 
     def told(self, nimg: int) -> str:
-        """A tick, and the last fault before it."""
+        """Records a tick and the last fault before it."""
         fault, at = [('the start', 0), *((fault, at) for fault, at, _ in self.struck if at <= nimg)][-1]
         return f'at {nimg} images, after {fault} at {at}'
 

@@ -1,4 +1,4 @@
-"""The page that a soak ends with."""
+"""Report of a soak: soak.md."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ KINDS = ('kill_a_rank', 'kill_a_worker', 'terminate', 'flip_a_bit', 'fill_the_di
 
 
 def report(soak: Soak, minutes: float, kimg: int, equal: bool, verdict: str) -> str:
-    """soak.md"""
+    """Writes soak.md."""
     counts = Counter(fault for fault, *_ in soak.struck)
     rows = [
         f'| {kind.replace("_", " ")} | {counts[kind]} | {spread(soak.recovery_s.get(kind, []))} |' for kind in KINDS
@@ -31,5 +31,5 @@ def report(soak: Soak, minutes: float, kimg: int, equal: bool, verdict: str) -> 
 
 
 def spread(seconds: list[float]) -> str:
-    """Median and most."""
+    """Returns the median and the largest value as text."""
     return f'{sorted(seconds)[len(seconds) // 2]:.1f}, {max(seconds):.1f}' if seconds else '-'

@@ -64,7 +64,7 @@ def _place(plan: Diagram, stop: str | tuple[float, float]) -> tuple[float, float
 def _draw_arrow(
     pen: ImageDraw.ImageDraw, points: list[tuple[float, float]], plan: Diagram, stops: list[str | tuple[float, float]]
 ) -> None:
-    """A line through the points; its head touches the edge of the last box, or the last point."""
+    """Draws an arrow through the points; its head touches the edge of the last box, or the last point."""
     (x0, y0), (x1, y1) = points[-2:]
     dx, dy = (x1 > x0) - (x1 < x0), (y1 > y0) - (y1 < y0)
     if isinstance(stops[-1], str):
@@ -78,7 +78,7 @@ def _draw_arrow(
 
 
 def squeeze() -> Diagram:
-    """f_i -> f_s -> f_e -> blend, and the image from f_s."""
+    """Draws f_i -> f_s -> f_e -> blend, and the image from f_s."""
     boxes = {
         'in': Box(55, 60, 'f_o of R/2', 'io', 84),
         'conv0': Box(175, 60, '3x3, up 2'),
@@ -98,7 +98,7 @@ def squeeze() -> Diagram:
 
 
 def ifgan() -> Diagram:
-    """Two branches that correct each other through gates."""
+    """Draws two branches that refine each other through gates."""
     boxes = {
         'x': Box(50, 50, 'image\nfeatures', 'io', 80, 40),
         'l': Box(50, 150, 'latent\nfeatures', 'io', 80, 40),
@@ -117,7 +117,7 @@ def ifgan() -> Diagram:
 
 
 def gconv() -> Diagram:
-    """Y0, scaled by S and mixed by W_L, added to itself."""
+    """Draws Y0, scaled by S and mixed by W_L, added to itself."""
     boxes = {
         'x': Box(45, 60, 'X', 'io', 50),
         'k': Box(160, 60, 'K: k x k', 'conv'),
@@ -136,7 +136,7 @@ def gconv() -> Diagram:
 
 
 def giu() -> Diagram:
-    """Squeeze and excitation makes the kernels; the ungated features are what they are applied to."""
+    """Draws squeeze and excitation generating the kernels, which apply to the ungated features."""
     boxes = {
         'x': Box(45, 50, 'X', 'io', 50),
         'se': Box(165, 130, 'SE: sigmoid(\nW1 relu(W0 GAP X))', 'new', 140, 44),
@@ -151,7 +151,7 @@ def giu() -> Diagram:
 
 
 def igan() -> Diagram:
-    """Four parallel branches, one of them dilated."""
+    """Draws four parallel branches, one of them dilated."""
     boxes = {
         'x': Box(45, 110, 'X', 'io', 50),
         'a': Box(330, 30, '1x1'),

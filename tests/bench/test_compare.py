@@ -288,7 +288,7 @@ def test_spread_is_over_the_runs_that_reached_their_end() -> None:
 
     row = compare_report.Row(label='a', cfg='auto', flags=())
     results = [result(0, 'done', 10.0), result(1, 'diverged', None), result(2, 'collapsed', 14.0)]
-    summary = compare_report.summarise(row, results, [], 'fd_efflite2k')
+    summary = compare_report.summarize(row, results, [], 'fd_efflite2k')
     assert (summary['end'], summary['best']) == (12, 11)
     assert summary['std'] == pytest.approx(8**0.5)
     assert [run['state'] for run in summary['runs']] == ['done', 'diverged', 'collapsed']
