@@ -123,11 +123,11 @@ def main(ctx: click.Context, **flags: Any) -> None:
 def _convert(flags: dict[str, Any]) -> None:
     """Converts, and prints what was done. Raises UserError; then there is no output."""
     options = read_options(flags)
-    from training.data.convert.run import convert
+    from training.data.convert.run import convert_pictures
 
     with StopSignal() as stop:
         try:
-            summary = convert(options, stop)
+            summary = convert_pictures(options, stop)
         except StopRequested:
             click.echo(f'Stopped; {options.dest} was not made.', err=True)
             sys.exit(stop.exit_code)
@@ -143,7 +143,7 @@ def read_options(flags: dict[str, Any]) -> ConvertOptions:
         resize_filter=flags['resize_filter'],
         mode=flags['mode'],
         alpha=None if flags['alpha'] == 'keep' else flags['alpha'],
-        pad_colour=flags['pad_colour'],
+        pad_color=flags['pad_colour'],
         bits=int(flags['bits']),
     )
     return ConvertOptions(

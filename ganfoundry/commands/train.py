@@ -260,7 +260,7 @@ def run_loop(
     cfg, dataset, device = run.cfg, run.dataset, run.device
     sheet = SampleSheet(dataset, state.G.z_dim, cfg.seed, cfg.grid_images) if world.leads else None
     bad_images = BadImages(folder.bad_images, dataset, log.warn) if cfg.bad_images == 'skip' else None
-    most_bad = 0 if bad_images is None else bad_images.most
+    most_bad = 0 if bad_images is None else bad_images.max_bad
     if state.nimg == 0:  # a fault that rank 0 finds ends all
         world.shared(lambda: sheet and sheet.save_reals(folder.path / 'reals.png', most_bad))
     loop = Loop(

@@ -8,7 +8,7 @@ import pytest
 from tests.reliability.conftest import EVERYTHING
 from tests.reliability.supervisor import Run, fingerprint, flip_bit, truncate
 from tests.support.verify_data import encoded, found, look, picture, write_folder, write_zip
-from training.data.verify.survey import Options, verify
+from training.data.verify.survey import VerifyOptions, verify_dataset
 
 pytestmark = pytest.mark.slow
 
@@ -27,13 +27,13 @@ def test_verify_finds_every_flip_and_every_cut_in_a_folder(tmp_path, kind):
     files, draw = images(kind), np.random.default_rng(0)
     path = write_folder(tmp_path / 'data', files)
     options = {'workers': 0, 'duplicates': False}
-    assert verify(path, Options(**options, write_manifest=True)).findings.number('defect') == 0
+    assert verify_dataset(path, VerifyOptions(**options, write_manifest=True)).findings.number('defect') == 0
     names = sorted(files)
     for name in names[::3]:
         flip_bit(tmp_path / 'data' / name, int(draw.integers(8 * len(files[name]))))
     for name in names[1::3]:
         truncate(tmp_path / 'data' / name, int(draw.integers(len(files[name]))))
-    named = {name for group in found(verify(path, Options(**options))).values() for name in group}
+    named = {name for group in found(verify_dataset(path, VerifyOptions(**options))).values() for name in group}
     assert named == {*names[::3], *names[1::3]}
 
 

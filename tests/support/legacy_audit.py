@@ -24,7 +24,7 @@ from dnnlib.errors import UserError
 from training.interface import ImageSpec
 from training.legacy.convert import load_official
 from training.legacy.networks import shapes_of
-from training.legacy.reader import Module, read_official, state_dict
+from training.legacy.reader import Module, read_network_pickle, state_dict
 from training.networks.config import StyleGAN2DiscriminatorConfig, StyleGAN2GeneratorConfig
 from training.networks.discriminator import StyleGAN2Discriminator
 from training.networks.stylegan2 import StyleGAN2Generator
@@ -105,7 +105,7 @@ def mutants(sources: list[bytes]) -> Iterator[bytes]:
 
 def read_all_tensors(path: Path) -> None:
     """Everything but the building of networks, which takes most of the time and sees plain values alone."""
-    content = read_official(path)
+    content = read_network_pickle(path)
     for value in content.values() if type(content) is dict else ():
         if isinstance(value, Module):
             state_dict(value, str(path))
@@ -138,7 +138,7 @@ def measure_memory(folder: Path) -> dict[str, Any]:
             child = os.fork()
         if child == 0:
             before = peak_bytes()
-            outcome = watched(read_official, path)
+            outcome = watched(read_network_pickle, path)
             os.write(writing, json.dumps([outcome, path.stat().st_size, peak_bytes() - before, seen]).encode())
             os._exit(0)
         os.waitpid(child, 0)

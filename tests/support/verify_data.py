@@ -9,7 +9,7 @@ import zipfile
 import numpy as np
 from PIL import Image
 
-from training.data.verify.survey import Options, Report, verify
+from training.data.verify.survey import VerifyOptions, VerifyReport, verify_dataset
 
 
 def picture(seed: int, size: tuple[int, int] = (16, 16)) -> Image.Image:
@@ -60,17 +60,17 @@ def write_folder(path: pathlib.Path, files: dict[str, bytes]) -> str:
     return str(path)
 
 
-def found(report: Report) -> dict[str, list[str]]:
+def found(report: VerifyReport) -> dict[str, list[str]]:
     """Names by kind."""
     return {kind: [f.name for f in report.findings.listed[kind]] for kind in report.findings.kinds()}
 
 
 def look(path: str | pathlib.Path, **options: object) -> dict[str, list[str]]:
     """Names by kind of what is found."""
-    return found(verify(str(path), Options(**{'workers': 0, **options})))
+    return found(verify_dataset(str(path), VerifyOptions(**{'workers': 0, **options})))
 
 
-def words(report: Report, kind: str) -> str:
+def words(report: VerifyReport, kind: str) -> str:
     """The message of the only finding of a kind."""
     (finding,) = report.findings.listed[kind]
     return finding.message

@@ -16,7 +16,7 @@ import numpy as np
 from dnnlib.errors import DataError
 from training.data.picture_file import MAX_PIXELS
 
-EXTENSION = '.npy'
+ARRAY_EXTENSION = '.npy'
 SIGNATURE = b'\x93NUMPY'
 
 
@@ -52,7 +52,7 @@ def read_header(data: bytes, where: str) -> ArrayHeader:
     return ArrayHeader(height=height, width=width, channels=channels, dtype=dtype, fortran=fortran, start=start)
 
 
-def to_array(header: ArrayHeader, data: bytes) -> np.ndarray:
+def read_pixels(header: ArrayHeader, data: bytes) -> np.ndarray:
     """The pixels behind a header of `read_header(data)`: uint8 or uint16 [C, H, W], contiguous."""
     shape = header.height, header.width, header.channels
     pixels = np.frombuffer(data, header.dtype, offset=header.start)

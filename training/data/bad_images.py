@@ -19,8 +19,8 @@ from dnnlib import files
 from dnnlib.errors import DataError
 from training.data.dataset import ImageDataset
 
-SHARE = 0.001  # of a data set that may be bad
-ALWAYS = 3  # images that may be bad in a set of whatever size
+MAX_SHARE = 0.001  # of a data set that may be bad
+ALWAYS_ALLOWED = 3  # images that may be bad in a set of whatever size
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -35,21 +35,21 @@ def read_into(
     images: np.ndarray,  # [B, C, H, W] of the data set's dtype; is written to
     dataset: ImageDataset,
     indices: np.ndarray,  # int64 [B]
-    most_bad: int,
+    max_bad: int,
 ) -> Read:
     """Decodes images. most_bad: how many in a row the next may stand in for; DataError at one more, so 0: at any."""
     used = np.array(indices)
     faults: dict[str, str] = {}
     for slot, index in enumerate(indices):
-        images[slot], used[slot], bad = read_one(dataset, int(index), most_bad)
+        images[slot], used[slot], bad = read_one(dataset, int(index), max_bad)
         faults |= bad
     return Read(indices=used, faults=faults)
 
 
-def read_one(dataset: ImageDataset, index: int, most_bad: int) -> tuple[np.ndarray, int, dict[str, str]]:
+def read_one(dataset: ImageDataset, index: int, max_bad: int) -> tuple[np.ndarray, int, dict[str, str]]:
     """Pixels [C, H, W] of an image or of the next that can be used, the index of that one, and what was wrong."""
     faults: dict[str, str] = {}
-    for _ in range(most_bad):
+    for _ in range(max_bad):
         try:
             return dataset.image(index), index, faults
         except DataError as error:
@@ -68,7 +68,7 @@ class BadImages:
     def __init__(self, path: Path, dataset: ImageDataset, warn: Callable[[str], None]) -> None:
         self._path, self._warn = path, warn
         self.num_files = len(dataset) // (2 if dataset.cfg.mirror else 1)
-        self.most = most_bad(self.num_files)
+        self.max_bad = max_bad(self.num_files)
         self._names = self._recorded()
 
     def count(self) -> int:
@@ -86,9 +86,9 @@ class BadImages:
             self._names.add(name)
             self._warn(f'{fault}. The next image that can be used is shown in its place (--bad-images=skip)')
             self._record(name, fault)
-        if len(self._names) > self.most:
+        if len(self._names) > self.max_bad:
             raise DataError(
-                f'{len(self._names)} of {self.num_files} images cannot be used, more than the {self.most} that '
+                f'{len(self._names)} of {self.num_files} images cannot be used, more than the {self.max_bad} that '
                 f'--bad-images=skip passes over; they are listed in {self._path}: mend them and delete that list'
             )
 
@@ -102,10 +102,10 @@ class BadImages:
             self._warn(f'{self._path}: cannot be written ({error.strerror}); training continues')
 
 
-def most_bad(num_files: int) -> int:
+def max_bad(num_files: int) -> int:
     """How many of so many files may be bad: 0.1 %, and 3 of a small set.
 
     Reading: "more than 0.1 % (at least 3) abort" could also mean that the third bad image of a small set ends the run.
     Three are passed over here: with 0.1 % of a small set, the first would end it, and skipping would be of no use.
     """
-    return max(ALWAYS, int(num_files * SHARE))
+    return max(ALWAYS_ALLOWED, int(num_files * MAX_SHARE))

@@ -22,7 +22,7 @@ from dnnlib.errors import ConfigError, DataError, UserError
 from training.data.labels import label_width, parse_labels, to_vectors
 from training.data.shapes import nearest_size, split_size
 from training.data.source import LABELS_NAME, open_source
-from training.data.stored_image import EXTENSIONS, Layout, StoredImage, open_stored, to_8_bits
+from training.data.stored_image import STORED_EXTENSIONS, Layout, StoredImage, open_stored, to_8_bits
 
 if TYPE_CHECKING:
     from training.interface import ImageSpec
@@ -73,7 +73,7 @@ class ImageDataset:
     def __init__(self, cfg: DataConfig, seed: int = 0) -> None:
         self.cfg = cfg
         self.name = cfg.name
-        self._source = open_source(cfg.source, EXTENSIONS)
+        self._source = open_source(cfg.source, STORED_EXTENSIONS)
         try:
             self._layout, self._stored_resolution, self._base = self._inspect_first()
             self._labels = self._read_labels() if cfg.cond else None
@@ -114,7 +114,8 @@ class ImageDataset:
 
     def label(self, index: int) -> np.ndarray:
         """float32 [label_dim]: one-hot for classes, the vector itself for vectors, empty without `cond`."""
-        return self.labels([index])[0]
+        label: np.ndarray = self.labels([index])[0]
+        return label
 
     def labels(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
         """float32 [n, label_dim], see `label`."""

@@ -70,13 +70,13 @@ class BatchStream:
         self._dataset = dataset
         self._device = device
         self._bad_images = bad_images
-        self._most_bad = 0 if bad_images is None else bad_images.most
-        self._batches_from = lambda nimg: sampler.batches(nimg, *share)
-        self._batches = self._batches_from(start_nimg)
+        self._max_bad = 0 if bad_images is None else bad_images.max_bad
+        self._sampler, self._share = sampler, share
+        self._batches = sampler.batches(start_nimg, *share)
         self._pool: DecoderPool | None = None
         self._closed = False
         if num_workers:
-            self._pool = DecoderPool(dataset, self._batches, per_rank, num_workers, self._most_bad, warn)
+            self._pool = DecoderPool(dataset, self._batches, per_rank, num_workers, self._max_bad, warn)
 
     def __iter__(self) -> Self:
         return self
@@ -91,7 +91,7 @@ class BatchStream:
             spec = self._dataset.spec
             dtype = torch.uint16 if spec.bits == 16 else torch.uint8
             images = torch.empty([len(indices), spec.channels, spec.height, spec.width], dtype=dtype)  # [B, C, H, W]
-            read = read_into(images.numpy(), self._dataset, indices, self._most_bad)
+            read = read_into(images.numpy(), self._dataset, indices, self._max_bad)
         if self._bad_images is not None:
             self._bad_images.add(read.faults)
         labels = torch.from_numpy(self._dataset.labels(read.indices))  # [B, label_dim]
@@ -99,7 +99,7 @@ class BatchStream:
 
     def seek(self, nimg: int) -> None:
         """Goes on at another position of the order."""
-        self._batches = self._batches_from(nimg)
+        self._batches = self._sampler.batches(nimg, *self._share)
         if self._pool is not None:
             self._pool.restart(self._batches)
 

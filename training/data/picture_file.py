@@ -14,7 +14,7 @@ from PIL import Image, UnidentifiedImageError
 
 from dnnlib.errors import DataError
 
-EXTENSIONS = ('.png', '.jpg', '.jpeg', '.webp')
+PICTURE_EXTENSIONS = ('.png', '.jpg', '.jpeg', '.webp')
 FORMATS = ('PNG', 'JPEG', 'WEBP')
 MAX_PIXELS = 2**26  # 8192 x 8192
 PNG_SIGNATURE = b'\x89PNG\r\n\x1a\n'

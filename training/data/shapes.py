@@ -7,9 +7,9 @@ three times.
 
 from __future__ import annotations
 
-SMALLEST = 4  # pixels of a base's shorter side
-LARGEST_BASE = 64  # of its longer side: a longer one is a network that has hardly any depth
-WORTH_A_DOUBLING = 0.9  # the share of a picture that a proposal with one doubling more should keep
+MIN_BASE = 4  # pixels of a base's shorter side
+MAX_BASE = 64  # of its longer side: a longer one is a network that has hardly any depth
+MIN_KEPT_SHARE = 0.9  # the share of a picture that a proposal with one doubling more should keep
 
 
 def split_size(height: int, width: int) -> tuple[int, tuple[int, int]] | None:
@@ -18,9 +18,9 @@ def split_size(height: int, width: int) -> tuple[int, tuple[int, int]] | None:
     resolution is 4 times the doublings, the side of a square that is as deep. The base is the smallest that there is.
     """
     resolution, h, w = 4, height, width
-    while h % 2 == 0 and w % 2 == 0 and min(h, w) >= 2 * SMALLEST:
+    while h % 2 == 0 and w % 2 == 0 and min(h, w) >= 2 * MIN_BASE:
         h, w, resolution = h // 2, w // 2, resolution * 2
-    if resolution == 4 or min(h, w) < SMALLEST or max(h, w) > LARGEST_BASE:
+    if resolution == 4 or min(h, w) < MIN_BASE or max(h, w) > MAX_BASE:
         return None
     return resolution, (h, w)
 
@@ -35,10 +35,10 @@ def nearest_size(height: int, width: int) -> tuple[int, int]:
         return height, width
     best = (0, 0)
     doublings = 1
-    while doublings == 1 or min(height, width) >> doublings >= SMALLEST:
+    while doublings == 1 or min(height, width) >> doublings >= MIN_BASE:
         size = _at_most(height, doublings), _at_most(width, doublings)
         kept, most = size[0] * size[1], best[0] * best[1]
-        if kept >= WORTH_A_DOUBLING * height * width or kept > most:
+        if kept >= MIN_KEPT_SHARE * height * width or kept > most:
             best = size
         doublings += 1
     return best
@@ -46,7 +46,7 @@ def nearest_size(height: int, width: int) -> tuple[int, int]:
 
 def _at_most(side: int, doublings: int) -> int:
     """The longest side no longer than `side` that is an allowed side of a base, doubled so often."""
-    return min(max(side >> doublings, SMALLEST), LARGEST_BASE) << doublings
+    return min(max(side >> doublings, MIN_BASE), MAX_BASE) << doublings
 
 
 def images_at_once(images: int, side: int, pixels: int) -> int:

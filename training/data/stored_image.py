@@ -13,7 +13,7 @@ import numpy as np
 from dnnlib.errors import DataError
 from training.data import array_file, picture_file
 
-EXTENSIONS = (*picture_file.EXTENSIONS, array_file.EXTENSION)
+STORED_EXTENSIONS = (*picture_file.PICTURE_EXTENSIONS, array_file.ARRAY_EXTENSION)
 
 CHANNEL_KINDS = {1: 'grey', 2: 'grey with alpha', 3: 'RGB', 4: 'RGBA'}
 _BANDS = {'L': 1, 'LA': 2, 'RGB': 3, 'RGBA': 4}  # of a Pillow mode; a grey picture of 16 bits has several
@@ -90,7 +90,7 @@ class StoredArray:
 
     def decode(self, factor: int = 1) -> np.ndarray:
         """See StoredImage."""
-        return box_mean(array_file.to_array(self._header, self._data), factor)
+        return box_mean(array_file.read_pixels(self._header, self._data), factor)
 
 
 def open_stored(data: bytes, name: str, where: str, way_out: str) -> StoredImage:
@@ -99,7 +99,7 @@ def open_stored(data: bytes, name: str, where: str, way_out: str) -> StoredImage
     name: decides by its ending which kind it is. where: the file as messages name it. way_out: the command that makes
     a usable data set, for messages. Raises DataError for what is no image, or one that cannot be trained on.
     """
-    if name.lower().endswith(array_file.EXTENSION):
+    if name.lower().endswith(array_file.ARRAY_EXTENSION):
         return StoredArray(data, where)
     return StoredPicture(data, where, way_out)
 
@@ -110,7 +110,7 @@ def box_mean(pixels: np.ndarray, factor: int) -> np.ndarray:
         return pixels
     c, h, w = pixels.shape
     blocks = pixels.reshape(c, h // factor, factor, w // factor, factor)
-    total = blocks.sum(axis=(2, 4), dtype=np.uint64)  # [C, H / f, W / f]
+    total: np.ndarray = blocks.sum(axis=(2, 4), dtype=np.uint64)  # [C, H / f, W / f]
     return ((total + factor**2 // 2) // factor**2).astype(pixels.dtype)
 
 

@@ -29,7 +29,7 @@ from training.data.bad_images import Read, read_into
 from training.data.dataset import ImageDataset
 
 SLOTS = 2  # batches that a worker may be ahead
-MOST_DEATHS = 3  # of workers in a row over one batch, that others are started after
+MAX_DEATHS = 3  # of workers in a row over one batch, that others are started after
 
 
 class WorkerDiedError(RuntimeError):
@@ -53,13 +53,13 @@ class DecoderPool:
         batches: Iterator[np.ndarray],
         batch_size: int,
         num_workers: int,
-        most_bad: int,
+        max_bad: int,
         warn: Callable[[str], None],
     ) -> None:
         spec = dataset.spec
         shape = [SLOTS, batch_size, spec.channels, spec.height, spec.width]
         dtype = torch.uint16 if spec.bits == 16 else torch.uint8
-        self._dataset, self._most_bad, self._warn = dataset, most_bad, warn
+        self._dataset, self._max_bad, self._warn = dataset, max_bad, warn
         self.replaced = 0
         self._deaths = 0  # since a batch was last delivered
         self._workers: list[_Worker] = []
@@ -67,7 +67,7 @@ class DecoderPool:
         # that they ignore and then waits for them.
         self._end = util.Finalize(self, _kill_all, args=(self._workers,), exitpriority=100)
         for _ in range(num_workers):
-            self._workers.append(_Worker(dataset, _shared(shape, dtype), most_bad))
+            self._workers.append(_Worker(dataset, _shared(shape, dtype), max_bad))
         self._due: collections.deque[tuple[int, np.ndarray, int]] = collections.deque()  # worker, indices, slot
         self._begin(batches)
 
@@ -129,14 +129,14 @@ class DecoderPool:
         self._deaths += 1
         if not death.killed:
             raise death
-        if self._deaths > MOST_DEATHS:
+        if self._deaths > MAX_DEATHS:
             names = ', '.join(self._dataset.filename(int(index)) for index in owed[0][1])
             text = f'{death}. That was the {self._deaths}th in a row over one batch, of {names}'
             raise WorkerDiedError(text, killed=True) from death
         self._warn(f'{death}. Another takes its place, the images stay the same')
         dead = self._workers[number]
         dead.kill()
-        self._workers[number] = _Worker(self._dataset, dead.slots, self._most_bad)
+        self._workers[number] = _Worker(self._dataset, dead.slots, self._max_bad)
         self.replaced += 1
         for slot, indices in owed:
             self._workers[number].ask(slot, indices)
@@ -145,11 +145,11 @@ class DecoderPool:
 class _Worker:
     """One process and the parent's end of its pipe. slots: [SLOTS, B, C, H, W], shared with it."""
 
-    def __init__(self, dataset: ImageDataset, slots: torch.Tensor, most_bad: int) -> None:
+    def __init__(self, dataset: ImageDataset, slots: torch.Tensor, max_bad: int) -> None:
         context = _context()
         self.slots = slots
         self._pipe, end = context.Pipe()
-        args = (dataset, self._pipe, end, slots, most_bad)
+        args = (dataset, self._pipe, end, slots, max_bad)
         self.process = context.Process(target=_work, args=args, daemon=True)
         self.process.start()
         assert self.process.pid is not None
@@ -164,9 +164,10 @@ class _Worker:
     def answer(self) -> Read | DataError:
         """Waits for the oldest request; returns what was read, or what was wrong with it."""
         try:
-            return self._pipe.recv()
+            answer: Read | DataError = self._pipe.recv()
         except (EOFError, OSError) as error:
             raise self._death() from error
+        return answer
 
     def kill(self) -> None:
         self.process.kill()
@@ -185,7 +186,7 @@ class _Worker:
         return WorkerDiedError(f'data worker {self.pid} {cause}; {hint}', killed=killed)
 
 
-def _work(dataset: ImageDataset, parents_end: Connection, pipe: Connection, slots: torch.Tensor, most_bad: int) -> None:
+def _work(dataset: ImageDataset, parents_end: Connection, pipe: Connection, slots: torch.Tensor, max_bad: int) -> None:
     """What a worker does until its parent is gone, which closes the pipe."""
     parents_end.close()  # a fork copies that as well, and a pipe stays open as long as any copy does
     # Ctrl-C and SIGTERM reach the whole process group, or control group; the parent saves first, then ends us.
@@ -199,7 +200,7 @@ def _work(dataset: ImageDataset, parents_end: Connection, pipe: Connection, slot
             return
         answer: Read | DataError
         try:
-            answer = read_into(slots[slot].numpy(), dataset, indices, most_bad)
+            answer = read_into(slots[slot].numpy(), dataset, indices, max_bad)
         except DataError as error:
             answer = error
         try:
@@ -223,11 +224,12 @@ def _context() -> ForkContext | SpawnContext:
 def _shared(shape: list[int], dtype: torch.dtype) -> torch.Tensor:
     """Memory that a child sees too."""
     try:
-        return torch.empty(shape, dtype=dtype).share_memory_()
+        shared: torch.Tensor = torch.empty(shape, dtype=dtype).share_memory_()
     except RuntimeError as error:
         size = f'{math.prod(shape) * dtype.itemsize / 2**20:.0f} MB'
         hint = 'give the container more (docker run --shm-size=1g, or --ipc=host), or lower --workers'
         raise RuntimeError(f'no shared memory for a data worker ({size}): {hint}') from error
+    return shared
 
 
 def _kill_all(workers: list[_Worker]) -> None:

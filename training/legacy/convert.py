@@ -15,14 +15,14 @@ from training.config import RunConfig
 from training.data.dataset import DataConfig
 from training.interface import ImageSpec
 from training.legacy.networks import Network, read_discriminator, read_generator
-from training.legacy.reader import Module, TFNetwork, arguments, plain, read_official, state_dict
+from training.legacy.reader import Module, TFNetwork, arguments, plain, read_network_pickle, state_dict
 from training.legacy.tensorflow import read_tf_discriminator, read_tf_generator
 from training.networks.config import StyleGAN2DiscriminatorConfig
 from training.record import to_record
 from training.registry import RECIPES
 
-UNKNOWN_DATA = 'the-unnamed-data-of-an-official-file'  # no such path: whoever wants the data must give --data
-BATCH = 32  # of the record's run where the discriminator takes any
+_UNKNOWN_DATA = 'the-unnamed-data-of-an-official-file'  # no such path: whoever wants the data must give --data
+_BATCH = 32  # of the record's run where the discriminator takes any
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,7 +45,7 @@ def load_official(path: Path) -> Official:
     some argument or tensor has no place in the networks here; UnsafeModelFile for what is no data.
     """
     where = str(path)
-    content = read_official(path)
+    content = read_network_pickle(path)
     data: dict[str, Any] = {}
     extra: dict[str, Any] = {}
     if type(content) is tuple and content and all(isinstance(part, TFNetwork) for part in content):
@@ -119,7 +119,8 @@ def _data_arguments(value: Any, where: str) -> dict[str, Any]:
         return {}
     if type(value) is not dict:
         raise CheckpointError(f'{where}: training_set_kwargs is a {type(value).__name__}; expected a dict')
-    return plain(value, f'{where}: training_set_kwargs')
+    copied: dict[str, Any] = plain(value, f'{where}: training_set_kwargs')
+    return copied
 
 
 def _num_images(data: dict[str, Any]) -> int:
@@ -145,7 +146,7 @@ def _record(networks: dict[str, Network], data: dict[str, Any], report: dict[str
     cfg = run_config(G.spec, G.config, D.config if D is not None else StyleGAN2DiscriminatorConfig())
     path = data.get('path')
     images = DataConfig(
-        path=path if type(path) is str and path else UNKNOWN_DATA,
+        path=path if type(path) is str and path else _UNKNOWN_DATA,
         cond=G.spec.label_dim > 0,
         mirror=data.get('xflip') is True,
     )
@@ -158,6 +159,6 @@ def _record(networks: dict[str, Network], data: dict[str, Any], report: dict[str
 
 def run_config(spec: ImageSpec, generator: Any, discriminator: Any) -> RunConfig:
     """The recipe that the networks belong to, with these networks and a batch that they take."""
-    batch = discriminator.mbstd_group or BATCH
-    cfg = recipes.stylegan2(spec, 1)
+    batch = discriminator.mbstd_group or _BATCH
+    cfg: RunConfig = recipes.stylegan2(spec, 1)
     return replace(cfg, generator=generator, discriminator=discriminator, batch=batch, batch_gpu=batch)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from dnnlib.pickles.inert_pickle import Opaque, Ref
-from training.legacy.reader import Module, TFNetwork, read_official
+from training.legacy.reader import Module, TFNetwork, read_network_pickle
 from training.legacy.torch_blobs import Storage
 
 MAX_LINES = 5000
@@ -20,7 +20,7 @@ MAX_CHARS = 160  # of one value
 
 def inspect(path: Path) -> Iterator[str]:
     """The contents as an indented outline, a line a value. UnsafeModelFile where even names cannot be had."""
-    value = read_official(path, inert=True)
+    value = read_network_pickle(path, inert=True)
     for i, line in enumerate(_outline('', value, 0, set())):
         if i == MAX_LINES:
             yield f'... more than {MAX_LINES} lines'

@@ -23,22 +23,22 @@ from training.networks.discriminator import StyleGAN2Discriminator
 from training.networks.stylegan2 import StyleGAN2Generator
 
 # embed_features and layer_features decide shapes alone, which the tensors must have anyway.
-MAPPING = {'num_layers', 'embed_features', 'layer_features', 'activation', 'lr_multiplier', 'w_avg_beta'}
-BLOCKS = {'architecture', 'channel_base', 'channel_max', 'num_fp16_res', 'conv_clamp'}
+_MAPPING = {'num_layers', 'embed_features', 'layer_features', 'activation', 'lr_multiplier', 'w_avg_beta'}
+_BLOCKS = {'architecture', 'channel_base', 'channel_max', 'num_fp16_res', 'conv_clamp'}
 # Accepted with one value, which is what our layers do, or where the value decides nothing that we keep.
-LAYERS = {'activation', 'resample_filter', 'use_noise', 'kernel_size', 'fp16_channels_last', 'channels_last',
+_LAYERS = {'activation', 'resample_filter', 'use_noise', 'kernel_size', 'fp16_channels_last', 'channels_last',
           'fused_modconv_default', 'freeze_layers'}  # fmt: skip
-FACTS = {'z_dim', 'c_dim', 'w_dim', 'img_resolution', 'img_channels'}
-LARGEST = {'map_depth': 64}  # of an argument; a network of a billion layers is not even counted
-LARGEST_OTHER = 2**20
+_FACTS = {'z_dim', 'c_dim', 'w_dim', 'img_resolution', 'img_channels'}
+_LARGEST = {'map_depth': 64}  # of an argument; a network of a billion layers is not even counted
+_LARGEST_OTHER = 2**20
 FIR_LENGTH = 4  # our layers pad for filters of this length; the taps are loaded with the weights
 
 # Resolved at import: annotations are compiled for it, and nothing is compiled while a file is read.
-HINTS: dict[type, dict[str, Any]] = {
+_HINTS: dict[type, dict[str, Any]] = {
     cls: typing.get_type_hints(cls) for cls in (StyleGAN2GeneratorConfig, StyleGAN2DiscriminatorConfig)
 }
 
-FOREIGN = {
+_FOREIGN = {
     'SuperresGenerator': 'a StyleGAN-XL generator',
     'ProjectedDiscriminator': 'a StyleGAN-XL discriminator',
 }
@@ -64,8 +64,8 @@ def read_generator(module: Module, where: str, num_images: int = 1) -> Network:
         raise CheckpointError(
             f'{where}: a StyleGAN3 generator (configuration T or R); of StyleGAN3 only --cfg=stylegan2 can be read here'
         )
-    given = _flattened(kwargs, ('synthesis_kwargs',), FACTS | BLOCKS | LAYERS, where)
-    mapping = _group(kwargs, 'mapping_kwargs', MAPPING, where)
+    given = _flattened(kwargs, ('synthesis_kwargs',), _FACTS | _BLOCKS | _LAYERS, where)
+    mapping = _group(kwargs, 'mapping_kwargs', _MAPPING, where)
     _check_fixed({**given, 'mapping activation': mapping.get('activation', 'lrelu')}, where)
     inner, first = _part(module, 'mapping'), _part(synthesis, 'b4', 'conv1')
     values = {
@@ -86,8 +86,8 @@ def read_generator(module: Module, where: str, num_images: int = 1) -> Network:
 def read_discriminator(module: Module, where: str, num_images: int = 1) -> Network:
     """A StyleGAN2 discriminator; as `read_generator`."""
     kwargs = _described(module, 'Discriminator', where)
-    given = _flattened(kwargs, ('block_kwargs',), FACTS | BLOCKS | LAYERS | {'cmap_dim'}, where)
-    mapping = _group(kwargs, 'mapping_kwargs', MAPPING, where)
+    given = _flattened(kwargs, ('block_kwargs',), _FACTS | _BLOCKS | _LAYERS | {'cmap_dim'}, where)
+    mapping = _group(kwargs, 'mapping_kwargs', _MAPPING, where)
     epilogue = _group(kwargs, 'epilogue_kwargs', {'mbstd_group_size', 'mbstd_num_channels', 'activation'}, where)
     _check_fixed(given, where)
     for part in (mapping, epilogue):
@@ -118,7 +118,7 @@ def _described(module: Any, wanted: str, where: str) -> dict[str, Any]:
         raise CheckpointError(f'{where}: no network, but {type(module).__name__}; expected a StyleGAN2 {wanted}')
     if module.class_name != wanted:
         name = ascii(module.class_name)[1:-1][:80]
-        what = FOREIGN.get(module.class_name, f'an object of the class {name}')
+        what = _FOREIGN.get(module.class_name, f'an object of the class {name}')
         raise CheckpointError(
             f'{where}: {what}; expected the {wanted} of StyleGAN2-ADA or of StyleGAN3 --cfg=stylegan2'
         )
@@ -210,9 +210,9 @@ def make_config(cls: type, values: dict[str, Any], optional: dict[str, Any], whe
     """The config of these values; absent ones (None) take our defaults, those in `optional` may be None."""
     known = {name: value for name, value in values.items() if value is not None} | optional
     for name, value in known.items():
-        if type(value) is int and value > LARGEST.get(name, LARGEST_OTHER):
-            raise CheckpointError(f'{where}: made with {name}={value}, more than {LARGEST.get(name, LARGEST_OTHER)}')
-    hints = HINTS[cls]
+        if type(value) is int and value > _LARGEST.get(name, _LARGEST_OTHER):
+            raise CheckpointError(f'{where}: made with {name}={value}, more than {_LARGEST.get(name, _LARGEST_OTHER)}')
+    hints = _HINTS[cls]
     try:
         return cls(**{name: typed.parse(hints[name], plain(value, where), name) for name, value in known.items()})
     except ConfigError as error:
@@ -245,6 +245,7 @@ def shapes_of(build: Any, config: Any, spec: ImageSpec, where: str) -> Tensors:
     """Our network's parameters and buffers, without memory behind them."""
     try:
         with torch.device('meta'):
-            return build(config, spec).state_dict()
+            tensors: Tensors = build(config, spec).state_dict()
     except (ConfigError, RuntimeError) as error:  # RuntimeError: sizes that multiply beyond 64 bits
         raise CheckpointError(f'{where}: made with arguments that no network here takes: {error}') from None
+    return tensors

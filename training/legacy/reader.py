@@ -92,7 +92,7 @@ def _foreign(what: str) -> Handler:
 
 
 # Files that look like NVIDIA's. R3GAN's classes bear the names of StyleGAN2-ADA's, pickled by reference.
-FOREIGN: Handlers = {
+_FOREIGN: Handlers = {
     ('training.networks', 'Generator'): _foreign('an R3GAN generator'),
     ('training.networks', 'Discriminator'): _foreign('an R3GAN discriminator'),
     ('R3GAN.Networks', 'Generator'): _foreign('an R3GAN generator'),
@@ -110,7 +110,7 @@ def handlers_for(where: str, file_bytes: int, *, inert: bool = False) -> Handler
     inert: leave out the classes that are known to be foreign, so that they are labelled like any other.
     """
     return {
-        **({} if inert else FOREIGN),
+        **({} if inert else _FOREIGN),
         **NUMPY_HANDLERS,
         **TorchHandlers(where, file_bytes).handlers,
         ('torch_utils.persistence', '_reconstruct_persistent_obj'): _Persistent(),
@@ -120,7 +120,7 @@ def handlers_for(where: str, file_bytes: int, *, inert: bool = False) -> Handler
     }
 
 
-def read_official(path: Path, *, inert: bool = False) -> Any:
+def read_network_pickle(path: Path, *, inert: bool = False) -> Any:
     """What is in a network pickle: dicts and tuples of `Module` or `TFNetwork`, tensors, plain values.
 
     inert: label what is unknown instead of refusing it. CheckpointError where there is no file; UnsafeModelFile names
@@ -198,7 +198,8 @@ def arguments(module: Module, where: str) -> dict[str, Any]:
     args, kwargs = module.state.get('_init_args', ()), module.state.get('_init_kwargs')
     if args not in ((), []) or type(kwargs) is not dict:
         raise UnsafeModelFile(f'{where}: a {ascii(module.class_name)[:80]} without its keyword arguments')
-    return plain(kwargs, f'{where}: the arguments of {ascii(module.class_name)[1:-1][:80]}')
+    copied: dict[str, Any] = plain(kwargs, f'{where}: the arguments of {ascii(module.class_name)[1:-1][:80]}')
+    return copied
 
 
 def plain(value: Any, where: str) -> Any:

@@ -29,19 +29,19 @@ from training.networks.discriminator import StyleGAN2Discriminator
 from training.networks.layers import FIR_TAPS
 from training.networks.stylegan2 import StyleGAN2Generator
 
-Arrays = dict[str, np.ndarray]
+_Arrays = dict[str, np.ndarray]
 
 # Arguments that change how a network is called, trained or computed, not what it is.
-CALLS = {'func_name', 'truncation_psi', 'truncation_cutoff', 'truncation_psi_val', 'truncation_cutoff_val',
+_CALLS = {'func_name', 'truncation_psi', 'truncation_cutoff', 'truncation_psi_val', 'truncation_cutoff_val',
          'style_mixing_prob', 'randomize_noise', 'is_training', 'is_validation', 'return_dlatents', 'dtype',
          'fused_modconv', 'is_template_graph', 'name', 'mapping_func', 'synthesis_func'}  # fmt: skip
-SIZES = {'num_channels', 'resolution', 'label_size', 'fmap_base', 'fmap_max'}
-BLOCKS = {'architecture', 'num_fp16_res', 'conv_clamp', 'resample_kernel', 'nonlinearity', 'fmap_min', 'fmap_decay'}
-MAPPING = {'mapping_layers', 'mapping_fmaps', 'mapping_lrmul', 'mapping_nonlinearity'}
-G_ONLY = {'latent_size', 'dlatent_size', 'dlatent_avg_beta', 'normalize_latents', 'use_noise'}
-D_ONLY = {'mbstd_group_size', 'mbstd_num_features'}
+_SIZES = {'num_channels', 'resolution', 'label_size', 'fmap_base', 'fmap_max'}
+_BLOCKS = {'architecture', 'num_fp16_res', 'conv_clamp', 'resample_kernel', 'nonlinearity', 'fmap_min', 'fmap_decay'}
+_MAPPING = {'mapping_layers', 'mapping_fmaps', 'mapping_lrmul', 'mapping_nonlinearity'}
+_G_ONLY = {'latent_size', 'dlatent_size', 'dlatent_avg_beta', 'normalize_latents', 'use_noise'}
+_D_ONLY = {'mbstd_group_size', 'mbstd_num_features'}
 # What our layers do, which is also what is meant where an argument is absent.
-FIXED = {'nonlinearity': 'lrelu', 'mapping_nonlinearity': 'lrelu', 'normalize_latents': True, 'use_noise': True,
+_FIXED = {'nonlinearity': 'lrelu', 'mapping_nonlinearity': 'lrelu', 'normalize_latents': True, 'use_noise': True,
          'fmap_min': 1, 'fmap_decay': 1.0}  # fmt: skip
 
 _LAYERS = {'conv0': 'Conv0_up', 'conv1': 'Conv1', 'torgb': 'ToRGB', 'skip': 'Skip'}
@@ -50,7 +50,7 @@ _D_LAYERS = {'conv0': 'Conv0', 'conv1': 'Conv1_down', 'fromrgb': 'FromRGB', 'ski
 
 def read_tf_generator(network: TFNetwork, where: str) -> Network:
     """G or Gs. Its mapping and synthesis networks are components of it."""
-    kwargs, arrays = _content(network, CALLS | SIZES | BLOCKS | MAPPING | G_ONLY, where)
+    kwargs, arrays = _content(network, _CALLS | _SIZES | _BLOCKS | _MAPPING | _G_ONLY, where)
     w_dim = kwargs.get('dlatent_size', 512)
     if kwargs.get('mapping_fmaps', w_dim) != w_dim:
         raise CheckpointError(f'{where}: made with mapping_fmaps={kwargs["mapping_fmaps"]!a:.40}, expected {w_dim}')
@@ -68,7 +68,7 @@ def read_tf_generator(network: TFNetwork, where: str) -> Network:
 
 def read_tf_discriminator(network: TFNetwork, where: str) -> Network:
     """D. Labels are embedded, without layers behind the embedding."""
-    kwargs, arrays = _content(network, CALLS | SIZES | BLOCKS | MAPPING | D_ONLY, where)
+    kwargs, arrays = _content(network, _CALLS | _SIZES | _BLOCKS | _MAPPING | _D_ONLY, where)
     if kwargs.get('mapping_layers', 0) != 0:
         raise CheckpointError(f'{where}: made with mapping_layers={kwargs["mapping_layers"]!a:.40}; only 0 is known')
     values = {
@@ -94,21 +94,21 @@ def _block_values(kwargs: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _content(network: TFNetwork, known: set[str], where: str) -> tuple[dict[str, Any], Arrays]:
+def _content(network: TFNetwork, known: set[str], where: str) -> tuple[dict[str, Any], _Arrays]:
     """The arguments of a network, checked, and all its variables, those of components behind their name."""
     kwargs = plain(network.state.get('static_kwargs'), f'{where}: static_kwargs')
     if type(kwargs) is not dict or set(kwargs) - known:
         unknown = ', '.join(sorted(map(ascii, set(kwargs) - known))) if type(kwargs) is dict else type(kwargs).__name__
         raise CheckpointError(f'{where}: made with {unknown:.200}, which is not known here')
-    for name, value in FIXED.items():
+    for name, value in _FIXED.items():
         if kwargs.get(name, value) != value:
             raise CheckpointError(f'{where}: made with {name}={kwargs[name]!a:.80}, which no network here has')
-    arrays: Arrays = {}
+    arrays: _Arrays = {}
     _collect(network, '', arrays, where)
     return kwargs, arrays
 
 
-def _collect(network: Any, prefix: str, arrays: Arrays, where: str) -> None:
+def _collect(network: Any, prefix: str, arrays: _Arrays, where: str) -> None:
     """Variables into `arrays`. A network that stands in two places gives a name twice, or is one level too deep."""
     variables = network.state.get('variables') if isinstance(network, TFNetwork) else None
     components = network.state.get('components', {}) if isinstance(network, TFNetwork) else None
@@ -129,7 +129,7 @@ def _collect(network: Any, prefix: str, arrays: Arrays, where: str) -> None:
 
 
 def _converted(
-    build: Any, config: Any, kwargs: dict[str, Any], arrays: Arrays, source: Any, network: TFNetwork, where: str
+    build: Any, config: Any, kwargs: dict[str, Any], arrays: _Arrays, source: Any, network: TFNetwork, where: str
 ) -> Network:
     """Every tensor of our network from its variable; CheckpointError names what is missing or left over."""
     sizes = {'img_resolution': 'resolution', 'img_channels': 'num_channels', 'c_dim': 'label_size'}

@@ -39,9 +39,9 @@ class SampleSheet:
         self.z = torch.from_numpy(draw.standard_normal([len(self._indices), z_dim]).astype(np.float32))  # [N, z_dim]
         self.c = torch.from_numpy(dataset.labels(self._indices))  # [N, label_dim]
 
-    def save_reals(self, path: Path, most_bad: int = 0) -> None:
-        """Writes the real images. most_bad: number of bad images to skip, as in `bad_images.read_one`."""
-        read = (read_one(self._dataset, int(index), most_bad)[0] for index in self._indices)
+    def save_reals(self, path: Path, max_bad: int = 0) -> None:
+        """Writes the real images. max_bad: number of bad images to skip, as in `bad_images.read_one`."""
+        read = (read_one(self._dataset, int(index), max_bad)[0] for index in self._indices)
         images = np.stack([shown(to_8_bits(pixels)) for pixels in read])  # [N, C, H, W]
         save_png(tile(images, self.columns), path)
 

@@ -8,7 +8,7 @@ import pytest
 
 from dnnlib.errors import DataError
 from tests.support.runs import TINY, call, make_zip, only_run
-from training.data.bad_images import BadImages, most_bad, read_one
+from training.data.bad_images import BadImages, max_bad, read_one
 from training.data.dataset import DataConfig, ImageDataset
 from training.data.loader import data_loader
 
@@ -104,11 +104,11 @@ def test_one_more_than_is_allowed_ends_the_run_with_a_list(tmp_path):
 def test_a_row_of_bad_images_is_not_searched_without_end(tmp_path):
     dataset = ImageDataset(DataConfig(path=str(corrupt(make_zip(tmp_path / 'tiny.zip'), *range(1, 40)))))
     with pytest.raises(DataError, match=r'img00000004\.png: is damaged'):
-        read_one(dataset, 1, most_bad(40))
+        read_one(dataset, 1, max_bad(40))
 
 
 def test_a_thousandth_may_be_bad_and_three_of_a_small_set():
-    assert [most_bad(n) for n in (1, 1000, 3999, 4000, 70_000)] == [3, 3, 3, 4, 70]
+    assert [max_bad(n) for n in (1, 1000, 3999, 4000, 70_000)] == [3, 3, 3, 4, 70]
 
 
 @pytest.mark.slow

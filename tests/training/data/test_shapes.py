@@ -15,7 +15,7 @@ from PIL import Image
 from dnnlib.errors import ConfigError, DataError
 from ganfoundry.targets import reference_images
 from training.build import build_networks
-from training.data.array_file import read_header, to_array
+from training.data.array_file import read_header, read_pixels
 from training.data.dataset import DataConfig, ImageDataset
 from training.data.loader import data_loader
 from training.data.shapes import nearest_size, split_size
@@ -297,7 +297,7 @@ def test_a_damaged_array_header_reads_as_an_array_or_names_the_file(where, what)
     data[where : where + len(what)] = what
     try:
         header = read_header(bytes(data), 'a.npy')
-        shape = to_array(header, bytes(data)).shape
+        shape = read_pixels(header, bytes(data)).shape
         message = ''
     except DataError as error:
         message = str(error)

@@ -26,7 +26,7 @@ from tests.support.official_layout import (
 )
 from training.interface import ImageSpec
 from training.legacy.convert import load_official
-from training.legacy.reader import read_official
+from training.legacy.reader import read_network_pickle
 from training.run.snapshot import load_generator, load_snapshot
 from training.run.transfer import load_source
 
@@ -201,7 +201,7 @@ def test_tensors_of_every_type_and_layout_come_out_bit_for_bit(tmp_path: Path, d
     views = {'x': x, 'transposed': x.permute(2, 0, 1), 'part': x[1:, ::2, 3:], 'scalar': x[2, 1, 1]}
     path = tmp_path / 'a.pkl'
     path.write_bytes(dumps(views))
-    for name, tensor in read_official(path).items():
+    for name, tensor in read_network_pickle(path).items():
         assert tensor.dtype == dtype
         assert torch.equal(tensor, views[name])
         assert tensor.is_contiguous()
@@ -211,7 +211,7 @@ def test_a_tensor_of_a_gpu_is_read_to_the_cpu(tmp_path: Path) -> None:
     path = tmp_path / 'a.pkl'
     content = np.float32(0.5).tobytes()
     path.write_bytes(hostile.network(hostile.tensor(payload=hostile.blob(device='cuda:3', content=content))))
-    assert torch.equal(read_official(path)['G_ema'], torch.tensor([0.5]))
+    assert torch.equal(read_network_pickle(path)['G_ema'], torch.tensor([0.5]))
 
 
 def test_buffers_that_are_not_persistent_are_left_out(tmp_path: Path) -> None:

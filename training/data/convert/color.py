@@ -42,28 +42,28 @@ def to_srgb(image: Image.Image, profile: bytes) -> Image.Image:
     return converted
 
 
-def over(pixels: np.ndarray, colour: tuple[int, int, int]) -> np.ndarray:
+def over(pixels: np.ndarray, color: tuple[int, int, int]) -> np.ndarray:
     """Pixels [H, W, 2 or 4] laid over a colour (RGB, 0 to 255): [H, W, 1 or 3], same dtype, rounded.
 
     Grey pixels take the luma of the colour. The sum is of stored numbers, as browsers do it, not of light.
     """
     largest = np.iinfo(pixels.dtype).max
-    ground = np.array(colour) * (largest // 255)
+    ground = np.array(color) * (largest // 255)
     ground = ground if pixels.shape[2] == 4 else (ground @ _LUMA + 0x8000 >> 16)
     wide = pixels.astype(np.int64)
-    colours, alpha = wide[..., :-1], wide[..., -1:]
-    return ((colours * alpha + ground * (largest - alpha) + largest // 2) // largest).astype(pixels.dtype)
+    colors, alpha = wide[..., :-1], wide[..., -1:]
+    return ((colors * alpha + ground * (largest - alpha) + largest // 2) // largest).astype(pixels.dtype)
 
 
 def to_mode(pixels: np.ndarray, mode: str) -> np.ndarray:
     """Pixels as mode 'L' or 'RGB' asks for: [H, W, C], alpha carried along where there is one."""
     channels = pixels.shape[2]
-    colours, alpha = np.split(pixels, [channels - 1 + channels % 2], axis=2)
-    if mode == 'RGB' and colours.shape[2] == 1:
-        colours = colours.repeat(3, axis=2)
-    if mode == 'L' and colours.shape[2] == 3:
-        colours = (colours @ _LUMA + 0x8000 >> 16).astype(pixels.dtype)[..., np.newaxis]
-    return np.concatenate([colours, alpha], axis=2)
+    colors, alpha = np.split(pixels, [channels - 1 + channels % 2], axis=2)
+    if mode == 'RGB' and colors.shape[2] == 1:
+        colors = colors.repeat(3, axis=2)
+    if mode == 'L' and colors.shape[2] == 3:
+        colors = (colors @ _LUMA + 0x8000 >> 16).astype(pixels.dtype)[..., np.newaxis]
+    return np.concatenate([colors, alpha], axis=2)
 
 
 def with_alpha(pixels: np.ndarray) -> np.ndarray:

@@ -17,7 +17,7 @@ from training.data.convert.color import BadProfileError, to_bits, to_srgb
 from training.data.convert.png import decode_png_16
 from training.data.picture_file import EXIF_ORIENTATION, FORMATS, PNG_SIGNATURE, is_16_bit, load_image, open_image
 
-EXTENSIONS = ('.png', '.jpg', '.jpeg', '.jfif', '.webp', '.bmp', '.gif', '.tif', '.tiff', '.ppm', '.pgm', '.npy')
+SOURCE_EXTENSIONS = ('.png', '.jpg', '.jpeg', '.jfif', '.webp', '.bmp', '.gif', '.tif', '.tiff', '.ppm', '.pgm', '.npy')
 
 _FORMATS = (*FORMATS, 'BMP', 'GIF', 'TIFF', 'PPM')
 _BITS_PER_SAMPLE = 258  # TIFF tag
@@ -38,12 +38,12 @@ class Decoded:
     """Pixels and what they mean."""
 
     pixels: np.ndarray  # [H, W, C] uint8 or uint16
-    is_colour: bool  # in the sense of `mode='auto'`
+    is_color: bool  # in the sense of `mode='auto'`
     is_planes: bool = False  # C planes of anything, out of a .npy: no colour, no alpha
     profile: str = ''  # '' none or applied; 'broken'; 'kept': not applied to 16 bits
 
 
-def decode(payload: bytes | np.ndarray, where: str, bits: int) -> Decoded:
+def decode_picture(payload: bytes | np.ndarray, where: str, bits: int) -> Decoded:
     """The picture in the bytes of a file, or in pixels [H, W, C]; with at most `bits` a channel. Raises DataError."""
     if isinstance(payload, np.ndarray):
         return _from_array(payload)
@@ -66,14 +66,14 @@ def decode(payload: bytes | np.ndarray, where: str, bits: int) -> Decoded:
 
 def read_npy(data: bytes, where: str) -> np.ndarray:
     """The planes in a .npy file, uint8 or uint16 [H, W, C]; [H, W] is one plane."""
-    planes = array_file.to_array(array_file.read_header(data, where), data)  # [C, H, W]
+    planes = array_file.read_pixels(array_file.read_header(data, where), data)  # [C, H, W]
     return np.ascontiguousarray(planes.transpose(1, 2, 0))
 
 
 def _from_array(pixels: np.ndarray) -> Decoded:
     """Pixels of an archive or a .npy file."""
     channels = pixels.shape[2]
-    return Decoded(pixels=pixels, is_colour=channels > 1, is_planes=channels not in (1, 3))
+    return Decoded(pixels=pixels, is_color=channels > 1, is_planes=channels not in (1, 3))
 
 
 def _decode_8_bit(image: Image.Image) -> Decoded:
@@ -90,7 +90,7 @@ def _decode_8_bit(image: Image.Image) -> Decoded:
     if plain.mode == 'CMYK':
         plain = plain.convert('RGB')
     pixels = _upright(_to_array(plain), orientation)
-    return Decoded(pixels=pixels, is_colour=pixels.shape[2] > 2, profile=state)
+    return Decoded(pixels=pixels, is_color=pixels.shape[2] > 2, profile=state)
 
 
 def _decode_deep(image: Image.Image, data: bytes, where: str, bits: int) -> Decoded:
@@ -109,13 +109,13 @@ def _decode_deep(image: Image.Image, data: bytes, where: str, bits: int) -> Deco
         return _decode_8_bit(small)
     state = 'kept' if image.info.get('icc_profile') else ''
     pixels = _upright(pixels, image.getexif().get(EXIF_ORIENTATION))
-    return Decoded(pixels=pixels, is_colour=pixels.shape[2] > 2, profile=state)
+    return Decoded(pixels=pixels, is_color=pixels.shape[2] > 2, profile=state)
 
 
 def _plain_mode(image: Image.Image) -> str:
     """The one of L, LA, RGB and RGBA that holds what an image holds. A palette is colour, and LA where it is PA."""
-    is_grey = image.mode in ('1', 'L', 'LA', 'La')
-    return ('L' if is_grey else 'RGB') + ('A' if image.has_transparency_data else '')
+    is_gray = image.mode in ('1', 'L', 'LA', 'La')
+    return ('L' if is_gray else 'RGB') + ('A' if image.has_transparency_data else '')
 
 
 def _to_array(image: Image.Image) -> np.ndarray:

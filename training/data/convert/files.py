@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from training.data.convert.decode import EXTENSIONS
+from training.data.convert.decode import SOURCE_EXTENSIONS
 from training.data.convert.labels import labels_of_json
 from training.data.convert.source import SourceLabels
 from training.data.source import LABELS_NAME, open_source
@@ -13,7 +13,7 @@ class FilesSource:
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self._files = open_source(path, EXTENSIONS)
+        self._files = open_source(path, SOURCE_EXTENSIONS)
 
     def __len__(self) -> int:
         return len(self._files)

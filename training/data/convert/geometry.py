@@ -46,7 +46,7 @@ def fit(
         scale = min(height / pixels.shape[0], width / pixels.shape[1])
         inner = max(round(pixels.shape[0] * scale), 1), max(round(pixels.shape[1] * scale), 1)
         return Fitted(
-            pixels=_centre(resize(pixels, inner, resize_filter, has_alpha=has_alpha), size, canvas),
+            pixels=_center(resize(pixels, inner, resize_filter, has_alpha=has_alpha), size, canvas),
             enlarged=scale > 1,
         )
     # The published description is "drops too small images". Read as: fewer pixels, on either side, than asked for.
@@ -54,7 +54,7 @@ def fit(
         return None
     pixels = resize(pixels, size, resize_filter, has_alpha=has_alpha)
     if transform == 'center-crop-wide':
-        pixels = _centre(pixels, (width, width), canvas)
+        pixels = _center(pixels, (width, width), canvas)
     return Fitted(pixels=pixels, enlarged=enlarged)
 
 
@@ -98,7 +98,7 @@ def _crop(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return pixels[top : top + crop_height, left : left + crop_width]
 
 
-def _centre(pixels: np.ndarray, size: tuple[int, int], canvas: Sequence[int]) -> np.ndarray:
+def _center(pixels: np.ndarray, size: tuple[int, int], canvas: Sequence[int]) -> np.ndarray:
     """Pixels in the middle of a canvas of `size` and one colour."""
     height, width, channels = pixels.shape
     result = np.empty([*size, channels], pixels.dtype)

@@ -47,7 +47,7 @@ def labels_of_json(text: bytes, names: list[str], where: str) -> SourceLabels | 
     return SourceLabels(values=values.tolist(), classes=classes)
 
 
-def to_json(labels: SourceLabels | None, names: Sequence[str], kept: Sequence[int]) -> bytes:
+def labels_to_json(labels: SourceLabels | None, names: Sequence[str], kept: Sequence[int]) -> bytes:
     """The text of dataset.json. names: of the files written. kept: the position of each in the source."""
     if labels is None:
         content: dict[str, object] = {'labels': None}
@@ -58,12 +58,12 @@ def to_json(labels: SourceLabels | None, names: Sequence[str], kept: Sequence[in
     return (json.dumps(content) + '\n').encode()
 
 
-def describe(labels: SourceLabels, kept: Sequence[int]) -> list[str]:
+def describe_labels(labels: SourceLabels, kept: Sequence[int]) -> list[str]:
     """Lines for people: every class that has a name with its number of pictures, or what the labels are."""
     values = [labels.values[index] for index in kept]
     if isinstance(values[0], list):
         return [f'labels: vectors of {len(values[0])} numbers']
-    counts = Counter(values)  # type: ignore[type-var]
+    counts = Counter(values)
     if labels.classes:
         return [f'class {number}: {name} ({counts[number]})' for number, name in enumerate(labels.classes)]
     return [f'labels: {len(counts)} classes of {min(counts.values())} to {max(counts.values())} pictures']

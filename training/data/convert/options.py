@@ -13,10 +13,10 @@ Filter = Literal['lanczos', 'bicubic', 'box']
 Labels = Literal['json', 'folders', 'none']
 Mode = Literal['auto', 'L', 'RGB']
 Split = Literal['train', 'test', 'all']
-Colour = tuple[int, int, int]  # red, green, blue, 0 to 255
+Color = tuple[int, int, int]  # red, green, blue, 0 to 255
 
-WHITE: Colour = (255, 255, 255)
-BLACK: Colour = (0, 0, 0)
+WHITE: Color = (255, 255, 255)
+BLACK: Color = (0, 0, 0)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,8 +27,8 @@ class PictureOptions:
     transform: Transform | None = None  # None: resize where there is a size, else as they are
     resize_filter: Filter = 'lanczos'
     mode: Mode = 'auto'  # 'auto': grey if all pictures are, else RGB
-    alpha: Colour | None = WHITE  # the colour that transparency is laid over; None keeps the alpha channel
-    pad_colour: Colour | None = None  # around a picture with transform='pad'; None: black, transparent if alpha is kept
+    alpha: Color | None = WHITE  # the colour that transparency is laid over; None keeps the alpha channel
+    pad_color: Color | None = None  # around a picture with transform='pad'; None: black, transparent if alpha is kept
     bits: int = 8  # of a channel: 8 or 16
 
     def __post_init__(self) -> None:
@@ -36,7 +36,7 @@ class PictureOptions:
             raise ConfigError(f'--bits={self.bits}: must be 8 or 16')
         if self.transform and self.size is None:
             raise ConfigError(f'--transform={self.transform} needs --resolution=WxH, the size of the pictures written')
-        if self.pad_colour is not None and self.transform != 'pad':
+        if self.pad_color is not None and self.transform != 'pad':
             raise ConfigError('--pad-colour is the colour around pictures that --transform=pad adds; give both')
         if self.size is None:
             return

@@ -12,7 +12,7 @@ import numpy as np
 
 from dnnlib.errors import ConfigError, DataError
 from training.data.convert.color import over, to_bits, to_mode, with_alpha
-from training.data.convert.decode import Decoded, decode
+from training.data.convert.decode import Decoded, decode_picture
 from training.data.convert.geometry import fit
 from training.data.convert.options import PictureOptions, possible_size
 from training.data.convert.png import encode_png
@@ -20,7 +20,7 @@ from training.data.shapes import split_size
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Job:
+class PictureJob:
     """A picture to convert."""
 
     where: str  # the file as messages name it
@@ -31,29 +31,29 @@ class Job:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Outcome:
-    """What became of a picture. Exactly one of data, bad, is_too_small and met_colour says so."""
+    """What became of a picture. Exactly one of data, bad, is_too_small and met_color says so."""
 
     data: bytes = b''  # a whole file
     extension: str = ''  # '.png' | '.npy'
     shape: tuple[int, ...] = ()  # H, W, C
     bad: str = ''  # why it cannot be read
     is_too_small: bool = False
-    met_colour: bool = False
+    met_color: bool = False
     enlarged: bool = False
     profile: str = ''  # see Decoded
     was_transparent: bool = False  # some pixel is
 
 
-def convert_picture(options: PictureOptions, job: Job) -> Outcome:
+def convert_picture(options: PictureOptions, job: PictureJob) -> Outcome:
     """Converts a picture. A bad one is an outcome; ConfigError is raised where an option is wanting."""
     if isinstance(job.payload, DataError):
         return Outcome(bad=str(job.payload))
     try:
-        decoded = decode(job.payload, job.where, options.bits)
+        decoded = decode_picture(job.payload, job.where, options.bits)
     except DataError as error:
         return Outcome(bad=str(error))
-    if job.mode_is_a_guess and (decoded.is_colour or _gains_colour(decoded, options)):
-        return Outcome(met_colour=True)
+    if job.mode_is_a_guess and (decoded.is_color or _gains_color(decoded, options)):
+        return Outcome(met_color=True)
     pixels = to_bits(decoded.pixels, options.bits)
     was_transparent = _has_alpha(decoded) and bool((pixels[..., -1] < np.iinfo(pixels.dtype).max).any())
     pixels = _to_channels(decoded, pixels, job, options)
@@ -94,12 +94,12 @@ def _has_alpha(decoded: Decoded) -> bool:
     return not decoded.is_planes and decoded.pixels.shape[2] in (2, 4)
 
 
-def _gains_colour(decoded: Decoded, options: PictureOptions) -> bool:
+def _gains_color(decoded: Decoded, options: PictureOptions) -> bool:
     """Whether a grey picture with transparency is to lie over a colour that is not grey."""
     return _has_alpha(decoded) and options.alpha is not None and len(set(options.alpha)) > 1
 
 
-def _to_channels(decoded: Decoded, pixels: np.ndarray, job: Job, options: PictureOptions) -> np.ndarray:
+def _to_channels(decoded: Decoded, pixels: np.ndarray, job: PictureJob, options: PictureOptions) -> np.ndarray:
     """Pixels with the channels that are asked for: mode, and alpha or none. Planes stay as they are."""
     if decoded.is_planes:
         if options.mode != 'auto':
@@ -126,10 +126,10 @@ def _check_size(pixels: np.ndarray, where: str) -> None:
 def _canvas(pixels: np.ndarray, options: PictureOptions, has_alpha: bool, where: str) -> list[int]:
     """The colour around a picture, in its own channels. Where alpha is kept, the default is transparent."""
     channels = pixels.shape[2]
-    if options.pad_colour is None:
+    if options.pad_color is None:
         return [0] * channels
     if channels - has_alpha not in (1, 3):
         raise ConfigError(f'{where}: has {channels} planes; --pad-colour is for pictures, planes are padded with zeros')
-    colour = np.array([[[*options.pad_colour, 255]]], np.uint8)  # [1, 1, 4]
-    colour = to_mode(colour, 'L' if channels - has_alpha == 1 else 'RGB')[..., :channels]
-    return to_bits(colour, options.bits)[0, 0].tolist()
+    color = np.array([[[*options.pad_color, 255]]], np.uint8)  # [1, 1, 4]
+    color = to_mode(color, 'L' if channels - has_alpha == 1 else 'RGB')[..., :channels]
+    return [int(value) for value in to_bits(color, options.bits)[0, 0]]

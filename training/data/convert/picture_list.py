@@ -14,12 +14,12 @@ import re
 from collections import Counter
 
 from dnnlib.errors import DataError
-from training.data.convert.decode import EXTENSIONS
+from training.data.convert.decode import SOURCE_EXTENSIONS
 from training.data.convert.source import SourceLabels
 from training.data.labels import MAX_CLASSES
 from training.data.source import FolderSource, summarize_names
 
-_LINE = re.compile(rf'(.*(?:{"|".join(map(re.escape, EXTENSIONS))}))(?:\s+(\S.*))?', re.IGNORECASE)
+_LINE = re.compile(rf'(.*(?:{"|".join(map(re.escape, SOURCE_EXTENSIONS))}))(?:\s+(\S.*))?', re.IGNORECASE)
 _NUMBER = re.compile(r'[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?', re.IGNORECASE)
 
 
@@ -73,11 +73,11 @@ def _read_rows(path: str) -> list[tuple[str, str]]:
     except (OSError, UnicodeError, csv.Error) as error:
         raise DataError(f'{path}: cannot be read as a list ({error})') from error
     rows = [row for row in cells if any(row) and not row[0].startswith('#')]
-    if rows and len(rows[0]) > 1 and not rows[0][0].lower().endswith(EXTENSIONS):
+    if rows and len(rows[0]) > 1 and not rows[0][0].lower().endswith(SOURCE_EXTENSIONS):
         rows = rows[1:]  # the header of a table
-    wrong = [str(row[0]) for row in rows if len(row) > 2 or not row[0].lower().endswith(EXTENSIONS)]
+    wrong = [str(row[0]) for row in rows if len(row) > 2 or not row[0].lower().endswith(SOURCE_EXTENSIONS)]
     if wrong:
-        expected = f'a path ending in {" ".join(EXTENSIONS)} and at most one label'
+        expected = f'a path ending in {" ".join(SOURCE_EXTENSIONS)} and at most one label'
         raise DataError(f'{path}: lines that are not {expected} ({len(wrong)}): {summarize_names(wrong)}')
     return [(row[0], row[1] if len(row) > 1 else '') for row in rows]
 

@@ -17,8 +17,8 @@ import numpy as np
 from dnnlib.errors import DataError
 from training.data.picture_file import PNG_SIGNATURE
 
-_COLOUR_TYPE = {1: 0, 2: 4, 3: 2, 4: 6}  # by number of channels
-_CHANNELS = {kind: channels for channels, kind in _COLOUR_TYPE.items()}
+_COLOR_TYPE = {1: 0, 2: 4, 3: 2, 4: 6}  # by number of channels
+_CHANNELS = {kind: channels for channels, kind in _COLOR_TYPE.items()}
 _BLOCK_BYTES = 65535  # the most that one stored block holds
 _PAETH = 4  # the last of the five filters: none, sub, up, average, Paeth
 
@@ -30,7 +30,7 @@ def encode_png(pixels: np.ndarray) -> bytes:
     lines = pixels.astype(pixels.dtype.newbyteorder('>')).reshape(height, -1).view(np.uint8)
     rows = np.zeros([height, 1 + lines.shape[1]], dtype=np.uint8)  # byte 0 of a row names its filter
     rows[:, 1:] = lines
-    header = struct.pack('>IIBBBBB', width, height, depth, _COLOUR_TYPE[channels], 0, 0, 0)
+    header = struct.pack('>IIBBBBB', width, height, depth, _COLOR_TYPE[channels], 0, 0, 0)
     return PNG_SIGNATURE + _chunk(b'IHDR', header) + _chunk(b'IDAT', _stored(rows.tobytes())) + _chunk(b'IEND', b'')
 
 
@@ -118,6 +118,6 @@ def _paeth(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
 
 def _with_alpha(pixels: np.ndarray, key: bytes) -> np.ndarray:
     """Adds alpha, uint16 [H, W, C + 1]: 0 where a pixel has the colour of the tRNS chunk."""
-    colour = np.frombuffer(key[: 2 * pixels.shape[2]], '>u2')  # [C]
-    opaque = (pixels != colour).any(axis=2, keepdims=True)
+    color = np.frombuffer(key[: 2 * pixels.shape[2]], '>u2')  # [C]
+    opaque = (pixels != color).any(axis=2, keepdims=True)
     return np.concatenate([pixels, np.where(opaque, 65535, 0).astype(np.uint16)], axis=2)

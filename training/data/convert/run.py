@@ -12,9 +12,9 @@ import numpy as np
 
 from dnnlib.errors import ConfigError, DataError, UserError
 from dnnlib.signals import StopSignal
-from training.data.convert.labels import choose_labels, to_json
+from training.data.convert.labels import choose_labels, labels_to_json
 from training.data.convert.options import ConvertOptions
-from training.data.convert.picture import Job, Outcome, convert_picture
+from training.data.convert.picture import Outcome, PictureJob, convert_picture
 from training.data.convert.source import PictureSource, SourceLabels
 from training.data.convert.sources import open_pictures
 from training.data.convert.summary import Summary
@@ -23,11 +23,11 @@ from training.data.pool import map_in_order, resolve_num_workers
 from training.data.source import summarize_names
 
 
-class _ColourMetError(Exception):
+class _ColorMetError(Exception):
     """All pictures were taken to be grey, and one is not."""
 
 
-def convert(options: ConvertOptions, stop: StopSignal) -> Summary:
+def convert_pictures(options: ConvertOptions, stop: StopSignal) -> Summary:
     """Makes the data set. Raises UserError, or StopRequested after a signal; then there is no output."""
     check_dest(options.dest)
     source = open_pictures(options.source, options.split)
@@ -37,7 +37,7 @@ def convert(options: ConvertOptions, stop: StopSignal) -> Summary:
         mode, is_guess = _first_mode(source, positions, options)
         try:
             return _convert_as(mode, is_guess, source, positions, labels, options, stop)
-        except _ColourMetError:  # among grey pictures, and what is written so far is grey: once more, in RGB
+        except _ColorMetError:  # among grey pictures, and what is written so far is grey: once more, in RGB
             return _convert_as('RGB', False, source, positions, labels, options, stop)
     finally:
         source.close()
@@ -48,7 +48,7 @@ def _choose(count: int, options: ConvertOptions) -> Sequence[int]:
     limit = min(count, options.max_images or count)
     if options.shuffle_seed is None:
         return range(limit)
-    return np.sort(np.random.RandomState(options.shuffle_seed).permutation(count)[:limit]).tolist()
+    return sorted(map(int, np.random.RandomState(options.shuffle_seed).permutation(count)[:limit]))
 
 
 def _first_mode(source: PictureSource, positions: Sequence[int], options: ConvertOptions) -> tuple[str, bool]:
@@ -60,7 +60,7 @@ def _first_mode(source: PictureSource, positions: Sequence[int], options: Conver
     if options.picture.mode != 'auto':
         return options.picture.mode, False
     first = convert_picture(options.picture, _job(source, positions[0], 'L', True))
-    return ('RGB', False) if first.met_colour else ('L', True)
+    return ('RGB', False) if first.met_color else ('L', True)
 
 
 def _convert_as(
@@ -72,7 +72,7 @@ def _convert_as(
     options: ConvertOptions,
     stop: StopSignal,
 ) -> Summary:
-    """One attempt. Raises _ColourMetError when the mode was a guess, and wrong."""
+    """One attempt. Raises _ColorMetError when the mode was a guess, and wrong."""
     summary = Summary(
         dest=options.dest, labels=labels, bits=options.picture.bits, keeps_alpha=options.picture.alpha is None
     )
@@ -90,8 +90,8 @@ def _convert_as(
         try:
             for index, outcome in zip(progress, outcomes, strict=True):
                 stop.check()
-                if outcome.met_colour:
-                    raise _ColourMetError
+                if outcome.met_color:
+                    raise _ColorMetError
                 if _note(summary, index, outcome, source.where(index), strict=options.strict):
                     write(summary.names[-1], outcome.data)
         except UserError:
@@ -99,17 +99,17 @@ def _convert_as(
             raise
         if not summary.kept:
             raise DataError(_nothing_left(options, summary))
-        write('dataset.json', to_json(labels, summary.names, summary.kept))
+        write('dataset.json', labels_to_json(labels, summary.names, summary.kept))
     return summary
 
 
-def _job(source: PictureSource, index: int, mode: str, is_guess: bool) -> Job:
+def _job(source: PictureSource, index: int, mode: str, is_guess: bool) -> PictureJob:
     """The job for a picture; a file that cannot be read is one too, so that order and counting stay in one place."""
     try:
         payload = source.read(index)
     except DataError as error:
-        return Job(where=source.where(index), payload=error, mode=mode, mode_is_a_guess=is_guess)
-    return Job(where=source.where(index), payload=payload, mode=mode, mode_is_a_guess=is_guess)
+        return PictureJob(where=source.where(index), payload=error, mode=mode, mode_is_a_guess=is_guess)
+    return PictureJob(where=source.where(index), payload=payload, mode=mode, mode_is_a_guess=is_guess)
 
 
 def _note(summary: Summary, index: int, outcome: Outcome, where: str, *, strict: bool) -> bool:

@@ -15,9 +15,9 @@ from training.data.convert.picture_list import ListSource
 from training.data.convert.source import PictureSource
 from training.data.convert.tar import TarSource
 
-LISTS = ('.txt', '.csv', '.tsv')
-TARS = ('.tar', '.tar.gz', '.tgz')
-KINDS = (
+_LISTS = ('.txt', '.csv', '.tsv')
+_TARS = ('.tar', '.tar.gz', '.tgz')
+_KINDS = (
     'a folder, a .zip or a .tar(.gz) of pictures; an LSUN folder *_lmdb; cifar-10-python.tar.gz or '
     'cifar-100-python.tar.gz; an MNIST file *-images-idx3-ubyte(.gz); or a list (.txt, .csv, .tsv) of paths'
 )
@@ -33,7 +33,7 @@ def open_pictures(path: str, split: Split | None = None) -> PictureSource:
     source = _open_kind(path, os.path.basename(os.path.abspath(path)).lower(), split)
     if len(source) == 0:
         source.close()
-        raise DataError(f'{path}: holds no pictures; what is read: {KINDS}')
+        raise DataError(f'{path}: holds no pictures; what is read: {_KINDS}')
     return source
 
 
@@ -49,8 +49,8 @@ def _open_kind(path: str, name: str, split: Split | None) -> PictureSource:
         return MnistSource(path)
     if name.endswith('.zip'):
         return FilesSource(path)
-    if name.endswith(TARS):
+    if name.endswith(_TARS):
         return TarSource(path)
-    if name.endswith(LISTS):
+    if name.endswith(_LISTS):
         return ListSource(path)
-    raise DataError(f'{path}: is of no kind that is read. These are: {KINDS}')
+    raise DataError(f'{path}: is of no kind that is read. These are: {_KINDS}')

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from training.data.convert.labels import describe
+from training.data.convert.labels import describe_labels
 from training.data.convert.source import SourceLabels
 from training.data.stored_image import CHANNEL_KINDS
 
@@ -37,7 +37,7 @@ class Summary:
         depth = ', 16 bits' if self.bits == 16 else ''
         yield f'{self.dest}: pictures: {len(self.kept)}, {width}x{height} {kind}{depth}'
         if self.labels is not None:
-            yield from (f'  {line}' for line in describe(self.labels, self.kept))
+            yield from (f'  {line}' for line in describe_labels(self.labels, self.kept))
         if self.keeps_alpha and channels in (2, 4) and not self.num_transparent:
             yield '  alpha was kept, but no picture has any transparency'
         if self.num_enlarged:

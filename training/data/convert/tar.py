@@ -10,7 +10,7 @@ from collections import Counter
 from typing import IO, NamedTuple
 
 from dnnlib.errors import DataError
-from training.data.convert.decode import EXTENSIONS
+from training.data.convert.decode import SOURCE_EXTENSIONS
 from training.data.convert.labels import labels_of_json
 from training.data.convert.source import SourceLabels
 from training.data.source import (
@@ -123,7 +123,7 @@ class TarSource:
         self.path = path
         self._reader, members = open_tar(path)
         self._labels = next((member for member in members if member.name == LABELS_NAME), None)
-        self._pictures = [member for member in members if is_image(member.name, EXTENSIONS)]
+        self._pictures = [member for member in members if is_image(member.name, SOURCE_EXTENSIONS)]
 
     def __len__(self) -> int:
         return len(self._pictures)

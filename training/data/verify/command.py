@@ -13,7 +13,7 @@ import click
 from dnnlib.errors import ConfigError, UserError
 
 
-class _Sheet(click.ParamType):
+class _Sheet(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.2
     """CxR: columns and rows of the contact sheet."""
 
     name = 'CxR'
@@ -58,14 +58,13 @@ def verify(data: str, out: str | None, sheet: tuple[int, int], no_duplicates: bo
     python dataset_tool.py verify photos.zip
     """
     from training.data.verify.report import to_text, write_report
-    from training.data.verify.survey import Options
-    from training.data.verify.survey import verify as run
+    from training.data.verify.survey import VerifyOptions, verify_dataset
 
     try:
         folder = check_out(data, out)
-        config = Options(duplicates=not no_duplicates, **options)
+        config = VerifyOptions(duplicates=not no_duplicates, **options)
         with click.progressbar(length=0, file=sys.stderr, label='images') as bar:
-            report = run(data, config, lambda total: _show(bar, total))
+            report = verify_dataset(data, config, lambda total: _show(bar, total))
         _write(folder, lambda: write_report(report, folder, *sheet))
     except UserError as error:
         click.echo(f'Error: {error}', err=True)

@@ -13,8 +13,8 @@ from dnnlib.errors import DataError
 from training.data.pool import MIN_JOBS, map_in_order
 from training.data.source import ImageSource
 from training.data.verify.findings import Findings
-from training.data.verify.image import ImageFault, decode, thumbnail
-from training.data.verify.labels import UNLABELLED, LabelSummary
+from training.data.verify.image import ImageFault, decode_image, thumbnail
+from training.data.verify.labels import UNLABELED, LabelSummary
 from training.data.verify.similar import (
     MAX_PAIRS,
     Group,
@@ -65,7 +65,7 @@ def find_duplicates(
 def read_thumbnail(source: ImageSource, position: int) -> np.ndarray:
     """uint8 [S, S, 3] of an image that was decoded before; raises DataError when it no longer can be."""
     try:
-        return thumbnail(decode(source.read(position), source.name(position)).array)
+        return thumbnail(decode_image(source.read(position), source.name(position)).array)
     except ImageFault as fault:
         raise DataError(f'{source.where(position)}: {fault.words}; was it changed meanwhile?') from fault
 
@@ -104,7 +104,7 @@ def _add_findings(group: Group, source: ImageSource, labels: LabelSummary, findi
     first = group.positions[0]
     for position in group.positions[1:]:
         words = f'{_WORDS[group.kind]} {source.name(first)}'
-        own, other = labels.classes[[position, first]] if len(labels.classes) else (UNLABELLED, UNLABELLED)
-        if own != other and UNLABELLED not in (own, other):
+        own, other = labels.classes[[position, first]] if len(labels.classes) else (UNLABELED, UNLABELED)
+        if own != other and UNLABELED not in (own, other):
             words += f', in class {own} instead of {other}'
         findings.add(group.kind, source.name(position), words)

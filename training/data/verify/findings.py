@@ -20,7 +20,7 @@ _LABELS = 'mend dataset.json: {"labels": [["a.png", 0], ["b.png", 1]]}, every im
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class FindingKind:
     """A kind of finding. Only defects make the exit code 1."""
 
     severity: Severity
@@ -28,59 +28,67 @@ class Kind:
     remedy: str
 
 
-KINDS: dict[str, Kind] = {
-    'archive': Kind('defect', 'The data set cannot be opened', _COPY_AGAIN),
-    'unsafe-path': Kind('defect', 'Path that leads out of the zip', _MAKE_AGAIN),
-    'link': Kind('defect', 'Symbolic link in a zip', _MAKE_AGAIN),
-    'encrypted': Kind('defect', 'Encrypted', _MAKE_AGAIN),
-    'compression': Kind('defect', 'Compression that is neither stored nor deflated', _MAKE_AGAIN),
-    'bomb': Kind('defect', 'Zip bomb', _MAKE_AGAIN),
-    'too-large': Kind('defect', 'File too large', _CONVERT),
-    'overlap': Kind('defect', 'Entries of the zip that share bytes', _MAKE_AGAIN),
-    'same-name': Kind('defect', 'Same name twice in the zip', _MAKE_AGAIN),
-    'unreadable': Kind('defect', 'Cannot be read', 'look at its permissions and at the disk'),
-    'crc': Kind('defect', 'Differs from its CRC in the zip', _COPY_AGAIN),
-    'manifest': Kind('defect', 'manifest.json cannot be used', 'remove it, and write another with --write-manifest'),
-    'changed': Kind('defect', 'Differs from manifest.json', _COPY_AGAIN),
-    'missing': Kind('defect', 'In manifest.json but not in the folder', 'copy it again, or write another manifest'),
-    'not-an-image': Kind('defect', 'No image', _COPY_AGAIN),
-    'truncated': Kind('defect', 'Cut short', _COPY_AGAIN),
-    'damaged': Kind('defect', 'Damaged', _COPY_AGAIN),
-    'too-many-pixels': Kind('defect', 'Too many pixels', 'make it smaller'),
-    'animation': Kind('defect', 'Animation', 'save the frame that is meant'),
-    'palette': Kind('defect', 'Colour palette', _CONVERT),
-    'transparent-colour': Kind('defect', 'Transparency by colour', _CONVERT),
-    'colour-mode': Kind('defect', 'Colour mode that cannot be trained on', _CONVERT),
-    '16-bit-colour': Kind('defect', '16-bit colour in an image file', _CONVERT),
-    'array': Kind('defect', 'Array that cannot be used', 'save uint8 or uint16 [H, W, C] with numpy.save'),
-    'wrong-size': Kind('defect', 'Another size than most', _RESIZE),
-    'wrong-channels': Kind('defect', 'Other channels than most', _CONVERT),
-    'wrong-bits': Kind('defect', 'Other bits a channel than most', _CONVERT),
-    'untrainable-size': Kind('defect', 'Size that cannot be trained on', _RESIZE),
-    'exact-duplicate': Kind('defect', 'Same pixels as another', 'keep one of each group'),
-    'labels-file': Kind('defect', 'dataset.json cannot be used', _LABELS),
-    'label-entry': Kind('defect', 'Entry of dataset.json that is no ["image.png", label]', _LABELS),
-    'label-without-image': Kind('defect', 'Label of a missing image', _LABELS),
-    'image-without-label': Kind('defect', 'Image without label', _LABELS),
-    'label-twice': Kind('defect', 'Image with more than one label', _LABELS),
-    'label-value': Kind('defect', 'Label that is neither a class number nor a vector', _LABELS),
-    'label-nan': Kind('defect', 'Label with NaN or infinity', _LABELS),
-    'label-length': Kind('defect', 'Label vector of another length than most', _LABELS),
-    'label-mixed': Kind('defect', 'Label of another kind than most', _LABELS),
-    'empty-class': Kind('warning', 'Class without images', 'number the classes 0, 1, 2, ... without gaps'),
-    'one-class': Kind('warning', 'All images in one class', 'train without --cond'),
-    'class-names': Kind('warning', 'Names of classes that do not fit', 'give "classes" one name for each class'),
-    'near-duplicate': Kind('warning', 'Looks like another', 'look at the groups in report.html and keep what is meant'),
-    'flipped-duplicate': Kind('warning', 'Mirror image of another', 'keep one of each group, and train with --mirror'),
-    'flat': Kind('warning', 'One colour all over', 'remove it unless it is meant'),
-    'rotated': Kind('warning', 'EXIF rotation, which training does not apply', _CONVERT),
-    'unlisted': Kind('warning', 'Not in manifest.json', 'add it with --write-manifest'),
-    'some-candidates': Kind('warning', 'Too many look-alikes to compare all', 'lower --near'),
-    'no-manifest': Kind('note', 'Damage in a JPEG mostly goes unseen', '--write-manifest records what is there'),
-    'hidden': Kind('note', 'Hidden file, passed over', 'remove it if it is not meant'),
-    'other-file': Kind('note', 'No image by its name, passed over', 'remove it if it is not meant'),
-    'linked-folder': Kind('note', 'Link to a folder, not followed', 'give the folder itself'),
-    'sample': Kind('note', 'Not all images were looked at', 'leave out --max-images'),
+KINDS: dict[str, FindingKind] = {
+    'archive': FindingKind('defect', 'The data set cannot be opened', _COPY_AGAIN),
+    'unsafe-path': FindingKind('defect', 'Path that leads out of the zip', _MAKE_AGAIN),
+    'link': FindingKind('defect', 'Symbolic link in a zip', _MAKE_AGAIN),
+    'encrypted': FindingKind('defect', 'Encrypted', _MAKE_AGAIN),
+    'compression': FindingKind('defect', 'Compression that is neither stored nor deflated', _MAKE_AGAIN),
+    'bomb': FindingKind('defect', 'Zip bomb', _MAKE_AGAIN),
+    'too-large': FindingKind('defect', 'File too large', _CONVERT),
+    'overlap': FindingKind('defect', 'Entries of the zip that share bytes', _MAKE_AGAIN),
+    'same-name': FindingKind('defect', 'Same name twice in the zip', _MAKE_AGAIN),
+    'unreadable': FindingKind('defect', 'Cannot be read', 'look at its permissions and at the disk'),
+    'crc': FindingKind('defect', 'Differs from its CRC in the zip', _COPY_AGAIN),
+    'manifest': FindingKind(
+        'defect', 'manifest.json cannot be used', 'remove it, and write another with --write-manifest'
+    ),
+    'changed': FindingKind('defect', 'Differs from manifest.json', _COPY_AGAIN),
+    'missing': FindingKind(
+        'defect', 'In manifest.json but not in the folder', 'copy it again, or write another manifest'
+    ),
+    'not-an-image': FindingKind('defect', 'No image', _COPY_AGAIN),
+    'truncated': FindingKind('defect', 'Cut short', _COPY_AGAIN),
+    'damaged': FindingKind('defect', 'Damaged', _COPY_AGAIN),
+    'too-many-pixels': FindingKind('defect', 'Too many pixels', 'make it smaller'),
+    'animation': FindingKind('defect', 'Animation', 'save the frame that is meant'),
+    'palette': FindingKind('defect', 'Colour palette', _CONVERT),
+    'transparent-colour': FindingKind('defect', 'Transparency by colour', _CONVERT),
+    'colour-mode': FindingKind('defect', 'Colour mode that cannot be trained on', _CONVERT),
+    '16-bit-colour': FindingKind('defect', '16-bit colour in an image file', _CONVERT),
+    'array': FindingKind('defect', 'Array that cannot be used', 'save uint8 or uint16 [H, W, C] with numpy.save'),
+    'wrong-size': FindingKind('defect', 'Another size than most', _RESIZE),
+    'wrong-channels': FindingKind('defect', 'Other channels than most', _CONVERT),
+    'wrong-bits': FindingKind('defect', 'Other bits a channel than most', _CONVERT),
+    'untrainable-size': FindingKind('defect', 'Size that cannot be trained on', _RESIZE),
+    'exact-duplicate': FindingKind('defect', 'Same pixels as another', 'keep one of each group'),
+    'labels-file': FindingKind('defect', 'dataset.json cannot be used', _LABELS),
+    'label-entry': FindingKind('defect', 'Entry of dataset.json that is no ["image.png", label]', _LABELS),
+    'label-without-image': FindingKind('defect', 'Label of a missing image', _LABELS),
+    'image-without-label': FindingKind('defect', 'Image without label', _LABELS),
+    'label-twice': FindingKind('defect', 'Image with more than one label', _LABELS),
+    'label-value': FindingKind('defect', 'Label that is neither a class number nor a vector', _LABELS),
+    'label-nan': FindingKind('defect', 'Label with NaN or infinity', _LABELS),
+    'label-length': FindingKind('defect', 'Label vector of another length than most', _LABELS),
+    'label-mixed': FindingKind('defect', 'Label of another kind than most', _LABELS),
+    'empty-class': FindingKind('warning', 'Class without images', 'number the classes 0, 1, 2, ... without gaps'),
+    'one-class': FindingKind('warning', 'All images in one class', 'train without --cond'),
+    'class-names': FindingKind('warning', 'Names of classes that do not fit', 'give "classes" one name for each class'),
+    'near-duplicate': FindingKind(
+        'warning', 'Looks like another', 'look at the groups in report.html and keep what is meant'
+    ),
+    'flipped-duplicate': FindingKind(
+        'warning', 'Mirror image of another', 'keep one of each group, and train with --mirror'
+    ),
+    'flat': FindingKind('warning', 'One colour all over', 'remove it unless it is meant'),
+    'rotated': FindingKind('warning', 'EXIF rotation, which training does not apply', _CONVERT),
+    'unlisted': FindingKind('warning', 'Not in manifest.json', 'add it with --write-manifest'),
+    'some-candidates': FindingKind('warning', 'Too many look-alikes to compare all', 'lower --near'),
+    'no-manifest': FindingKind('note', 'Damage in a JPEG mostly goes unseen', '--write-manifest records what is there'),
+    'hidden': FindingKind('note', 'Hidden file, passed over', 'remove it if it is not meant'),
+    'other-file': FindingKind('note', 'No image by its name, passed over', 'remove it if it is not meant'),
+    'linked-folder': FindingKind('note', 'Link to a folder, not followed', 'give the folder itself'),
+    'sample': FindingKind('note', 'Not all images were looked at', 'leave out --max-images'),
 }
 
 

@@ -30,7 +30,7 @@ from training.data.picture_file import (
 from training.data.source import ImageSource
 from training.data.stored_image import to_8_bits
 from training.data.verify.findings import words_of
-from training.data.verify.similar import SIDE, frequencies
+from training.data.verify.similar import THUMBNAIL_SIDE, frequencies
 
 _REFUSED = 'pixels are refused'  # how refusals of large images end
 _FLAT = 1.0  # standard deviation in levels of 255, below which a channel holds nothing
@@ -46,7 +46,7 @@ class Pixels:
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class ImageSummary:
     """What is kept of one image file. Without pixels, height and width are 0."""
 
     problems: tuple[tuple[str, str], ...] = ()  # (kind, words)
@@ -71,26 +71,26 @@ class ImageFault(Exception):
         self.kind, self.words = kind, words
 
 
-def look_at(source: ImageSource, index: int, *, digest: bool, hashes: bool) -> Look:
+def summarize_image(source: ImageSource, index: int, *, digest: bool, hashes: bool) -> ImageSummary:
     """Reads, decodes and measures image `index`. digest: of the file too. hashes: of the pixels too."""
     where = source.where(index)
     try:
         data = source.read(index)
     except DataError as error:
         kind = 'unreadable' if isinstance(error.__cause__, OSError) else 'crc'
-        return Look(problems=((kind, words_of(error, where)),))
+        return ImageSummary(problems=((kind, words_of(error, where)),))
     file_digest = hashlib.sha256(data).digest() if digest else b''
     try:
-        pixels = decode(data, source.name(index))
+        pixels = decode_image(data, source.name(index))
     except ImageFault as fault:
-        return Look(problems=((fault.kind, fault.words),), file_bytes=len(data), file_digest=file_digest)
+        return ImageSummary(problems=((fault.kind, fault.words),), file_bytes=len(data), file_digest=file_digest)
     array = pixels.array  # [H, W, C]
     mean, mean_square = _moments(array)
     scale = 255 * np.sqrt(np.maximum(mean_square - mean**2, 0))  # [C]
     problems = [pixels.fault] if pixels.fault else []
     if pixels.rotated:
         problems.append(('rotated', 'its EXIF orientation asks to turn it'))
-    return Look(
+    return ImageSummary(
         problems=tuple(problems),
         file_bytes=len(data),
         file_digest=file_digest,
@@ -108,9 +108,9 @@ def look_at(source: ImageSource, index: int, *, digest: bool, hashes: bool) -> L
     )
 
 
-def decode(data: bytes, name: str) -> Pixels:
+def decode_image(data: bytes, name: str) -> Pixels:
     """The pixels of an image file; raises ImageFault where there are none."""
-    if name.lower().endswith(array_file.EXTENSION):
+    if name.lower().endswith(array_file.ARRAY_EXTENSION):
         return _decode_array(data, name)
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')  # Pillow's, of damaged EXIF and the like
@@ -123,13 +123,13 @@ def decode(data: bytes, name: str) -> Pixels:
             raise ImageFault(_kind_of(error, words, data), words) from error
 
 
-def thumbnail(array: np.ndarray, side: int = SIDE) -> np.ndarray:
+def thumbnail(array: np.ndarray, side: int = THUMBNAIL_SIDE) -> np.ndarray:
     """uint8 or uint16 [H, W, C] as uint8 RGB [side, side, 3], stretched, box-averaged; see `to_rgb`."""
-    image = Image.fromarray(to_rgb(array)).resize((side, side), Image.Resampling.BOX)
+    image = Image.fromarray(displayed_rgb(array)).resize((side, side), Image.Resampling.BOX)
     return np.asarray(image)
 
 
-def to_rgb(array: np.ndarray) -> np.ndarray:
+def displayed_rgb(array: np.ndarray) -> np.ndarray:
     """uint8 or uint16 [H, W, C] as people look at it, uint8 [H, W, 3].
 
     Alpha (the last of 2 or 4 channels) is laid over white; of more than 4 channels the first 3 count.
@@ -163,7 +163,7 @@ def _decode_array(data: bytes, name: str) -> Pixels:
         words = words_of(error, name)
         kind = 'truncated' if words.startswith('is cut short') else 'array'
         raise ImageFault('too-many-pixels' if words.endswith(_REFUSED) else kind, words) from error
-    return Pixels(array_file.to_array(header, data).transpose(1, 2, 0))
+    return Pixels(array_file.read_pixels(header, data).transpose(1, 2, 0))
 
 
 def _orientation(image: Image.Image) -> int | None:

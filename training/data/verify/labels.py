@@ -17,7 +17,7 @@ from training.data.labels import MAX_CLASSES, are_names, is_int, is_num, read_co
 from training.data.source import LABELS_NAME, ImageSource, summarize_names
 from training.data.verify.findings import Findings, printable
 
-UNLABELLED = -1
+UNLABELED = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class LabelSummary:
     width: int = 0  # label_dim
     counts: dict[int, int] = field(default_factory=dict)  # images of each class, from class 0 to the largest
     names: dict[int, str] = field(default_factory=dict)  # of classes, as "classes" in dataset.json gives them
-    classes: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int32))  # [n], UNLABELLED where none
+    classes: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int32))  # [n], UNLABELED where none
 
     def title(self, number: int) -> str:
         """A class as people read it."""
@@ -99,7 +99,7 @@ def _check_vectors(labels: dict[int, Any], source: ImageSource, findings: Findin
 
 def _check_classes(labels: dict[int, Any], names: Any, source: ImageSource, findings: Findings) -> LabelSummary:
     """Checks labels of which most are class numbers, and counts the classes."""
-    classes = np.full(len(source), UNLABELLED, dtype=np.int32)
+    classes = np.full(len(source), UNLABELED, dtype=np.int32)
     for index, label in labels.items():
         name = source.name(index)
         if isinstance(label, list):
@@ -112,7 +112,7 @@ def _check_classes(labels: dict[int, Any], names: Any, source: ImageSource, find
             findings.add('label-value', name, f'has class {short(label)}, outside 0 to {MAX_CLASSES - 1}')
         else:
             classes[index] = label
-    filled = Counter(classes[classes != UNLABELLED].tolist())
+    filled = Counter(classes[classes != UNLABELED].tolist())
     if not filled:
         return LabelSummary('classes', classes=classes)
     counts = {number: filled[number] for number in range(max(filled) + 1)}

@@ -17,10 +17,10 @@ from dnnlib.errors import ConfigError
 from dnnlib.files import write_bytes
 from training.data.source import LABELS_NAME, MAX_FILE_BYTES, FolderSource, ImageSource
 from training.data.verify.findings import Findings
-from training.data.verify.image import Look
+from training.data.verify.image import ImageSummary
 from training.data.verify.source import MANIFEST_NAME
 
-VERSION = 1
+MANIFEST_VERSION = 1
 
 
 class Manifest:
@@ -39,10 +39,10 @@ class Manifest:
         self._write = write
         self.wanted = write or self._expected is not None
 
-    def add(self, name: str, look: Look) -> None:
+    def add(self, name: str, summary: ImageSummary) -> None:
         """Holds an image against the manifest."""
-        if look.file_digest:
-            self._add(name, look.file_bytes, look.file_digest.hex())
+        if summary.file_digest:
+            self._add(name, summary.file_bytes, summary.file_digest.hex())
 
     def finish(self, source: ImageSource) -> None:
         """Looks at dataset.json and for files that are gone; writes the manifest if it is asked for and all is well."""
@@ -55,7 +55,7 @@ class Manifest:
             if not os.path.lexists(os.path.join(self._folder, name)):
                 self._findings.add('missing', name, f'is in {MANIFEST_NAME}, but not there')
         if self._write and not self._findings.number('defect'):
-            text = json.dumps({'version': VERSION, 'files': self._found}, indent=1)
+            text = json.dumps({'version': MANIFEST_VERSION, 'files': self._found}, indent=1)
             try:
                 write_bytes(Path(self._folder) / MANIFEST_NAME, (text + '\n').encode())
             except OSError as error:
@@ -83,9 +83,9 @@ def _read(folder: str, findings: Findings) -> dict[str, dict[str, Any]] | None:
         if path.stat().st_size > MAX_FILE_BYTES:
             raise ValueError(f'larger than {MAX_FILE_BYTES >> 20} MB')
         content = json.loads(path.read_bytes())
-        if content['version'] != VERSION:
-            raise ValueError(f'version {content["version"]}, expected {VERSION}')
-        files = content['files']
+        if content['version'] != MANIFEST_VERSION:
+            raise ValueError(f'version {content["version"]}, expected {MANIFEST_VERSION}')
+        files: dict[str, dict[str, Any]] = content['files']
         if not all(isinstance(entry['size'], int) and isinstance(entry['sha256'], str) for entry in files.values()):
             raise ValueError('a size or a sha256 is no number or no text')
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:

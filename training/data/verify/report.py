@@ -18,7 +18,7 @@ from training.data.source import encode_names
 from training.data.verify.findings import KINDS, printable
 from training.data.verify.sheet import contact_sheet, data_uri, preview, to_png
 from training.data.verify.similar import Group
-from training.data.verify.survey import Report, kind_of
+from training.data.verify.survey import VerifyReport, kind_of
 
 TEXT_LINES = 10  # of each kind on the terminal
 HTML_LINES = 200  # of each kind on the page
@@ -38,7 +38,7 @@ figure { display: inline-block; margin: .3em; font-size: 80%; max-width: 12em; o
 """
 
 
-def write_report(report: Report, folder: Path, columns: int, rows: int) -> None:
+def write_report(report: VerifyReport, folder: Path, columns: int, rows: int) -> None:
     """Writes report.html, report.json and, where an image can be decoded, contact-sheet.png, each atomically."""
     sheet = contact_sheet(report, columns, rows)
     if sheet is not None:
@@ -49,7 +49,7 @@ def write_report(report: Report, folder: Path, columns: int, rows: int) -> None:
         report.source.close()
 
 
-def to_text(report: Report) -> str:
+def to_text(report: VerifyReport) -> str:
     """A few lines for the terminal: the facts, then each kind with its first files and the way out."""
     lines = [f'{printable(report.path)}: {"; ".join(f"{name} {value}" for name, value in facts(report))}']
     for kind in report.findings.kinds():
@@ -62,13 +62,13 @@ def to_text(report: Report) -> str:
     return '\n'.join([*lines, verdict(report)])
 
 
-def verdict(report: Report) -> str:
+def verdict(report: VerifyReport) -> str:
     """One sentence."""
     defects, warnings = (report.findings.number(severity) for severity in ('defect', 'warning'))
     return f'{"no defects" if not defects else f"defects: {defects:,}"}, warnings: {warnings:,}'
 
 
-def facts(report: Report) -> list[tuple[str, str]]:
+def facts(report: VerifyReport) -> list[tuple[str, str]]:
     """What the data set is, as pairs of words."""
     looked = len(report.positions)
     some = '' if looked == report.num_files else f', {looked:,} of them looked at'
@@ -88,7 +88,7 @@ def facts(report: Report) -> list[tuple[str, str]]:
     return pairs
 
 
-def to_json(report: Report) -> dict[str, Any]:
+def to_json(report: VerifyReport) -> dict[str, Any]:
     """The whole report as JSON has it. Counts are of all, lists of the first `verify_findings.MAX_LISTED`."""
     findings, labels = report.findings, report.labels
     return {
@@ -123,7 +123,7 @@ def to_json(report: Report) -> dict[str, Any]:
     }
 
 
-def to_html(report: Report, sheet: str | None) -> str:
+def to_html(report: VerifyReport, sheet: str | None) -> str:
     """The page. sheet: the contact sheet as a data URI."""
     title = f'Verified: {html.escape(printable(report.path))}'
     policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
@@ -140,7 +140,7 @@ def to_html(report: Report, sheet: str | None) -> str:
     return '\n'.join([*head, *parts, '</body></html>', ''])
 
 
-def _remedy(report: Report, kind: str) -> str:
+def _remedy(report: VerifyReport, kind: str) -> str:
     """The way out, with the data set's own name and size in its command."""
     remedy = KINDS[kind].remedy
     if report.sizes:
@@ -150,7 +150,7 @@ def _remedy(report: Report, kind: str) -> str:
     return remedy.replace('DATA', printable(report.path))
 
 
-def _findings(report: Report) -> Iterator[str]:
+def _findings(report: VerifyReport) -> Iterator[str]:
     """A section for each kind."""
     for kind in report.findings.kinds():
         about, count = KINDS[kind], report.findings.counts[kind]
@@ -166,7 +166,7 @@ def _findings(report: Report) -> Iterator[str]:
             yield f'<p>and {count - HTML_LINES:,} more; report.json lists them</p>'
 
 
-def _groups(report: Report) -> Iterator[str]:
+def _groups(report: VerifyReport) -> Iterator[str]:
     """The largest groups of duplicates of each kind, as pictures."""
     for kind in dict.fromkeys(group.kind for group in report.groups):
         groups = [group for group in report.groups if group.kind == kind]
@@ -181,7 +181,7 @@ def _groups(report: Report) -> Iterator[str]:
             yield f'<p>and {len(groups) - _GROUPS:,} smaller groups; report.json lists them</p>'
 
 
-def _classes(report: Report) -> Iterator[str]:
+def _classes(report: VerifyReport) -> Iterator[str]:
     """A bar for each class."""
     counts = report.labels.counts
     if not counts:
@@ -192,7 +192,7 @@ def _classes(report: Report) -> Iterator[str]:
         yield f'<p>and {len(counts) - _BARS:,} more; report.json lists them</p>'
 
 
-def _statistics(report: Report) -> Iterator[str]:
+def _statistics(report: VerifyReport) -> Iterator[str]:
     """Mean and standard deviation of each channel, and how bright images are."""
     if not report.mean:
         return
@@ -220,12 +220,12 @@ def _table(pairs: list[tuple[str, str]]) -> Iterator[str]:
     yield '</table>'
 
 
-def _names(report: Report, group: Group) -> Iterator[str]:
+def _names(report: VerifyReport, group: Group) -> Iterator[str]:
     assert report.source is not None
     return (printable(report.source.name(position)) for position in group.positions)
 
 
-def _thumbnail(report: Report, name: str) -> str:
+def _thumbnail(report: VerifyReport, name: str) -> str:
     """An <img> of a file; empty for what is no image of the data set, or cannot be decoded."""
     source = report.source
     if source is None or len(source) == 0:

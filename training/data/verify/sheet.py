@@ -13,9 +13,9 @@ from PIL import Image, ImageDraw, ImageFont
 
 from dnnlib.errors import DataError
 from training.data.source import ImageSource
-from training.data.verify.image import ImageFault, decode, to_rgb
-from training.data.verify.labels import UNLABELLED
-from training.data.verify.survey import Report, evenly_spread
+from training.data.verify.image import ImageFault, decode_image, displayed_rgb
+from training.data.verify.labels import UNLABELED
+from training.data.verify.survey import VerifyReport, evenly_spread
 
 MAX_SIDE = 4096  # of a contact sheet in pixels, its captions left out
 MAX_CELLS = 100  # columns or rows
@@ -28,7 +28,7 @@ _GAP = 2
 def preview(source: ImageSource, position: int, side: int) -> Image.Image | None:
     """An image as RGB that fits side x side; small ones are enlarged by whole factors. None: it cannot be decoded."""
     try:
-        array = to_rgb(decode(source.read(position), source.name(position)).array)  # [H, W, 3]
+        array = displayed_rgb(decode_image(source.read(position), source.name(position)).array)  # [H, W, 3]
     except (DataError, ImageFault):
         return None
     image = Image.fromarray(array)
@@ -51,7 +51,7 @@ def to_png(image: Image.Image) -> bytes:
     return buffer.getvalue()
 
 
-def contact_sheet(report: Report, columns: int, rows: int) -> Image.Image | None:
+def contact_sheet(report: VerifyReport, columns: int, rows: int) -> Image.Image | None:
     """An even sample of the data set, row by row; with classes, one class a row with its name. None without images."""
     lines = _class_lines(report, columns, rows) or _plain_lines(report, columns, rows)
     if report.source is None or not lines:
@@ -73,7 +73,7 @@ def contact_sheet(report: Report, columns: int, rows: int) -> Image.Image | None
     return sheet
 
 
-def _cell_side(report: Report, longest: int) -> int:
+def _cell_side(report: VerifyReport, longest: int) -> int:
     """Pixels of a cell: the sheet keeps below MAX_SIDE, and images that are smaller than a cell fill it."""
     limit = max(min(_CELL, MAX_SIDE // longest), 8)
     (size, _), *_ = report.sizes.most_common(1)
@@ -81,20 +81,20 @@ def _cell_side(report: Report, longest: int) -> int:
     return limit // side * side if side <= limit else limit
 
 
-def _plain_lines(report: Report, columns: int, rows: int) -> list[tuple[str, list[int]]]:
+def _plain_lines(report: VerifyReport, columns: int, rows: int) -> list[tuple[str, list[int]]]:
     """Rows of positions without captions."""
     chosen = evenly_spread(report.positions[report.decoded], columns * rows).tolist()
     return [('', chosen[start : start + columns]) for start in range(0, len(chosen), columns)]
 
 
-def _class_lines(report: Report, columns: int, rows: int) -> list[tuple[str, list[int]]]:
+def _class_lines(report: VerifyReport, columns: int, rows: int) -> list[tuple[str, list[int]]]:
     """Rows of positions of one class each, with its name; empty where there are no classes."""
     if not len(report.labels.classes):
         return []
     shown = report.positions[report.decoded]
     classes = report.labels.classes[shown]
     lines = []
-    for number in evenly_spread(np.unique(classes[classes != UNLABELLED]), rows).tolist():
+    for number in evenly_spread(np.unique(classes[classes != UNLABELED]), rows).tolist():
         caption = report.labels.title(number)[:_CAPTION_LETTERS]
         caption = caption.encode('ascii', 'replace').decode('ascii')  # the built-in font has no other letters
         lines.append((caption, evenly_spread(shown[classes == number], columns).tolist()))

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-SIDE = 32  # of the thumbnails that are hashed and compared
-BITS = 64  # of a hash
+THUMBNAIL_SIDE = 32  # of the thumbnails that are hashed and compared
+_HASH_BITS = 64  # of a hash
 MAX_DISTANCE = 15  # bits; beyond, most of a data set is a candidate
 MAX_PAIRS = 200_000  # that are compared: a bound for sets that hold a thousand almost equal frames
 
@@ -38,26 +38,27 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
-class Pairs:
+class CandidatePairs:
     """Candidates, closest first. complete: whether none was left out to stay below MAX_PAIRS."""
 
     first: np.ndarray  # int64 [m]
     second: np.ndarray  # int64 [m], second > first
     complete: bool
 
-    def blocks(self, size: int) -> Iterator[Pairs]:
+    def blocks(self, size: int) -> Iterator[CandidatePairs]:
         """At most `size` pairs at a time, in the order of their first, so that a block needs few images."""
         order = np.lexsort([self.second, self.first])
         for start in range(0, len(order), size):
             part = order[start : start + size]
-            yield Pairs(self.first[part], self.second[part], self.complete)
+            yield CandidatePairs(self.first[part], self.second[part], self.complete)
 
 
 def frequencies(thumbnail: np.ndarray) -> np.ndarray:
     """The 64 lowest frequencies of a thumbnail uint8 [S, S, 3], without its mean; float16 [64]."""
-    grey = thumbnail @ _LUMA - 127.5  # [S, S]
-    spectrum = _DCT @ grey @ _DCT.T  # [S, S]
-    return spectrum[_ROWS, _COLUMNS].astype(np.float16)
+    gray = thumbnail @ _LUMA - 127.5  # [S, S]
+    spectrum = _DCT @ gray @ _DCT.T  # [S, S]
+    lowest: np.ndarray = spectrum[_ROWS, _COLUMNS].astype(np.float16)
+    return lowest
 
 
 def perceptual_hashes(spectra: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -81,7 +82,9 @@ def exact_groups(digests: np.ndarray, positions: np.ndarray) -> list[Group]:
     return _largest_first([Group('exact-duplicate', tuple(sorted(run.tolist()))) for run in runs])
 
 
-def candidate_pairs(hashes: np.ndarray, queries: np.ndarray, positions: np.ndarray, max_distance: int) -> Pairs:
+def candidate_pairs(
+    hashes: np.ndarray, queries: np.ndarray, positions: np.ndarray, max_distance: int
+) -> CandidatePairs:
     """Pairs i < j of `positions`, which ascend, with queries[i] within max_distance bits of hashes[j]; both uint64 [n].
 
     queries: the hashes themselves for near duplicates, those of the x-flips for mirrored ones.
@@ -100,10 +103,10 @@ def candidate_pairs(hashes: np.ndarray, queries: np.ndarray, positions: np.ndarr
         found = np.union1d(found, (distance[close].astype(np.int64) * n + i) * n + j)
         complete = complete and len(found) <= MAX_PAIRS
         found = found[:MAX_PAIRS]
-    return Pairs(found // n % n, found % n, complete)
+    return CandidatePairs(found // n % n, found % n, complete)
 
 
-def confirmed(kind: str, pairs: Pairs, thumbnails: Mapping[int, np.ndarray]) -> list[tuple[int, int]]:
+def confirmed(kind: str, pairs: CandidatePairs, thumbnails: Mapping[int, np.ndarray]) -> list[tuple[int, int]]:
     """The candidates that look alike. thumbnails: uint8 [S, S, 3] of every image of the pairs.
 
     kind: 'near-duplicate', or 'flipped-duplicate', where the second of a pair is compared mirrored.
@@ -137,7 +140,7 @@ def linked_groups(kind: str, links: list[tuple[int, int]]) -> list[Group]:
 def look_alike(a: np.ndarray, b: np.ndarray) -> bool:
     """Whether two thumbnails uint8 [S, S, 3] are the same picture, but for encoding, size and a little brightness."""
     difference = np.abs(a.astype(np.int16) - b).mean(axis=2)  # [S, S]
-    blocks = difference.reshape(SIDE // _BLOCK, _BLOCK, SIDE // _BLOCK, _BLOCK).mean(axis=(1, 3))
+    blocks = difference.reshape(THUMBNAIL_SIDE // _BLOCK, _BLOCK, THUMBNAIL_SIDE // _BLOCK, _BLOCK).mean(axis=(1, 3))
     return bool(difference.mean() < _MAX_DIFFERENCE and blocks.max() < _MAX_BLOCK_DIFFERENCE)
 
 
@@ -188,8 +191,8 @@ def _largest_first(groups: list[Group]) -> list[Group]:
 
 def _dct_matrix() -> np.ndarray:
     """Orthonormal DCT-II, float64 [S, S]: frequency by pixel."""
-    k, x = np.arange(SIDE)[:, None], np.arange(SIDE)[None, :]
-    matrix = np.cos(np.pi * k * (2 * x + 1) / (2 * SIDE)) * np.sqrt(2 / SIDE)
+    k, x = np.arange(THUMBNAIL_SIDE)[:, None], np.arange(THUMBNAIL_SIDE)[None, :]
+    matrix: np.ndarray = np.cos(np.pi * k * (2 * x + 1) / (2 * THUMBNAIL_SIDE)) * np.sqrt(2 / THUMBNAIL_SIDE)
     matrix[0] /= np.sqrt(2)
     return matrix
 
@@ -199,7 +202,7 @@ def _lowest() -> tuple[np.ndarray, np.ndarray]:
 
     So each band has strong low ones and weak high ones, and none is worse to look up by than the others.
     """
-    by_height = sorted((u + v, u, v) for u in range(SIDE) for v in range(SIDE))[1 : 1 + BITS]
+    by_height = sorted((u + v, u, v) for u in range(THUMBNAIL_SIDE) for v in range(THUMBNAIL_SIDE))[1 : 1 + _HASH_BITS]
     dealt = [entry for band in range(_BANDS) for entry in by_height[band::_BANDS]]
     return np.array([u for _, u, _ in dealt]), np.array([v for _, _, v in dealt])
 

@@ -26,7 +26,7 @@ from training.data.source import (
     is_image,
     read_index,
 )
-from training.data.stored_image import EXTENSIONS
+from training.data.stored_image import STORED_EXTENSIONS
 from training.data.verify.findings import Findings, words_of
 
 MANIFEST_NAME = 'manifest.json'
@@ -48,7 +48,7 @@ def scan(path: str, findings: Findings) -> ImageSource | None:
             return None
         source = ZipSource(path, _scan_zip(index, findings))
     if len(source) == 0:
-        findings.add('archive', path, f'holds no images that can be read; expected {" ".join(EXTENSIONS)}')
+        findings.add('archive', path, f'holds no images that can be read; expected {" ".join(STORED_EXTENSIONS)}')
     return source
 
 
@@ -94,7 +94,7 @@ def _scan_folder(path: str, findings: Findings) -> list[str]:
 
 def _is_wanted(name: str, findings: Findings) -> bool:
     """Whether a path is an image or dataset.json; notes what else it is."""
-    if name == LABELS_NAME or is_image(name, EXTENSIONS):
+    if name == LABELS_NAME or is_image(name, STORED_EXTENSIONS):
         return True
     hidden = any(part.startswith('.') or part == '__MACOSX' for part in name.split('/'))
     findings.add('hidden' if hidden else 'other-file', name, 'is passed over')

@@ -25,7 +25,7 @@ from training.data.source import FolderSource, ImageSource
 from training.data.stored_image import Layout
 from training.data.verify.duplicates import CHUNK_SIZE, find_duplicates
 from training.data.verify.findings import Findings
-from training.data.verify.image import Look, look_at
+from training.data.verify.image import ImageSummary, summarize_image
 from training.data.verify.labels import LabelSummary, check_labels
 from training.data.verify.manifest import Manifest
 from training.data.verify.similar import MAX_DISTANCE, Group
@@ -38,7 +38,7 @@ _RECORD = np.dtype([*_FORM, ('digest', 'u1', (32,)), ('spectrum', 'f2', (64,))])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Options:
+class VerifyOptions:
     """How thoroughly to look."""
 
     workers: int | None = None  # processes; 0 is this one, None one a core
@@ -55,7 +55,7 @@ class Options:
 
 
 @dataclass(kw_only=True, slots=True)
-class Report:
+class VerifyReport:
     """Everything that was found. Positions are those in `source`."""
 
     path: str
@@ -73,14 +73,14 @@ class Report:
     brightness: list[int] = field(default_factory=lambda: [0] * BRIGHTNESS_BINS)  # images by their mean, dark to light
 
 
-def verify(path: str, options: Options, watch: Callable[[int], None] | None = None) -> Report:
+def verify_dataset(path: str, options: VerifyOptions, watch: Callable[[int], None] | None = None) -> VerifyReport:
     """Looks at the data set at `path`; never stops at a fault. watch: called after each image with the number of all.
 
     Raises UserError when there is nothing at that path, or an option cannot work.
     """
     findings = Findings()
     source = scan(path, findings)
-    report = Report(path=path, findings=findings, source=source)
+    report = VerifyReport(path=path, findings=findings, source=source)
     if source is None or len(source) == 0:
         return report
     report.num_files = len(source)
@@ -90,7 +90,7 @@ def verify(path: str, options: Options, watch: Callable[[int], None] | None = No
         report.positions = evenly_spread(report.positions, options.max_images)
         findings.add('sample', path, f'{options.max_images} of {len(source)} images were looked at')
     num_workers = resolve_num_workers(options.workers, len(report.positions))
-    table = _look_at_all(report, options, num_workers, watch)
+    table = _summarize_all(report, options, num_workers, watch)
     report.decoded = table['height'] > 0
     _check_sizes(report, table)
     _check_forms(report, table)
@@ -102,26 +102,28 @@ def verify(path: str, options: Options, watch: Callable[[int], None] | None = No
     return report
 
 
-def _look_at_all(report: Report, options: Options, num_workers: int, watch: Callable[[int], None] | None) -> np.ndarray:
+def _summarize_all(
+    report: VerifyReport, options: VerifyOptions, num_workers: int, watch: Callable[[int], None] | None
+) -> np.ndarray:
     """The pass over the images: their records [n], their faults, the manifest and the statistics."""
     source, findings = report.source, report.findings
     assert source is not None
     manifest = Manifest(source, options.write_manifest, findings)
     table = np.zeros(len(report.positions), dtype=_RECORD)
     statistics = _Statistics()
-    function = functools.partial(look_at, source, digest=manifest.wanted, hashes=options.duplicates)
-    looks = map_in_order(function, map(int, report.positions), num_workers, chunk_size=CHUNK_SIZE)
+    function = functools.partial(summarize_image, source, digest=manifest.wanted, hashes=options.duplicates)
+    summaries = map_in_order(function, map(int, report.positions), num_workers, chunk_size=CHUNK_SIZE)
     num_jpegs = 0
-    for row, position, look in zip(table, report.positions, looks, strict=True):
+    for row, position, summary in zip(table, report.positions, summaries, strict=True):
         name = source.name(int(position))
         num_jpegs += name.lower().endswith(('.jpg', '.jpeg'))
-        for kind, words in look.problems:
+        for kind, words in summary.problems:
             findings.add(kind, name, words)
-        if look.flat:
+        if summary.flat:
             findings.add('flat', name, 'has one colour all over')
-        manifest.add(name, look)
-        statistics.add(look)
-        _keep(row, look)
+        manifest.add(name, summary)
+        statistics.add(summary)
+        _keep(row, summary)
         if watch:
             watch(len(table))
     manifest.finish(source)
@@ -131,13 +133,13 @@ def _look_at_all(report: Report, options: Options, num_workers: int, watch: Call
     return table
 
 
-def _keep(row: np.void, look: Look) -> None:
+def _keep(row: np.void, summary: ImageSummary) -> None:
     """Writes what is kept of an image into its record."""
-    row['height'], row['width'] = look.height, look.width
-    row['channels'], row['bits'], row['flat'] = look.channels, look.bits, look.flat
-    if look.spectrum is not None:
-        row['digest'] = np.frombuffer(look.pixels_digest, dtype=np.uint8)
-        row['spectrum'] = look.spectrum
+    row['height'], row['width'] = summary.height, summary.width
+    row['channels'], row['bits'], row['flat'] = summary.channels, summary.bits, summary.flat
+    if summary.spectrum is not None:
+        row['digest'] = np.frombuffer(summary.pixels_digest, dtype=np.uint8)
+        row['spectrum'] = summary.spectrum
 
 
 class _Statistics:
@@ -148,14 +150,14 @@ class _Statistics:
         self._counts: Counter[tuple[int, int]] = Counter()
         self._brightness = np.zeros(BRIGHTNESS_BINS, dtype=np.int64)
 
-    def add(self, look: Look) -> None:
-        if not look.mean:
+    def add(self, summary: ImageSummary) -> None:
+        if not summary.mean:
             return
-        colour = look.mean[: 1 if len(look.mean) <= 2 else 3]  # without alpha
-        self._brightness[min(int(np.mean(colour) * BRIGHTNESS_BINS), BRIGHTNESS_BINS - 1)] += 1
-        form = (look.channels, look.bits)
-        if look.channels:
-            self._sums[form] = self._sums.get(form, 0) + np.array([look.mean, look.mean_square])
+        color = summary.mean[: 1 if len(summary.mean) <= 2 else 3]  # without alpha
+        self._brightness[min(int(np.mean(color) * BRIGHTNESS_BINS), BRIGHTNESS_BINS - 1)] += 1
+        form = (summary.channels, summary.bits)
+        if summary.channels:
+            self._sums[form] = self._sums.get(form, 0) + np.array([summary.mean, summary.mean_square])
             self._counts[form] += 1
 
     def of_most(self) -> tuple[tuple[float, ...], tuple[float, ...], list[int]]:
@@ -168,7 +170,7 @@ class _Statistics:
         return tuple(mean.tolist()), tuple(std.tolist()), self._brightness.tolist()
 
 
-def _check_sizes(report: Report, table: np.ndarray) -> None:
+def _check_sizes(report: VerifyReport, table: np.ndarray) -> None:
     """Images of another size than most, and whether most can be trained on."""
     pairs = np.stack([table['height'], table['width']], axis=1)[report.decoded]  # [decoded, 2]
     report.sizes = Counter((int(h), int(w)) for h, w in pairs)
@@ -184,7 +186,7 @@ def _check_sizes(report: Report, table: np.ndarray) -> None:
         report.findings.add('untrainable-size', report.path, f'{words}. Try: {command}')
 
 
-def _check_forms(report: Report, table: np.ndarray) -> None:
+def _check_forms(report: VerifyReport, table: np.ndarray) -> None:
     """Images with other channels or bits than most; those in no form that can be trained on have been named."""
     good = table['channels'] > 0
     report.forms = Counter(zip(table['channels'][good].tolist(), table['bits'][good].tolist(), strict=True))
@@ -211,7 +213,7 @@ def evenly_spread(values: np.ndarray, count: int) -> np.ndarray:
     return values[np.linspace(0, len(values) - 1, count).round().astype(np.int64)]
 
 
-def _name(report: Report, index: np.integer) -> str:
+def _name(report: VerifyReport, index: np.integer) -> str:
     """Path in the data set of the image in row `index` of the table."""
     assert report.source is not None
     return report.source.name(int(report.positions[index]))

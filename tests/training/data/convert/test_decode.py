@@ -10,7 +10,7 @@ from PIL import Image, ImageCms, ImageOps
 
 from dnnlib.errors import DataError
 from tests.support.pictures import encoded, hwc, noise, noise_16, npy
-from training.data.convert.decode import decode, read_npy
+from training.data.convert.decode import decode_picture, read_npy
 from training.data.convert.png import encode_png
 
 ORIENTATION = 0x0112
@@ -32,7 +32,7 @@ def test_exif_orientation_is_applied(orientation, kind):
     exif[ORIENTATION] = orientation
     data = encoded(noise(0, 5, 3), kind, exif=exif)
     upright = ImageOps.exif_transpose(Image.open(io.BytesIO(data)))
-    assert np.array_equal(decode(data, 'x', 8).pixels, hwc(upright))
+    assert np.array_equal(decode_picture(data, 'x', 8).pixels, hwc(upright))
 
 
 @pytest.mark.parametrize('bits', [8, 16])
@@ -40,13 +40,13 @@ def test_exif_orientation_of_16_bits(bits):
     exif = Image.Exif()
     exif[ORIENTATION] = 6
     grey = noise_16(0, 5, 3, 1)
-    pixels = decode(encoded(Image.fromarray(grey[..., 0]), exif=exif), 'x', bits).pixels
+    pixels = decode_picture(encoded(Image.fromarray(grey[..., 0]), exif=exif), 'x', bits).pixels
     turned = np.rot90(grey, -1)
     assert np.array_equal(pixels, turned if bits == 16 else np.round(turned / 257).astype(np.uint8))
 
 
 @pytest.mark.parametrize(
-    ('image', 'channels', 'is_colour'),
+    ('image', 'channels', 'is_color'),
     [
         (noise(0, mode='L').convert('1'), 1, False),
         (noise(0, mode='L'), 1, False),
@@ -56,9 +56,9 @@ def test_exif_orientation_of_16_bits(bits):
         (noise(0).quantize(16), 3, True),
     ],
 )
-def test_channels_are_those_of_the_picture(image, channels, is_colour):
-    decoded = decode(encoded(image), 'x', 8)
-    assert decoded.is_colour == is_colour
+def test_channels_are_those_of_the_picture(image, channels, is_color):
+    decoded = decode_picture(encoded(image), 'x', 8)
+    assert decoded.is_color == is_color
     expected = image.convert({1: 'L', 2: 'LA', 3: 'RGB', 4: 'RGBA'}[channels])
     assert np.array_equal(decoded.pixels, hwc(expected))
 
@@ -67,16 +67,16 @@ def test_a_transparent_palette_entry_and_colour_become_alpha():
     palette = noise(0).quantize(4)
     for image in (palette, noise(0), noise(0, mode='L')):
         key = 1 if image.mode == 'P' else (0 if image.mode == 'L' else (1, 2, 3))
-        decoded = decode(encoded(image, transparency=key), 'x', 8)
+        decoded = decode_picture(encoded(image, transparency=key), 'x', 8)
         assert decoded.pixels.shape[2] in (2, 4)
     index = np.asarray(palette)
-    alpha = decode(encoded(palette, transparency=1), 'x', 8).pixels[..., 3]
+    alpha = decode_picture(encoded(palette, transparency=1), 'x', 8).pixels[..., 3]
     assert np.array_equal(alpha, np.where(index == 1, 0, 255))
 
 
 def test_cmyk_becomes_rgb():
     image = Image.new('CMYK', (8, 8), (255, 0, 0, 0))
-    pixels = decode(encoded(image, 'JPEG', quality=100), 'x', 8).pixels
+    pixels = decode_picture(encoded(image, 'JPEG', quality=100), 'x', 8).pixels
     assert pixels.shape == (8, 8, 3)
     assert np.abs(pixels.astype(int) - (0, 255, 255)).max() < 5
 
@@ -84,7 +84,7 @@ def test_cmyk_becomes_rgb():
 def test_a_colour_profile_is_applied():
     for mode in ('RGB', 'RGBA'):
         image = noise(0, mode=mode)
-        pixels = decode(encoded(image, icc_profile=profile('swapped')), 'x', 8).pixels
+        pixels = decode_picture(encoded(image, icc_profile=profile('swapped')), 'x', 8).pixels
         expected = hwc(image).copy()
         expected[..., :3] = expected[..., 2::-1]
         assert np.abs(pixels.astype(int) - expected).max() <= 2
@@ -94,30 +94,30 @@ def test_a_colour_profile_is_applied():
 
 def test_a_profile_that_is_srgb_leaves_every_pixel_alone():
     for image in (noise(0), noise(0, mode='L'), noise(0, mode='RGBA')):
-        decoded = decode(encoded(image, icc_profile=profile('sRGB')), 'x', 8)
+        decoded = decode_picture(encoded(image, icc_profile=profile('sRGB')), 'x', 8)
         assert np.array_equal(decoded.pixels, hwc(image))
         assert decoded.profile == ''
 
 
 def test_a_broken_or_foreign_profile_is_ignored_and_told():
     for data in (b'no profile', profile('LAB'), profile('sRGB')[:200]):
-        decoded = decode(encoded(noise(0), icc_profile=data), 'x', 8)
+        decoded = decode_picture(encoded(noise(0), icc_profile=data), 'x', 8)
         assert decoded.profile == 'broken'
         assert np.array_equal(decoded.pixels, hwc(noise(0)))
 
 
 def test_a_profile_of_16_bits_is_applied_in_8_and_told_in_16():
     data = encoded(Image.fromarray(noise_16(0, channels=1)[..., 0]), icc_profile=profile('sRGB'))
-    assert decode(data, 'x', 8).profile == ''
-    assert decode(data, 'x', 16).profile == 'kept'
+    assert decode_picture(data, 'x', 8).profile == ''
+    assert decode_picture(data, 'x', 16).profile == 'kept'
 
 
 @pytest.mark.parametrize('channels', [1, 2, 3, 4])
 def test_16_bit_png_is_read_in_full_and_rounded_to_8(channels):
     pixels = noise_16(0, channels=channels)
     data = encode_png(pixels)
-    assert np.array_equal(decode(data, 'x', 16).pixels, pixels)
-    assert np.array_equal(decode(data, 'x', 8).pixels, np.round(pixels * (255 / 65535)).astype(np.uint8))
+    assert np.array_equal(decode_picture(data, 'x', 16).pixels, pixels)
+    assert np.array_equal(decode_picture(data, 'x', 8).pixels, np.round(pixels * (255 / 65535)).astype(np.uint8))
 
 
 @pytest.mark.parametrize('mode', ['I;16', 'I;16B'])
@@ -125,7 +125,7 @@ def test_16_bit_grey_tiff(mode):
     pixels = noise_16(0, channels=1)
     order = '>u2' if mode == 'I;16B' else '<u2'
     image = Image.frombytes(mode, (16, 16), pixels.astype(order).tobytes())
-    assert np.array_equal(decode(encoded(image, 'TIFF'), 'x', 16).pixels, pixels)
+    assert np.array_equal(decode_picture(encoded(image, 'TIFF'), 'x', 16).pixels, pixels)
 
 
 def tiff_16_bit_rgb(pixels: np.ndarray) -> bytes:
@@ -147,22 +147,22 @@ def test_16_bit_colour_tiff_is_never_cut_to_8_bits_in_silence():
         import tifffile  # noqa: F401
     except ImportError:
         with pytest.raises(DataError, match='pip install tifffile, or save it as a 16-bit PNG'):
-            decode(data, 'a.tif', 8)
+            decode_picture(data, 'a.tif', 8)
     else:
-        assert np.array_equal(decode(data, 'a.tif', 16).pixels, pixels)
+        assert np.array_equal(decode_picture(data, 'a.tif', 16).pixels, pixels)
 
 
 @pytest.mark.parametrize('mode', ['I', 'F'])
 def test_32_bits_are_refused_by_name(mode):
     with pytest.raises(DataError, match=rf'a\.tif: has 32-bit pixels \(mode {mode}\)'):
-        decode(encoded(Image.new(mode, (8, 8)), 'TIFF'), 'a.tif', 16)
+        decode_picture(encoded(Image.new(mode, (8, 8)), 'TIFF'), 'a.tif', 16)
 
 
 @pytest.mark.parametrize('kind', ['PNG', 'WEBP', 'GIF', 'TIFF'])
 def test_more_than_one_picture_in_a_file_is_refused(kind):
     data = encoded(noise(0), kind, save_all=True, append_images=[noise(1)])
     with pytest.raises(DataError, match=r'(an animation of|holds) 2 frames'):
-        decode(data, 'x', 8)
+        decode_picture(data, 'x', 8)
 
 
 @pytest.mark.parametrize('dtype', ['u1', '<u2', '>u2'])
@@ -173,7 +173,7 @@ def test_npy_planes(dtype, shape):
         read = read_npy(npy(np.asarray(pixels, order=order)), 'x')
         assert read.dtype.isnative
         assert np.array_equal(read, pixels.reshape(4, 6, -1))
-    assert decode(npy(pixels), 'x', 16).is_planes == (len(shape) == 3 and shape[2] == 7)
+    assert decode_picture(npy(pixels), 'x', 16).is_planes == (len(shape) == 3 and shape[2] == 7)
 
 
 @pytest.mark.parametrize(
@@ -191,11 +191,11 @@ def test_npy_planes(dtype, shape):
 )
 def test_bad_npy_files(data, message):
     with pytest.raises(DataError, match=message):
-        decode(data, 'a.npy', 8)
+        decode_picture(data, 'a.npy', 8)
 
 
 def test_object_arrays_are_refused_and_not_unpickled():
     buffer = io.BytesIO()
     np.save(buffer, np.array([[{}]], dtype=object), allow_pickle=True)
     with pytest.raises(DataError, match='holds object'):
-        decode(buffer.getvalue(), 'a.npy', 8)
+        decode_picture(buffer.getvalue(), 'a.npy', 8)

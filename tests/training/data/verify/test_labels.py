@@ -6,15 +6,15 @@ import pathlib
 import pytest
 
 from tests.support.verify_data import clean, found, unlabelled, words, write_folder, write_zip
-from training.data.verify.survey import Options, Report, verify
+from training.data.verify.survey import VerifyOptions, VerifyReport, verify_dataset
 
 NAMES = ['00.png', '01.png', '02.png', '03.png', '04.png', '05.png']
 
 
-def with_labels(tmp_path: pathlib.Path, labels: object, **more: object) -> Report:
+def with_labels(tmp_path: pathlib.Path, labels: object, **more: object) -> VerifyReport:
     text = labels if isinstance(labels, bytes) else json.dumps({'labels': labels, **more}).encode()
     path = write_zip(tmp_path / 'a.zip', unlabelled({'dataset.json': text}))
-    return verify(path, Options(workers=0, duplicates=False))
+    return verify_dataset(path, VerifyOptions(workers=0, duplicates=False))
 
 
 def pairs(*labels: object) -> list[list[object]]:
@@ -73,11 +73,14 @@ def test_all_planted_labels_are_found_together(tmp_path):
 def test_backslashes_are_slashes(tmp_path):
     files = {f'a/{name}': data for name, data in unlabelled({}).items()}
     text = json.dumps({'labels': [[f'a\\{name}', i % 2] for i, name in enumerate(NAMES)]}).encode()
-    assert found(verify(write_folder(tmp_path / 'd', {**files, 'dataset.json': text}), Options(workers=0))) == {}
+    assert (
+        found(verify_dataset(write_folder(tmp_path / 'd', {**files, 'dataset.json': text}), VerifyOptions(workers=0)))
+        == {}
+    )
 
 
 def test_classes_are_counted_and_named(tmp_path):
-    report = verify(write_zip(tmp_path / 'a.zip', clean(5)), Options(workers=0))
+    report = verify_dataset(write_zip(tmp_path / 'a.zip', clean(5)), VerifyOptions(workers=0))
     assert (report.labels.kind, report.labels.width, report.labels.counts) == ('classes', 2, {0: 3, 1: 2})
     assert [report.labels.title(k) for k in (0, 1)] == ['0: cat', '1: dog']
     assert report.labels.classes.tolist() == [0, 1, 0, 1, 0]

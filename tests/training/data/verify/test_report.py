@@ -17,7 +17,7 @@ from training.data.verify.command import verify as command
 from training.data.verify.findings import Findings, printable
 from training.data.verify.report import to_html, to_json, to_text
 from training.data.verify.sheet import contact_sheet
-from training.data.verify.survey import Options, verify
+from training.data.verify.survey import VerifyOptions, verify_dataset
 
 HOSTILE = '<script>alert(1)<'
 
@@ -142,7 +142,7 @@ def test_the_page_is_well_formed_and_escapes_names(tmp_path):
         'line\nbreak\x1b[31m.png': b'no image',
     }
     path = write_zip(tmp_path / '<i>&amp.zip', {**unlabelled({}), **files})
-    report = verify(path, Options(workers=0))
+    report = verify_dataset(path, VerifyOptions(workers=0))
     text = to_html(report, 'data:image/png;base64,')
     page = Page(text)
     assert page.tags.isdisjoint({'script', 'b', 'i', 'a', 'link', 'iframe', 'object'})
@@ -189,12 +189,12 @@ def test_a_set_that_cannot_be_opened_still_has_a_report(tmp_path):
 
 def test_contact_sheet_has_a_row_for_each_class_and_an_even_sample_without(tmp_path):
     files = clean(30)
-    report = verify(write_zip(tmp_path / 'a.zip', files), Options(workers=0, duplicates=False))
+    report = verify_dataset(write_zip(tmp_path / 'a.zip', files), VerifyOptions(workers=0, duplicates=False))
     sheet = contact_sheet(report, 4, 5)
     assert sheet.height == 2 * 98  # 16 enlarged to 96, and a gap
     assert sheet.width > 4 * 98
     del files['dataset.json']
-    report = verify(write_zip(tmp_path / 'b.zip', files), Options(workers=0, duplicates=False))
+    report = verify_dataset(write_zip(tmp_path / 'b.zip', files), VerifyOptions(workers=0, duplicates=False))
     sheet = contact_sheet(report, 4, 5)
     assert sheet.size == (4 * 98, 5 * 98)
     pixels = np.asarray(sheet)
@@ -205,7 +205,7 @@ def test_contact_sheet_has_a_row_for_each_class_and_an_even_sample_without(tmp_p
 @pytest.mark.parametrize('size', [(16, 16), (200, 100), (100, 300)])
 def test_contact_sheet_is_limited(tmp_path, size):
     files = {f'{i:02d}.png': encoded(picture(i, size)) for i in range(3)}
-    report = verify(write_zip(tmp_path / 'a.zip', files), Options(workers=0))
+    report = verify_dataset(write_zip(tmp_path / 'a.zip', files), VerifyOptions(workers=0))
     assert max(contact_sheet(report, 100, 100).size) <= 100 * 42
 
 

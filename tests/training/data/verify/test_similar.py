@@ -8,8 +8,8 @@ from PIL import Image
 
 from training.data.verify import similar
 from training.data.verify.similar import (
+    CandidatePairs,
     Group,
-    Pairs,
     candidate_pairs,
     confirmed,
     exact_groups,
@@ -36,7 +36,7 @@ def as_jpeg(image: Image.Image, quality: int) -> Image.Image:
     return Image.open(buffer)
 
 
-def groups_of(kind: str, pairs: Pairs, thumbnails: list[np.ndarray]) -> list[Group]:
+def groups_of(kind: str, pairs: CandidatePairs, thumbnails: list[np.ndarray]) -> list[Group]:
     return linked_groups(kind, confirmed(kind, pairs, dict(enumerate(thumbnails))))
 
 
@@ -128,13 +128,13 @@ def test_groups_join_what_is_alike_through_a_third():
     base = thumbnail(picture(0)).clip(20, 200)
     chain = [base, base + np.uint8(4), base + np.uint8(8)]  # the ends are further apart than is alike
     assert not look_alike(chain[0], chain[2])
-    pairs = Pairs(np.array([1, 0, 0]), np.array([2, 1, 2]), True)
+    pairs = CandidatePairs(np.array([1, 0, 0]), np.array([2, 1, 2]), True)
     groups = groups_of('near-duplicate', pairs, chain)
     assert [group.positions for group in groups] == [(0, 1, 2)]
 
 
 def test_blocks_hold_every_pair_once():
-    pairs = Pairs(np.array([5, 1, 3, 1, 2]), np.array([6, 9, 4, 2, 8]), True)
+    pairs = CandidatePairs(np.array([5, 1, 3, 1, 2]), np.array([6, 9, 4, 2, 8]), True)
     blocks = list(pairs.blocks(2))
     assert [list(zip(b.first.tolist(), b.second.tolist(), strict=True)) for b in blocks] == [
         [(1, 2), (1, 9)],

@@ -16,7 +16,7 @@ from PIL import Image
 from dnnlib.errors import ConfigError, DataError
 from tests.support.verify_data import clean, encoded, look, picture, unlabelled, write_folder, write_zip
 from training.data.verify.findings import KINDS
-from training.data.verify.survey import Options, verify
+from training.data.verify.survey import VerifyOptions, verify_dataset
 
 NOISE = Image.fromarray(np.random.RandomState(0).randint(0, 256, [16, 16, 3]).astype(np.uint8))
 
@@ -150,7 +150,7 @@ def test_a_zip_that_was_overwritten_anywhere_is_reported_or_reads_right(tmp_path
     where %= len(data)
     data[where : where + len(what)] = what
     path.write_bytes(data)
-    report = verify(str(path), Options(workers=0, duplicates=False))
+    report = verify_dataset(str(path), VerifyOptions(workers=0, duplicates=False))
     if not report.findings.counts:
         contents = {report.source.name(i): report.source.read(i) for i in range(len(report.source))}
         report.source.close()
@@ -208,6 +208,6 @@ def test_manifest_options_that_do_not_fit(tmp_path):
     with pytest.raises(ConfigError, match='is for folders'):
         look(write_zip(tmp_path / 'a.zip', clean()), write_manifest=True)
     with pytest.raises(ConfigError, match='leave out --max-images'):
-        Options(write_manifest=True, max_images=3)
+        VerifyOptions(write_manifest=True, max_images=3)
     with pytest.raises(ConfigError, match='--near=16: must be between 0 and 15'):
-        Options(near=16)
+        VerifyOptions(near=16)

@@ -25,7 +25,7 @@ from tests.support.verify_data import (
 from training.data.dataset import EMBEDDED
 from training.data.pool import map_in_order
 from training.data.verify import duplicates
-from training.data.verify.survey import Options, verify
+from training.data.verify.survey import VerifyOptions, verify_dataset
 
 NOISE = Image.fromarray(np.random.RandomState(0).randint(0, 256, [16, 16, 3]).astype(np.uint8))
 
@@ -36,7 +36,7 @@ def test_a_clean_set_has_no_findings(tmp_path):
 
 
 def test_two_hundred_of_the_embedded_images_have_no_defects():
-    report = verify(str(EMBEDDED), Options(max_images=200, workers=0))
+    report = verify_dataset(str(EMBEDDED), VerifyOptions(max_images=200, workers=0))
     assert report.findings.number('defect') == 0
     assert set(found(report)) <= {'sample', 'near-duplicate'}  # its drawings share their parts
     assert report.sizes == {(64, 64): 200}
@@ -129,7 +129,9 @@ def test_an_array_of_objects_is_refused_unread(tmp_path):
     array = np.empty([1, 1], dtype=object)
     array[0, 0] = Bomb()
     header = npy(np.zeros([1, 1], np.uint8)).replace(b"'|u1',", b"'|O', ")[:-1]
-    report = verify(write_zip(tmp_path / 'a.zip', unlabelled({'x.npy': header + pickle.dumps(array)})), Options())
+    report = verify_dataset(
+        write_zip(tmp_path / 'a.zip', unlabelled({'x.npy': header + pickle.dumps(array)})), VerifyOptions()
+    )
     assert found(report) == {'array': ['x.npy']}
     assert words(report, 'array') == 'holds object; expected uint8 or uint16'
 
@@ -165,7 +167,7 @@ def test_all_planted_together_are_all_found(tmp_path):
 )
 def test_size_that_cannot_be_trained_on_comes_with_the_command_that_mends_it(tmp_path, size, command):
     path = write_zip(tmp_path / 'a.zip', {f'{i}.png': encoded(picture(i, size)) for i in range(3)})
-    report = verify(path, Options(workers=0))
+    report = verify_dataset(path, VerifyOptions(workers=0))
     assert found(report) == {'untrainable-size': [path]}
     assert f'python dataset_tool.py --source={path} --dest={path[:-4]}-' in words(report, 'untrainable-size')
     assert words(report, 'untrainable-size').endswith(f'{command} --transform=center-crop')
@@ -180,8 +182,8 @@ def test_size_that_cannot_be_trained_on_comes_with_the_command_that_mends_it(tmp
     ],
 )
 def test_alpha_and_other_shapes_that_all_share_are_no_defects(tmp_path, files, form):
-    report = verify(
-        write_zip(tmp_path / 'a.zip', {f'{i}.png': data for i, data in enumerate(files)}), Options(workers=0)
+    report = verify_dataset(
+        write_zip(tmp_path / 'a.zip', {f'{i}.png': data for i, data in enumerate(files)}), VerifyOptions(workers=0)
     )
     assert found(report) == {}
     assert report.forms == {form: 3}
@@ -190,17 +192,22 @@ def test_alpha_and_other_shapes_that_all_share_are_no_defects(tmp_path, files, f
 def test_16_bit_grey_and_arrays_of_many_channels_are_no_defects(tmp_path):
     random = np.random.RandomState(0)
     grey = [encoded(Image.fromarray(random.randint(0, 65536, [16, 16]).astype(np.uint16))) for _ in range(3)]
-    report = verify(write_zip(tmp_path / 'a.zip', {f'{i}.png': data for i, data in enumerate(grey)}), Options())
+    report = verify_dataset(
+        write_zip(tmp_path / 'a.zip', {f'{i}.png': data for i, data in enumerate(grey)}), VerifyOptions()
+    )
     assert (found(report), report.forms) == ({}, {(1, 16): 3})
     arrays = [npy(random.randint(0, 65536, [16, 24, 6]).astype('>u2')) for _ in range(3)]
-    report = verify(write_zip(tmp_path / 'b.zip', {f'{i}.npy': data for i, data in enumerate(arrays)}), Options())
+    report = verify_dataset(
+        write_zip(tmp_path / 'b.zip', {f'{i}.npy': data for i, data in enumerate(arrays)}), VerifyOptions()
+    )
     assert (found(report), report.forms, report.sizes) == ({}, {(6, 16): 3}, {(16, 24): 3})
 
 
 def test_statistics_are_those_of_the_pixels(tmp_path):
     images = [picture(i) for i in range(5)]
-    report = verify(
-        write_zip(tmp_path / 'a.zip', {f'{i}.png': encoded(im) for i, im in enumerate(images)}), Options(workers=0)
+    report = verify_dataset(
+        write_zip(tmp_path / 'a.zip', {f'{i}.png': encoded(im) for i, im in enumerate(images)}),
+        VerifyOptions(workers=0),
     )
     pixels = np.stack([np.asarray(image) for image in images]) / 255  # [N, H, W, C]
     np.testing.assert_allclose(report.mean, pixels.mean(axis=(0, 1, 2)), rtol=1e-12)
@@ -218,7 +225,7 @@ def test_duplicates_are_grouped_by_kind(tmp_path):
     files['near.jpg'] = encoded(big[1], 'JPEG', quality=85)
     files['flip.png'] = encoded(big[2].transpose(Image.Transpose.FLIP_LEFT_RIGHT))
     path = write_zip(tmp_path / 'a.zip', files)
-    report = verify(path, Options(workers=0))
+    report = verify_dataset(path, VerifyOptions(workers=0))
     assert found(report) == {
         'exact-duplicate': ['same.png', 'same.webp'],
         'near-duplicate': ['near.jpg'],
@@ -234,10 +241,10 @@ def test_duplicates_are_grouped_by_kind(tmp_path):
 def test_duplicates_with_different_labels_say_so(tmp_path):
     files = clean()
     files['01.png'] = encoded(picture(0), compress_level=0)
-    report = verify(write_zip(tmp_path / 'a.zip', files), Options(workers=0))
+    report = verify_dataset(write_zip(tmp_path / 'a.zip', files), VerifyOptions(workers=0))
     assert words(report, 'exact-duplicate') == 'has the same pixels as 00.png, in class 1 instead of 0'
     files['dataset.json'] = b'{"labels": [["00.png", 0]]}'
-    report = verify(write_zip(tmp_path / 'b.zip', files), Options(workers=0))
+    report = verify_dataset(write_zip(tmp_path / 'b.zip', files), VerifyOptions(workers=0))
     assert words(report, 'exact-duplicate') == 'has the same pixels as 00.png'
 
 
@@ -248,7 +255,7 @@ def test_processes_change_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(duplicates, 'MIN_JOBS', 1)
     files = {**clean(40), 'x.png': b'no image', 'y.png': encoded(picture(3))}
     path = write_zip(tmp_path / 'a.zip', files)
-    alone, together = (verify(path, Options(workers=workers)) for workers in (0, 2))
+    alone, together = (verify_dataset(path, VerifyOptions(workers=workers)) for workers in (0, 2))
     assert found(alone) == found(together)
     assert (alone.mean, alone.std, alone.groups) == (together.mean, together.std, together.groups)
 
@@ -258,6 +265,6 @@ def die(source: object, position: int) -> None:
 
 
 def test_a_process_that_dies_is_reported(tmp_path):
-    source = verify(write_zip(tmp_path / 'a.zip', clean()), Options(workers=0)).source
+    source = verify_dataset(write_zip(tmp_path / 'a.zip', clean()), VerifyOptions(workers=0)).source
     with pytest.raises(UserError, match='a worker process died'):
         list(map_in_order(functools.partial(die, source), range(3), 2))
