@@ -27,7 +27,7 @@ def picture(seed: int, size: int = 64) -> Image.Image:
 
 
 def thumbnail(image: Image.Image) -> np.ndarray:
-    return np.asarray(image.resize((similar.SIDE, similar.SIDE), Image.Resampling.BOX))
+    return np.asarray(image.resize((similar.THUMBNAIL_SIDE, similar.THUMBNAIL_SIDE), Image.Resampling.BOX))
 
 
 def as_jpeg(image: Image.Image, quality: int) -> Image.Image:
