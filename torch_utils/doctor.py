@@ -7,6 +7,7 @@ Takes a few seconds, changes nothing, downloads nothing and builds nothing. The 
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import json
 import os
@@ -27,8 +28,7 @@ import torch
 from dnnlib.log import format_bytes
 from torch_utils.allocator import keep_freed_memory
 from torch_utils.ops import dispatch
-from torch_utils.ops.bias_act import bias_act
-from torch_utils.ops.involution import involution
+from torch_utils.ops.registry import OPS
 from torch_utils.ops.toolchain import build
 from torch_utils.ops.toolchain.cpu_toolchain import (
     GET_CXX,
@@ -39,7 +39,6 @@ from torch_utils.ops.toolchain.cpu_toolchain import (
     find_ninja,
     first_line,
 )
-from torch_utils.ops.upfirdn2d import setup_filter, upsample2d
 
 ROOT = Path(__file__).resolve().parent.parent
 EMBEDDED_DATA = ROOT / 'training' / 'data' / 'embedded' / 'peeps64.zip'
@@ -60,7 +59,7 @@ class Line(NamedTuple):
 
     def __str__(self) -> str:
         mark = '!!' if self.remedy else 'ok'
-        return f'{mark}  {self.subject:12}{self.text}' + (f'; {self.remedy}' if self.remedy else '')
+        return f'{mark}  {self.subject:20}{self.text}' + (f'; {self.remedy}' if self.remedy else '')
 
 
 def python() -> Iterator[Line]:
@@ -116,21 +115,18 @@ def _version(path: str) -> str:
 
 
 def operations() -> Iterator[Line]:
-    """Which implementation each operation uses here, and how fast it is beside the reference."""
+    """Yields the implementation that each operation with a native form uses here, and its speed."""
     keep_freed_memory()  # as training does: otherwise page faults are most of what is measured
     where = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
-    x = torch.randn(SHAPE, device=where)  # [N, C, H, W]
-    bias, f = torch.randn(SHAPE[1], device=where), setup_filter([1, 3, 3, 1]).to(where)
-    kernels = torch.randn(SHAPE[0], SHAPE[1] // 16, 9, *SHAPE[2:], device=where)  # [N, G, K * K, H, W]
+    OPS.load_all()
     remedy = _why_not_built() if where.type == 'cpu' else ''
     with dispatch.default('ref') if remedy else dispatch.default('auto'):
-        impl = dispatch.pick('auto', x)
-        for name, run in (
-            ('bias_act', lambda: bias_act(x, bias, act='lrelu', clamp=256)),
-            ('upfirdn2d', lambda: upsample2d(x, f)),
-            ('involution', lambda: involution(x, kernels)),
-        ):
-            yield Line(name, _speed(impl, run, where), remedy)
+        impl = dispatch.pick('auto', torch.zeros(1, device=where))
+        for op in (OPS.get(name) for name in sorted(OPS.names())):
+            if op.operators and op.workloads is not None:
+                sample = next(iter(op.workloads(SHAPE, where, torch.float32)))
+                run = functools.partial(op.bind(sample), *sample.inputs.values())
+                yield Line(op.name, _speed(impl, run, where), remedy)
 
 
 def _why_not_built() -> str:

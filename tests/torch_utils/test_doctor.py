@@ -20,8 +20,9 @@ from torch_utils.ops import dispatch
 from torch_utils.ops.toolchain import build
 from torch_utils.ops.toolchain.cpu_toolchain import BuildError
 
+OPERATIONS = ('act_fir', 'bias_act', 'involution', 'synthesis_epilogue', 'upfirdn2d')
 SUBJECTS = (
-    'Python', 'PyTorch', 'device', 'cores', 'CPU', 'compiler', 'ninja', 'nvcc', 'bias_act', 'upfirdn2d', 'involution',
+    'Python', 'PyTorch', 'device', 'cores', 'CPU', 'compiler', 'ninja', 'nvcc', *OPERATIONS,
     'disk here', 'disk cache', 'data', 'detector',
 )  # fmt: skip
 
@@ -38,7 +39,7 @@ def run_doctor(cache: Path, **environment: str) -> list[str]:
 @pytest.mark.slow
 def test_every_subject_has_its_line_and_nothing_is_built(tmp_path: Path):
     lines = run_doctor(tmp_path / 'cache')
-    assert [line[4:16].strip() for line in lines if line[4:16].strip() in SUBJECTS] == list(SUBJECTS)
+    assert [line[4:24].strip() for line in lines if line[4:24].strip() in SUBJECTS] == list(SUBJECTS)
     assert all(line[:4] in ('ok  ', '!!  ') for line in lines)
     assert not (tmp_path / 'cache').exists()
 
@@ -49,7 +50,7 @@ def test_without_any_tool_it_still_measures_the_reference(tmp_path: Path):
     (compiler,) = (line for line in lines if 'compiler' in line)
     assert compiler.startswith('!!')
     assert 'apt install g++' in compiler
-    for line in (line for line in lines if line[4:].startswith(('bias_act', 'upfirdn2d', 'involution'))):
+    for line in (line for line in lines if line[4:].startswith(OPERATIONS)):
         assert line.startswith('!!  ')
         assert 'reference,' in line
         assert 'no g++ on the PATH' in line
@@ -69,7 +70,7 @@ def test_operations_that_are_not_native_say_how_they_would_be(
     monkeypatch.setattr(build, 'find_built', patch)
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
     lines = list(doctor.operations())
-    assert [line.subject for line in lines] == ['bias_act', 'upfirdn2d', 'involution']
+    assert [line.subject for line in lines] == list(OPERATIONS)
     assert all(line.text.startswith('reference,') and remedy in line.remedy for line in lines)
 
 

@@ -5,14 +5,16 @@ Differentiable any number of times, as `epilogue` is. Letters: N batch, C channe
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 
 from torch_utils.ops import dispatch
 from torch_utils.ops.bias_act import bias_act
 from torch_utils.ops.epilogue import SLOPES, correlated
-from torch_utils.ops.upfirdn2d import upfirdn2d
+from torch_utils.ops.registry import Op, Sample, register_op, sample_bias, sample_tensor
+from torch_utils.ops.upfirdn2d import setup_filter, upfirdn2d
 
 
 def act_fir(
@@ -53,3 +55,33 @@ def act_fir(
         return upfirdn2d(x, fir, padding=padding, impl=impl)
     bias = x.new_zeros(x.shape[1]) if bias is None else bias
     return torch.ops.ganfoundry.act_fir(x, bias, correlated(fir), padding, slope, gain, clamp)
+
+
+def _samples(device: torch.device, dtype: torch.dtype) -> Iterator[Sample]:
+    def sample(name: str, shape: Sequence[int], with_bias: bool, fir: torch.Tensor, **options: Any) -> Sample:
+        inputs = {'x': sample_tensor(shape, device, dtype)}
+        options = {'fir': fir.to(device), **options}
+        if with_bias:
+            inputs['bias'] = sample_bias(shape[1:2], device, torch.promote_types(dtype, torch.float32))
+        else:
+            options['bias'] = None
+        return Sample(name=name, inputs=inputs, options=options)
+
+    low_pass = setup_filter([1, 3, 3, 1])
+    general = torch.tensor([[1.0, 2, -3], [0.5, 4, 1]])  # not an outer product
+    five = setup_filter([1, 2, 3, 4, 5], separable=True)
+    yield sample('lrelu clamp', [2, 3, 4, 3], True, low_pass, padding=[2] * 4, act='lrelu', gain=1.3, clamp=1.5)
+    yield sample('no outer product', [2, 3, 4, 3], True, general, padding=[1, 1, 1, 0], act='lrelu', alpha=0.0)
+    yield sample('one-dimensional taps, crop', [1, 2, 5, 4], False, five, padding=[2, 1, -1, 3])
+    yield sample('one pixel', [1, 1, 1, 1], True, low_pass, padding=[2] * 4, act='lrelu')
+    yield sample('empty batch', [0, 3, 4, 3], True, low_pass, padding=[2] * 4, act='lrelu', clamp=1.5)
+
+
+def _workloads(shape: Sequence[int], device: torch.device, dtype: torch.dtype) -> Iterator[Sample]:
+    x = torch.randn(tuple(shape), device=device).to(dtype, memory_format=torch.channels_last)
+    inputs = {'x': x, 'bias': torch.zeros(shape[1], device=device)}
+    options = {'fir': setup_filter([1, 3, 3, 1]).to(device), 'padding': [2] * 4, 'act': 'lrelu', 'clamp': 256}
+    yield Sample(name='lrelu clamp', inputs=inputs, options=options)
+
+
+register_op(Op('act_fir', act_fir, _samples, operators=('act_fir', 'act_fir_backward'), workloads=_workloads))

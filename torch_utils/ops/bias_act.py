@@ -6,13 +6,15 @@ Differentiable any number of times. Letters: N batch, C channels, H and W height
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 
 from torch_utils.ops import dispatch
+from torch_utils.ops.registry import Op, Sample, register_op, sample_bias, sample_tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,3 +100,29 @@ def _reference(
         x = x * gain
     # torch.clamp's gradient takes four passes over the features, hardtanh's one.
     return x if clamp is None else F.hardtanh(x, -clamp, clamp)
+
+
+def _samples(device: torch.device, dtype: torch.dtype) -> Iterator[Sample]:
+    def sample(name: str, shape: Sequence[int], num_biases: int = 0, **options: Any) -> Sample:
+        inputs = {'x': sample_tensor(shape, device, dtype)}
+        if num_biases:
+            inputs['b'] = sample_bias([num_biases], device, torch.promote_types(dtype, torch.float32))
+        return Sample(name=name, inputs=inputs, options=options)
+
+    yield sample('images', [2, 3, 4, 3], 3, act='lrelu', clamp=1.5)
+    yield sample('vectors', [3, 4], 4, act='lrelu', gain=2.0)
+    yield sample('bias along dim 0', [3, 4], 3, dim=0, act='lrelu', alpha=0.1)
+    yield sample('linear without bias', [2, 3, 4, 3], gain=1.5, clamp=1.0)
+    yield sample('nothing to do', [2, 3, 4, 3], gain=1.0)
+    yield sample('slope of zero', [2, 3, 4, 3], 3, act='lrelu', alpha=0.0)
+    yield sample('tanh', [2, 3, 4, 3], 3, act='tanh')
+    yield sample('one pixel', [1, 1, 1, 1], 1, act='lrelu')
+    yield sample('empty batch', [0, 3, 4, 3], 3, act='lrelu', clamp=1.5)
+
+
+def _workloads(shape: Sequence[int], device: torch.device, dtype: torch.dtype) -> Iterator[Sample]:
+    inputs = {'x': torch.randn(tuple(shape), device=device).to(dtype), 'b': torch.zeros(shape[1], device=device)}
+    yield Sample(name='lrelu clamp', inputs=inputs, options={'act': 'lrelu', 'clamp': 256})
+
+
+register_op(Op('bias_act', bias_act, _samples, operators=('bias_act', 'bias_act_grad'), workloads=_workloads))

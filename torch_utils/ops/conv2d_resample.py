@@ -8,11 +8,15 @@ Letters: N batch, I and O input and output channels, H and W height and width, k
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 
 from torch_utils.ops.act_fir import act_fir
-from torch_utils.ops.upfirdn2d import filter_size, upfirdn2d
+from torch_utils.ops.registry import Op, Sample, register_op, sample_tensor
+from torch_utils.ops.upfirdn2d import filter_size, setup_filter, upfirdn2d
 
 
 def conv2d_resample(
@@ -121,3 +125,32 @@ def _transposed(
     k = w.shape[-1]
     w = w.flip([2, 3]) if flip_weight else w
     return F.conv_transpose2d(x, w.transpose(0, 1), stride=up), p0 - (k - 1), p1 - (k - up)
+
+
+def _samples(device: torch.device, dtype: torch.dtype) -> Iterator[Sample]:
+    def sample(name: str, shape: Sequence[int], side: int, f: torch.Tensor | None, **options: Any) -> Sample:
+        w = sample_tensor([3, shape[1], side, side], device, dtype, seed=1)
+        options = {'f': None if f is None else f.to(device), 'padding': side // 2, **options}
+        return Sample(name=name, inputs={'x': sample_tensor(shape, device, dtype), 'w': w}, options=options)
+
+    low_pass = setup_filter([1, 3, 3, 1])
+    yield sample('3x3', [2, 2, 4, 3], 3, None)
+    yield sample('3x3 convolved', [1, 2, 4, 3], 3, None, flip_weight=False)
+    yield sample('3x3 up 2', [2, 2, 3, 2], 3, low_pass, up=2)
+    yield sample('3x3 down 2', [2, 2, 4, 4], 3, low_pass, down=2)
+    yield sample('1x1 up 2', [1, 2, 3, 2], 1, low_pass, up=2)
+    yield sample('1x1 down 2', [1, 2, 4, 4], 1, low_pass, down=2)
+    yield sample('3x3 up 2 and down 2', [1, 2, 3, 2], 3, low_pass, up=2, down=2)
+    yield sample('pixels dropped', [1, 2, 4, 4], 3, None, down=2)
+    yield sample('one pixel', [1, 1, 1, 1], 3, low_pass, up=2)
+    yield sample('empty batch', [0, 2, 4, 4], 3, low_pass, down=2)
+
+
+def _workloads(shape: Sequence[int], device: torch.device, dtype: torch.dtype) -> Iterator[Sample]:
+    f = setup_filter([1, 3, 3, 1]).to(device)
+    x, w = (torch.randn(size, device=device).to(dtype) for size in (tuple(shape), (shape[1], shape[1], 3, 3)))
+    for name, options in (('3x3', {}), ('3x3 up 2', {'up': 2}), ('3x3 down 2', {'down': 2})):
+        yield Sample(name=name, inputs={'x': x, 'w': w}, options={'f': f, 'padding': 1, **options})
+
+
+register_op(Op('conv2d_resample', conv2d_resample, _samples, workloads=_workloads))

@@ -6,13 +6,15 @@ operations run one by one. Letters: N batch, C channels, H and W height and widt
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
 
 from torch_utils.ops import dispatch
 from torch_utils.ops.bias_act import bias_act
-from torch_utils.ops.upfirdn2d import upfirdn2d
+from torch_utils.ops.registry import Op, Sample, register_op, sample_bias, sample_tensor
+from torch_utils.ops.upfirdn2d import setup_filter, upfirdn2d
 
 SLOPES = {'linear': 1.0, 'lrelu': 0.2}
 
@@ -129,3 +131,47 @@ def _check_shapes(
         raise ValueError(f'synthesis_epilogue: noise must be {[n, 1, h, w]} or {[h, w]}, got {list(noise.shape)}')
     if bias is not None and bias.shape != (c,):
         raise ValueError(f'synthesis_epilogue: bias must be {[c]}, got {list(bias.shape)}')
+
+
+def _samples(device: torch.device, dtype: torch.dtype) -> Iterator[Sample]:
+    wide = torch.promote_types(dtype, torch.float32)
+
+    def sample(name: str, shape: Sequence[int], parts: Mapping[str, Sequence[int]], **options: Any) -> Sample:
+        inputs = {'x': sample_tensor(shape, device, dtype)}
+        for part, size in parts.items():
+            inputs[part] = sample_bias(size, device, wide) if part == 'bias' else sample_tensor(size, device, wide, 2)
+        return Sample(name=name, inputs=inputs, options=options)
+
+    low_pass = setup_filter([1, 3, 3, 1]).to(device)
+    general = torch.tensor([[1.0, 2, -3], [0.5, 4, 1]], device=device)  # not an outer product
+    every = {'demod': [2, 3], 'noise': [2, 1, 4, 3], 'bias': [3]}
+    yield sample('everything', [2, 3, 5, 4], every, fir=low_pass, padding=[1] * 4, act='lrelu', gain=1.5, clamp=1.5)
+    yield sample('no filter', [2, 3, 4, 3], every, act='lrelu', gain=1.5, clamp=1.5)
+    yield sample('no outer product, shared noise', [2, 3, 4, 3], {**every, 'noise': [4, 3]}, fir=general,
+                 padding=[1, 1, 1, 0], act='lrelu', fir_gain=0.5)  # fmt: skip
+    yield sample('filter alone', [1, 2, 4, 5], {}, fir=low_pass, padding=[2, 1, 0, 3], fir_gain=4)
+    yield sample('bias alone', [2, 3, 4, 3], {'bias': [3]}, act='lrelu', alpha=0.1)
+    yield sample('one-dimensional taps, one pixel', [1, 2, 1, 1], {'noise': [1, 1]}, padding=[2] * 4,
+                 fir=setup_filter([1, 2, 3, 4, 5], separable=True).to(device))  # fmt: skip
+    empty = {'demod': [0, 3], 'noise': [0, 1, 4, 3], 'bias': [3]}
+    yield sample('empty batch', [0, 3, 5, 4], empty, fir=low_pass, padding=[1] * 4, act='lrelu', clamp=1.5)
+
+
+def _workloads(shape: Sequence[int], device: torch.device, dtype: torch.dtype) -> Iterator[Sample]:
+    n, c, h, w = shape
+    x = torch.randn(n, c, h, w, device=device).to(dtype, memory_format=torch.channels_last)
+    demod, noise, bias = (torch.randn(size, device=device) for size in ([n, c], [h, w], [c]))
+    inputs = {'x': x, 'demod': demod, 'noise': noise, 'bias': bias}
+    options = {'fir': setup_filter([1, 3, 3, 1]).to(device), 'padding': [2, 1, 2, 1], 'act': 'lrelu', 'clamp': 256}
+    yield Sample(name='filter, noise, lrelu', inputs=inputs, options=options)
+
+
+register_op(
+    Op(
+        'synthesis_epilogue',
+        synthesis_epilogue,
+        _samples,
+        operators=('epilogue', 'epilogue_backward'),
+        workloads=_workloads,
+    )
+)

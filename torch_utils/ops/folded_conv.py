@@ -9,27 +9,31 @@ Letters: N batch, I and O input and output channels, H and W height and width.
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
 
-Op = Literal['up', 'down']
+from torch_utils.ops.registry import Op, Sample, register_op, sample_tensor
+
+Direction = Literal['up', 'down']
 
 # Fewest pixels H * W of the input from which folding is the faster, forward with backward, by device type and
 # direction: python bench/folded.py. Below, the larger kernel costs more than the pixels save.
-FOLD_FROM: dict[str, dict[Op, int]] = {
+FOLD_FROM: dict[str, dict[Direction, int]] = {
     'cpu': {'up': 8 * 8, 'down': 16 * 16},
 }
 
 
-def folds(op: Op, x: torch.Tensor) -> bool:
+def folds(direction: Direction, x: torch.Tensor) -> bool:
     """Whether `fold=None` folds for x [N, I, H, W]; a device that has not been measured takes the plain form.
 
     The number of images has no say, though more of them favour folding: an image must not depend on its company.
     """
     fewest = FOLD_FROM.get(x.device.type)
-    return fewest is not None and x.shape[2] * x.shape[3] >= fewest[op]
+    return fewest is not None and x.shape[2] * x.shape[3] >= fewest[direction]
 
 
 def up_conv2d(
@@ -101,3 +105,37 @@ def _laid_out(kernel: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
     last = x.is_contiguous(memory_format=torch.channels_last)
     layout = torch.channels_last if last else torch.contiguous_format
     return kernel.to(x.dtype).contiguous(memory_format=layout)
+
+
+def _samples(device: torch.device, dtype: torch.dtype) -> Iterator[Sample]:
+    wide = torch.promote_types(dtype, torch.float32)
+
+    def sample(name: str, shape: Sequence[int], with_bias: bool = False) -> Sample:
+        inputs = {'x': sample_tensor(shape, device, dtype)}
+        inputs['weight'] = sample_tensor([3, shape[1], 3, 3], device, wide, seed=1)
+        if with_bias:
+            inputs['bias'] = sample_tensor([3], device, wide, seed=2)
+        return Sample(name=name, inputs=inputs, options={})
+
+    yield sample('bias', [2, 2, 4, 2], with_bias=True)
+    yield sample('no bias', [1, 2, 2, 4])
+    yield sample('four pixels', [1, 1, 2, 2])
+    yield sample('empty batch', [0, 2, 4, 2], with_bias=True)
+
+
+def _workloads(shape: Sequence[int], device: torch.device, dtype: torch.dtype) -> Iterator[Sample]:
+    inputs = {'x': torch.randn(tuple(shape), device=device).to(dtype)}
+    inputs['weight'] = torch.randn(shape[1], shape[1], 3, 3, device=device)
+    yield Sample(name='3x3', inputs=inputs, options={})
+
+
+for _conv in (up_conv2d, down_conv2d):
+    register_op(
+        Op(
+            _conv.__name__,
+            functools.partial(_conv, fold=True),
+            _samples,
+            reference=functools.partial(_conv, fold=False),
+            workloads=_workloads,
+        )
+    )

@@ -14,11 +14,14 @@ Letters: N batch, C channels, H and W height and width, P number of places.
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
 
 from dnnlib.errors import ConfigError
+from torch_utils.ops.registry import Op, Sample, register_op, sample_tensor
 
 IMPLS = ('auto', 'ref', 'aten')
 BILINEAR, ZEROS = 0, 0  # interpolation and padding modes, as aten numbers them
@@ -152,3 +155,37 @@ def _check(x: torch.Tensor, grid: torch.Tensor) -> None:
         raise ValueError(
             f'grid_sample: expected a floating x, and grid in {expected} with it, got {x.dtype} and {grid.dtype}'
         )
+
+
+def _samples(device: torch.device, dtype: torch.dtype) -> Iterator[Sample]:
+    def sample(name: str, shape: Sequence[int], size: Sequence[int]) -> Sample:
+        """Places within and beyond the image, away from the centers of pixels, where derivatives jump."""
+        n, _, h, w = shape
+        generator = torch.Generator().manual_seed(1)
+        counts = torch.tensor([w, h], dtype=torch.float64)
+        square = (torch.rand(n, *size, 2, dtype=torch.float64, generator=generator) * (counts + 4) - 3).floor()
+        pixel = square + 0.1 + 0.8 * torch.rand(n, *size, 2, dtype=torch.float64, generator=generator)
+        grid = ((2 * pixel + 1) / counts - 1).to(device, torch.promote_types(dtype, torch.float32))
+        return Sample(name=name, inputs={'x': sample_tensor(shape, device, dtype), 'grid': grid}, options={})
+
+    yield sample('within and beyond', [2, 2, 3, 4], [2, 3])
+    yield sample('one pixel', [1, 2, 1, 1], [2, 2])
+    yield sample('empty batch', [0, 3, 4, 5], [2, 6])
+
+
+def _workloads(shape: Sequence[int], device: torch.device, dtype: torch.dtype) -> Iterator[Sample]:
+    n, c, h, w = shape
+    grid = torch.rand(n, h, w, 2, device=device, dtype=torch.promote_types(dtype, torch.float32)) * 2 - 1
+    inputs = {'x': torch.randn(n, c, h, w, device=device).to(dtype), 'grid': grid}
+    yield Sample(name='random places', inputs=inputs, options={})
+
+
+register_op(
+    Op(
+        'grid_sample',
+        grid_sample,
+        _samples,
+        reference=functools.partial(grid_sample, impl='ref'),
+        workloads=_workloads,
+    )
+)

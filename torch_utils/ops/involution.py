@@ -14,12 +14,14 @@ kernel, H and W height and width.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 
 from torch_utils.ops import dispatch
+from torch_utils.ops.registry import Op, Sample, register_op, sample_tensor
 
 
 def involution(x: torch.Tensor, weight: torch.Tensor, impl: str = 'auto') -> torch.Tensor:
@@ -174,3 +176,34 @@ def _check(x: torch.Tensor, weight: torch.Tensor) -> None:
         raise ValueError(f'involution: the groups must divide the {c} channels of x, got {weight.shape[1]}')
     if x.dtype != weight.dtype:
         raise ValueError(f'involution: weight must have the dtype of x, {x.dtype}, got {weight.dtype}')
+
+
+def _samples(device: torch.device, dtype: torch.dtype) -> Iterator[Sample]:
+    def sample(name: str, shape: Sequence[int], num_groups: int, side: int) -> Sample:
+        n, _, h, w = shape
+        weight = sample_tensor([n, num_groups, side**2, h, w], device, dtype, seed=1)
+        return Sample(name=name, inputs={'x': sample_tensor(shape, device, dtype), 'weight': weight}, options={})
+
+    yield sample('3x3, two groups', [2, 4, 3, 3], num_groups=2, side=3)
+    yield sample('1x1', [2, 4, 3, 4], num_groups=4, side=1)
+    yield sample('kernel larger than the image', [1, 2, 2, 3], num_groups=1, side=5)
+    yield sample('one pixel', [1, 2, 1, 1], num_groups=1, side=3)
+    yield sample('empty batch', [0, 4, 3, 5], num_groups=2, side=3)
+
+
+def _workloads(shape: Sequence[int], device: torch.device, dtype: torch.dtype) -> Iterator[Sample]:
+    n, c, h, w = shape
+    weight = torch.randn(n, max(c // 16, 1), 9, h, w, device=device).to(dtype)
+    inputs = {'x': torch.randn(n, c, h, w, device=device).to(dtype), 'weight': weight}
+    yield Sample(name='3x3', inputs=inputs, options={})
+
+
+register_op(
+    Op(
+        'involution',
+        involution,
+        _samples,
+        operators=('involution', 'involution_adjoint', 'involution_correlation'),
+        workloads=_workloads,
+    )
+)

@@ -6,12 +6,15 @@ I and O input and output channels, H and W height and width, k kernel size.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 
 from torch_utils.ops.conv2d_resample import conv2d_before_fir, conv2d_resample
 from torch_utils.ops.epilogue import synthesis_epilogue
+from torch_utils.ops.registry import Op, Sample, register_op, sample_tensor
+from torch_utils.ops.upfirdn2d import setup_filter
 
 
 def modulated_conv2d(
@@ -135,3 +138,40 @@ def _pointwise(
     for part, k in zip(others, split[1:], strict=True):
         y = torch.baddbmm(y, part, k)  # FlopCounterMode does not see it in place
     return y.reshape(n, h, w, -1).permute(0, 3, 1, 2)  # [N, O, H, W]
+
+
+def _samples(device: torch.device, dtype: torch.dtype) -> Iterator[Sample]:
+    wide = torch.promote_types(dtype, torch.float32)
+
+    def sample(name: str, shape: Sequence[int], side: int, noise: Sequence[int] = (), **options: Any) -> Sample:
+        weight = sample_tensor([3, shape[1], side, side], device, wide, seed=1)
+        inputs = {'x': sample_tensor(shape, device, dtype), 'weight': weight}
+        inputs['styles'] = sample_tensor(shape[:2], device, wide, seed=2)
+        if noise:
+            inputs['noise'] = sample_tensor(noise, device, wide, seed=3)
+        return Sample(name=name, inputs=inputs, options={'padding': side // 2, **options})
+
+    f = setup_filter([1, 3, 3, 1]).to(device)
+    yield sample('3x3', [2, 2, 3, 4], 3, [2, 1, 3, 4], act='lrelu', gain=1.4, clamp=1.0)
+    yield sample('3x3 up 2', [2, 2, 2, 3], 3, [4, 6], up=2, resample_filter=f, act='lrelu')
+    yield sample('3x3 down 2', [1, 2, 4, 4], 3, down=2, resample_filter=f)
+    yield sample('1x1 by sample', [2, 2, 3, 4], 1, [3, 4], by_sample=True, act='lrelu')
+    yield sample('1x1 not demodulated', [2, 2, 3, 4], 1, demodulate=False, by_sample=False)
+    yield sample('one pixel', [1, 1, 1, 1], 3, up=2, resample_filter=f)
+    yield sample('empty batch', [0, 2, 3, 4], 3, [3, 4], act='lrelu')
+
+
+def _workloads(shape: Sequence[int], device: torch.device, dtype: torch.dtype) -> Iterator[Sample]:
+    n, c, h, w = shape
+    f = setup_filter([1, 3, 3, 1]).to(device)
+    x, styles = torch.randn(n, c, h, w, device=device).to(dtype), torch.randn(n, c, device=device)
+    for name, size, options in (
+        ('3x3', (c, c, 3, 3), {'padding': 1, 'noise': torch.randn(n, 1, h, w, device=device)}),
+        ('3x3 up 2', (c, c, 3, 3), {'padding': 1, 'up': 2, 'resample_filter': f}),
+        ('1x1 to RGB', (3, c, 1, 1), {'demodulate': False}),
+    ):
+        inputs = {'x': x, 'weight': torch.randn(size, device=device), 'styles': styles}
+        yield Sample(name=name, inputs=inputs, options=options)
+
+
+register_op(Op('modulated_conv2d', modulated_conv2d, _samples, workloads=_workloads))

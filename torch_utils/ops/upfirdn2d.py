@@ -7,13 +7,14 @@ bottom, in pixels of the up-sampled image; negative ones crop.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 
 from torch_utils.ops import dispatch
+from torch_utils.ops.registry import Op, Sample, register_op, sample_tensor
 
 Pair = tuple[int, int]
 Padding = tuple[int, int, int, int]
@@ -241,3 +242,32 @@ def _padding(value: int | Sequence[int]) -> Padding:
         return value[0], value[0], value[1], value[1]
     x0, x1, y0, y1 = value
     return x0, x1, y0, y1
+
+
+def _samples(device: torch.device, dtype: torch.dtype) -> Iterator[Sample]:
+    def sample(name: str, shape: Sequence[int], f: torch.Tensor | None, **options: Any) -> Sample:
+        f = None if f is None else f.to(device)
+        return Sample(name=name, inputs={'x': sample_tensor(shape, device, dtype)}, options={'f': f, **options})
+
+    low_pass = setup_filter([1, 3, 3, 1])  # the outer product of two one-dimensional filters
+    general = torch.tensor([[1.0, 2, -3], [0.5, 4, 1]])  # not an outer product
+    yield sample('up 2', [2, 2, 3, 4], low_pass, up=2, padding=(2, 1, 2, 1), gain=4)
+    yield sample('down 2', [2, 2, 5, 6], low_pass, down=2, padding=1)
+    yield sample('up and down, crop', [1, 2, 5, 4], low_pass, up=(2, 1), down=(1, 2), padding=(2, 1, -1, 3))
+    yield sample('one-dimensional taps', [1, 2, 4, 5], setup_filter([1, 2, 3, 4, 5], separable=True), padding=2)
+    yield sample('no outer product', [1, 2, 4, 5], general, padding=(1, 1, 1, 0), flip_filter=True)
+    yield sample('identity', [1, 2, 3, 4], None)
+    yield sample('zeros inserted, pixels dropped', [1, 2, 3, 4], None, up=3, down=2)
+    yield sample('one pixel', [1, 1, 1, 1], low_pass, padding=2)
+    yield sample('empty batch', [0, 2, 5, 6], low_pass, down=2, padding=1)
+
+
+def _workloads(shape: Sequence[int], device: torch.device, dtype: torch.dtype) -> Iterator[Sample]:
+    f = setup_filter([1, 3, 3, 1]).to(device)
+    inputs = {'x': torch.randn(tuple(shape), device=device).to(dtype)}
+    yield Sample(name='up 2', inputs=inputs, options={'f': f, 'up': 2, 'padding': (2, 1, 2, 1), 'gain': 4})
+    yield Sample(name='down 2', inputs=inputs, options={'f': f, 'down': 2, 'padding': 1})
+    yield Sample(name='same size', inputs=inputs, options={'f': f, 'padding': (2, 1, 2, 1)})
+
+
+register_op(Op('upfirdn2d', upfirdn2d, _samples, operators=('upfirdn2d',), workloads=_workloads))

@@ -15,7 +15,6 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from tests.conftest import ROOT
-from torch_utils.ops import dispatch
 from torch_utils.ops.bias_act import bias_act
 from torch_utils.ops.toolchain import build, cpu_toolchain, cuda_toolchain
 from torch_utils.ops.toolchain.nvcc import find_nvcc
@@ -26,7 +25,6 @@ SETTINGS = settings(max_examples=150, deadline=None, derandomize=True)
 # Relative to the largest number. Kernels round once, but gradients are rounded at every operation.
 TOLERANCE = {torch.float32: 1e-5, torch.float16: 4e-3, torch.bfloat16: 3e-2}
 TAPS = ([1], [1, 1], [1, 3, 3, 1], [1, 2, 3, 4], [1, 2, 3, 4, 5], list(range(1, 13)), [(-1) ** k for k in range(32)])
-NAMES = ['bias_act', 'bias_act_grad', 'upfirdn2d']
 
 dtypes = st.sampled_from(list(TOLERANCE))
 layouts = st.sampled_from(['contiguous', 'channels_last', 'strided', 'expanded', 'offset'])
@@ -122,32 +120,6 @@ def test_bias_act_equals_the_reference_with_gradients(
     assert_close(second * smooth, wanted * smooth)
 
 
-def cases() -> dict[str, tuple]:
-    """Arguments of each operator, away from the points where the gradient jumps."""
-    x = torch.randn([2, 3, 5, 4], generator=torch.Generator().manual_seed(0)).to(DEVICE)
-    x = (x + 0.05 * x.sign()).requires_grad_()
-    b = torch.zeros(3, device=DEVICE, requires_grad=True)
-    y = bias_act(x.detach(), b.detach(), act='lrelu', clamp=1.5, impl='ref')
-    f = setup_filter([1, 3, 3, 1]).to(DEVICE)
-    return {
-        'bias_act': (x, b, 1, 0.2, 1.5, 1.5),
-        'bias_act_grad': (x, y, 1, 0.2, 1.5, 1.5),
-        'upfirdn2d': (x, f, [2, 1], [1, 2], [2, 1, -1, 3]),
-    }
-
-
-@pytest.mark.gpu
-@pytest.mark.parametrize('name', NAMES)
-@pytest.mark.parametrize('memory_format', [torch.contiguous_format, torch.channels_last])
-def test_registration_is_what_compile_and_export_need(name: str, memory_format: torch.memory_format) -> None:
-    """Schema, fake kernel, autograd and tracing with dynamic shapes, by PyTorch's own checker."""
-    x, *rest = cases()[name]
-    dispatch.pick('cuda', x)  # loads the operators
-    x = x.detach().contiguous(memory_format=memory_format).requires_grad_()
-    results = torch.library.opcheck(getattr(torch.ops.ganfoundry, name), (x, *rest))
-    assert set(results.values()) == {'SUCCESS'}
-
-
 @pytest.mark.gpu
 @pytest.mark.parametrize('dtype', list(TOLERANCE))
 @pytest.mark.parametrize('memory_format', [torch.contiguous_format, torch.channels_last])
@@ -204,7 +176,7 @@ def test_kernels_run_on_the_current_stream() -> None:
 @pytest.mark.skipif(torch.cuda.is_available(), reason='there is a GPU, which runs these tests itself')
 @pytest.mark.skipif(not build.load(), reason='no native operations')
 def test_without_a_gpu_the_tests_above_pass_on_the_cpu() -> None:
-    """All that is registered and computed for CUDA, compiled for the CPU, in a process of its own."""
+    """Compiles all that is registered and computed for CUDA for the CPU, in a process of its own."""
     command = [
         sys.executable,
         '-m',
@@ -215,6 +187,7 @@ def test_without_a_gpu_the_tests_above_pass_on_the_cpu() -> None:
         '-m',
         'gpu',
         'tests/torch_utils/ops/test_cuda.py',
+        'tests/contracts/test_every_op.py',
     ]
     done = subprocess.run(
         [*command, '-p', 'no:cacheprovider'],

@@ -124,30 +124,6 @@ def test_half_precision_is_sampled_in_float32_and_rounded_once(impl: str, dtype:
     torch.testing.assert_close(dx.float(), torch.autograd.grad(expected.sum(), wide)[0], rtol=1e-2, atol=1e-3)
 
 
-@pytest.mark.parametrize('impl', IMPLS)
-def test_an_empty_batch_stays_empty_with_gradients(impl: str) -> None:
-    x, grid = torch.zeros(0, 3, 4, 5, requires_grad=True), torch.zeros(0, 2, 6, 2, requires_grad=True)
-    y = grid_sample(x, grid, impl)
-    assert y.shape == (0, 3, 2, 6)
-    dx, dgrid = torch.autograd.grad((y**2).sum(), [x, grid], create_graph=True)
-    assert (dx.shape, dgrid.shape) == (x.shape, grid.shape)
-    assert torch.autograd.grad(dx.sum() + dgrid.sum(), grid)[0].shape == grid.shape
-
-
-# PyTorch's own warning, about how torch.compile treats a Function.
-@pytest.mark.filterwarnings('ignore:.*should not be instantiated:DeprecationWarning')
-def test_a_compiled_graph_has_no_break_and_the_same_gradients() -> None:
-    def op(x: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:
-        return grid_sample(x * 2, grid)
-
-    x, grid = rand(2, 3, 5, 4), places(2, 3, 6, (5, 4))
-    eager, compiled = op(x, grid), torch.compile(op, backend='aot_eager', fullgraph=True)(x, grid)
-    torch.testing.assert_close(compiled, eager, rtol=0, atol=1e-12)
-    gradients = [torch.autograd.grad(y.square().sum(), [x, grid]) for y in (eager, compiled)]
-    for actual, wanted in zip(*gradients, strict=True):
-        torch.testing.assert_close(actual, wanted, rtol=0, atol=1e-12)
-
-
 def test_what_cannot_work_is_refused_with_what_was_expected() -> None:
     x, grid = torch.zeros(2, 3, 4, 5), torch.zeros(2, 6, 7, 2)
     for wrong_x, wrong_grid in ((x[0], grid), (x, grid[:1]), (x, grid[..., :1]), (x, grid[0])):

@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.conftest import ROOT
-from torch_utils.ops import dispatch
 from torch_utils.ops.involution import involution
 from torch_utils.ops.toolchain import build
 
@@ -20,7 +19,6 @@ DEVICE = 'cuda'  # tests/support/host_kernels.py sets another
 SETTINGS = settings(max_examples=60, deadline=None, derandomize=True)
 # Relative to the largest number. Kernels round once, but gradients are rounded at every operation.
 TOLERANCE = {torch.float32: 1e-5, torch.float16: 4e-3, torch.bfloat16: 3e-2}
-OPERATORS = ['involution', 'involution_adjoint', 'involution_correlation']
 
 
 def normal(*shape: int, dtype: torch.dtype = torch.float32, layout: str = 'contiguous', seed: int) -> torch.Tensor:
@@ -66,20 +64,6 @@ def test_involution_equals_the_reference_with_gradients(counts, size, side, dtyp
     second = torch.autograd.grad(first, (x, weight, dy), first)
     for actual, wanted in zip(second, torch.autograd.grad(expected_first, (*wide, wide_dy), same), strict=True):
         assert_close(actual, wanted)
-
-
-@pytest.mark.gpu
-@pytest.mark.parametrize('name', OPERATORS)
-@pytest.mark.parametrize('memory_format', [torch.contiguous_format, torch.channels_last])
-def test_registration_is_what_compile_and_export_need(name: str, memory_format: torch.memory_format) -> None:
-    """Schema, fake kernel, autograd and tracing with dynamic shapes, by PyTorch's own checker."""
-    x, y, weight = normal(2, 4, 5, 3, seed=1), normal(2, 4, 5, 3, seed=2), normal(2, 18, 5, 3, seed=3)
-    weight = weight.detach().unflatten(1, (2, 9)).requires_grad_()
-    dispatch.pick('cuda', x)  # loads the operators
-    x = x.detach().contiguous(memory_format=memory_format).requires_grad_()
-    args = (x, y, 2, 9) if name == 'involution_correlation' else (x, weight)
-    results = torch.library.opcheck(getattr(torch.ops.ganfoundry, name), args)
-    assert set(results.values()) == {'SUCCESS'}
 
 
 @pytest.mark.gpu

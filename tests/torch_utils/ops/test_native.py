@@ -6,7 +6,6 @@ import pytest
 import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from torch.autograd import gradcheck, gradgradcheck
 
 from dnnlib.errors import ConfigError
 from torch_utils.ops.bias_act import bias_act
@@ -147,55 +146,6 @@ def test_any_number_of_threads_gives_the_same_bits(num_threads: int) -> None:
     finally:
         torch.set_num_threads(before)
     assert all(torch.equal(a, e) for a, e in zip(results, expected, strict=True))
-
-
-def cases() -> dict[str, tuple]:
-    """Arguments of each operator, in float64 away from the points where the gradient jumps."""
-    x = torch.randn([2, 3, 5, 4], dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    x = (x + 0.05 * x.sign()).requires_grad_()
-    b = torch.zeros(3, dtype=torch.float64, requires_grad=True)
-    y = bias_act(x.detach(), b.detach(), act='lrelu', clamp=1.5)
-    f = setup_filter([1, 3, 3, 1])
-    return {
-        'bias_act': (x, b, 1, 0.2, 1.5, 1.5),
-        'bias_act_grad': (x, y, 1, 0.2, 1.5, 1.5),
-        'upfirdn2d': (x, f, [2, 1], [1, 2], [2, 1, -1, 3]),
-    }
-
-
-@pytest.mark.parametrize('name', ['bias_act', 'bias_act_grad', 'upfirdn2d'])
-def test_gradients_of_two_orders_are_those_of_finite_differences(name: str) -> None:
-    op, args = getattr(torch.ops.ganfoundry, name), cases()[name]
-    assert gradcheck(op, args)
-    assert gradgradcheck(op, args)
-
-
-@pytest.mark.parametrize('name', ['bias_act', 'bias_act_grad', 'upfirdn2d'])
-@pytest.mark.parametrize('memory_format', [torch.contiguous_format, torch.channels_last])
-def test_registration_is_what_compile_and_export_need(name: str, memory_format: torch.memory_format) -> None:
-    """Schema, fake kernel, autograd and tracing with dynamic shapes, by PyTorch's own checker."""
-    x, *rest = cases()[name]
-    x = x.detach().contiguous(memory_format=memory_format).requires_grad_()
-    results = torch.library.opcheck(getattr(torch.ops.ganfoundry, name), (x, *rest))
-    assert set(results.values()) == {'SUCCESS'}
-
-
-def test_compile_and_export_see_one_graph() -> None:
-    """With the kernels as its nodes, and the values and gradients of an eager run."""
-    f = setup_filter([1, 3, 3, 1])
-
-    class Layer(torch.nn.Module):
-        def forward(self, x: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-            return upsample2d(bias_act(x, b, act='lrelu', clamp=2, impl='cpu'), f, impl='cpu')
-
-    x = torch.randn([2, 3, 8, 8], generator=torch.Generator().manual_seed(0)).requires_grad_()
-    b = torch.ones(3, requires_grad=True)
-    eager, compiled = Layer()(x, b), torch.compile(Layer(), backend='aot_eager', fullgraph=True)(x, b)
-    assert torch.equal(compiled, eager)
-    gradients = [torch.autograd.grad(y.square().sum(), [x, b]) for y in (eager, compiled)]
-    assert all(torch.equal(a, e) for a, e in zip(*gradients, strict=True))
-    graph = torch.export.export(Layer(), (x.detach(), b.detach())).graph
-    assert {'ganfoundry.bias_act.default', 'ganfoundry.upfirdn2d.default'} <= {str(node.target) for node in graph.nodes}
 
 
 def test_what_the_kernels_do_not_know_is_the_reference() -> None:
