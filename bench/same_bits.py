@@ -38,7 +38,7 @@ import click
 sys.path.append(str(Path(__file__).resolve().parent))  # at the end: bench/metrics.py is not the package
 
 import fingerprint
-from same_bits_cases import Case, Step, all_cases, make_data
+from same_bits_cases import DATA_VERSION, Case, Step, all_cases, make_data
 
 ROOT = Path(__file__).resolve().parent.parent
 LIMIT_S = 300  # longest time of one command line
@@ -108,6 +108,8 @@ class Zygote:
 def run_case(zygote: Zygote, case: Case, folder: Path) -> Result:
     """Runs the command lines of a case in a new folder, up to the first that fails."""
     folder.mkdir(parents=True)
+    if case.start is not None:
+        shutil.copytree(case.start, folder / 'run')
     files: fingerprint.Fingerprint = {}
     for number, step in enumerate(case.steps, 1):
         code, out, err = zygote.run(step, folder, f'{folder.name}-{number}')
@@ -297,8 +299,9 @@ def cases_of(tree: Any, folder: Path, work: Path) -> list[Case]:
     if not path.exists():
         records = describe(tree(), folder / 'cfgs' / 'empty')
         path.write_text(json.dumps(records, indent=1))
-    make_data(work / 'data')
-    return all_cases(json.loads(path.read_text()), work / 'data')
+    data = work / f'data-{DATA_VERSION}'
+    make_data(data)
+    return all_cases(json.loads(path.read_text()), data)
 
 
 def matches(case: Case, patterns: tuple[str, ...]) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,8 @@ from typing import Any
 import numpy as np
 import PIL.Image
 
+DATA_VERSION = 2  # raise it if `make_data` writes something else: kept results depend on it
+STATES = Path(__file__).resolve().parent.parent / 'tests' / 'reliability' / 'data' / 'states'
 STOPPED = 143  # exit code of a run that SIGTERM has ended
 END = 16  # images of four steps
 # A run folder is 'runs/00000-...'; the first match in the folder of the case replaces the pattern.
@@ -107,10 +110,14 @@ class Step:
 
 @dataclass(frozen=True)
 class Case:
-    """Command lines that run one after another in a folder of their own, and are compared as a whole."""
+    """Command lines that run one after another in a folder of their own, and are compared as a whole.
+
+    start: folder that is copied into it as `run` before the first, if any.
+    """
 
     name: str
     steps: tuple[Step, ...]
+    start: str | None = None
 
 
 def train(*flags: str, stop_at: int = END, **env: str) -> Step:
@@ -148,6 +155,7 @@ def all_cases(records: dict[str, dict[str, Any]], data: Path) -> list[Case]:
         *(Case(f'aug/{name}', (train(*auto, *flags),)) for name, flags in AUGMENTATIONS.items()),
         *(Case(f'run/{name}', (train(*auto, *flags),)) for name, flags in RUNS.items()),
         *longer_runs(auto, widths, data),
+        *(Case(f'state/{name}', (RESUME,), f'{data}/states/{name}') for name in ('ada-lecam', 'fp16', 'guardian')),
         *drawings(auto, widths),
         *measurements(auto, data),
         *conversions(data),
@@ -183,6 +191,8 @@ RUNS = {
     'skip-images': ('--bad-images=skip',),
     'decay': ('--set=lr_decay_kimg=1', '--set=ema.rampup=none'),
 }
+# From a state of version 1 to the end of its run, see tests/reliability/data/README.md.
+RESUME = Step('train.py', ('--resume=run', '--metrics=none', '--device=cpu'))
 
 
 def longer_runs(auto: tuple[str, ...], widths: dict[str, tuple[str, ...]], data: Path) -> list[Case]:
@@ -275,6 +285,7 @@ def make_data(folder: Path) -> None:
         path = folder / 'pictures' / f'class{number % 2}' / f'{number}.{kind}'
         path.parent.mkdir(exist_ok=True)
         PIL.Image.fromarray(pixels[..., 0] if channels == 1 else pixels, mode).save(path)
+    shutil.copytree(STATES, folder / 'states', dirs_exist_ok=True)
     (folder / 'ring.py').write_text(PLUGIN)
     write_toy(folder / 'toy.pt')
     write_lpips(folder / 'lpips.safetensors', draw)
