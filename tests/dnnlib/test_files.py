@@ -1,6 +1,5 @@
 """Run folders, locks, JSON lines, seeds, statistics: the small things that everything stands on."""
 
-import json
 import multiprocessing
 import signal
 import subprocess
@@ -14,8 +13,6 @@ from dnnlib import files
 from dnnlib.errors import ConfigError
 from dnnlib.log import format_bytes, format_time
 from torch_utils.images import from_pixels, grid_shape, save_png, tile, to_uint8
-from torch_utils.seeding import derive, numpy_generator, seed_torch
-from torch_utils.stats import Collector
 
 
 @pytest.mark.slow
@@ -62,38 +59,6 @@ def test_a_line_cut_by_a_kill_is_dropped(tmp_path):
         file.write(b'{"a": 2')
     assert files.read_jsonl(path) == [{'a': 1}]
     assert files.read_jsonl(tmp_path / 'absent.jsonl') == []
-
-
-def test_a_draw_is_a_function_of_seed_purpose_and_position():
-    draws = {(s, p, n): numpy_generator(s, p, n).random() for s in (0, 1) for p in ('a', 'b') for n in (0, 1)}
-    assert len(set(draws.values())) == 8
-    seed_torch(3, 'x', 5)
-    first = torch.randn(4)
-    torch.randn(100)
-    seed_torch(3, 'x', 5)
-    assert torch.equal(torch.randn(4), first)
-
-
-@pytest.mark.slow
-def test_seeds_are_the_same_in_every_process():
-    code = 'from torch_utils.seeding import derive; print(derive(1, "noise", 7).generate_state(2).tolist())'
-    seen = {
-        subprocess.run([sys.executable, '-c', code], env={'PYTHONHASHSEED': h}, capture_output=True, text=True).stdout
-        for h in ('0', '1')
-    }
-    assert seen == {f'{derive(1, "noise", 7).generate_state(2).tolist()}\n'}
-
-
-def test_statistics_are_those_of_all_values():
-    collector, values = Collector(), np.random.RandomState(0).randn(7, 10)
-    for row in values:
-        collector.report('x', torch.from_numpy(row))
-    restored = Collector()
-    restored.load_state_dict(json.loads(json.dumps(collector.state_dict())))
-    for stats in (collector.summary()['x'], restored.summary()['x']):
-        assert stats['num'] == 70
-        assert stats['mean'] == pytest.approx(values.mean(), rel=1e-12)
-        assert stats['std'] == pytest.approx(values.std(), rel=1e-12)
 
 
 def test_pixels_survive_the_network_range():

@@ -15,7 +15,6 @@ from training.config import PathLengthConfig, R1Config, RunConfig
 from training.data.dataset import DataConfig, ImageDataset
 from training.data.loader import data_loader
 from training.objective.lecam import LeCamConfig
-from training.optimize.reduction import tree_sum
 from training.registry import RECIPES
 from training.step import TrainStep
 
@@ -123,13 +122,3 @@ def test_processes_share_the_data_order(dataset):
         parts = [indices(rank, size) for rank in range(size)]
         for k, img in enumerate(whole):
             assert torch.equal(torch.cat([part[k] for part in parts]), img)
-
-
-def test_equal_parts_of_the_tree_are_its_branches():
-    draw = torch.Generator().manual_seed(0)
-    leaves = [torch.randn(100, generator=draw) for _ in range(24)]
-    whole = tree_sum(0, 24, lambda k: leaves[k].clone())
-    torch.testing.assert_close(whole, torch.stack(leaves).sum(dim=0))
-    for size in (2, 4, 8):
-        parts = [tree_sum(r * 24 // size, (r + 1) * 24 // size, lambda k: leaves[k].clone()) for r in range(size)]
-        assert torch.equal(tree_sum(0, size, parts.__getitem__), whole)

@@ -1,16 +1,12 @@
 """The formulas of training: schedules, optimiser corrections, presets, averages, each against its definition."""
 
-import copy
-
 import pytest
 import torch
 
 from training.build import resolve_precision
-from training.config import OptimizerConfig, with_precision
+from training.config import with_precision
 from training.interface import ImageSpec
 from training.objective.pl import path_length_penalty
-from training.optimize.ema import ema_beta, update_ema
-from training.optimize.optimizers import make_optimizer
 from training.recipes import auto
 from training.registry import RECIPES
 
@@ -69,34 +65,6 @@ def test_squeeze_follows_table_1_of_its_paper():
         assert (cfg.g_opt.lr, cfg.d_opt.lr, cfg.generator.ratio) == (0.0025, 0.0025, 8)
     assert small.discriminator.architecture == 'orig'
     assert RECIPES.get('squeeze').make(facts(64), 1).r1.gamma == pytest.approx(1 / 16)
-
-
-def test_lazy_regularisation_corrects_adam():
-    net = torch.nn.Linear(2, 2)
-    for interval, factor, beta2 in ((4, 0.8, 0.99199197), (16, 0.941176, 0.99058546), (None, 1, 0.99)):
-        group = make_optimizer(net, OptimizerConfig(lr=0.002), interval).param_groups[0]
-        assert group['lr'] == pytest.approx(0.002 * factor, rel=1e-6)
-        assert group['betas'] == (0.0, pytest.approx(beta2, abs=1e-8))
-        assert all(isinstance(beta, float) for beta in group['betas'])
-
-
-def test_the_average_keeps_half_over_its_half_life():
-    assert ema_beta(10_000, 10, None, 0) == pytest.approx(0.5)
-    assert ema_beta(32, 10, None, 10**9) == pytest.approx(0.5 ** (32 / 10_000))
-    assert ema_beta(32, 10, 0.05, 0) == 0  # the first average is the first weights
-    assert ema_beta(50, 10, 0.05, 1000) == pytest.approx(0.5)
-    assert ema_beta(32, 0, None, 10**6) == 0
-
-
-def test_averages_are_of_parameters_and_buffers_are_copied():
-    net = torch.nn.BatchNorm1d(3)
-    average = copy.deepcopy(net)
-    with torch.no_grad():
-        net.weight.fill_(5)
-        net.running_mean.fill_(7)
-    update_ema(average, net, 0.75)
-    assert torch.equal(average.weight.detach(), torch.full([3], 2.0))
-    assert torch.equal(average.running_mean, torch.full([3], 7.0))
 
 
 def test_the_mean_path_length_moves_first_and_carries_gradient():

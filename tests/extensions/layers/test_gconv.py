@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import copy
-
 import pytest
 import torch
 import torch.nn.functional as F
 
 from extensions.gconv import Attention, BigGLU
-from extensions.layers.batch_norm import BigBN
 from extensions.layers.gconv import GConv2d, VConv2d, recombine
-from extensions.layers.sngan import SNGANDiscriminator, SNGANDiscriminatorConfig
 from extensions.layers.spectral_norm import Conv2d, Linear
-from training.interface import ImageSpec
 
 
 def largest(a: torch.Tensor, b: torch.Tensor) -> float:
@@ -123,28 +118,6 @@ def test_the_layer_keeps_dtype_and_takes_any_memory_format(memory_format: torch.
 # ---- normalisation
 
 
-@pytest.mark.parametrize('classes', [0, 3])
-def test_bigbn_is_batch_norm_with_a_gain_and_a_bias_for_every_sample(classes: int) -> None:
-    torch.manual_seed(0)
-    norm = BigBN(4, 6 + classes, lambda i, o: Linear(i, o, bias=False))
-    x = torch.randn(5, 4, 3, 2) * 3 + 1
-    v = torch.cat([torch.randn(5, 6), torch.eye(5, classes)], dim=1)
-    expected = torch.empty_like(x)
-    for channel in range(4):
-        values = x[:, channel].double()
-        normal = (values - values.mean()) / (values.var(unbiased=False) + 1e-5).sqrt()
-        for i in range(5):
-            gain, shift = norm.gain.weight[channel] @ v[i], norm.shift.weight[channel] @ v[i]
-            expected[i, channel] = normal[i] * (1 + gain) + shift
-    assert largest(norm(x, v), expected) < 1e-5
-    assert largest(norm.bn.running_mean, 0.1 * x.mean([0, 2, 3])) < 1e-6
-    norm.eval()
-    centred = x - norm.bn.running_mean[:, None, None]
-    fixed = centred / (norm.bn.running_var[:, None, None] + 1e-5).sqrt()
-    gain, shift = (layer(v)[:, :, None, None] for layer in (norm.gain, norm.shift))
-    assert largest(norm(x, v), fixed * (1 + gain) + shift) < 1e-5
-
-
 def test_glu_gates_one_affine_map_by_another() -> None:
     torch.manual_seed(0)
     act = BigGLU(4, 6, lambda i, o: Linear(i, o, bias=False))
@@ -174,46 +147,3 @@ def test_attention_is_cbams(spatial: bool) -> None:
                 0
             )
         assert largest(result, y) < 1e-12
-
-
-@torch.no_grad()
-def test_spectral_norms_of_k_w_s_and_w_l_converge_to_one() -> None:
-    torch.manual_seed(0)
-    layer = GConv2d(4, 6, v_dim=5, sn=True)
-    x, v = torch.randn(2, 4, 4, 4), torch.randn(2, 5)
-    for _ in range(500):
-        layer(x, v)
-    layer.eval()
-    used = (layer.conv.normalized_weight(), layer.combine.normalized_weight(), layer.select.sn(layer.select.weight))
-    for weight in used:
-        assert abs(float(torch.linalg.matrix_norm(weight.flatten(1), 2)) - 1) < 1e-4
-
-
-def test_spectral_norm_moves_in_training_alone_and_survives_copies() -> None:
-    torch.manual_seed(0)
-    spec = ImageSpec(resolution=16, channels=3, label_dim=3, num_images=64)
-    cfg = SNGANDiscriminatorConfig(channel_base=128, channel_max=16)
-    D, img, c = SNGANDiscriminator(cfg, spec), torch.randn(2, 3, 16, 16), torch.eye(2, 3)
-    assert not torch.equal(D(img, c), D(img, c))
-    D.eval()
-    logits = D(img, c)
-    assert torch.equal(D(img, c), logits)
-    assert torch.equal(copy.deepcopy(D)(img, c), logits)
-    other = SNGANDiscriminator(cfg, spec).eval()
-    assert not torch.equal(other(img, c), logits)
-    other.load_state_dict(D.state_dict())
-    assert torch.equal(other(img, c), logits)
-
-
-def test_a_normalised_network_is_twice_differentiable() -> None:
-    torch.manual_seed(0)
-    net = GConv2d(2, 3, v_dim=2, sn=True).double().eval()
-    params = {key: p.detach().clone().requires_grad_(True) for key, p in net.named_parameters()}
-    x = torch.randn(2, 2, 2, 1, dtype=torch.float64, requires_grad=True)
-    v = torch.randn(2, 2, dtype=torch.float64, requires_grad=True)
-
-    def run(x: torch.Tensor, v: torch.Tensor, *values: torch.Tensor) -> torch.Tensor:
-        return torch.func.functional_call(net, dict(zip(params, values, strict=True)), (x, v))
-
-    assert torch.autograd.gradcheck(run, (x, v, *params.values()))
-    assert torch.autograd.gradgradcheck(run, (x, v, *params.values()))

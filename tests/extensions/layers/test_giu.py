@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import pytest
 import torch
-import torch.nn.functional as F
 
 from extensions.giu import GIUDiscriminator, GIUDiscriminatorConfig
 from extensions.layers.giu import GIU, ChannelGate
-from extensions.layers.rbn import RBN
 from extensions.layers.spectral_norm import SpectralNorm
-from extensions.sagan import SelfAttention
+from tests.extensions.layers.test_rbn import random_rbn
 from torch_utils.seeding import seed_torch
 from training.interface import ImageSpec
 from training.networks.layers import LowerableBlock
@@ -92,55 +89,6 @@ def test_group_norm_keeps_samples_apart_and_batch_norm_does_not() -> None:
     assert leaks['bn'] > 1e-6
 
 
-def random_rbn(channels: int) -> RBN:
-    seed_torch(0, 'test')
-    module = RBN(channels).double()
-    for parameter in module.parameters():
-        torch.nn.init.normal_(parameter)
-    return module
-
-
-@pytest.mark.parametrize('training', [True, False])
-def test_rbn_is_its_equations(training: bool) -> None:
-    module = random_rbn(6).train(training)
-    module.bn.running_mean.normal_()
-    module.bn.running_var.uniform_(0.5, 2)
-    before = (module.bn.running_mean.clone(), module.bn.running_var.clone())
-    x = torch.randn(3, 6, 5, 4, dtype=DOUBLE)
-    untouched = x.clone()
-
-    x_cm = x + module.w_m * x.mean(dim=[2, 3], keepdim=True)
-    mean, var = x_cm.mean(dim=[0, 2, 3]), x_cm.var(dim=[0, 2, 3], correction=0)
-    used = (mean, var) if training else before
-    x_s = (x_cm - used[0][:, None, None]) / (used[1][:, None, None] + 1e-5).sqrt()
-    k_s = x_s.mean(dim=[2, 3], keepdim=True)
-    expected = x_s * torch.sigmoid(module.w_v * k_s + module.w_b) * module.gamma + module.beta
-
-    assert (module(x) - expected).abs().max() < 1e-12
-    assert torch.equal(x, untouched)
-    unbiased = x_cm.var(dim=[0, 2, 3])
-    moved = (before[0].lerp(mean, 0.1), before[1].lerp(unbiased, 0.1)) if training else before
-    assert torch.allclose(module.bn.running_mean, moved[0], rtol=0, atol=1e-12)
-    assert torch.allclose(module.bn.running_var, moved[1], rtol=0, atol=1e-12)
-
-
-@pytest.mark.parametrize('training', [True, False])
-def test_rbn_without_feedback_is_scaled_batch_norm(training: bool) -> None:
-    module = random_rbn(6).train(training)
-    torch.nn.init.zeros_(module.w_m)
-    torch.nn.init.zeros_(module.w_v)
-    x = torch.randn(3, 6, 5, 4, dtype=DOUBLE)
-    normal = F.batch_norm(x, torch.zeros(6, dtype=DOUBLE), torch.ones(6, dtype=DOUBLE), training=training)
-    expected = torch.sigmoid(module.w_b) * module.gamma * normal + module.beta
-    assert (module(x) - expected).abs().max() < 1e-12
-
-
-def test_rbn_begins_as_0_731_of_batch_norm() -> None:
-    x = torch.randn(3, 6, 5, 4, dtype=DOUBLE)
-    expected = torch.nn.BatchNorm2d(6).double()(x) / (1 + math.exp(-1))
-    assert (RBN(6).double()(x) - expected).abs().max() < 1e-12
-
-
 @pytest.mark.parametrize('training', [True, False])
 def test_rbn_and_giu_are_differentiable_twice(training: bool) -> None:
     x = torch.randn(2, 4, 3, 3, dtype=DOUBLE, requires_grad=True)
@@ -176,18 +124,3 @@ def test_gradient_penalty_has_exact_gradients_in_every_parameter_of_d(kernel_nor
     moving = {name for name, grad in zip(names, grads, strict=True) if grad is not None and grad.abs().max() > 1e-9}
     assert set(names) - moving <= {'last.bias', 'b4.tail.kernel.reduce.bias'}
     assert torch.autograd.gradcheck(penalty, values, atol=1e-6)
-
-
-def test_attention_is_its_equations_and_begins_as_the_identity() -> None:
-    seed_torch(0, 'test')
-    module = SelfAttention(16).double()
-    x = torch.randn(2, 16, 3, 4, dtype=DOUBLE)
-    assert torch.equal(module(x), x)
-    torch.nn.init.constant_(module.gamma, 0.5)
-    expected = x.clone().flatten(2)
-    for n in range(2):
-        q, k, v = (conv(x[n : n + 1])[0].flatten(1) for conv in (module.query, module.key, module.value))
-        for i in range(12):
-            beta = torch.exp(q[:, i] @ k)
-            expected[n, :, i] += 0.5 * (v * (beta / beta.sum())).sum(dim=1)
-    assert (module(x) - expected.reshape(x.shape)).abs().max() < 1e-12

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,7 +18,6 @@ from tests.support.official_layout import dumps, load_D, official_file, persiste
 from training.legacy.__main__ import main
 from training.legacy.inspect import inspect
 from training.legacy.reader import is_pickle
-from training.run.export import export
 from training.run.snapshot import load_generator, load_snapshot
 
 CPU = torch.device('cpu')
@@ -80,18 +78,6 @@ def test_generate_draws_with_an_official_file(tmp_path: Path, golden: Path) -> N
     result = CliRunner().invoke(generate.main, [*flags, '--device=cpu'], catch_exceptions=False)
     assert result.exit_code == 0, result.output
     assert sorted(path.name for path in tmp_path.iterdir()) == ['seed0000.png', 'seed0001.png']
-
-
-def test_export_names_what_has_no_official_name(tmp_path: Path, golden: Path) -> None:
-    snapshot = load_snapshot(golden / 'official_layout_uncond.pkl')
-    record = json.loads(json.dumps(snapshot.record))
-    record['config']['discriminator'] = {'kind': 'dcgan'}
-    with pytest.raises(CheckpointError, match='only StyleGAN2 networks have official names'):
-        export(replace(snapshot, record=record), tmp_path / 'a.safetensors')
-    record = json.loads(json.dumps(snapshot.record))
-    record['facts']['base'] = [4, 6]
-    with pytest.raises(CheckpointError, match='official networks draw squares only'):
-        export(replace(snapshot, record=record), tmp_path / 'a.safetensors')
 
 
 def test_inspect_shows_files_of_any_kind_and_runs_nothing(tmp_path: Path) -> None:

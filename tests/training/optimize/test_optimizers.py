@@ -1,0 +1,47 @@
+"""Optimizers: corrections, packed gradients, steps that are skipped."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+
+from training.config import OptimizerConfig
+from training.optimize.optimizers import make_optimizer, step_unless
+
+
+def test_lazy_regularisation_corrects_adam():
+    net = torch.nn.Linear(2, 2)
+    for interval, factor, beta2 in ((4, 0.8, 0.99199197), (16, 0.941176, 0.99058546), (None, 1, 0.99)):
+        group = make_optimizer(net, OptimizerConfig(lr=0.002), interval).param_groups[0]
+        assert group['lr'] == pytest.approx(0.002 * factor, rel=1e-6)
+        assert group['betas'] == (0.0, pytest.approx(beta2, abs=1e-8))
+        assert all(isinstance(beta, float) for beta in group['betas'])
+
+
+@pytest.mark.parametrize('kind', ['adam', 'adagrad', 'rmsprop'])
+def test_every_optimiser_steps_as_pytorchs_own_and_leaves_a_step_out(kind):
+    net = torch.nn.Linear(3, 2)
+    other = copy.deepcopy(net)
+    ours = make_optimizer(net, OptimizerConfig(kind=kind, lr=0.01, beta1=0.5, beta2=0.9), None)
+    theirs = {
+        'adam': lambda p: torch.optim.Adam(p, lr=0.01, betas=(0.5, 0.9)),
+        'adagrad': lambda p: torch.optim.Adagrad(p, lr=0.01, eps=1e-8),
+        'rmsprop': lambda p: torch.optim.RMSprop(p, lr=0.01, alpha=0.9),
+    }[kind](other.parameters())
+    for value in (1.0, -0.3, 0.02):
+        for module in (net, other):
+            for p in module.parameters():
+                p.grad = torch.full_like(p, value)
+        step_unless(ours, torch.tensor(False), scale=1)
+        theirs.step()
+    torch.testing.assert_close(net.state_dict(), other.state_dict())
+    before = copy.deepcopy((net.state_dict(), ours.state_dict()))
+    net.weight.grad[0, 0] = float('nan')
+    step_unless(ours, torch.tensor(True), scale=1)
+    assert net.state_dict().keys() == before[0].keys()
+    for name, value in net.state_dict().items():
+        assert torch.equal(value, before[0][name]), name
+    for index, slots in ours.state_dict()['state'].items():
+        assert all(torch.equal(slots[slot], before[1]['state'][index][slot]) for slot in slots)
