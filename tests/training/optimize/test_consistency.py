@@ -10,6 +10,7 @@ from tests.support.ranks import run_ranks
 from training.optimize.consistency import check_identical, checksum
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('rank', [0, 1])
 def test_a_difference_between_processes_is_found_and_named(rank):
     def task(world):
