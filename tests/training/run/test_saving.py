@@ -44,7 +44,7 @@ def test_every_save_reports_its_duration_and_an_earlier_launchs_is_reported_firs
     assert saver[0].seconds == saver[1][-1] > 0
 
 
-def test_a_full_disk_is_reported_and_earlier_states_stay(saver, monkeypatch, capsys) -> None:
+def test_a_full_disk_is_reported_and_earlier_states_stay(saver, monkeypatch, tmp_path: Path) -> None:
     save_at(saver[0], 4)
 
     def full(*args: object) -> None:
@@ -52,12 +52,12 @@ def test_a_full_disk_is_reported_and_earlier_states_stay(saver, monkeypatch, cap
 
     monkeypatch.setattr(checkpoint, 'save_state', full)
     assert save_at(saver[0], 8) == [4]
-    assert '000000008: not saved' in capsys.readouterr().out
+    assert '000000008: not saved' in (tmp_path / 'log.txt').read_text()
 
 
-def test_a_picture_that_cannot_be_drawn_is_reported(saver, tmp_path: Path, capsys) -> None:
+def test_a_picture_that_cannot_be_drawn_is_reported(saver, tmp_path: Path) -> None:
     def broken() -> None:
         raise ValueError('no pixels')
 
     saver[0].draw(broken, tmp_path / 'a.png')
-    assert 'a.png: cannot be drawn (ValueError: no pixels); training continues' in capsys.readouterr().out
+    assert 'a.png: cannot be drawn (ValueError: no pixels); training continues' in (tmp_path / 'log.txt').read_text()
