@@ -90,7 +90,7 @@ def parse(kind: Any, value: Any, where: str) -> Any:
     return _parse_scalar(kind, value, where)
 
 
-def _parse_union(kinds: tuple, value: Any, where: str) -> Any:
+def _parse_union(kinds: tuple[Any, ...], value: Any, where: str) -> Any:
     if value is None or (isinstance(value, str) and value.lower() == 'none' and type(None) in kinds):
         if type(None) not in kinds:
             raise ConfigError(f'{where}: a value is needed')
@@ -98,7 +98,7 @@ def _parse_union(kinds: tuple, value: Any, where: str) -> Any:
     return parse(next(kind for kind in kinds if kind is not type(None)), value, where)
 
 
-def _parse_choice(choices: tuple, value: Any, where: str) -> Any:
+def _parse_choice(choices: tuple[Any, ...], value: Any, where: str) -> Any:
     for choice in choices:
         if value == choice or str(value) == str(choice):
             return choice
@@ -162,7 +162,7 @@ def flatten(cfg: Any, prefix: str = '') -> dict[str, Any]:
     return leaves
 
 
-def choices_of(cls: type, name: str) -> tuple:
+def choices_of(cls: type, name: str) -> tuple[Any, ...]:
     """The values that a Literal field may take; empty for other types."""
     kind = typing.get_type_hints(cls)[name]
     return typing.get_args(kind) if typing.get_origin(kind) is Literal else ()

@@ -19,6 +19,8 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from torch._C._distributed_c10d import PrefixStore
+from torch.distributed.rendezvous import rendezvous
 
 from dnnlib.errors import ConfigError, UserError
 from torch_utils.watchdog import Watchdog
@@ -251,10 +253,10 @@ def join(device: torch.device) -> World:
                 f'start as many processes as there are GPUs'
             )
         torch.cuda.set_device(local_rank)
-    store, rank, size = next(dist.rendezvous('env://', timeout=datetime.timedelta(seconds=JOIN_S)))
+    store, rank, size = next(rendezvous('env://', timeout=datetime.timedelta(seconds=JOIN_S)))
     # torchrun's agent keeps its store when it starts the group again, with the addresses of those that are gone.
     attempt = os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')
-    return connect(dist.PrefixStore(f'attempt {attempt}', store), rank, size, local_rank, device.type)
+    return connect(PrefixStore(f'attempt {attempt}', store), rank, size, local_rank, device.type)
 
 
 def connect(store: Any, rank: int, size: int, local_rank: int = 0, device_type: str = 'cpu') -> World:
@@ -265,7 +267,7 @@ def connect(store: Any, rank: int, size: int, local_rank: int = 0, device_type: 
     backend = 'nccl' if device_type == 'cuda' else 'gloo'
     dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=patience)
     control = dist.new_group(backend='gloo', timeout=patience) if backend == 'nccl' else None
-    world = World(rank, size, local_rank, store=dist.PrefixStore('ganfoundry', store), control=control)
+    world = World(rank, size, local_rank, store=PrefixStore('ganfoundry', store), control=control)
     world._watchdog = watchdog
     watchdog.limit(LONG_S, 'the start')
     return world

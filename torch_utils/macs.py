@@ -28,7 +28,8 @@ def count_macs(net: torch.nn.Module, *inputs: Any, **kwargs: Any) -> int:
     # FlopCounterMode knows PyTorch's operators alone, and the reference consists of them.
     with torch.device('meta'), dispatch.default('ref'), torch.no_grad(), FlopCounterMode(display=False) as counter:
         torch.func.functional_call(net, state, inputs, kwargs)
-    return counter.get_total_flops() // 2
+    flops: int = counter.get_total_flops()
+    return flops // 2
 
 
 def format_macs(macs: int) -> str:

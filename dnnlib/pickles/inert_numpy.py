@@ -30,12 +30,13 @@ class _DType(Pending):
     def __init__(self, code: str) -> None:
         self.code = code
 
-    def build(self, state: Any) -> np.dtype:
+    def build(self, state: Any) -> np.dtype[Any]:
         """state: (version 3, byte order, sub-array, names, fields, item size, alignment, flags)."""
         order = _text(state[1]) if type(state) is tuple and len(state) == 8 else None
         if order not in ('<', '>', '|', '=') or any(part is not None for part in state[2:5]):
             raise ValueError('a dtype with fields or of an unknown form; expected plain numbers')
-        return np.dtype(order + self.code)
+        dtype: np.dtype[Any] = np.dtype(order + self.code)
+        return dtype
 
 
 def _dtype(args: tuple[Any, ...]) -> _DType:
@@ -80,7 +81,8 @@ def _frombuffer(args: tuple[Any, ...]) -> np.ndarray:
 def _scalar(args: tuple[Any, ...]) -> int | float | bool:
     match args:
         case (np.dtype() as dtype, bytes(data)) if len(data) == dtype.itemsize:
-            return np.frombuffer(data, dtype)[0].item()
+            number: int | float | bool = np.frombuffer(data, dtype)[0].item()
+            return number
     raise ValueError('expected a dtype and as many bytes')
 
 

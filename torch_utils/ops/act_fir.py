@@ -54,7 +54,8 @@ def act_fir(
         x = bias_act(x, bias, act=act, alpha=slope, gain=gain, clamp=clamp, impl=impl)
         return upfirdn2d(x, fir, padding=padding, impl=impl)
     bias = x.new_zeros(x.shape[1]) if bias is None else bias
-    return torch.ops.ganfoundry.act_fir(x, bias, correlated(fir), padding, slope, gain, clamp)
+    y: torch.Tensor = torch.ops.ganfoundry.act_fir(x, bias, correlated(fir), padding, slope, gain, clamp)
+    return y
 
 
 def _samples(device: torch.device, dtype: torch.dtype) -> Iterator[Sample]:

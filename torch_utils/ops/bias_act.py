@@ -83,7 +83,8 @@ def bias_act(
         return _reference(x, b, dim, act, alpha, gain, clamp)
     b = x.new_zeros(x.shape[dim]) if b is None else b
     slope = 1.0 if act == 'linear' else alpha
-    return torch.ops.ganfoundry.bias_act(x, b, dim % x.ndim, slope, gain, clamp)
+    y: torch.Tensor = torch.ops.ganfoundry.bias_act(x, b, dim % x.ndim, slope, gain, clamp)
+    return y
 
 
 def _reference(

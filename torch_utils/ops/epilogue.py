@@ -68,7 +68,8 @@ def synthesis_epilogue(
     if alone or dispatch.pick(impl, x) != 'cpu' or not x.is_contiguous(memory_format=torch.channels_last):
         return _one_by_one(x, fir, padding, demod, noise, bias, act, slope, gain, clamp, fir_gain, impl)
     f = None if fir is None else correlated(fir) * fir_gain  # [fh, fw]
-    return torch.ops.ganfoundry.epilogue(x, f, padding, demod, noise, bias, slope, gain, clamp)
+    y: torch.Tensor = torch.ops.ganfoundry.epilogue(x, f, padding, demod, noise, bias, slope, gain, clamp)
+    return y
 
 
 def _one_by_one(

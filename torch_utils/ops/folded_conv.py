@@ -97,7 +97,7 @@ def _folded(weight: torch.Tensor, flip: bool = False) -> torch.Tensor:
     eye = torch.eye(3, dtype=w.dtype, device=w.device)
     box = F.pad(eye, [0, 1]) + F.pad(eye, [1, 0])  # [3, 4]: tap i reaches places i and i + 1
     box = box.flip(1) if flip else box
-    return (w.flatten(2) @ torch.kron(box, box)).unflatten(2, (4, 4))
+    return (w.flatten(2) @ torch.kron(box, box)).view(*w.shape[:2], 4, 4)
 
 
 def _laid_out(kernel: torch.Tensor, x: torch.Tensor) -> torch.Tensor:

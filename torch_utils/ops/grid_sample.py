@@ -79,7 +79,8 @@ def _gathered(x: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:
     """S(x, grid)."""
     ((v00, v01), (v10, v11)), tx, ty = _corners(x, grid)
     y = (1 - ty) * ((1 - tx) * v00 + tx * v01) + ty * ((1 - tx) * v10 + tx * v11)
-    return y.unflatten(2, grid.shape[1:3])
+    sampled: torch.Tensor = y.unflatten(2, grid.shape[1:3])
+    return sampled
 
 
 def _grid_gradient(y: torch.Tensor, x: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:
@@ -91,8 +92,9 @@ def _grid_gradient(y: torch.Tensor, x: torch.Tensor, grid: torch.Tensor) -> torc
     a00, a01, a10, a11 = ((y * v).sum(1, keepdim=True) for v in (*row0, *row1))  # [N, 1, P]
     dx = (1 - ty) * (a01 - a00) + ty * (a11 - a10)
     dy = (1 - tx) * (a10 - a00) + tx * (a11 - a01)
-    gradient = torch.cat([dx * (x.shape[3] / 2), dy * (x.shape[2] / 2)], dim=1)  # [N, 2, P]
-    return gradient.mT.unflatten(1, grid.shape[1:3])
+    columns = torch.cat([dx * (x.shape[3] / 2), dy * (x.shape[2] / 2)], dim=1)  # [N, 2, P]
+    gradient: torch.Tensor = columns.mT.unflatten(1, grid.shape[1:3])  # [N, H', W', 2]
+    return gradient
 
 
 class _Sample(torch.autograd.Function):
@@ -102,7 +104,8 @@ class _Sample(torch.autograd.Function):
     def forward(ctx: Any, x: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:
         ctx.size = x.shape
         ctx.save_for_backward(x if ctx.needs_input_grad[1] else None, grid)
-        return torch.ops.aten.grid_sampler_2d(x, grid, BILINEAR, ZEROS, False)
+        y: torch.Tensor = torch.ops.aten.grid_sampler_2d(x, grid, BILINEAR, ZEROS, False)
+        return y
 
     @staticmethod
     def backward(ctx: Any, dy: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor | None]:
@@ -138,7 +141,8 @@ def _aten_gradients(
     y: torch.Tensor, x: torch.Tensor, grid: torch.Tensor, wanted: tuple[bool, bool]
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """(T, D), of which those not wanted are undefined."""
-    return torch.ops.aten.grid_sampler_2d_backward(y, x, grid, BILINEAR, ZEROS, False, wanted)
+    dx, dgrid = torch.ops.aten.grid_sampler_2d_backward(y, x, grid, BILINEAR, ZEROS, False, wanted)
+    return dx, dgrid
 
 
 def _check(x: torch.Tensor, grid: torch.Tensor) -> None:

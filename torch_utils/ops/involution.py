@@ -42,9 +42,9 @@ def involution(x: torch.Tensor, weight: torch.Tensor, impl: str = 'auto') -> tor
         ConfigError: an implementation that is not there.
     """
     _check(x, weight)
-    if dispatch.pick(impl, x) != 'ref':
-        return torch.ops.ganfoundry.involution(x, weight)
-    return _Involution.apply(x, weight)
+    is_native = dispatch.pick(impl, x) != 'ref'
+    y: torch.Tensor = torch.ops.ganfoundry.involution(x, weight) if is_native else _Involution.apply(x, weight)
+    return y
 
 
 def kernel_size(num_taps: int) -> int:
@@ -147,7 +147,8 @@ def _promote(x: torch.Tensor) -> torch.Tensor:
 
 
 def _grouped(x: torch.Tensor, num_groups: int) -> torch.Tensor:
-    return x.unflatten(1, (num_groups, x.shape[1] // num_groups))
+    grouped: torch.Tensor = x.unflatten(1, (num_groups, x.shape[1] // num_groups))  # [N, G, C / G, H, W]
+    return grouped
 
 
 def _pad(x: torch.Tensor, p: int) -> torch.Tensor:

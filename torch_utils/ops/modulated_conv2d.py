@@ -134,7 +134,7 @@ def _pointwise(
     kernels = kernels if demod is None else kernels * demod[:, :, None]
     split = kernels.to(parts[0].dtype).transpose(1, 2).split([part.shape[1] for part in parts], dim=1)
     first, *others = (part.permute(0, 2, 3, 1).reshape(n, h * w, -1) for part in parts)  # [N, H W, I]
-    y = first @ split[0]  # [N, H W, O]
+    y: torch.Tensor = first @ split[0]  # [N, H W, O]
     for part, k in zip(others, split[1:], strict=True):
         y = torch.baddbmm(y, part, k)  # FlopCounterMode does not see it in place
     return y.reshape(n, h, w, -1).permute(0, 3, 1, 2)  # [N, O, H, W]

@@ -53,7 +53,8 @@ def setup_filter(
         f = f / f.sum()
     if flip_filter:
         f = f.flip(list(range(f.ndim)))
-    return f * gain ** (f.ndim / 2)
+    scale: float = gain ** (f.ndim / 2)
+    return f * scale
 
 
 def upfirdn2d(
@@ -94,15 +95,17 @@ def upfirdn2d(
     if impl == 'cuda' and f.ndim == 1 and f.numel() > 4:
         # Two passes over memory cost less than taps squared, from 5 on; up to 4 the kernel for 4 x 4 takes one.
         x = torch.ops.ganfoundry.upfirdn2d(x, f[None, :] * gain, (upx, 1), (downx, 1), (x0, x1, 0, 0))
-        return torch.ops.ganfoundry.upfirdn2d(x, f[:, None], (1, upy), (1, downy), (0, 0, y0, y1))
-    if impl != 'ref':
+        y: torch.Tensor = torch.ops.ganfoundry.upfirdn2d(x, f[:, None], (1, upy), (1, downy), (0, 0, y0, y1))
+    elif impl != 'ref':
         # Float64 holds the product of two float32 taps exactly: the kernel sees that the filter is separable.
         f = f * gain if f.ndim == 2 else f[:, None].double() * (f * gain)
-        return torch.ops.ganfoundry.upfirdn2d(x, f, (upx, upy), (downx, downy), (x0, x1, y0, y1))
-    if f.ndim == 2:
-        return _Upfirdn2d.apply(x, f * gain, (upx, upy), (downx, downy), (x0, x1, y0, y1))
-    x = _Upfirdn2d.apply(x, f[None, :] * gain, (upx, 1), (downx, 1), (x0, x1, 0, 0))
-    return _Upfirdn2d.apply(x, f[:, None], (1, upy), (1, downy), (0, 0, y0, y1))
+        y = torch.ops.ganfoundry.upfirdn2d(x, f, (upx, upy), (downx, downy), (x0, x1, y0, y1))
+    elif f.ndim == 2:
+        y = _Upfirdn2d.apply(x, f * gain, (upx, upy), (downx, downy), (x0, x1, y0, y1))
+    else:
+        x = _Upfirdn2d.apply(x, f[None, :] * gain, (upx, 1), (downx, 1), (x0, x1, 0, 0))
+        y = _Upfirdn2d.apply(x, f[:, None], (1, upy), (1, downy), (0, 0, y0, y1))
+    return y
 
 
 def filter2d(
