@@ -15,7 +15,6 @@ import torch
 from dnnlib.errors import UserError
 from ganfoundry.commands import calc_metrics, generate, train
 from tests.conftest import ROOT
-from tests.support.forks import environment
 from tests.support.runs import TINY, call, make_zip, only_run
 from training.run.snapshot import load_generator, load_snapshot
 
@@ -325,9 +324,8 @@ def test_a_metric_of_training_is_found_again(tmp_path, data):
 @pytest.mark.slow
 def test_metrics_of_a_snapshot_are_printed_and_repeat(snapshot):
     def lines():
-        done = subprocess.run([sys.executable, str(ROOT / 'calc_metrics.py'), f'--network={snapshot}', '--device=cpu',
-                               '--metrics=fd_efflite32,pr_efflite32_full'], capture_output=True, text=True,
-                              env=environment(), check=True)  # fmt: skip
+        metrics = '--metrics=fd_efflite32,pr_efflite32_full'
+        done = call(snapshot.parent, f'--network={snapshot}', '--device=cpu', metrics, script='calc_metrics.py')
         return [json.loads(line) for line in done.stdout.splitlines()]
 
     first, again = lines(), lines()

@@ -88,7 +88,7 @@ def test_a_run_stops_in_time_says_how_to_go_on_and_loses_no_bit(tmp_path):
         '--batch-gpu=32',
     )
     call(tmp_path / 'whole', *flags)
-    done = call(tmp_path / 'runs', *flags, '--for=0.5s', check=False)
+    done = call(tmp_path / 'runs', *flags, '--for=0.01s', check=False)
     folder = only_run(tmp_path / 'runs')
     assert done.returncode == 75, done.stderr
     assert '--for=0s is over; the newest state is of 0.03 kimg' in done.stdout

@@ -17,9 +17,9 @@ import PIL.Image
 from tests.conftest import ROOT
 from tests.support.forks import shared_zygote
 
-# 8 images a step in two micro-batches, frequent ticks, a state at each of them.
+# 25 steps per kimg in two micro-batches, a tick every two steps, a state at each tick.
 SHORT = (
-    '--batch=8', '--batch-gpu=4', '--mbstd-group=4', '--metrics=none', '--workers=0', '--tick=0.064', '--snap=2',
+    '--batch=40', '--batch-gpu=20', '--mbstd-group=4', '--metrics=none', '--workers=0', '--tick=0.08', '--snap=2',
     '--device=cpu', '--set=grid_images=16', '--set=save_every_s=0', '--set=discriminator.channel_base=192',
     '--set=discriminator.channel_max=16',
 )  # fmt: skip

@@ -7,6 +7,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from dnnlib.errors import ConfigError
+from tests.support.gpu import no_waits
 from tests.support.steps import CPU, assert_resumes, tiny, train
 from training.augment.config import AugmentConfig
 from training.build import build
@@ -115,9 +116,6 @@ def test_on_a_gpu_the_host_never_waits_in_a_step(dataset, kind):
     step = TrainStep(cfg, build(cfg, dataset.spec, device), dataset, device)
     img, c = torch.zeros(4, 3, 8, 8, dtype=torch.uint8).pin_memory(), torch.zeros(4, 0).pin_memory()
     step(img, c)
-    torch.cuda.set_sync_debug_mode('error')
-    try:
+    with no_waits():
         for _ in range(4):
             step(img, c)
-    finally:
-        torch.cuda.set_sync_debug_mode('default')

@@ -2,8 +2,6 @@
 
 import dataclasses
 import json
-import subprocess
-import sys
 
 import click
 import numpy as np
@@ -14,11 +12,9 @@ from dnnlib.errors import ConfigError, DataError, UserError
 from ganfoundry import meter as module
 from ganfoundry import processes, targets
 from ganfoundry.commands import calc_metrics
-from tests.conftest import ROOT
-from tests.support.forks import environment
 from tests.support.measured import ToyDetector, make_run, measure, tiny_config
 from tests.support.ranks import run_ranks
-from tests.support.runs import make_zip
+from tests.support.runs import call, make_zip
 from training.run.run_folder import RunFolder
 
 FD = '--metrics=fd_efflite16'
@@ -103,11 +99,7 @@ def test_two_processes_measure_what_one_measures(run, tmp_path, data):
     words += ['--no-cache', '--metrics=fd_efflite150_full,pr_efflite70_full', '--bootstrap=2']
 
     def lines(*flags):
-        done = subprocess.run(
-            [sys.executable, str(ROOT / 'calc_metrics.py'), *words, *flags],
-            env=environment(), capture_output=True, text=True, timeout=300,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
+        done = call(tmp_path, *words, *flags, script='calc_metrics.py')
         return [json.loads(line) for line in done.stdout.splitlines()]
 
     one, two = lines(), lines('--gpus=2')

@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 
+from tests.support.gpu import no_waits
 from training.augment.config import AugmentConfig
 from training.augment.controller import Controller
 
@@ -98,8 +99,5 @@ def test_on_a_gpu_it_says_the_same_and_the_host_does_not_wait():
     expected = [run(make(kimg=0.3), row, 1, step)[0] for step, row in enumerate(logits)]
     there = make(kimg=0.3, device=torch.device('cuda'))
     rows = logits.cuda()
-    torch.cuda.set_sync_debug_mode('error')
-    try:
+    with no_waits():
         assert [run(there, row, 1, step)[0] for step, row in enumerate(rows)] == expected
-    finally:
-        torch.cuda.set_sync_debug_mode('default')

@@ -1,0 +1,31 @@
+"""One training step of every --cfg on fake CUDA tensors: no operation mixes devices, and the host never waits."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from tests.conftest import ROOT
+from tests.support.forks import environment
+from training.registry import RECIPES
+
+pytestmark = pytest.mark.slow
+
+
+def outcomes(*names: str) -> list:
+    """Returns the lines of `python -m tests.support.fake_cuda`, a process of its own: the guard comes before torch."""
+    command = [sys.executable, '-m', 'tests.support.fake_cuda', *names]
+    done = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=550)
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_every_cfg_trains_without_a_wait_or_a_tensor_on_the_wrong_device():
+    RECIPES.load_all()
+    planted, *found = outcomes()
+    assert planted == ['reads a number', 'copies to the host', 'copies to the device', 'mixes devices']
+    assert [line['cfg'] for line in found] == RECIPES.names()
+    problems = {line['cfg']: line['problem'] for line in found if line['problem']}
+    assert problems == {}
+    assert all({'Gmain', 'Dmain'} <= set(line['phases']) for line in found)
