@@ -31,16 +31,6 @@ def assert_equal(found, expected):
         assert np.array_equal(found[name], array)
 
 
-@pytest.fixture
-def warnings():
-    return []
-
-
-@pytest.fixture
-def cache(tmp_path, warnings):
-    return Cache(tmp_path / 'cache', warnings.append)
-
-
 # ---- entries
 
 

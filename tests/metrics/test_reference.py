@@ -7,21 +7,10 @@ import zipfile
 import pytest
 import torch
 
-from metrics.cache import Cache
 from metrics.detectors.interface import Features
 from metrics.evaluate import MetricEvaluator
 from metrics.reference import Reference
 from training.data.dataset import DataConfig, ImageDataset
-
-
-@pytest.fixture
-def warnings():
-    return []
-
-
-@pytest.fixture
-def cache(tmp_path, warnings):
-    return Cache(tmp_path / 'cache', warnings.append)
 
 
 class Detector:

@@ -7,7 +7,8 @@ import pytest
 
 from tests.reliability.conftest import EVERYTHING
 from tests.reliability.supervisor import Run, fingerprint, flip_bit, truncate
-from tests.support.verify_data import encoded, found, look, picture, write_folder, write_zip
+from tests.support.pictures import encoded, write_folder
+from tests.support.verify_data import found, look, picture, write_zip
 from training.data.verify.survey import VerifyOptions, verify_dataset
 
 pytestmark = pytest.mark.slow

@@ -10,7 +10,8 @@ import pytest
 
 from dnnlib.errors import DataError, UserError
 from ganfoundry.commands import dataset_tool
-from tests.support.verify_data import encoded, picture
+from tests.support.pictures import encoded
+from tests.support.verify_data import picture
 from training.data.dataset import DataConfig, ImageDataset
 
 pytestmark = pytest.mark.slow

@@ -114,6 +114,14 @@ def shared_zygote() -> Zygote:
     return zygote
 
 
+def is_running(pid: int) -> bool:
+    """Whether a process exists and is no zombie."""
+    try:
+        return 'zombie' not in Path(f'/proc/{pid}/status').read_text()
+    except OSError:
+        return False
+
+
 def environment() -> dict[str, str]:
     """Returns the environment of a command line: one thread, because bits are compared."""
     return {**os.environ, 'OMP_NUM_THREADS': '1', 'MKL_NUM_THREADS': '1', 'PYTHONPATH': str(ROOT)}

@@ -1,12 +1,12 @@
 """Promise R11: an image that cannot be used is an error with its name, or, if the user wants, another in its place."""
 
-import hashlib
 import zipfile
 
 import numpy as np
 import pytest
 
 from dnnlib.errors import DataError
+from tests.support.pictures import digest
 from tests.support.runs import TINY, call, make_zip, only_run
 from training.data.bad_images import BadImages, max_bad, read_one
 from training.data.dataset import DataConfig, ImageDataset
@@ -34,10 +34,6 @@ def take(dataset, path, warnings, count=15, **options):
     options = {'start_nimg': 0, 'batch_size': 8, 'seed': 0, 'num_workers': 0} | options
     with data_loader(dataset, bad_images=bad, **options) as stream:
         return [next(stream) for _ in range(count)], stream.faults()
-
-
-def digest(batches):
-    return hashlib.sha256(b''.join(tensor.numpy().tobytes() for batch in batches for tensor in batch)).hexdigest()
 
 
 def test_the_next_image_that_can_be_used_stands_in_with_its_own_label(data):

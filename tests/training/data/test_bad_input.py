@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from dnnlib.errors import ConfigError, DataError, UserError
+from tests.support.pictures import encoded, write_zip
 from training.data.dataset import DataConfig, ImageDataset
 from training.data.labels import parse_labels
 from training.data.picture_file import load_image, open_image
@@ -29,13 +30,6 @@ def png(size: tuple[int, int] = (8, 8), mode: str = 'RGB', **options: object) ->
     buffer = io.BytesIO()
     (image if mode == 'RGB' else image.convert(mode)).save(buffer, format='PNG', **options)
     return buffer.getvalue()
-
-
-def write_zip(path: pathlib.Path, files: dict[str, bytes], method: int = zipfile.ZIP_STORED) -> str:
-    with zipfile.ZipFile(path, 'w', method) as archive:
-        for name, data in files.items():
-            archive.writestr(name, data)
-    return str(path)
 
 
 def refusal(kind: type[UserError], path: str | pathlib.Path | None, index: int | None = None, **options: object) -> str:
@@ -201,12 +195,6 @@ def png_16_bit_rgb() -> bytes:
     header = b''.join([(8).to_bytes(4, 'big') * 2, bytes([16, 2, 0, 0, 0])])
     rows = zlib.compress(bytes(8 * (1 + 8 * 6)))
     return b'\x89PNG\r\n\x1a\n' + chunk(b'IHDR', header) + chunk(b'IDAT', rows) + chunk(b'IEND', b'')
-
-
-def encoded(image: Image.Image, kind: str) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, format=kind)
-    return buffer.getvalue()
 
 
 @pytest.mark.parametrize(

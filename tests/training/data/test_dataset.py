@@ -3,7 +3,6 @@
 import io
 import json
 import multiprocessing
-import pathlib
 import pickle
 import subprocess
 import sys
@@ -13,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.support.pictures import write_folder, write_zip
 from training.data.dataset import DataConfig, ImageDataset, read_spec
 from training.interface import ImageSpec
 
@@ -28,20 +28,6 @@ def encode(array: np.ndarray, kind: str = 'png', **options: object) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, format=kind, **options)
     return buffer.getvalue()
-
-
-def write_zip(path: pathlib.Path, files: dict[str, bytes], method: int = zipfile.ZIP_STORED) -> str:
-    with zipfile.ZipFile(path, 'w', method) as archive:
-        for name, data in files.items():
-            archive.writestr(name, data)
-    return str(path)
-
-
-def write_folder(path: pathlib.Path, files: dict[str, bytes]) -> str:
-    for name, data in files.items():
-        (path / name).parent.mkdir(parents=True, exist_ok=True)
-        (path / name).write_bytes(data)
-    return str(path)
 
 
 def ten_files(labels: object = None) -> dict[str, bytes]:

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from dnnlib.errors import UserError
+from tests.support.forks import is_running
 from tests.support.pictures import fill, noise, run, sha256
 from training.data.pool import map_in_order
 
@@ -61,14 +62,6 @@ def test_large_jobs_and_results_do_not_block_each_other():
 def test_an_exception_of_a_worker_is_raised_here():
     with pytest.raises(ValueError, match='invalid literal for int'):
         list(map_in_order(int, ['1', 'x', '3'], 2))
-
-
-def is_running(pid: int) -> bool:
-    """Whether a process is there and no zombie."""
-    try:
-        return 'zombie' not in pathlib.Path(f'/proc/{pid}/status').read_text()
-    except OSError:
-        return False
 
 
 def wait_until(condition: Callable[[], bool], process: subprocess.Popen | None = None) -> None:

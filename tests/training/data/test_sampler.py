@@ -3,7 +3,6 @@
 import hashlib
 import itertools
 import json
-import os
 import pathlib
 import signal
 import subprocess
@@ -18,7 +17,9 @@ import torch
 
 import training.data.workers
 from dnnlib.errors import ConfigError, DataError
+from tests.support.forks import is_running
 from tests.support.patience import stretched
+from tests.support.pictures import digest
 from training.data.dataset import DataConfig, ImageDataset
 from training.data.loader import data_loader
 from training.data.sampler import EpochSampler
@@ -106,10 +107,6 @@ def take(dataset: ImageDataset, count: int, **options: object) -> list[tuple[tor
         return list(itertools.islice(stream, count))
 
 
-def digest(batches: list[tuple[torch.Tensor, torch.Tensor]]) -> str:
-    return hashlib.sha256(b''.join(part.numpy().tobytes() for batch in batches for part in batch)).hexdigest()
-
-
 def test_loader_yields_what_the_sampler_says(dataset):
     images, labels = take(dataset, 1, start_nimg=96)[0]
     indices = EpochSampler(50, seed=2).indices(96, 8)
@@ -159,14 +156,6 @@ def test_bad_image_reaches_the_caller_as_one_line_with_its_name(tmp_path, worker
     with pytest.raises(DataError, match=r'set\.zip: 5\.png: is cut short') as caught:
         take(broken, 1, num_workers=workers)
     assert '\n' not in str(caught.value)
-
-
-def is_running(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 def test_close_ends_the_workers_at_once_and_may_be_repeated(dataset):

@@ -3,7 +3,6 @@
 import io
 import pathlib
 import re
-import zipfile
 from dataclasses import replace
 
 import numpy as np
@@ -14,6 +13,7 @@ from PIL import Image
 
 from dnnlib.errors import ConfigError, DataError
 from ganfoundry.targets import reference_images
+from tests.support.pictures import write_zip
 from training.build import build_networks
 from training.data.array_file import read_header, read_pixels
 from training.data.dataset import DataConfig, ImageDataset
@@ -95,13 +95,6 @@ def encode(pixels: np.ndarray, kind: str) -> bytes:
         image = Image.fromarray(pixels[0] if len(pixels) == 1 else np.ascontiguousarray(pixels.transpose(1, 2, 0)))
         image.save(buffer, format=kind, **({'lossless': True, 'exact': True} if kind == 'webp' else {}))
     return buffer.getvalue()
-
-
-def write_zip(path: pathlib.Path, files: dict[str, bytes]) -> str:
-    with zipfile.ZipFile(path, 'w') as archive:
-        for name, data in files.items():
-            archive.writestr(name, data)
-    return str(path)
 
 
 def make_set(path: pathlib.Path, shape: tuple[int, ...], bits: int = 8, kind: str = 'png', n: int = 3) -> str:

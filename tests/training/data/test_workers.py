@@ -1,6 +1,5 @@
 """Promise R8: a data worker that is killed is replaced at its place in the stream, and not one bit of that changes."""
 
-import hashlib
 import os
 import signal
 import subprocess
@@ -13,6 +12,7 @@ import torch
 import training.data.workers
 from tests.support.forks import environment
 from tests.support.patience import stretched
+from tests.support.pictures import digest
 from tests.support.runs import TINY, call, command, last_state, losses, make_zip, only_run
 from training.data.dataset import DataConfig, ImageDataset
 from training.data.loader import data_loader
@@ -27,10 +27,6 @@ def dataset():
 def stream(dataset, warnings, **options):
     options = {'start_nimg': 0, 'batch_size': 8, 'seed': 2, 'num_workers': 2} | options
     return data_loader(dataset, warn=warnings.append, **options)
-
-
-def digest(batches):
-    return hashlib.sha256(b''.join(tensor.numpy().tobytes() for batch in batches for tensor in batch)).hexdigest()
 
 
 def kill(pid):

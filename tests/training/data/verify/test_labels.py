@@ -5,7 +5,8 @@ import pathlib
 
 import pytest
 
-from tests.support.verify_data import clean, found, unlabelled, words, write_folder, write_zip
+from tests.support.pictures import write_folder
+from tests.support.verify_data import clean, found, unlabelled, words, write_zip
 from training.data.verify.survey import VerifyOptions, VerifyReport, verify_dataset
 
 NAMES = ['00.png', '01.png', '02.png', '03.png', '04.png', '05.png']

@@ -11,7 +11,8 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from tests.support.verify_data import clean, encoded, picture, unlabelled, write_folder, write_zip
+from tests.support.pictures import encoded, write_folder
+from tests.support.verify_data import clean, picture, unlabelled, write_zip
 from training.data.verify import findings as module
 from training.data.verify.command import verify as command
 from training.data.verify.findings import Findings, printable

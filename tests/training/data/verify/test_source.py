@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from dnnlib.errors import ConfigError, DataError
-from tests.support.verify_data import clean, encoded, look, picture, unlabelled, write_folder, write_zip
+from tests.support.pictures import encoded, write_folder
+from tests.support.verify_data import clean, look, picture, unlabelled, write_zip
 from training.data.verify.findings import KINDS
 from training.data.verify.survey import VerifyOptions, verify_dataset
 

@@ -10,18 +10,8 @@ import pytest
 from PIL import Image
 
 from dnnlib.errors import UserError
-from tests.support.verify_data import (
-    clean,
-    encoded,
-    found,
-    look,
-    npy,
-    picture,
-    unlabelled,
-    words,
-    write_folder,
-    write_zip,
-)
+from tests.support.pictures import encoded, npy, write_folder
+from tests.support.verify_data import clean, found, look, picture, unlabelled, words, write_zip
 from training.data.dataset import EMBEDDED
 from training.data.pool import map_in_order
 from training.data.verify import duplicates
