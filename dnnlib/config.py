@@ -1,7 +1,7 @@
-"""Typed configs: frozen dataclasses that nest, are changed by dotted paths, and go to JSON and back.
+"""Typed configs: frozen dataclasses that nest, are changed by dotted paths, and are stored as JSON.
 
-The annotations are the types: `set_fields(cfg, {'r1.gamma': '2'})` parses '2' as what `gamma` is declared to be.
-Supported: int, float, bool, str, Literal, X | None, tuple[X, ...] and nested dataclasses.
+The annotations are the types: `set_fields(cfg, {'r1.gamma': '2'})` parses '2' as the declared type of `gamma`.
+Supported are int, float, bool, str, Literal, X | None, tuple[X, ...] and nested dataclasses.
 """
 
 from __future__ import annotations
@@ -39,11 +39,20 @@ def require(ok: bool, name: str, value: object, expected: str) -> None:
 
 
 def set_fields(cfg: C, changes: Mapping[str, Any], prefix: str = '') -> C:
-    """A copy of `cfg` with several fields changed at once, so that only the result must be consistent.
+    """Returns a copy of a config in which several fields are changed at once; only the result must be consistent.
 
-    changes: value by path, which is field names joined by dots. A str is parsed by the field's type, anything else is
-    checked against it. prefix: the path of `cfg` itself, for messages. Raises ConfigError that names the field, the
-    value, and the nearest field if there is none of that name.
+    Args:
+        cfg: The config, a dataclass.
+        changes: New value by path, which is field names joined by dots. A str is parsed by the field's type, any other
+            value is checked against it.
+        prefix: Path of `cfg` itself with a dot at its end, for messages.
+
+    Returns:
+        The changed copy.
+
+    Raises:
+        ConfigError: If a field is unknown or a value does not fit. The message names the field, the value and, for an
+            unknown field, the nearest one.
     """
     by_head: dict[str, dict[str, Any]] = {}
     for path, value in changes.items():
@@ -54,7 +63,14 @@ def set_fields(cfg: C, changes: Mapping[str, Any], prefix: str = '') -> C:
 
 
 def _changed(cfg: Any, prefix: str, head: str, inner: dict[str, Any]) -> Any:
-    """The new value of the field `head`. inner: what to put there ('') or, by their paths, into its fields."""
+    """Returns the new value of one field.
+
+    Args:
+        cfg: The config that has the field.
+        prefix: Path of `cfg`, for messages.
+        head: Name of the field.
+        inner: The field's new value under the key '', or new values of its own fields by their paths.
+    """
     hints = typing.get_type_hints(type(cfg))
     if head not in hints:
         raise ConfigError(f"'{prefix}{head}' is no config field; {suggest(head, hints)}")
@@ -69,12 +85,24 @@ def _changed(cfg: Any, prefix: str, head: str, inner: dict[str, Any]) -> Any:
 
 
 def fields_of(cfg: Any) -> list[str]:
-    """The names of a dataclass's fields."""
+    """Returns the names of a dataclass's fields."""
     return [field.name for field in dataclasses.fields(cfg)]
 
 
 def parse(kind: Any, value: Any, where: str) -> Any:
-    """`value` (text from a command line, or JSON) as the annotated type `kind`; ConfigError names `where`."""
+    """Parses a value by its annotated type.
+
+    Args:
+        kind: The annotation.
+        value: Text from a command line, or a value from JSON.
+        where: Path of the field, for messages.
+
+    Returns:
+        The value as that type.
+
+    Raises:
+        ConfigError: If the value does not fit; the message names `where`.
+    """
     origin = typing.get_origin(kind)
     if origin in (Union, types.UnionType):
         return _parse_union(typing.get_args(kind), value, where)
@@ -128,7 +156,7 @@ def _parse_scalar(kind: type, value: Any, where: str) -> Any:
 
 
 def to_dict(cfg: Any) -> Any:
-    """Dataclasses to nested dicts, tuples to lists: what `json.dumps` takes."""
+    """Returns a config as nested dicts and lists, ready for `json.dumps`."""
     if dataclasses.is_dataclass(cfg) and not isinstance(cfg, type):
         return {name: to_dict(getattr(cfg, name)) for name in fields_of(cfg)}
     if isinstance(cfg, (tuple, list)):
@@ -137,7 +165,19 @@ def to_dict(cfg: Any) -> Any:
 
 
 def from_dict(cls: type[C], data: dict[str, Any], where: str = 'config') -> C:
-    """The inverse of `to_dict`. Unknown fields and wrong types raise ConfigError; absent fields take defaults."""
+    """Builds a config from the nested dicts of `to_dict`; absent fields take their defaults.
+
+    Args:
+        cls: The dataclass.
+        data: Values by field name.
+        where: Path of the config, for messages.
+
+    Returns:
+        The config.
+
+    Raises:
+        ConfigError: If a field is unknown or a value has the wrong type.
+    """
     if not isinstance(data, dict):
         raise ConfigError(f'{where}: expected fields of {cls.__name__}, got {data!r}')
     hints = typing.get_type_hints(cls)
@@ -151,7 +191,7 @@ def from_dict(cls: type[C], data: dict[str, Any], where: str = 'config') -> C:
 
 
 def flatten(cfg: Any, prefix: str = '') -> dict[str, Any]:
-    """Every leaf of a config by its dotted path."""
+    """Returns every leaf of a config by its dotted path."""
     leaves: dict[str, Any] = {}
     for name in fields_of(cfg):
         value = getattr(cfg, name)
@@ -163,6 +203,6 @@ def flatten(cfg: Any, prefix: str = '') -> dict[str, Any]:
 
 
 def choices_of(cls: type, name: str) -> tuple[Any, ...]:
-    """The values that a Literal field may take; empty for other types."""
+    """Returns the values that a Literal field may take; empty for other types."""
     kind = typing.get_type_hints(cls)[name]
     return typing.get_args(kind) if typing.get_origin(kind) is Literal else ()

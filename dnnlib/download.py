@@ -1,10 +1,10 @@
-"""Files from the network, whole or not at all: cached, resumed, checked.
+"""Downloads: complete or absent, cached, resumed, checked.
 
 A cache entry is a folder of its own, CACHE/downloads/<digest of the address>/:
-  NAME                   the file, under the name that it has in the address
-  NAME.json              address, size, sha256, ETag; written last, and without it the entry does not count
-  NAME.incomplete        what has come so far, where the next attempt goes on
-  NAME.incomplete.json   the version that these bytes are of, by which the server is asked for the rest of the same
+  NAME                   the file, under its name in the address
+  NAME.json              address, size, sha256, ETag; written last, an entry without it does not count
+  NAME.incomplete        the bytes received so far, which the next attempt continues
+  NAME.incomplete.json   the version of these bytes; the server is asked for the rest of the same version
 
 GANFOUNDRY_CACHE (or StyleGAN's DNNLIB_CACHE_DIR) moves the cache, GANFOUNDRY_OFFLINE=1 forbids the network. Both are
 read at each call.
@@ -35,7 +35,7 @@ CACHE_VARIABLES = ('GANFOUNDRY_CACHE', 'DNNLIB_CACHE_DIR')
 OFFLINE_VARIABLE = 'GANFOUNDRY_OFFLINE'
 ATTEMPTS = 3
 HTML = re.compile(rb'\s*<(!doctype\s+html|html|head|!--)', re.IGNORECASE)
-# What requests raises where another attempt would end the same.
+# Exceptions of requests that another attempt would raise again.
 HOPELESS = (
     requests.exceptions.InvalidSchema,
     requests.exceptions.InvalidURL,
@@ -46,17 +46,17 @@ HOPELESS = (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Entry:
-    """A file of the cache. path: where it is, or will be."""
+    """A file of the cache; `path` is its final place."""
 
     url: str
     path: Path
 
     def beside(self, suffix: str) -> Path:
-        """The path of a companion."""
+        """Returns the path of a companion."""
         return self.path.with_name(self.path.name + suffix)
 
     def holds(self, sha256: str | None) -> bool:
-        """Whether the file is there, is what came, and is what is expected. Its bytes are read."""
+        """Returns whether the file is present, as recorded, and has the expected digest. Reads its bytes."""
         record = read_json(self.beside('.json'))
         if not self.path.is_file() or self.path.stat().st_size != record.get('size'):
             return False
@@ -65,7 +65,7 @@ class _Entry:
 
 
 def cache_folder() -> Path:
-    """Where downloads are kept, unless a call names another folder."""
+    """Returns the folder for downloads, unless a call names another one."""
     for name in CACHE_VARIABLES:
         if os.environ.get(name):
             return Path(os.environ[name]).expanduser()
@@ -76,18 +76,24 @@ def cache_folder() -> Path:
 
 
 def fetch(url: str, *, sha256: str | None = None, cache: Path | None = None, timeouts: Timeouts | None = None) -> Path:
-    """The file behind an address, from the cache if it is there.
+    """Returns the local path of the file at an address, from the cache if possible.
 
-    Nothing enters the cache that is shorter than the server said, is a web page, or has another digest. A server that
-    states too small a size can be found out by the digest alone. Two processes may ask at once: one downloads.
+    A file that is shorter than the server announced, is a web page, or has another digest does not enter the cache. If
+    a server announces too small a size, only the digest reveals it. If two processes ask at once, one of them
+    downloads.
 
     Args:
-        url: http(s); or a path or file: address, which passes through (its digest is checked, it is never deleted).
-        sha256: the digest that the file must have, in hex; None takes what comes and records its digest.
-        cache: the cache folder; None: `cache_folder()`.
+        url: An http(s) address. A path or file: address is returned as it is; its digest is checked, it is never
+            deleted.
+        sha256: Digest that the file must have, in hex; None accepts any file and records its digest.
+        cache: Cache folder; None: `cache_folder()`.
+        timeouts: Time limits in seconds; None: the defaults of `Timeouts`.
+
+    Returns:
+        The path of the complete file.
 
     Raises:
-        DownloadError: names the address, what came instead, and the way out.
+        DownloadError: If the file cannot be had; the message names the address, the answer, and the way out.
     """
     sha256 = sha256.lower() if sha256 else None
     if not is_url(url):
@@ -114,7 +120,7 @@ def fetch(url: str, *, sha256: str | None = None, cache: Path | None = None, tim
 
 
 def _local(text: str, sha256: str | None) -> Path:
-    """A file that is there already."""
+    """Returns the path of a file that needs no download."""
     if text.startswith('file:'):
         path = Path(url2pathname(urlsplit(text).path))
     elif '://' in text:
@@ -137,10 +143,10 @@ def _entry_of(url: str, cache: Path) -> _Entry:
 
 @contextlib.contextmanager
 def _turn(entry: _Entry) -> Iterator[Path]:
-    """The partial file to write into, when it is this process's turn.
+    """Waits until it is this process's turn and yields the partial file to write into.
 
-    Where there are no locks (Windows, some network file systems) each process writes a file of its own, and the last
-    one to finish stays.
+    Without locks (Windows, some network file systems) each process writes a file of its own, and the last to finish
+    wins.
     """
     with entry.beside('.lock').open('a') as file:
         if _locked(file):
@@ -154,7 +160,7 @@ def _turn(entry: _Entry) -> Iterator[Path]:
 
 
 def _locked(file: IO[str]) -> bool:
-    """Waits for the lock, which the kernel frees at any death of its holder. False where there are no locks."""
+    """Waits for the lock, which the kernel frees whenever its holder dies. Returns False without locks."""
     try:
         import fcntl
 
@@ -168,7 +174,7 @@ def _locked(file: IO[str]) -> bool:
 
 
 def _download(entry: _Entry, partial: Path, sha256: str | None, timeouts: Timeouts) -> None:
-    """Fills a cache entry, in several attempts if need be."""
+    """Fills a cache entry, in several attempts if necessary."""
     shown = public_url(entry.url)
     for attempt in range(ATTEMPTS):
         try:
@@ -180,7 +186,7 @@ def _download(entry: _Entry, partial: Path, sha256: str | None, timeouts: Timeou
             raise DownloadError(f'{shown}: {error}; give an http(s) address of the file itself') from None
         except requests.RequestException as error:
             reason = f'{type(error).__name__}: {error}'
-        except OSError:  # the disk's: what a full one has taken of the file is of no use
+        except OSError:  # from the disk: a file that a full disk has cut is of no use
             forget(partial)
             raise
         if attempt + 1 < ATTEMPTS:

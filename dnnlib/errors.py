@@ -1,6 +1,6 @@
-"""Errors that speak to people: the option, file or image at fault, what was expected, the way out.
+"""Errors for users: they name the option, file or image at fault, what was expected, and the way out.
 
-The command lines print the message of a `UserError` as one line and exit with code 2. Everything else is a bug and
+The commands print the message of a `UserError` as one line and exit with code 2. Every other exception is a bug and
 keeps its traceback.
 """
 
@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 
 class UserError(ValueError):
-    """Something a user did, or gave, that cannot work; the message says what and how to mend it."""
+    """A mistake of the user; the message says what is wrong and how to correct it."""
 
 
 class ConfigError(UserError):
@@ -20,7 +20,7 @@ class ConfigError(UserError):
 
 
 class DownloadError(UserError):
-    """A file that cannot be had from the network, or is not what it should be."""
+    """A file that cannot be downloaded or is not the expected one."""
 
 
 class DataError(UserError):
@@ -32,11 +32,11 @@ class CheckpointError(UserError):
 
 
 class UnsafeModelFile(CheckpointError):
-    """A pickle that is damaged, costs too much to read, or asks for what reading data does not need."""
+    """A pickle that is damaged, costs too much to read, or asks for more than reading data needs."""
 
 
 def run_command(main: Callable[[], object]) -> None:
-    """Runs a command line: a UserError becomes one line on stderr and exit code 2."""
+    """Runs a command; a UserError becomes one line on stderr and exit code 2."""
     try:
         main()
     except UserError as error:
@@ -45,7 +45,7 @@ def run_command(main: Callable[[], object]) -> None:
 
 
 def print_error(error: UserError) -> None:
-    """One line on stderr. Of several processes (torchrun numbers them in RANK), all but the first say who they are."""
+    """Prints one line on stderr. In a run of several processes, all except the first add their rank (RANK)."""
     rank = os.environ.get('RANK', '0')
     who = '' if rank == '0' else f' (rank {rank})'
     print(f'Error{who}: {" ".join(str(error).split())}', file=sys.stderr)

@@ -1,4 +1,4 @@
-"""Files that are whole or not there: atomic writes, unique folders, a lock that says who holds it."""
+"""Files that are complete or absent: atomic writes, unique folders, a lock that names its holder."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ TMP_MARK = '.tmp-'
 
 
 def fsync_path(path: Path) -> None:
-    """Flushes a file, or a folder's list of names, to the disk."""
+    """Flushes a file or a folder to the disk."""
     if os.name == 'nt' and path.is_dir():
-        return  # Windows has no handle for that
+        return  # Windows cannot open folders
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -31,14 +31,14 @@ def fsync_path(path: Path) -> None:
 
 @contextlib.contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Yields a temporary path beside `path`; on success it is flushed and renamed to `path`, else removed.
+    """Yields a temporary path in the same folder; on success it is flushed and renamed to `path`, else removed.
 
-    A reader sees the old file or the new one, never a part, whatever kills the writer.
+    A reader sees the old file or the new one, never a part, even if the writer is killed.
     """
     tmp = path.with_name(f'{path.name}{TMP_MARK}{os.getpid()}')
     try:
         yield tmp
-        os.chmod(tmp, 0o666 & ~_umask())  # safetensors makes files that only their owner may read
+        os.chmod(tmp, 0o666 & ~_umask())  # safetensors makes files that are readable by their owner only
         fsync_path(tmp)
         os.replace(tmp, path)
         fsync_path(path.parent)
@@ -59,12 +59,12 @@ def write_bytes(path: Path, data: bytes) -> None:
 
 
 def write_json(path: Path, data: Any) -> None:
-    """Writes JSON atomically, indented, keys in the order given."""
+    """Writes JSON atomically, indented, keys in the given order."""
     write_bytes(path, (json.dumps(data, indent=2) + '\n').encode())
 
 
 def append_line(path: Path, line: str) -> None:
-    """Appends one line in a single write, so that a kill leaves at most one partial line, which the next one ends."""
+    """Appends a line in a single write. A kill leaves at most one partial line, which the next call ends."""
     with path.open('a+b') as file:
         file.seek(max(file.seek(0, os.SEEK_END) - 1, 0))
         cut = file.read(1) not in (b'', b'\n')
@@ -72,7 +72,7 @@ def append_line(path: Path, line: str) -> None:
 
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
-    """Every whole JSON line of a file; a last line cut by a kill is dropped. An absent file has none."""
+    """Returns every complete JSON line of a file, none if it is absent. A last line that a kill has cut is dropped."""
     records = []
     for line in path.read_text(encoding='utf-8', errors='replace').splitlines() if path.exists() else []:
         with contextlib.suppress(json.JSONDecodeError):
@@ -86,13 +86,13 @@ def write_jsonl(path: Path, records: list[dict[str, Any]]) -> None:
 
 
 def sha256_of(path: Path) -> str:
-    """The sha256 of a file's bytes, in hex."""
+    """Returns the sha256 of a file's bytes, in hex."""
     with path.open('rb') as file:
         return hashlib.file_digest(file, 'sha256').hexdigest()
 
 
 def remove(path: Path) -> None:
-    """Removes a file or a folder if it is there."""
+    """Removes a file or a folder if it exists."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
@@ -100,14 +100,14 @@ def remove(path: Path) -> None:
 
 
 def sweep(folder: Path) -> None:
-    """Removes the temporary leftovers of writers that were killed."""
+    """Removes temporary files that killed writers left."""
     for path in folder.glob(f'*{TMP_MARK}*'):
         remove(path)
 
 
 def make_run_dir(parent: Path, desc: str) -> Path:
-    """Makes `parent/NNNNN-desc` with the next free number; launches at the same moment take turns."""
-    import fcntl  # here: only training needs it, and Windows, where one can still draw and measure, has none
+    """Makes `parent/NNNNN-desc` with the next free number; processes that start together take turns."""
+    import fcntl  # imported here: Windows, which can draw and measure, has no fcntl
 
     try:
         parent.mkdir(parents=True, exist_ok=True)
@@ -123,7 +123,7 @@ def make_run_dir(parent: Path, desc: str) -> Path:
 
 @contextlib.contextmanager
 def exclusive(path: Path) -> Iterator[None]:
-    """Holds a lock file; ConfigError names the process that has it already. The kernel frees it at any death."""
+    """Holds a lock file; raises ConfigError that names the holder. The kernel frees it when its holder dies."""
     import fcntl
 
     with path.open('a+') as file:

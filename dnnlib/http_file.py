@@ -1,7 +1,7 @@
-"""One request for a file: what is there already is not asked for again, and what is no file is refused.
+"""One request for a file: it continues a partial file and rejects answers that are not the file.
 
-A partial file has a companion, NAME.json, with the version (a strong ETag, else the date) that its bytes are of: the
-server is asked for the rest of that version, and sends the whole if it has another.
+A partial file has a companion, NAME.json, with the version (a strong ETag, else the date) of its bytes: the server is
+asked for the rest of that version, and sends the whole file if it has another.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from dnnlib.errors import DownloadError
 from dnnlib.files import remove, write_json
 from dnnlib.log import Log, format_bytes
 
-CHUNK = 1 << 16  # bytes; what a broken connection loses at most
-BUSY = (408, 425, 429, 500, 502, 503, 504)  # HTTP states that pass
+CHUNK = 1 << 16  # bytes; a broken connection loses at most so many
+BUSY = (408, 425, 429, 500, 502, 503, 504)  # HTTP states that are temporary
 
 
 class TransientError(Exception):
-    """What may be mended by another attempt; the message says what it was."""
+    """A failure worth retrying; the message says what happened."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Timeouts:
-    """Seconds: to connect, of silence while reading, and before the second attempt (doubled before the third)."""
+    """Seconds to connect, of silence while reading, and before the second attempt (doubled before the third)."""
 
     connect_s: float = 10
     read_s: float = 60
@@ -41,20 +41,32 @@ class Timeouts:
 
 
 def is_url(text: str) -> bool:
-    """Whether a text is an http(s) address, rather than a path."""
+    """Returns whether a text is an http(s) address rather than a path."""
     return text.lower().startswith(('http://', 'https://'))
 
 
 def public_url(url: str) -> str:
-    """The address without a user's name and password: what records and messages show."""
+    """Returns the address without user name and password, for records and messages."""
     parts = urlsplit(url)
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition('@')[2]))
 
 
 def receive(url: str, partial: Path, *, certain: bool, timeouts: Timeouts) -> str | None:
-    """One request: the partial file grows to the whole. Returns the server's ETag.
+    """Makes one request that completes the partial file.
 
-    certain: whether a digest will tell that the file is whole, should the server state no size.
+    Args:
+        url: The http(s) address.
+        partial: The partial file; it and its companion may be absent.
+        certain: Whether a digest will show that the file is complete if the server states no size.
+        timeouts: Time limits in seconds.
+
+    Returns:
+        The server's ETag; None without one.
+
+    Raises:
+        TransientError: If another attempt may succeed.
+        DownloadError: If the answer is not the file.
+        OSError: If the disk lacks space.
     """
     version = read_json(version_file(partial)).get('version')
     begun = partial.stat().st_size if version and partial.is_file() else 0
@@ -66,7 +78,7 @@ def receive(url: str, partial: Path, *, certain: bool, timeouts: Timeouts) -> st
         etag = answer.headers.get('ETag')
         if answer.status_code == 200:
             begun = 0
-            forget(partial)  # before the version: bytes of another one never stand beside it
+            forget(partial)  # before the version is written: it never belongs to other bytes
             strong = None if etag is None or etag.startswith('W/') else etag
             write_json(version_file(partial), {'version': strong or answer.headers.get('Last-Modified')})
         if total is not None and shutil.disk_usage(partial.parent).free < total - begun:
@@ -84,7 +96,7 @@ def receive(url: str, partial: Path, *, certain: bool, timeouts: Timeouts) -> st
 
 
 def _check(answer: requests.Response, partial: Path, begun: int, certain: bool) -> int | None:
-    """The size of the whole file, None where the server does not state it. Refuses what is not the file."""
+    """Returns the size of the whole file, None if the server states none. Rejects an answer that is not the file."""
     shown, status = public_url(answer.url), answer.status_code
     if answer.history and answer.history[0].url.startswith('https:') and answer.url.startswith('http:'):
         raise DownloadError(f'{shown}: redirected from https to http; give the address of the file itself')
@@ -114,7 +126,7 @@ def _check(answer: requests.Response, partial: Path, begun: int, certain: bool) 
 
 @contextlib.contextmanager
 def _progress(url: str, begun: int, total: int | None) -> Iterator[Callable[[int], None]]:
-    """A function that is told the bytes of each chunk, and redraws a bar where stderr is a terminal."""
+    """Yields a function that takes the bytes of each chunk and redraws a bar if stderr is a terminal."""
     log, name = Log(), urlsplit(url).path.rpartition('/')[2]
     start, drawn, came = time.monotonic(), 0.0, 0
 
@@ -133,7 +145,7 @@ def _progress(url: str, begun: int, total: int | None) -> Iterator[Callable[[int
 
 
 def version_file(partial: Path) -> Path:
-    """The companion of a partial file."""
+    """Returns the path of the companion of a partial file."""
     return partial.with_name(partial.name + '.json')
 
 
@@ -144,7 +156,7 @@ def forget(partial: Path) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """What a small record says; nothing where it is absent or damaged."""
+    """Returns the contents of a small record; empty if it is absent or damaged."""
     try:
         data = json.loads(path.read_bytes())
     except (OSError, ValueError):

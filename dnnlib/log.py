@@ -1,4 +1,4 @@
-"""What a run says: to the terminal, and to log.txt as plain lines."""
+"""Output of a run: to the terminal, and to log.txt as plain lines."""
 
 from __future__ import annotations
 
@@ -10,25 +10,31 @@ from typing import Self, TextIO
 
 
 class Log:
-    """Writes lines to stdout and to a file, and a progress bar to stderr where that is a terminal.
+    """Writer of lines to stdout and a file, and of a progress bar to stderr if that is a terminal.
 
-    A failing write (a full disk, a closed pipe) never stops the run: losing a log line is not losing a model.
+    A failing write (a full disk, a closed pipe) never stops the run: a lost log line is not a lost model.
     """
 
     def __init__(self, path: Path | None = None, *, stream: TextIO | None = None, rank: int = 0) -> None:
-        """rank: of several processes; the first one says everything, the others only what they warn of."""
+        """Opens the log.
+
+        Args:
+            path: File to append to; None: no file.
+            stream: Stream to write to; None: stdout.
+            rank: Rank of the process. Rank 0 writes everything, the other processes write warnings only.
+        """
         self._rank = rank
         self._file = path.open('a', encoding='utf-8') if path else None
         self._stream = stream or sys.stdout
         self._bar_shown = False
 
     def line(self, text: str = '') -> None:
-        """One line, or several if the text has line breaks."""
+        """Writes one line, or several if the text has line breaks."""
         if self._rank == 0:
             self._write(text)
 
     def warn(self, text: str) -> None:
-        """A line that begins with WARNING."""
+        """Writes a line that begins with WARNING."""
         self._write(f'WARNING: {text}' if self._rank == 0 else f'WARNING (rank {self._rank}): {text}')
 
     def _write(self, text: str) -> None:
@@ -37,12 +43,12 @@ class Log:
             _write(target, text)
 
     def detail(self, text: str) -> None:
-        """A line for the file alone."""
+        """Writes a line to the file only."""
         if self._rank == 0:
             _write(self._file, text)
 
     def bar(self, text: str) -> None:
-        """Redraws the progress bar; nothing where stderr is not a terminal."""
+        """Redraws the progress bar if stderr is a terminal."""
         if self._rank == 0 and sys.stderr.isatty():
             with contextlib.suppress(OSError, ValueError):
                 sys.stderr.write(f'\r\x1b[K{text}')
@@ -64,7 +70,7 @@ class Log:
         self.close()
 
     def close(self) -> None:
-        """Closes the file; the terminal stays."""
+        """Closes the file; the terminal stays open."""
         self.clear_bar()
         if self._file is not None:
             with contextlib.suppress(OSError):
@@ -79,7 +85,7 @@ def _write(target: TextIO | None, text: str) -> None:
 
 
 def format_time(seconds: float) -> str:
-    """Seconds as people say them: '42s', '3m 07s', '5h 02m', '2d 04h'."""
+    """Formats seconds for people: '42s', '3m 07s', '5h 02m', '2d 04h'."""
     s = max(round(seconds), 0)
     if s < 60:
         return f'{s}s'
@@ -91,7 +97,7 @@ def format_time(seconds: float) -> str:
 
 
 def format_bytes(num_bytes: float) -> str:
-    """Bytes in the unit that reads best, decimal: '18.8 MB'."""
+    """Formats a number of bytes in a decimal unit: '18.8 MB'."""
     for unit in ('B', 'kB', 'MB', 'GB'):
         if num_bytes < 1000:
             return f'{num_bytes:.0f} {unit}' if unit == 'B' else f'{num_bytes:.1f} {unit}'

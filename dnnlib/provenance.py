@@ -1,4 +1,4 @@
-"""What a result depends on besides its config: the code's commit, library versions, machine, command line."""
+"""Provenance of a result: the commit of the code, library versions, machine, command line."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 
 def environment(libraries: tuple[str, ...]) -> dict[str, Any]:
-    """For a run's record. Libraries that are not installed are left out, as is a password in an address."""
+    """Returns the record of a run. Libraries that are not installed and passwords in addresses are left out."""
     versions = {'python': platform.python_version()}
     for name in libraries:
         try:
@@ -24,7 +24,7 @@ def environment(libraries: tuple[str, ...]) -> dict[str, Any]:
 
 
 def git_commit() -> str | None:
-    """The checkout's commit, with '+' where tracked files are changed; None outside a checkout or without git."""
+    """Returns the checkout's commit, with '+' if tracked files are changed; None without a checkout or git."""
     root = Path(__file__).resolve().parent.parent
 
     def git(*args: str) -> str:

@@ -1,8 +1,8 @@
-"""Names for things that plug in: one registry class, three doors.
+"""Registry of plug-ins by name: one class, three doors.
 
-A name is found (1) among what has been registered already, the project's own modules first of all, (2) in a module of
-the same name inside one of the registry's packages (`extensions/NAME.py`), imported only when it is asked for, (3)
-behind an installed distribution's entry point. A `--plugin` file registers itself when `load_file` imports it: door 1.
+A name is looked up (1) among the registered values, those of the project's own modules first, (2) in a module of the
+same name inside one of the registry's packages (`extensions/NAME.py`), which is imported only then, (3) behind an entry
+point of an installed distribution. A `--plugin` file registers itself when `load_file` imports it: door 1.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ T = TypeVar('T')
 
 
 def suggest(name: str, known: Iterable[str]) -> str:
-    """The sentence that ends an unknown-name error: the nearest name if there is one, and all that are known."""
+    """Returns the end of an unknown-name error: the nearest name, if there is one, and all known names."""
     known = sorted(known)
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     hint = f"did you mean '{near[0]}'? " if near else ''
@@ -33,11 +33,10 @@ def suggest(name: str, known: Iterable[str]) -> str:
 
 
 class Registry(Generic[T]):
-    """Maps names to values of one kind.
+    """Mapping of names to values of one kind.
 
-    kind: what a value is, for messages ('recipe'). builtin: modules that register values, imported at the first
-    look-up. packages: where `get` looks for a module named like the value. entry_points: the entry-point group of
-    installed distributions, or None.
+    Attributes:
+        kind: Noun for a value, for messages ('recipe').
     """
 
     def __init__(
@@ -48,6 +47,14 @@ class Registry(Generic[T]):
         packages: tuple[str, ...] = (),
         entry_points: str | None = None,
     ) -> None:
+        """Makes an empty registry.
+
+        Args:
+            kind: Noun for a value, for messages ('recipe').
+            builtin: Modules that register values, imported at the first look-up.
+            packages: Packages in which `get` looks for a module with the name of the value.
+            entry_points: Entry-point group of installed distributions, or None.
+        """
         self.kind = kind
         self._builtin = builtin
         self._packages = packages
@@ -56,7 +63,19 @@ class Registry(Generic[T]):
         self._modules: dict[str, str] = {}
 
     def register(self, name: str, value: T, *, module: str) -> T:
-        """Adds a value. Raises ConfigError when another module has taken the name."""
+        """Adds a value.
+
+        Args:
+            name: Name of the value.
+            value: The value.
+            module: Module that registers it.
+
+        Returns:
+            The value.
+
+        Raises:
+            ConfigError: If another module has taken the name.
+        """
         if name in self._values and self._modules[name] != module:
             raise ConfigError(
                 f"the {self.kind} '{name}' is registered twice: by {self._modules[name]} and by {module}; rename one"
@@ -66,7 +85,7 @@ class Registry(Generic[T]):
         return value
 
     def get(self, name: str) -> T:
-        """The value of that name, importing its plug-in if need be. An import error inside a plug-in surfaces."""
+        """Returns the value of a name; imports its plug-in if necessary, whose import errors surface unchanged."""
         for open_door in (self._load_builtin, lambda: self._open_door(name), self.load_all):
             if name not in self._values:
                 open_door()
@@ -75,11 +94,11 @@ class Registry(Generic[T]):
         return self._values[name]
 
     def names(self) -> list[str]:
-        """Every registered name, in order of registration. Call `load_all` first to see every plug-in."""
+        """Returns every registered name in the order of registration; after `load_all`, those of all plug-ins."""
         return list(self._values)
 
     def module_of(self, name: str) -> str:
-        """The module that registered a name."""
+        """Returns the module that registered a name."""
         return self._modules[name]
 
     def load_all(self) -> None:
@@ -110,9 +129,9 @@ class Registry(Generic[T]):
 
 
 def load_file(path: str | Path) -> ModuleType:
-    """Imports a plug-in from a file outside the packages (`--plugin=FILE`), once a path.
+    """Imports a plug-in from a file outside the packages (`--plugin=FILE`), once per path.
 
-    Raises ConfigError when there is no such file; an error inside the file surfaces as it is.
+    Raises ConfigError if there is no such file; an error inside the file surfaces unchanged.
     """
     path = Path(path).resolve()
     if not path.is_file():
@@ -134,6 +153,6 @@ def load_file(path: str | Path) -> ModuleType:
 
 
 def source_of(module: str) -> dict[str, str]:
-    """Where a module's code is and what it was: {'module', 'file', 'sha256'}, for a run's record."""
+    """Returns location and digest of a module's code, {'module', 'file', 'sha256'}, for a run's record."""
     path = Path(sys.modules[module].__file__ or '')
     return {'module': module, 'file': str(path), 'sha256': hashlib.sha256(path.read_bytes()).hexdigest()}

@@ -1,4 +1,4 @@
-"""Stopping in good order: the first SIGINT or SIGTERM asks, or the end of the time; the second leaves at once."""
+"""Orderly stop: the first SIGINT or SIGTERM, or the time limit, requests it; a second signal exits at once."""
 
 from __future__ import annotations
 
@@ -13,18 +13,25 @@ from dnnlib.time_limit import EXIT_CODE, TimeLimit
 
 
 class StopRequested(Exception):
-    """Raised by `StopSignal.check` inside long work that can be left at any point."""
+    """Exception of `StopSignal.check`, raised inside long work that can be left at any point."""
 
 
 class StopSignal:
-    """While entered, remembers that the process was asked to stop. limit: asks for that too, once it is reached."""
+    """Context manager that records requests to stop.
+
+    Attributes:
+        limit: Time limit that also requests a stop when it is reached; None: none.
+    """
 
     SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
     def __init__(self, limit: TimeLimit | None = None, repeat_s: float = 0.0) -> None:
-        """repeat_s: signals within so many seconds of the first are the same request.
+        """Sets the limit and the time within which signals count as one.
 
-        A batch system sends one to every process, and a launcher passes its own on.
+        Args:
+            limit: Time limit, or None.
+            repeat_s: Seconds after the first signal in which further ones count as the same request. A batch system
+                sends one to every process, and a launcher forwards its own.
         """
         self.limit = limit
         self._repeat_s = repeat_s
@@ -34,21 +41,22 @@ class StopSignal:
         self._previous: dict[int, Any] = {}
 
     def requested(self) -> bool:
-        """Whether a signal has come, or the time is over."""
+        """Returns whether a signal has arrived or the time is over."""
         if self.limit is not None:
             self._in_time = self._in_time or self.limit.reached()
         return self._received is not None or self._in_time
 
     def check(self) -> None:
-        """Raises StopRequested once that is so."""
+        """Raises StopRequested if a stop is requested."""
         if self.requested():
             raise StopRequested
 
     @property
     def exit_code(self) -> int:
-        """128 + the signal's number, as shells report it: 130 after Ctrl-C, 143 after SIGTERM. 75 when time was over.
+        """Exit code of the process: 0 without a request.
 
-        0 where nothing asked to stop.
+        128 + the signal's number, as shells report it (130 after Ctrl-C, 143 after SIGTERM), or 75 after the time
+        limit.
         """
         if self._received is not None:
             return 128 + self._received

@@ -1,7 +1,7 @@
-"""NumPy's arrays and scalars in pickles: handlers for `inert_pickle`.
+"""Handlers of `inert_pickle` for the arrays and scalars of NumPy.
 
-Numeric dtypes only. Arrays come out as read-only views of the bytes in the file: nothing is copied, so a file cannot
-name the same bytes again and again to fill the memory.
+Numeric dtypes only. Arrays are read-only views of the bytes in the file: nothing is copied, so a file cannot name the
+same bytes repeatedly to fill the memory.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _MAX_DIMS = 8
 
 
 def _text(value: Any) -> Any:
-    """Python 2 wrote codes as bytes."""
+    """Returns a code as str; Python 2 wrote bytes."""
     return value.decode('ascii') if type(value) is bytes else value
 
 
@@ -31,7 +31,7 @@ class _DType(Pending):
         self.code = code
 
     def build(self, state: Any) -> np.dtype[Any]:
-        """state: (version 3, byte order, sub-array, names, fields, item size, alignment, flags)."""
+        """Builds the dtype from (version 3, byte order, sub-array, names, fields, item size, alignment, flags)."""
         order = _text(state[1]) if type(state) is tuple and len(state) == 8 else None
         if order not in ('<', '>', '|', '=') or any(part is not None for part in state[2:5]):
             raise ValueError('a dtype with fields or of an unknown form; expected plain numbers')
@@ -48,7 +48,7 @@ def _dtype(args: tuple[Any, ...]) -> _DType:
 
 class _Array(Pending):
     def build(self, state: Any) -> np.ndarray:
-        """state: (version 1, shape, dtype, Fortran order, bytes)."""
+        """Builds the array from (version 1, shape, dtype, Fortran order, bytes)."""
         match state:
             case (1, tuple(shape), np.dtype() as dtype, bool(fortran), bytes(data)):
                 return _view(data, dtype, shape, 'F' if fortran else 'C')
@@ -56,7 +56,20 @@ class _Array(Pending):
 
 
 def _view(data: bytes, dtype: np.dtype, shape: tuple[Any, ...], order: Any) -> np.ndarray:
-    """The array of these bytes; ValueError unless they are exactly enough."""
+    """Returns the bytes as an array.
+
+    Args:
+        data: Bytes of all elements.
+        dtype: Type of an element.
+        shape: Shape of the array, unchecked.
+        order: 'C' or 'F'.
+
+    Returns:
+        A read-only view of the bytes.
+
+    Raises:
+        ValueError: If the shape is invalid or does not take exactly these bytes.
+    """
     if not all(map(_is_size, shape)) or len(shape) > _MAX_DIMS:
         raise ValueError(f'shape {ascii(shape)[:80]}; expected at most {_MAX_DIMS} sizes')
     if math.prod(shape) * dtype.itemsize != len(data):

@@ -1,14 +1,14 @@
-"""Pickles read as data: a machine that knows what the opcodes mean and can run nothing.
+"""Pickles as data: a stack machine that understands the opcodes and executes nothing.
 
-A pickle is a program for a stack machine. The machine here makes plain values (None, bool, int, float, str, bytes,
-list, tuple, dict, set) and nothing else by itself. A global stays a name, `Ref`; calling one means looking its exact
-(module, name) up among the caller's handlers. Nothing is imported, no attribute is looked up by a name of the file, and
-every size is checked against what is left of the file before a byte of it is read.
+A pickle is a program for a stack machine. This machine makes plain values (None, bool, int, float, str, bytes, list,
+tuple, dict, set) and nothing else by itself. A global remains a name, `Ref`; a call of it looks up its exact (module,
+name) among the caller's handlers. Nothing is imported, no attribute is looked up by a name from the file, and every
+size is checked against the rest of the file before a byte is read.
 
-Python's own `pickletools.genops` parses an opcode's argument before anyone can object to the opcode, and unescapes
-the names of globals, which `pickle` does not. So only its table of opcode names is used here, for messages.
+Python's own `pickletools.genops` parses the argument of an opcode before the caller can reject the opcode, and
+unescapes the names of globals, unlike `pickle`. Only its table of opcode names is used here, for messages.
 
-Python 2's str (SHORT_BINSTRING, BINSTRING) comes out as bytes, bytearray as bytes.
+Python 2's str (SHORT_BINSTRING, BINSTRING) becomes bytes, and so does bytearray.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def _latin1(args: tuple[Any, ...]) -> bytes:
     raise ValueError('expected text in latin1')
 
 
-# How Python writes plain values that the protocol has no opcode for.
+# Globals by which Python writes plain values that have no opcode.
 PLAIN_HANDLERS: Handlers = {
     ('builtins', 'set'): _plain_set,
     ('__builtin__', 'set'): _plain_set,
@@ -81,19 +81,23 @@ def read_pickle(
     limits: Limits = Limits(),  # noqa: B008 - frozen
     inert: bool = False,
 ) -> Any:
-    """The object in a pickle of protocol 2 to 5.
+    """Returns the object in a pickle of protocol 2 to 5.
 
     Args:
-        source: the whole pickle, or a file open for reading, whose bytes are then in memory once, not twice.
-        handlers: (module, name) -> function of the call's arguments that makes the object, or None for a global that
-            may be mentioned but not called. Arguments are what any file may put there: a handler checks them all and
-            raises ValueError.
-        where: the file, for messages.
-        limits: what it may cost.
-        inert: make an `Opaque` of every object of an unknown class, and allow cycles: for looking into foreign files.
+        source: The whole pickle, or a file open for reading, whose bytes are then in memory once, not twice.
+        handlers: Function of the call's arguments that makes the object, by (module, name); None for a global that may
+            be mentioned but not called. A handler checks all its arguments, which come from the file, and raises
+            ValueError.
+        where: Name of the file, for messages.
+        limits: Limits of the cost.
+        inert: Whether to make an `Opaque` of every object of an unknown class and to allow cycles, to inspect foreign
+            files.
+
+    Returns:
+        The object.
 
     Raises:
-        UnsafeModelFile: the file is damaged, costs too much, or wants something that is not on the lists. The message
+        UnsafeModelFile: If the file is damaged, costs too much, or asks for a global without a handler. The message
             names the file, the byte, the opcode and the global.
     """
     value, _ = _read(source, handlers, where, limits, inert, None, whole=True)
@@ -109,9 +113,21 @@ def read_prefix(
     inert: bool = False,
     persistent: Handler | None = None,
 ) -> tuple[Any, int]:
-    """`read_pickle` of what may be followed by something else: the object and the number of bytes that it takes.
+    """Reads a pickle that other data may follow.
 
-    persistent: function of a persistent id, where the format has them.
+    Args:
+        source: As in `read_pickle`.
+        handlers: As in `read_pickle`.
+        where: As in `read_pickle`.
+        limits: As in `read_pickle`.
+        inert: As in `read_pickle`.
+        persistent: Function of a persistent id, if the format has them.
+
+    Returns:
+        The object and the number of bytes that it takes.
+
+    Raises:
+        UnsafeModelFile: As in `read_pickle`.
     """
     return _read(source, handlers, where, limits, inert, persistent, whole=False)
 
@@ -143,7 +159,7 @@ def _read(
             raise ValueError('bytes follow the end of the pickle')
     except UnsafeModelFile:
         raise
-    # Whatever a hostile file provokes is that file's fault: one kind of error, so that callers can rely on it.
+    # Every error that a hostile file provokes becomes this one, so that callers can rely on it.
     except Exception as error:
         opcode = 'end of file' if code < 0 else _NAMES.get(code, f'opcode 0x{code:02x}')
         what = str(error) or type(error).__name__
@@ -152,8 +168,8 @@ def _read(
 
 
 def check_nesting(root: Any, depth: int) -> None:
-    """ValueError when containers in `root` hold themselves, or nest deeper than `depth`."""
-    heights: dict[int, int] = {}  # id -> containers below it, itself included: what stands in two places is met once
+    """Raises ValueError if a container in `root` contains itself or containers nest deeper than `depth`."""
+    heights: dict[int, int] = {}  # id -> depth of the containers in it, itself included; a shared one is visited once
     path: set[int] = set()
     todo: list[tuple[Any, Iterator[Any]]] = []
 

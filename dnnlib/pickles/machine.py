@@ -1,4 +1,4 @@
-"""The stack machine behind `inert_pickle`, which says what it is and is what callers use."""
+"""Stack machine of `inert_pickle`, where it is described; callers use that module."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ OPS_BETWEEN_CHECKS = 256
 
 
 class Machine:
-    """One reading. `step` runs an opcode; after STOP, `finish` hands out the object."""
+    """State of one reading. `step` runs an opcode; after STOP, `finish` returns the object."""
 
     def __init__(
         self,
@@ -24,7 +24,7 @@ class Machine:
         persistent: Handler | None,
     ) -> None:
         self.source, self.handlers, self.limits = source, handlers, limits
-        self.inert, self.persistent, self.code = inert, persistent, -1  # code: of the opcode in work
+        self.inert, self.persistent, self.code = inert, persistent, -1  # code: the current opcode
         self.stack: list[Any] = []
         self.marks: list[int] = []  # heights of the stack
         self.memo: dict[int, Any] = {}
@@ -32,7 +32,7 @@ class Machine:
         self.deadline = time.monotonic() + limits.seconds
 
     def step(self) -> bool:
-        """Runs one opcode; whether it was STOP."""
+        """Runs one opcode and returns whether it was STOP."""
         start = self.source.pos
         self.code = -1
         self.code = code = self.source.take(1)[0]
@@ -50,7 +50,7 @@ class Machine:
         return code == STOP
 
     def check_cost(self) -> None:
-        """ValueError when a limit on the whole is passed."""
+        """Raises ValueError if a limit of the whole reading is exceeded."""
         if self.opcodes > self.limits.opcodes:
             raise ValueError(f'more than {self.limits.opcodes} opcodes')
         if self.objects > self.limits.objects:
@@ -59,7 +59,7 @@ class Machine:
             raise ValueError(f'reading takes longer than {self.limits.seconds:g} s')
 
     def finish(self) -> Any:
-        """The one object on the stack."""
+        """Returns the one object on the stack."""
         value = self.pop()
         if self.stack or self.marks or self.frame_end > self.source.pos:
             raise ValueError('objects on the stack, or bytes of the frame, are left over')
@@ -69,18 +69,18 @@ class Machine:
     # ---- the stack
 
     def push(self, value: Any, objects: int = 1) -> None:
-        """Puts `value` on the stack. objects: what it counts."""
+        """Puts a value on the stack; it counts as so many objects."""
         self.objects += objects
         self.stack.append(value)
 
     def pop(self) -> Any:
-        """Takes the top of the stack, not reaching below the last mark."""
+        """Takes the top of the stack, but nothing below the last mark."""
         if len(self.stack) <= (self.marks[-1] if self.marks else 0):
             raise ValueError('the stack is empty')
         return self.stack.pop()
 
     def top(self) -> Any:
-        """The top of the stack, which stays."""
+        """Returns the top of the stack, which stays."""
         self.stack.append(value := self.pop())
         return value
 
@@ -94,13 +94,13 @@ class Machine:
         return items
 
     def finished(self, value: Any) -> Any:
-        """`value`, as a part of something; ValueError while its state is missing."""
+        """Returns a value that becomes part of another; ValueError while its state is missing."""
         if isinstance(value, Pending):
             raise ValueError(f'a {type(value).__name__} that has not got its contents')
         return value
 
     def remember(self, index: int) -> None:
-        """Memo entry `index` is the top of the stack."""
+        """Stores the top of the stack as memo entry `index`."""
         self.objects += 1
         self.memo[index] = self.top()
 
@@ -114,7 +114,7 @@ class Machine:
     # ---- values
 
     def text(self, length_bytes: int) -> None:
-        """A str behind its length."""
+        """Pushes a str that follows its length."""
         n = self.source.uint(length_bytes)
         self.text_bytes += n
         if self.text_bytes > self.limits.text_bytes:
@@ -122,18 +122,18 @@ class Machine:
         self.push(self.source.take(n).decode('utf-8', 'surrogatepass'))
 
     def integer(self, n: int) -> None:
-        """A little-endian signed number of n bytes."""
+        """Pushes a little-endian signed number of n bytes."""
         if n > self.limits.int_bytes:
             raise ValueError(f'an integer of {n} bytes, more than {self.limits.int_bytes}')
         self.push(int.from_bytes(self.source.take(n), 'little', signed=True))
 
     def make_tuple(self, n: int) -> None:
-        """The top n values as a tuple."""
+        """Replaces the top n values by a tuple of them."""
         items = [self.finished(self.pop()) for _ in range(n)]
         self.push(tuple(items[::-1]))
 
     def target(self, kind: type) -> Any:
-        """The container on top that is to be filled: one of `kind`, or an object of an unknown class."""
+        """Returns the container on top that is to be filled: one of `kind`, or an object of an unknown class."""
         value = self.top()
         if type(value) is not kind and not isinstance(value, Opaque):
             raise ValueError(f'items of a {kind.__name__} for a {type(value).__name__}')
@@ -141,12 +141,12 @@ class Machine:
         return value
 
     def add_items(self, items: list[Any]) -> None:
-        """APPEND(S)"""
+        """Executes APPEND or APPENDS."""
         target = self.target(list)
         (target.items if isinstance(target, Opaque) else target).extend(items)
 
     def add_members(self, items: list[Any]) -> None:
-        """ADDITEMS"""
+        """Executes ADDITEMS."""
         target = self.target(set)
         self.objects += len(items)
         if isinstance(target, Opaque):
@@ -155,7 +155,7 @@ class Machine:
             target.update(map(as_key, items))
 
     def add_pairs(self, items: list[Any]) -> None:
-        """SETITEM(S)"""
+        """Executes SETITEM or SETITEMS."""
         target = self.target(dict)
         self.objects += len(items) // 2
         if len(items) % 2:
@@ -171,7 +171,7 @@ class Machine:
     # ---- globals and calls
 
     def refer(self, module: Any, name: Any) -> None:
-        """A global, which must be on the list unless foreign ones are wanted as names."""
+        """Pushes a global, which must have a handler unless the reading is inert."""
         if type(module) is not str or type(name) is not str:
             raise ValueError('a global whose name is not text')
         if max(len(module), len(name)) > self.limits.name_chars:
@@ -182,7 +182,7 @@ class Machine:
         self.push(ref)
 
     def call(self) -> None:
-        """REDUCE, NEWOBJ: what the handler of the global makes of the arguments."""
+        """Executes REDUCE or NEWOBJ: pushes the result of the handler of the global."""
         args, ref = self.pop(), self.pop()
         if type(ref) is not Ref or type(args) is not tuple:
             raise ValueError(f'a call of a {type(ref).__name__}; expected a global and a tuple of arguments')
@@ -197,14 +197,14 @@ class Machine:
             if type(error) is not ValueError:  # an error of ours that speaks for itself
                 raise
             raise ValueError(f'{ref}: {error}') from error
-        # One object of the file, named again and again, must not become many in memory.
+        # One object of the file that is named repeatedly must not become many in memory.
         self.made_bytes += len(made) if type(made) is bytes else 0
         if self.made_bytes > self.source.size:
             raise ValueError('calls make more bytes than the file has')
         self.push(made, 3 + (len(made) if type(made) in (set, list, dict, tuple) else 0))
 
     def build(self) -> None:
-        """BUILD: hands the state on top to the object below it."""
+        """Executes BUILD: gives the state on top to the object below it."""
         state, target = self.finished(self.pop()), self.pop()
         if isinstance(target, Pending) and target.result is None:
             target.result = target.build(state)
@@ -218,21 +218,21 @@ class Machine:
             raise ValueError(f'state for a {type(target).__name__}, which takes none')
 
     def identify(self) -> None:
-        """BINPERSID: the caller's object of that persistent id."""
+        """Executes BINPERSID: pushes the caller's object of that persistent id."""
         if self.persistent is None:
             raise ValueError('a persistent id; this format has none')
         self.push(self.persistent(self.finished(self.pop())), 3)
 
-    # ---- the file's own marks
+    # ---- protocol, frames and marks
 
     def check_protocol(self) -> None:
-        """PROTO"""
+        """Executes PROTO."""
         version = self.source.uint(1)
         if self.opcodes != 1 or not 2 <= version <= 5:
             raise ValueError(f'protocol {version} at opcode {self.opcodes}; expected 2 to 5, once, at the start')
 
     def begin_frame(self) -> None:
-        """FRAME: nothing but a promise of so many bytes, which must be kept."""
+        """Executes FRAME: the file promises so many bytes, and the promise is checked."""
         start = self.source.pos - 1
         length = self.source.uint(8)
         if start < self.frame_end or length > self.source.size - self.source.pos:
@@ -240,7 +240,7 @@ class Machine:
         self.frame_end = self.source.pos + length
 
     def mark(self) -> None:
-        """MARK"""
+        """Executes MARK."""
         if len(self.marks) >= self.limits.depth:
             raise ValueError(f'marks nest deeper than {self.limits.depth}')
         self.marks.append(len(self.stack))
@@ -248,7 +248,7 @@ class Machine:
 
 STOP = ord('.')
 
-# Everything that a file may ask for. Absent: INST, OBJ, EXT*, PERSID, NEXT_BUFFER, NEWOBJ_EX, POP, DUP, the text forms
+# All opcodes that a file may contain. Absent: INST, OBJ, EXT*, PERSID, NEXT_BUFFER, NEWOBJ_EX, POP, DUP, the text forms
 # of protocol 0, long integers of four length bytes, frozen sets.
 ACTIONS: dict[int, Callable[[Machine], object]] = {
     STOP: lambda m: None,

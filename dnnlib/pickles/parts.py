@@ -1,4 +1,4 @@
-"""What `inert_pickle` makes of a pickle besides plain values, what a file may cost, and how its bytes are read."""
+"""Parts of `inert_pickle`: the objects it makes besides plain values, the limits, and the reader of bytes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
-Handler = Callable[[Any], Any]  # of a call's arguments, a tuple of anything; or of a persistent id
+Handler = Callable[[Any], Any]  # takes the arguments of a call, an unchecked tuple; or a persistent id
 Handlers = Mapping[tuple[str, str], Handler | None]
 
 _HASH_MODULUS = sys.hash_info.modulus
@@ -17,14 +17,14 @@ _HASH_MODULUS = sys.hash_info.modulus
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Limits:
-    """What a file may cost. Network pickles of 1024x1024 stay below a tenth of each."""
+    """Limits of the cost of a file. Network pickles of 1024x1024 stay below a tenth of each."""
 
     file_bytes: int = 8 * 2**30
     opcodes: int = 5_000_000
     objects: int = 300_000  # strings, numbers, containers and memo entries: some 100 bytes of memory each
-    text_bytes: int = 8 * 2**20  # of all str together, as stored; bytes objects are bounded by the file alone
-    int_bytes: int = 16  # of one integer
-    name_chars: int = 200  # of the module or the name of a global
+    text_bytes: int = 8 * 2**20  # all str together, as stored; the size of the file bounds bytes objects
+    int_bytes: int = 16  # one integer
+    name_chars: int = 200  # the module or the name of a global
     depth: int = 100  # containers within containers, and marks on the stack
     seconds: float = 120.0
 
@@ -41,38 +41,39 @@ class Ref:
 
 
 class Node:
-    """What a handler may make that is no plain value and holds others."""
+    """Base class of objects of handlers that are not plain values and hold others."""
 
     def children(self) -> Iterable[Any]:
-        """What it holds."""
+        """Returns the objects that it holds."""
         return ()
 
 
 class Pending(Node, abc.ABC):
-    """What a handler makes that is nothing until the file hands over its state (BUILD)."""
+    """Object of a handler that is incomplete until the file provides its state (BUILD)."""
 
     result: Any = None
 
     @abc.abstractmethod
     def build(self, state: Any) -> Any:
-        """The finished object, never None. ValueError when the state is not one."""
+        """Returns the finished object, never None. ValueError if the state is invalid."""
 
 
 class Opaque(Node):
-    """An object of a class that nobody here knows: its name, and what the file says about it. Made where inert=True."""
+    """Object of an unknown class: its name and what the file says about it. Made by inert reading only."""
 
     def __init__(self, ref: Ref, args: tuple[Any, ...]) -> None:
         self.ref, self.args = ref, args
         self.state: Any = None
-        self.items: list[Any] = []  # what list and set opcodes add
-        self.pairs: list[tuple[Any, Any]] = []  # what dict opcodes add
+        self.items: list[Any] = []  # added by the opcodes of lists and sets
+        self.pairs: list[tuple[Any, Any]] = []  # added by the opcodes of dicts
 
     def children(self) -> Iterable[Any]:
+        """Returns arguments, state, items and pairs."""
         return (self.args, self.state, self.items, self.pairs)
 
 
 def as_key(value: Any) -> Any:
-    """A key of a dict or an item of a set: what cannot be made to collide, or to be hashed at length, on purpose.
+    """Returns a key of a dict or an item of a set; ValueError if a hostile file could use it to waste time.
 
     Tuples would be hashed to their bottom at every use; whole numbers from _HASH_MODULUS on share the hashes of others.
     """
@@ -82,7 +83,7 @@ def as_key(value: Any) -> Any:
 
 
 class ByteSource:
-    """Bytes, read forwards. Nothing is read, and no memory taken, beyond the end."""
+    """Reader of bytes, forwards only. Nothing beyond the end is read, and no memory is allocated for it."""
 
     def __init__(self, source: bytes | memoryview | BinaryIO, limit: int) -> None:
         self.pos = 0
@@ -99,7 +100,7 @@ class ByteSource:
             raise ValueError(f'{self.size} bytes, more than the {limit} that are read')
 
     def take(self, n: int) -> bytes:
-        """The next n bytes."""
+        """Returns the next n bytes."""
         end = self.pos + n
         if end > self.size:
             raise ValueError(f'the file is cut short: {n} bytes are announced, {self.size - self.pos} are left')
@@ -114,11 +115,11 @@ class ByteSource:
         return data
 
     def uint(self, n: int) -> int:
-        """A little-endian unsigned number of n bytes."""
+        """Returns a little-endian unsigned number of n bytes."""
         return int.from_bytes(self.take(n), 'little')
 
     def line(self, limit: int) -> str:
-        """ASCII up to the next line feed, at most `limit` characters."""
+        """Returns the ASCII text up to the next line feed, at most `limit` characters."""
         text = bytearray()
         while (char := self.take(1)) != b'\n':
             text += char
