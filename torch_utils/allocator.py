@@ -1,4 +1,4 @@
-"""Memory that is freed and wanted again a moment later, as every activation is, should not go back to the system."""
+"""Memory allocator: freed memory, which the next activation will need again, stays with the process."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4  # malloc.h
 
 
 def keep_freed_memory() -> bool:
-    """Tells glibc's malloc to keep what is freed, for the life of the process.
+    """Makes glibc's malloc keep freed memory for the life of the process. Returns False without glibc.
 
-    By default every tensor above 32 MB is mapped afresh, and each of its pages faults at its first touch: for a pass
-    that only reads and writes once, that costs more than the pass. Returns False where there is no glibc.
+    By default every tensor above 32 MB is mapped again, and each of its pages faults when first touched: for a pass
+    that reads and writes once, this costs more than the pass itself.
     """
     if not sys.platform.startswith('linux'):
         return False

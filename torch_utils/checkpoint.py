@@ -1,8 +1,8 @@
-"""Tensors on disk, whole or not at all: single safetensors files, and state folders with a manifest of checksums.
+"""Tensors on disk, complete or absent: safetensors files, and state folders with a manifest of checksums.
 
-A state folder is valid exactly when its `manifest.json` is there and every file has the size and sha256 that it
-states. The manifest is written last, inside a temporary folder that is then renamed, so a kill at any moment leaves
-either the old states or the old states and a new whole one.
+A state folder is valid if and only if it has a `manifest.json` and every file has the size and sha256 listed there. The
+manifest is written last, inside a temporary folder that is then renamed: a kill at any moment leaves the old states, or
+the old states and a complete new one.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ MANIFEST = 'manifest.json'
 TENSORS = 'tensors.safetensors'
 SCALARS = 'scalars.json'
 
-# What a failed write raises: safetensors reports a full disk through an error class of its own.
+# Exceptions of a failed write: safetensors reports a full disk by an error class of its own.
 WriteErrors = (OSError, safetensors.SafetensorError)
 
 Tensors = dict[str, torch.Tensor]
 
 
 def save_tensors(path: Path, tensors: Tensors, metadata: dict[str, str]) -> None:
-    """Writes one safetensors file atomically. Tensors of any device and layout; the header holds `metadata`."""
+    """Writes a safetensors file atomically. Tensors of any device and layout; `metadata` goes into the header."""
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with files.atomic_path(path) as tmp:
         safetensors.torch.save_file(plain, tmp, metadata=metadata)
 
 
 def load_tensors(path: Path) -> tuple[Tensors, dict[str, str]]:
-    """Reads one safetensors file into memory of its own. Raises CheckpointError that names the file."""
+    """Reads a safetensors file into memory of its own. Raises CheckpointError that names the file."""
     if not path.is_file():
         raise CheckpointError(f'{path}: no such file')
     try:
@@ -49,7 +49,17 @@ def load_tensors(path: Path) -> tuple[Tensors, dict[str, str]]:
 
 
 def save_state(root: Path, name: str, tensors: Tensors, scalars: dict[str, Any]) -> Path:
-    """Writes the state folder `root/name`; a damaged one of that name is replaced. Returns it."""
+    """Writes the state folder `root/name` atomically; an existing one of that name is replaced.
+
+    Args:
+        root: Folder of all states; made if absent.
+        name: Name of the state folder.
+        tensors: Tensors by name.
+        scalars: Values of JSON's types by name.
+
+    Returns:
+        The path of the state folder.
+    """
     root.mkdir(parents=True, exist_ok=True)
     tmp = root / f'{name}{files.TMP_MARK}{os.getpid()}'
     files.remove(tmp)
@@ -69,7 +79,7 @@ def save_state(root: Path, name: str, tensors: Tensors, scalars: dict[str, Any])
 
 
 def verify_state(folder: Path) -> None:
-    """Raises CheckpointError that names the file and what is wrong with it."""
+    """Raises CheckpointError that names the damaged file and the damage."""
     try:
         manifest = json.loads((folder / MANIFEST).read_text())
         entries = {file: (int(entry['size']), str(entry['sha256'])) for file, entry in manifest.items()}
@@ -88,21 +98,21 @@ def verify_state(folder: Path) -> None:
 
 
 def load_state(folder: Path) -> tuple[Tensors, dict[str, Any]]:
-    """Tensors and scalars of a state folder, after its checksums have been verified."""
+    """Verifies the checksums of a state folder and returns its tensors and scalars."""
     verify_state(folder)
     tensors, _ = load_tensors(folder / TENSORS)
     return tensors, json.loads((folder / SCALARS).read_text())
 
 
 def list_states(root: Path) -> list[Path]:
-    """The state folders under `root`, oldest first; whole or not."""
+    """Returns the state folders under `root`, oldest first, damaged ones included."""
     if not root.is_dir():
         return []
     return sorted(p for p in root.iterdir() if p.is_dir() and p.name.isdigit())
 
 
 def newest_state(root: Path, warn: Callable[[str], None]) -> Path:
-    """The newest whole state under `root`; each damaged one on the way is reported through `warn`."""
+    """Returns the newest intact state under `root`; reports each damaged one before it through `warn`."""
     damaged = 0
     for folder in reversed(list_states(root)):
         try:
@@ -116,7 +126,14 @@ def newest_state(root: Path, warn: Callable[[str], None]) -> Path:
 
 
 def prune_states(root: Path, keep: int, protected: set[str], warn: Callable[[str], None]) -> None:
-    """Removes all but the last `keep` states and the `protected` names. A failed removal only warns."""
+    """Removes old states. A removal that fails is reported and otherwise ignored.
+
+    Args:
+        root: Folder of all states.
+        keep: Number of newest states that stay.
+        protected: Names of states that stay in any case.
+        warn: Function that reports a failed removal.
+    """
     for folder in list_states(root)[:-keep]:
         if folder.name not in protected:
             files.remove(folder)

@@ -1,4 +1,4 @@
-"""Which device computes."""
+"""Choice and settings of the compute device."""
 
 from __future__ import annotations
 
@@ -12,10 +12,15 @@ from dnnlib.errors import ConfigError
 def prepare(
     device: torch.device, *, benchmark: bool = True, allow_tf32: bool = False, deterministic: bool = False
 ) -> None:
-    """Settings of a process that trains: whether cuDNN tries its algorithms out, and float32 is IEEE, or TF32.
+    """Sets up PyTorch for a device, once per process.
 
-    deterministic: the same bits in every process and every run. On GPUs an operation without a reproducible kernel
-    then raises an error that names it; on CPUs there is one thread, for sums are split by the number of threads.
+    Args:
+        device: The device that computes.
+        benchmark: Whether cuDNN may try its algorithms and pick the fastest.
+        allow_tf32: Whether float32 on a GPU may use TF32 instead of IEEE precision.
+        deterministic: Whether every process and every run must give the same bits. On GPUs, an operation without a
+            reproducible kernel then raises an error that names it; on CPUs, there is one thread, because sums are split
+            by the number of threads.
     """
     if deterministic and device.type == 'cuda':
         os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8')  # read when cuBLAS starts
@@ -29,7 +34,18 @@ def prepare(
 
 
 def pick_device(name: str | None, *, kinds: tuple[str, ...] = ('cpu', 'cuda')) -> torch.device:
-    """The named device, or the best of `kinds` that is there. ConfigError where it is not."""
+    """Chooses a device.
+
+    Args:
+        name: Name of the device; None: the best available one.
+        kinds: Names that the caller supports.
+
+    Returns:
+        The device.
+
+    Raises:
+        ConfigError: If the named device is unsupported or absent.
+    """
     there = {'cpu': True, 'cuda': torch.cuda.is_available(), 'mps': torch.backends.mps.is_available()}
     if name is None:
         return torch.device(next(kind for kind in ('cuda', 'mps', 'cpu') if kind in kinds and there[kind]))

@@ -1,8 +1,8 @@
-"""The processes that train one run together: what they sum, agree on, and wait for.
+"""The processes that train one run together: their sums, agreements and waits.
 
-One process alone is `World()`: no group is made, nothing is sent, no bit differs. Tensors on GPUs go through NCCL,
-tensors on CPUs through gloo; what hosts agree on always goes through gloo, so that no host waits for its device.
-No Python object is sent: small facts travel as JSON through the rendezvous' store.
+A single process is `World()`: it makes no group, sends nothing, and changes no bit. Tensors on GPUs go through NCCL,
+tensors on CPUs through gloo. Agreements of the hosts always go through gloo, so that no host waits for its device. No
+Python object is sent: small facts travel as JSON through the store of the rendezvous.
 
 Letters: W processes.
 """
@@ -25,23 +25,38 @@ from torch.distributed.rendezvous import rendezvous
 from dnnlib.errors import ConfigError, UserError
 from torch_utils.watchdog import Watchdog
 
-JOIN_S = 300.0  # to find one another: machines of a cluster start minutes apart
-LONG_S = 6 * 3600.0  # what one process does while the others wait: metrics, snapshots
-ASKED_S = 10.0  # that a process which was asked to stop still waits for a process at work alone
+JOIN_S = 300.0  # wait for the other processes: machines of a cluster start minutes apart
+LONG_S = 6 * 3600.0  # work of one process while the others wait: metrics, snapshots
+ASKED_S = 10.0  # wait of a process that was asked to stop for rank 0 at work
 POLL_S = 0.1
-MESSAGE_BYTES = 500  # bytes of a message that processes exchange
+MESSAGE_BYTES = 500  # size of a message that processes exchange
 
 
 class PeerLost(RuntimeError):
-    """A collective failed: another process has gone. The message has rank, operation and step."""
+    """A collective that failed because another process is gone. The message has rank, operation and step."""
 
 
 class World:
-    """One process's view of all of them. rank: 0 ... size - 1; rank 0 leads: it alone writes and measures."""
+    """One process's view of all processes.
+
+    Attributes:
+        rank: Number of this process, from 0 to size - 1. Rank 0 leads: it alone writes and measures.
+        size: Number of processes, W.
+        local_rank: Number of this process on its machine.
+    """
 
     def __init__(
         self, rank: int = 0, size: int = 1, local_rank: int = 0, *, store: Any = None, control: Any = None
     ) -> None:
+        """Describes the processes; `join` and `connect` make one with a process group.
+
+        Args:
+            rank: Number of this process.
+            size: Number of processes.
+            local_rank: Number of this process on its machine.
+            store: Store of the rendezvous; None for a single process.
+            control: Process group of the hosts; None: the default group.
+        """
         self.rank, self.size, self.local_rank = rank, size, local_rank
         self._store, self._control = store, control
         self._num_keys = 0
@@ -54,16 +69,24 @@ class World:
         """Whether this is the process that writes and measures."""
         return self.rank == 0
 
-    # ---- tensors; every process calls these in the same order, with the same shapes
+    # ---- tensors: every process calls these in the same order, with the same shapes
 
     def all_reduce(self, x: torch.Tensor, what: str) -> None:
-        """Replaces `x` (contiguous) by its sum over all processes, bit for bit the same in each."""
+        """Replaces `x` (contiguous) by its sum over all processes, which is bit-identical in each.
+
+        Args:
+            x: Tensor of any shape and dtype, the same in every process.
+            what: Name of the tensor, for messages.
+
+        Raises:
+            PeerLost: If another process is gone.
+        """
         if self.size > 1:
             with self._collective(f'all-reduce of {what}'):
                 dist.all_reduce(x)
 
     def gather(self, x: torch.Tensor, what: str) -> torch.Tensor:
-        """Every process's `x`, in the order of ranks, [W, *x.shape]."""
+        """Returns every process's `x` in the order of ranks, [W, *x.shape]. `what` names it in messages."""
         if self.size == 1:
             return x.unsqueeze(0)
         out = x.new_empty([self.size, *x.shape])
@@ -74,7 +97,7 @@ class World:
     # ---- agreements of the hosts
 
     def maximum(self, value: int, what: str) -> int:
-        """The largest of all processes' values."""
+        """Returns the largest of all processes' values."""
         if self.size == 1:
             return value
         x = torch.tensor([value])
@@ -83,9 +106,15 @@ class World:
         return int(x)
 
     def agree(self, verdict: int, words: str) -> tuple[int, str]:
-        """The largest of all processes' verdicts, 0 or more, and what the first one of those says that gave it.
+        """Returns the most severe verdict of all processes.
 
-        Words are exchanged, and cut to MESSAGE_BYTES bytes, only where a verdict is above 0.
+        Args:
+            verdict: Verdict of this process, at least 0.
+            words: Its reason.
+
+        Returns:
+            The largest verdict, and the words of the first process that gave it. Words are exchanged, cut to
+            MESSAGE_BYTES, only if a verdict is above 0.
         """
         largest = self.maximum(verdict, 'whether to go on')
         if largest == 0 or self.size == 1:
@@ -99,7 +128,7 @@ class World:
         return largest, bytes(first[1:].tolist()).rstrip(b'\0').decode(errors='ignore')
 
     def gather_on_host(self, x: torch.Tensor, what: str) -> torch.Tensor:
-        """`gather` of a tensor on the CPU, whatever the device of the run."""
+        """Returns the `gather` of a tensor on the CPU, whatever the device of the run."""
         if self.size == 1:
             return x.unsqueeze(0)
         out = x.new_empty([self.size, *x.shape])
@@ -108,7 +137,14 @@ class World:
         return out
 
     def shared(self, make: Callable[[], Any]) -> Any:
-        """What `make` returns on rank 0 (of JSON's types), everywhere; its failure is a UserError everywhere."""
+        """Returns the result of `make` on rank 0 to every process.
+
+        Args:
+            make: Function that returns a value of JSON's types; called on rank 0 only.
+
+        Raises:
+            UserError: If it fails; raised in every process except rank 0, which raises the original error.
+        """
         if self.size == 1:
             return make()
         key = self._next_key('shared')
@@ -131,10 +167,18 @@ class World:
     def rank0_section(
         self, what: str, asked: Callable[[], bool], serve: Callable[[dict[str, Any]], None] | None = None
     ) -> Iterator[bool]:
-        """Yields True on rank 0, which works, and False elsewhere, where leaving waits until it has finished.
+        """Context in which rank 0 works and the other processes wait, which happens when they leave the body.
 
-        asked: whether this process was asked to stop; rank 0 hears of it through `peer_asked`. serve: does a process's
-        part of a task that rank 0 gives out in the meantime; by default there are none.
+        Args:
+            what: Name of the work, for messages.
+            asked: Returns whether this process was asked to stop; rank 0 learns of it by `peer_asked`.
+            serve: Computes a process's part of a task that rank 0 gives out in the meantime; None: there are no tasks.
+
+        Yields:
+            True on rank 0, False elsewhere.
+
+        Raises:
+            PeerLost: If this process was asked to stop and rank 0 does not answer.
         """
         if self.size == 1:
             yield True
@@ -148,18 +192,18 @@ class World:
                 self._follow(what, asked, serve)
 
     def give(self, task: dict[str, Any]) -> None:
-        """Sends a task, of JSON's types, from rank 0 inside `rank0_section` to every other process, in this order."""
+        """Sends a task, of JSON's types, to every other process; on rank 0 inside `rank0_section`."""
         if self.size > 1:
             assert self.leads
             self._store.set(f'{self._place}/task/{self._num_given}', json.dumps(task))
             self._num_given += 1
 
     def peer_asked(self) -> bool:
-        """On rank 0 inside `rank0_section`: whether a waiting process was asked to stop."""
+        """Returns whether a waiting process was asked to stop; on rank 0 inside `rank0_section`."""
         return self.size > 1 and self._store.check([f'{self._place}/asked'])
 
     def _follow(self, what: str, asked: Callable[[], bool], serve: Callable[[dict[str, Any]], None] | None) -> None:
-        """Waits for rank 0, and does what it gives out."""
+        """Waits for rank 0 and serves the tasks that it gives out."""
         deadline = None
         while not self._store.check([f'{self._place}/done']):
             task = f'{self._place}/task/{self._num_given}'
@@ -177,14 +221,14 @@ class World:
     # ---- time-outs
 
     def watch(self, timeout_s: float) -> None:
-        """From here on the process ends, with its stacks, once nothing has moved for `timeout_s` seconds."""
+        """Starts to watch the time: the process ends, with its stacks, after `timeout_s` seconds without progress."""
         if self.size > 1:
             if self._watchdog is None:
                 self._watchdog = Watchdog(str(self), timeout_s)
             self._watchdog.limit(timeout_s, 'the start')
 
     def set_stage(self, where: str) -> None:
-        """Says where the run is, for the messages of what fails there. It is a sign of life."""
+        """Names the current position of the run for messages; this is a sign of life."""
         if self._watchdog is not None:
             self._watchdog.beat(where)
 
@@ -199,7 +243,7 @@ class World:
         return f'rank {self.rank} of {self.size}'
 
     def _next_key(self, kind: str) -> str:
-        """A name in the store; processes ask for them in the same order."""
+        """Returns a new name in the store; processes ask for names in the same order."""
         self._num_keys += 1
         return f'{kind}/{self._num_keys}'
 
@@ -229,19 +273,28 @@ class World:
 
 
 def is_launched() -> bool:
-    """Whether this process is one that torchrun, or `--gpus=N`, has started."""
+    """Returns whether torchrun or `--gpus=N` has started this process."""
     return 'RANK' in os.environ and 'WORLD_SIZE' in os.environ
 
 
 def launched_size() -> int:
-    """How many processes torchrun, or `--gpus=N`, has started in all."""
+    """Returns the number of processes that torchrun or `--gpus=N` has started."""
     return int(os.environ['WORLD_SIZE'])
 
 
 def join(device: torch.device) -> World:
-    """The world that the launcher's environment describes; World() where there is none, or one process in it.
+    """Joins the processes that the launcher's environment describes.
 
-    Waits at most JOIN_S for the others. Every process of a machine takes the GPU of its local rank.
+    Waits at most JOIN_S seconds for the others. Every process of a machine takes the GPU of its local rank.
+
+    Args:
+        device: Device of the run.
+
+    Returns:
+        The world; `World()` without a launcher or with a single process.
+
+    Raises:
+        ConfigError: If there are fewer GPUs than processes on this machine.
     """
     if not is_launched() or launched_size() == 1:
         return World()
@@ -254,13 +307,24 @@ def join(device: torch.device) -> World:
             )
         torch.cuda.set_device(local_rank)
     store, rank, size = next(rendezvous('env://', timeout=datetime.timedelta(seconds=JOIN_S)))
-    # torchrun's agent keeps its store when it starts the group again, with the addresses of those that are gone.
+    # torchrun's agent keeps its store across a restart of the group, with the addresses of processes that are gone.
     attempt = os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')
     return connect(PrefixStore(f'attempt {attempt}', store), rank, size, local_rank, device.type)
 
 
 def connect(store: Any, rank: int, size: int, local_rank: int = 0, device_type: str = 'cpu') -> World:
-    """Makes the process group. The watchdog keeps the time: the group's own time-outs lie beyond it."""
+    """Makes the process group. The watchdog keeps the time: the time-outs of the group are longer.
+
+    Args:
+        store: Store through which the processes find one another.
+        rank: Number of this process.
+        size: Number of processes.
+        local_rank: Number of this process on its machine.
+        device_type: 'cpu' or 'cuda'; decides between gloo and NCCL.
+
+    Returns:
+        The world.
+    """
     watchdog = Watchdog(f'rank {rank} of {size}', JOIN_S)
     watchdog.enter('joining the other processes')
     patience = datetime.timedelta(seconds=LONG_S + 60)

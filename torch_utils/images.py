@@ -1,4 +1,4 @@
-"""Image tensors to files: ranges, grids, PNG and its metadata.
+"""Image tensors and files: value ranges, grids, PNG with metadata.
 
 Letters: N images, C channels, H height, W width.
 """
@@ -16,37 +16,37 @@ import torch
 
 from dnnlib.files import atomic_path
 
-PNG_CHANNELS = {np.dtype(np.uint8): 4, np.dtype(np.uint16): 1}  # the most that Pillow writes
+PNG_CHANNELS = {np.dtype(np.uint8): 4, np.dtype(np.uint16): 1}  # maximum that Pillow writes
 
 
 def from_pixels(img: torch.Tensor) -> torch.Tensor:
-    """Pixels to network range: uint8 [0, 255] or uint16 [0, 65535] to float32 [-1, 1]. Any shape."""
+    """Maps pixels to the networks' range: uint8 [0, 255] or uint16 [0, 65535] to float32 [-1, 1]. Any shape."""
     assert img.dtype in (torch.uint8, torch.uint16)
     return img.float() / (127.5 if img.dtype == torch.uint8 else 32767.5) - 1
 
 
 def to_uint8(img: torch.Tensor) -> torch.Tensor:
-    """Network range to pixels: [-1, 1] float to [0, 255] uint8, truncated as StyleGAN users know it. Any shape."""
+    """Maps the networks' range to pixels: float [-1, 1] to uint8 [0, 255], truncated as in StyleGAN. Any shape."""
     return (img.float() * 127.5 + 128).clamp(0, 255).to(torch.uint8)
 
 
 def to_uint16(img: torch.Tensor) -> torch.Tensor:
-    """Network range to pixels: [-1, 1] float to [0, 65535] uint16, as `to_uint8` does. Any shape."""
+    """Maps the networks' range to pixels: float [-1, 1] to uint16 [0, 65535], as `to_uint8` does. Any shape."""
     return (img.float() * 32767.5 + 32768).clamp(0, 65535).to(torch.uint16)
 
 
 def fits_png(image: np.ndarray) -> bool:
-    """Whether `save_png` writes [C, H, W] as it is."""
+    """Returns whether `save_png` can write [C, H, W] without a change."""
     return 1 <= len(image) <= PNG_CHANNELS.get(image.dtype, 0)
 
 
 def shown(images: np.ndarray) -> np.ndarray:
-    """What a PNG shows of images [..., C, H, W]: up to four channels as they are, of more the first three, as RGB."""
+    """Returns the channels of images [..., C, H, W] that a PNG shows: up to four; of more, the first three as RGB."""
     return images if images.shape[-3] <= 4 else images[..., :3, :, :]
 
 
 def tile(images: np.ndarray, columns: int) -> np.ndarray:
-    """One large image, filled row by row; missing places at the end stay black, or clear where there is alpha."""
+    """Returns images as one large image, filled row by row; missing places are black, or clear if there is alpha."""
     n, c, h, w = images.shape  # [N, C, H, W]
     rows = -(-n // columns)
     sheet = np.zeros([rows * columns, c, h, w], dtype=images.dtype)
@@ -56,10 +56,15 @@ def tile(images: np.ndarray, columns: int) -> np.ndarray:
 
 
 def save_png(image: np.ndarray | torch.Tensor, path: Path, info: dict[str, Any] | None = None) -> None:
-    """Writes [C, H, W] as a PNG, atomically; each item of `info` becomes a text chunk.
+    """Writes an image as a PNG, atomically.
 
-    uint8: grey, grey with alpha, RGB or RGBA, by the number of channels. uint16: grey alone. ValueError, naming the
-    file, for anything else.
+    Args:
+        image: Image [C, H, W]. uint8: gray, gray with alpha, RGB or RGBA, by the number of channels; uint16: gray.
+        path: File to write.
+        info: Text chunks by keyword; values other than str are stored as JSON.
+
+    Raises:
+        ValueError: If a PNG cannot hold the image; the message names the file.
     """
     pixels = np.asarray(image)  # [C, H, W]
     assert pixels.ndim == 3
@@ -76,7 +81,7 @@ def save_png(image: np.ndarray | torch.Tensor, path: Path, info: dict[str, Any] 
 
 
 def save_npy(image: np.ndarray | torch.Tensor, path: Path) -> None:
-    """Writes [C, H, W] as a .npy file [H, W, C] in its own dtype, atomically: what no PNG holds."""
+    """Writes [C, H, W] as a .npy file [H, W, C] in its own dtype, atomically, for images that no PNG can hold."""
     pixels = np.asarray(image)
     assert pixels.ndim == 3
     with atomic_path(path) as tmp, open(tmp, 'wb') as file:
@@ -84,9 +89,15 @@ def save_npy(image: np.ndarray | torch.Tensor, path: Path) -> None:
 
 
 def grid_shape(height: int, width: int, limit: int | None = None) -> tuple[int, int]:
-    """Columns and rows of a sample sheet that fills an 8K screen: 32x32 up to 128 px, 7x4 from 1024 px on.
+    """Returns the layout of a sample sheet that fills an 8K screen: 32x32 up to 128 px, 7x4 from 1024 px on.
 
-    limit: at most that many images, for slow machines; the sheet then is as square as it can be.
+    Args:
+        height: Height of an image in pixels.
+        width: Width of an image in pixels.
+        limit: Maximum number of images, for slow machines; the sheet is then as square as possible. None: no maximum.
+
+    Returns:
+        Numbers of columns and rows.
     """
     columns, rows = int(np.clip(7680 // width, 7, 32)), int(np.clip(4320 // height, 4, 32))
     if limit is not None and columns * rows > limit:

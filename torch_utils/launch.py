@@ -10,16 +10,24 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-BEGAN = 'GANFOUNDRY_BEGAN'  # seconds since 1970 at which the launcher began
-EXIT_FILE = 'GANFOUNDRY_EXIT_FILE'  # where rank 0 leaves the exit code of a run that all processes ended together
+BEGAN = 'GANFOUNDRY_BEGAN'  # start of the launcher, in seconds since 1970
+EXIT_FILE = 'GANFOUNDRY_EXIT_FILE'  # file of the run's exit code, which rank 0 writes after an orderly end
 
 
 def launch(num_processes: int, max_restarts: int, argv: list[str]) -> int:
-    """Runs `python argv` in so many processes and returns the exit code of the whole.
+    """Runs `python argv` in several processes.
 
-    A process that dies takes the others with it; the group is started again at most `max_restarts` times, and each
-    continues the run. SIGINT and SIGTERM are passed on to all, which have 30 s to save. Returns what the run itself
-    decided (0, 130, 143, ...); of a run that failed, the code of its first failure, 128 + the number for a signal.
+    If a process dies, the others are stopped and the group is restarted; each process then continues the run. SIGINT
+    and SIGTERM are forwarded to all processes, which have 30 s to save.
+
+    Args:
+        num_processes: Number of processes.
+        max_restarts: Maximum number of restarts of the group.
+        argv: Arguments of the interpreter: a script with its own arguments.
+
+    Returns:
+        The exit code that the run itself decided (0, 130, 143, ...). If the run failed, the code of its first failure,
+        which is 128 + the number of a signal.
     """
     from torch.distributed.elastic.multiprocessing import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
@@ -28,7 +36,7 @@ def launch(num_processes: int, max_restarts: int, argv: list[str]) -> int:
     with tempfile.TemporaryDirectory(prefix='ganfoundry-') as folder:
         exit_file = Path(folder) / 'code'
         os.environ |= {EXIT_FILE: str(exit_file), BEGAN: str(began())}
-        # A store of its own for every attempt: the engine's outlives a restart, and ranks would read stale keys there.
+        # A new store for every attempt: the engine's store outlives a restart, and ranks would read stale keys.
         os.environ['TORCH_DISABLE_SHARE_RDZV_TCP_STORE'] = '1'
         os.environ.setdefault('OMP_NUM_THREADS', str(max((os.cpu_count() or 1) // num_processes, 1)))
         try:
@@ -50,16 +58,16 @@ def launch(num_processes: int, max_restarts: int, argv: list[str]) -> int:
 
 
 def began() -> float:
-    """When the command of the user began, in seconds since 1970: this process, or the launcher that started it."""
+    """Returns the start of the user's command, of this process or its launcher, in seconds since 1970."""
     import psutil
 
     return float(os.environ.get(BEGAN) or psutil.Process().create_time())
 
 
 def leave(code: int, rank: int) -> int:
-    """The exit code of a process of a run that ended in good order, `code` being the run's.
+    """Returns the exit code of a process of a run that ended in good order with the given code.
 
-    Under `launch` it is 0, lest the engine take a run that was asked to stop for one that failed, and start it again.
+    Under `launch` it is 0: otherwise the engine would restart a run that was asked to stop. Rank 0 passes the code on.
     """
     if EXIT_FILE not in os.environ:
         return code

@@ -1,4 +1,4 @@
-"""What a network is made of: parameters and buffers, module by module."""
+"""Table of the parameters and buffers of a network, per module."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import torch
 
 
 def count(net: torch.nn.Module) -> tuple[int, int]:
-    """Number of scalars in parameters and in buffers."""
+    """Returns the number of scalars in parameters and in buffers."""
     return sum(p.numel() for p in net.parameters()), sum(b.numel() for b in net.buffers())
 
 
 def module_table(net: torch.nn.Module, title: str) -> str:
-    """A text table with a row for every module that owns tensors, and a total.
+    """Returns a text table with a row for every module that owns tensors, and a total.
 
-    Works on the meta device: nothing needs to be allocated to be counted.
+    It works on the meta device: counting needs no allocation.
     """
     rows = [(title, 'parameters', 'buffers', 'weight shape')]
     for name, module in net.named_modules():

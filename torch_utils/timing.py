@@ -1,4 +1,4 @@
-"""How long parts of a step take, on CPUs by the clock and on CUDA by events, without waiting for the device."""
+"""Durations of the parts of a step: by the clock on CPUs, by events on CUDA, without waiting for the device."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 
 
 class PhaseTimer:
-    """Sums seconds by name between two readings."""
+    """Sums of seconds by name between two readings."""
 
     def __init__(self, device: torch.device) -> None:
         self._cuda = device.type == 'cuda'
@@ -33,7 +33,7 @@ class PhaseTimer:
             self._add(name, time.perf_counter() - begin)
 
     def read(self) -> dict[str, tuple[int, float]]:
-        """{name: (executions, seconds in all)} since the last reading; waits for the device."""
+        """Returns {name: (executions, total seconds)} since the last reading; waits for the device."""
         if self._events:
             torch.cuda.synchronize()
             for name, start, end in self._events:

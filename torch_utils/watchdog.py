@@ -1,4 +1,4 @@
-"""Ends a process in which nothing has moved for too long, saying where it stood."""
+"""Watchdog: ends a process without progress and reports its position."""
 
 from __future__ import annotations
 
@@ -10,14 +10,23 @@ import time
 
 
 class Watchdog:
-    """A thread that looks at when this process last showed a sign of life.
+    """A thread that watches the time since the last sign of life of this process.
 
-    It bounds a wait for others and being the one that others wait for alike, so a process that hangs ends as well as
-    those that need it. It needs the interpreter's lock, which collectives and system calls give back while they wait.
+    It bounds both a wait for other processes and the time that the others wait for this one, so a process that hangs
+    ends as well as those that need it. The thread needs the interpreter's lock, which collectives and system calls
+    release.
+
+    Attributes:
+        where: The step or task in progress.
     """
 
     def __init__(self, who: str, timeout_s: float) -> None:
-        """who: for the message. timeout_s: longest time without a sign of life."""
+        """Starts the thread.
+
+        Args:
+            who: Name of the process, for the message.
+            timeout_s: Maximum time without a sign of life, in seconds.
+        """
         self._who = who
         self._timeout_s = timeout_s
         self.where = 'the start'
@@ -27,15 +36,15 @@ class Watchdog:
         threading.Thread(target=self._watch, name='watchdog', daemon=True).start()
 
     def beat(self, where: str) -> None:
-        """A sign of life. where: the step or the task that begins."""
+        """Records a sign of life and the step or task that begins."""
         self.where, self._since = where, time.monotonic()
 
     def enter(self, what: str) -> None:
-        """A sign of life as an operation begins, or ends, with an empty name."""
+        """Records a sign of life at the start of an operation, or at its end with an empty name."""
         self._what, self._since = what, time.monotonic()
 
     def limit(self, timeout_s: float, where: str) -> float:
-        """Another time-out, from now on. Returns the one before."""
+        """Sets the time-out from now on, in seconds, and the task. Returns the previous time-out."""
         before, self._timeout_s = self._timeout_s, timeout_s
         self._what = ''
         self.beat(where)
@@ -52,7 +61,7 @@ class Watchdog:
                 self._give_up(waited)
 
     def _give_up(self, waited: float) -> None:
-        """Not an exception: the thread that hangs would not see it."""
+        """Prints the position and all stacks, and exits: the thread that hangs would not see an exception."""
         doing = f'waiting in {self._what}' if self._what else 'computing, or asleep'
         print(
             f'{self._who}: nothing has moved for {waited:.0f} s (--timeout={self._timeout_s:g}) at {self.where}, '
