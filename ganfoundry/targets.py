@@ -165,7 +165,7 @@ class Session:
 
     Args:
         options: Options of the command line.
-        tell: Receives sentences about targets that are skipped, renamed or drawn.
+        tell: Prints sentences about targets that are skipped, renamed or drawn.
     """
 
     def __init__(self, options: MeasureOptions, tell: Callable[[str], None]) -> None:
@@ -305,7 +305,16 @@ class Session:
 
 
 def recorded(opened: OpenTarget, name: str, provenance: dict[str, Any]) -> MetricLine | None:
-    """Returns the line of the same measurement in the run's folder, None if there is none."""
+    """Finds the line of the same measurement in the run's folder.
+
+    Args:
+        opened: The target.
+        name: The metric.
+        provenance: Everything that the number depends on.
+
+    Returns:
+        The line, None if there is none.
+    """
     if opened.target.folder is None:
         return None
     lines = opened.target.folder.results(opened.key(name))

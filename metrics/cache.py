@@ -1,12 +1,12 @@
-"""What detectors saw in real images, on disk, found by everything that changes it.
+"""Cache on disk of the detectors' output for real images, with a key of everything that changes it.
 
-An entry is one `.npz` (no pickle in it) whose name is the sha256 of its fields: contents of the data set, number of
-images, detector, weights, preprocessing, what was computed and by which version. The fields stand in its header in
-clear, with the sha256 of the numbers. Nothing is looked up by path or date, so nothing can be stale.
+An entry is one `.npz` without pickles whose name is the sha256 of its fields: contents of the data set, number of
+images, detector, weights, preprocessing, kind of statistics and its version. The header repeats the fields in clear
+text, with the sha256 of the numbers. Entries are never found by path or date, so they cannot be stale.
 
-An entry is written beside its place and renamed: a reader finds it whole or not at all, whoever was killed and however
-many write. One that is damaged is reported, taken away and made again; a disk that is full or read-only is reported,
-and the measurement goes on.
+An entry is written to a temporary file and renamed: a reader finds it whole or not at all, whatever process was killed
+and however many write. A damaged entry is reported, removed and computed again; a disk that is full or read-only is
+reported, and the measurement continues.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ import numpy as np
 from dnnlib.download import cache_folder
 from dnnlib.files import TMP_MARK, fsync_path, remove
 
-VERSION = 1  # of the entries' form
-ABANDONED_S = 24 * 3600  # a temporary file of that age has no writer any more
+VERSION = 1  # form of the entries
+ABANDONED_S = 24 * 3600  # the writer of an older temporary file was killed
 
 Fields = Mapping[str, str | int]
 Arrays = dict[str, np.ndarray]
@@ -34,8 +34,9 @@ Arrays = dict[str, np.ndarray]
 class Cache:
     """A folder of entries.
 
-    folder: None is GANFOUNDRY_CACHE/metrics, else ~/.cache/ganfoundry/metrics, looked up at every use. warn: is told,
-    in one sentence, of an entry that cannot be read or written.
+    Args:
+        folder: The folder; None for GANFOUNDRY_CACHE/metrics, else ~/.cache/ganfoundry/metrics, read at every use.
+        warn: Receives one sentence about an entry that cannot be read or written.
     """
 
     def __init__(self, folder: Path | None = None, warn: Callable[[str], None] = lambda text: None) -> None:
@@ -44,15 +45,15 @@ class Cache:
 
     @property
     def folder(self) -> Path:
-        """Where entries are."""
+        """The folder of the entries."""
         return cache_folder() / 'metrics' if self._folder is None else self._folder
 
     def path(self, fields: Fields) -> Path:
-        """Where the entry of these fields is, or would be."""
+        """Returns the path of the entry with these fields, which need not exist."""
         return self.folder / f'{_key(fields)}.npz'
 
     def load(self, fields: Fields) -> Arrays | None:
-        """The arrays of an entry; None where there is none that can be trusted."""
+        """Returns the arrays of an entry, None if there is no intact one."""
         path = self.path(fields)
         try:
             return _read(path, fields)
@@ -60,22 +61,22 @@ class Cache:
             return None
         except OSError as error:
             self.warn(f'{path}: cannot be read ({error.strerror or error}); it is computed again')
-        except Exception as error:  # of a damaged archive NumPy, zipfile, zlib and json each raise what they like
+        except Exception as error:  # NumPy, zipfile, zlib and json have many exceptions for damaged archives
             self.warn(f'{path}: damaged ({error}); it is computed again')
             _forget(path)
         return None
 
     def store(self, fields: Fields, arrays: Arrays) -> None:
-        """Writes an entry. What fails is reported, not raised."""
+        """Writes an entry. A failure is reported, not raised."""
         path = self.path(fields)
         header = {'version': VERSION, 'fields': dict(fields), 'sha256': _digest(arrays)}
-        # Of two writers in two containers both may be process 1.
+        # Two writers in two containers may both be process 1.
         tmp = path.with_name(f'{path.name}{TMP_MARK}{os.getpid()}-{os.urandom(4).hex()}')
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._sweep()
             with tmp.open('wb') as file:
-                savez: Any = np.savez  # its annotation takes the arrays for its own option
+                savez: Any = np.savez  # its annotation mistakes the arrays for its option
                 savez(file, header=np.array(json.dumps(header)), **arrays)
             fsync_path(tmp)
             os.replace(tmp, path)
@@ -86,11 +87,11 @@ class Cache:
             _forget(tmp)
 
     def _sweep(self) -> None:
-        """Removes what writers left that were killed long ago."""
+        """Removes temporary files of writers that were killed long ago."""
         for path in self.folder.glob(f'*{TMP_MARK}*'):
             try:
                 abandoned = time.time() - path.stat().st_mtime > ABANDONED_S
-            except OSError:  # its writer has just finished
+            except OSError:  # the writer has just finished
                 continue
             if abandoned:
                 _forget(path)
@@ -106,14 +107,14 @@ def _read(path: Path, fields: Fields) -> Arrays:
         arrays = {name: archive[name] for name in archive.files}
     header = json.loads(str(arrays.pop('header')))
     if header['version'] != VERSION or header['fields'] != dict(fields):
-        raise ValueError('its header is that of another entry')
+        raise ValueError('its header belongs to another entry')
     if header['sha256'] != _digest(arrays):
-        raise ValueError('its numbers are not those that were written')
+        raise ValueError('its numbers have changed since they were written')
     return arrays
 
 
 def _digest(arrays: Arrays) -> str:
-    """sha256 over names, dtypes, shapes and values."""
+    """Returns the sha256 over names, dtypes, shapes and values."""
     digest = hashlib.sha256()
     for name, array in sorted(arrays.items()):
         digest.update(f'{name} {array.dtype} {list(array.shape)}\n'.encode())
@@ -122,7 +123,7 @@ def _digest(arrays: Arrays) -> str:
 
 
 def _forget(path: Path) -> None:
-    """Removes a file if it is there and can be removed."""
+    """Removes a file if it exists and can be removed."""
     try:
         remove(path)
     except OSError:

@@ -1,4 +1,4 @@
-"""Whether two measurements differ by more than noise."""
+"""Comparison of two measurements: the test whether they differ by more than noise."""
 
 from __future__ import annotations
 
@@ -12,12 +12,20 @@ import numpy as np
 from dnnlib.errors import ConfigError
 from metrics.uncertainty import ERRORS, Estimate, over_seeds
 
-SIGNIFICANT = 0.05  # probability of calling equal networks different
+SIGNIFICANT = 0.05  # probability of a false difference between equal networks
 
 
 class Comparison(NamedTuple):
-    """The difference of two numbers, a - b. z: in units of its standard error. p: probability of one at least so large
-    between equal networks. sentence: for people."""
+    """The difference of two numbers, a - b.
+
+    Attributes:
+        difference: The difference.
+        std: Its standard error.
+        z: The difference in units of its standard error.
+        p: Probability of a difference at least as large between equal networks.
+        method: Name of the test.
+        sentence: The result for people.
+    """
 
     difference: float
     std: float
@@ -33,11 +41,23 @@ class Comparison(NamedTuple):
 
 
 def compare(a: Estimate, b: Estimate, *, key: str = 'the metric', names: tuple[str, str] = ('A', 'B')) -> Comparison:
-    """Whether two networks differ in a number by more than noise.
+    """Tests whether two networks differ in a number by more than noise.
 
-    With two or more seeds in common the differences seed by seed are tested (Student, paired): the same latents make
-    much of the noise common. With two or more seeds each, but not the same, Welch's test; else the standard errors of
-    half samples, as of a normal distribution. ConfigError where one has no uncertainty at all.
+    With two or more common seeds the differences per seed are tested (Student, paired), because the same latents make
+    much of the noise common. With two or more seeds each, but not the same, the test is Welch's; otherwise it assumes a
+    normal distribution with the standard errors of half samples.
+
+    Args:
+        a: The first number.
+        b: The second number.
+        key: Name of the number, for the sentence.
+        names: Names of the networks, for the sentence.
+
+    Returns:
+        The comparison.
+
+    Raises:
+        ConfigError: One of the numbers has no uncertainty.
     """
     difference, std, p, method = _test(a, b, key)
     z = difference / std if std else math.copysign(math.inf, difference) if difference else 0.0
@@ -50,7 +70,7 @@ def compare(a: Estimate, b: Estimate, *, key: str = 'the metric', names: tuple[s
 
 
 def _test(a: Estimate, b: Estimate, key: str) -> tuple[float, float, float, str]:
-    """Difference, its standard error, p, and the name of the test."""
+    """Returns the difference, its standard error, p, and the name of the test."""
     of_a, of_b = dict(a.by_seed), dict(b.by_seed)
     shared = [seed for seed in of_a if seed in of_b]
     if len(shared) >= 2:
@@ -71,8 +91,8 @@ def _test(a: Estimate, b: Estimate, key: str) -> tuple[float, float, float, str]
 
 
 def _student_p(difference: float, std: float, freedom: float) -> float:
-    """Two-sided probability of |t| or more under Student's distribution."""
-    from scipy.special import ndtr, stdtr  # here: SciPy takes long to import
+    """Returns the two-sided probability of |t| or more under Student's distribution."""
+    from scipy.special import ndtr, stdtr  # here: SciPy is slow to import
 
     if std == 0:
         return 0.0 if difference else 1.0
@@ -81,9 +101,9 @@ def _student_p(difference: float, std: float, freedom: float) -> float:
 
 
 def read_estimates(lines: Sequence[Mapping[str, Any]]) -> dict[str, Estimate]:
-    """Estimates from the records of one network, {'results': {key: value}, 'seed': seed}, a line a seed.
+    """Reads estimates from the records of one network, {'results': {key: value}, 'seed': seed}, one line per seed.
 
-    Several lines make means over seeds; one line alone brings its `<key>_std`, if it has one.
+    Several lines give means over seeds; a single line gives its own `<key>_std`, if it has one.
     """
     runs = {int(line['seed']): _without_errors(line['results']) for line in lines}
     estimates = over_seeds(runs)
@@ -94,6 +114,6 @@ def read_estimates(lines: Sequence[Mapping[str, Any]]) -> dict[str, Estimate]:
 
 
 def _without_errors(results: Mapping[str, float]) -> dict[str, float]:
-    """The numbers themselves. `is50k_std` is one of them: there is no `is50k`."""
+    """Returns the numbers without their errors. `is50k_std` is a number: there is no `is50k`."""
     errors = {f'{key}{suffix}' for key in results for suffix in ERRORS}
     return {key: value for key, value in results.items() if key not in errors}

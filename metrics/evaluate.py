@@ -14,7 +14,7 @@ from metrics.detectors.interface import Detector, Features
 from metrics.detectors.lpips import Lpips
 from metrics.detectors.table import get_detector, provenance
 from metrics.extraction import Extraction, ProgressCallback, Requirements, image_observer, requirements
-from metrics.measurement import MetricInputs, Sample
+from metrics.measurement import ImageSample, MetricInputs
 from metrics.reference import Reference, SeenReference
 from metrics.registry import Metric
 from metrics.sheet import Sheet
@@ -70,7 +70,7 @@ class MetricEvaluator:
         self.replicates = replicates
         self.progress = progress
         self.device = with_float64(torch.device(device))
-        self.sheets: dict[str, Sheet] = {}  # from the last evaluation, by the name of the metric
+        self.sheets: dict[str, Sheet] = {}  # results of `Metric.sheet` in the last evaluation, by name
         self._references = {False: reals} if originals is None else {False: reals, True: originals}
         self._detector_for = detector_for
         self._distance_for = distance_for
@@ -114,7 +114,13 @@ class MetricEvaluator:
         return results
 
     def observer(self, given: Pass, fakes: GeneratedStreams | None = None, paths: Paths | None = None) -> Observer:
-        """Returns the observer of a pass. `fakes` and `paths` as in `evaluate`."""
+        """Returns the observer of a pass.
+
+        Args:
+            given: The pass.
+            fakes: As in `evaluate`.
+            paths: As in `evaluate`.
+        """
         if given.stream == 'paths':
             path = parse_metric(given.network).path
             assert path is not None
@@ -244,8 +250,8 @@ class MetricEvaluator:
         count = spec.num_reals(self._references[self._set_of(spec)].num_images)
         return MetricInputs(
             num_items=spec.num_fakes,
-            fakes=Sample(fakes, spec.num_fakes, self.device),
-            reals=Sample(reals, count, self.device) if reals is not None and spec.needs_reals else None,
+            fakes=ImageSample(fakes, spec.num_fakes, self.device),
+            reals=ImageSample(reals, count, self.device) if reals is not None and spec.needs_reals else None,
             neighbors=spec.neighbors,
         )
 

@@ -13,7 +13,7 @@ import torch
 from metrics.extraction import Extraction, Moments
 
 
-class Sample:
+class ImageSample:
     """The first images of a stream, through a detector.
 
     Args:
@@ -56,7 +56,7 @@ class MetricInputs:
     """
 
     num_items: int
-    fakes: Sample | None = None
-    reals: Sample | None = None
+    fakes: ImageSample | None = None
+    reals: ImageSample | None = None
     distances: torch.Tensor | None = None
     neighbors: int = 0

@@ -26,7 +26,7 @@ from dnnlib.registry import Registry
 if TYPE_CHECKING:
     import torch
 
-    from metrics.measurement import MetricInputs, Sample
+    from metrics.measurement import ImageSample, MetricInputs
     from metrics.sheet import Sheet
 
 M = TypeVar('M', bound='Metric')
@@ -47,13 +47,13 @@ class Metric(ABC):
         self._inputs = inputs
 
     @property
-    def reals(self) -> Sample:
+    def reals(self) -> ImageSample:
         """The real images, for kinds with `uses_reals`. `features` [N, D] are on the device of comparison."""
         assert self._inputs.reals is not None, 'registered with uses_reals=False'
         return self._inputs.reals
 
     @property
-    def fakes(self) -> Sample:
+    def fakes(self) -> ImageSample:
         """The generated images, for kinds with stream='images'. `features` [N, D] are on the device of comparison."""
         assert self._inputs.fakes is not None, "registered with stream='paths'"
         return self._inputs.fakes

@@ -1,4 +1,4 @@
-"""Sheets of images for the run folder: generated images, each beside real ones.
+"""Sheets of images for the run folder: generated images, each next to real ones.
 
 Letters: C, H, W channels, height and width of an image.
 """
@@ -20,7 +20,7 @@ class Sheet(NamedTuple):
 
     fakes: list[int]  # positions in the stream of generated images
     reals: list[list[int]]  # positions in the reference, from left to right, equally many per row
-    caption: str  # for the log
+    caption: str  # message in the log
 
 
 def draw_sheet(
@@ -41,8 +41,8 @@ def draw_sheet(
     positions = sorted(set(sheet.fakes))
     images = dict(zip(positions, fakes(positions), strict=True))
     rows = []
-    for position, beside in zip(sheet.fakes, sheet.reals, strict=True):
+    for position, neighbors in zip(sheet.fakes, sheet.reals, strict=True):
         image = images[position]  # [C, H, W]
-        row = tile(np.stack(reals(beside)), len(beside))  # [C, H, R * W]
+        row = tile(np.stack(reals(neighbors)), len(neighbors))  # [C, H, R * W]
         rows.append(np.concatenate([image, np.full([*image.shape[:2], GAP], 255, np.uint8), row], axis=2))
     return np.concatenate(rows, axis=1)

@@ -1,1 +1,1 @@
-"""The networks through which metrics look at images."""
+"""Detectors: the networks whose features metrics compare."""

@@ -1,4 +1,4 @@
-"""One arithmetic for feature networks: what a training run chose for speed must not move a metric."""
+"""One arithmetic for feature networks: settings that a run chose for speed must not change a metric."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import torch
 
 @contextlib.contextmanager
 def deterministic_float32() -> Iterator[None]:
-    """Inside, float32 convolutions and products are IEEE float32 (no TF32, no bfloat16) and repeat bit for bit."""
-    backends: Any = torch.backends  # torch's annotations lack the precision of each operation
+    """Makes float32 convolutions and products IEEE float32 (no TF32, no bfloat16) and repeatable within a block."""
+    backends: Any = torch.backends  # torch's annotations lack the precision per operation
     products = (backends.cudnn.conv, backends.cuda.matmul, backends.mkldnn.conv, backends.mkldnn.matmul)
     precisions = [product.fp32_precision for product in products]
     benchmark, deterministic = backends.cudnn.benchmark, backends.cudnn.deterministic

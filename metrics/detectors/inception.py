@@ -1,9 +1,9 @@
 """FID's Inception-v3: the graph that TensorFlow published on 2015-12-05, as a module of our own.
 
-Szegedy et al. 2015 (arXiv:1512.00567), Table 1, with what sets that graph apart from later Inception-v3's: average
-pools leave the padding out of the mean, the last block's pool is a maximum, there are 1008 classes, and images get to
-299 x 299 by TensorFlow's resize without half-pixel centres. Modules are named as in the state dict of torch-fidelity
-and pytorch-fid, which loads strictly.
+Szegedy et al. 2015 (arXiv:1512.00567), Table 1, with the differences of that graph from later Inception-v3's: average
+pools exclude the padding from the mean, the last block's pool is a maximum, there are 1008 classes, and images are
+resized to 299 x 299 by TensorFlow's resize without half-pixel centers. Modules are named as in the state dict of
+torch-fidelity and pytorch-fid, which loads strictly.
 
 Letters: N batch, C channels of a block's input, H and W height and width, D = 2048 feature width, K = 1008 classes.
 """
@@ -22,7 +22,7 @@ BATCH_NORM_EPS = 1e-3
 
 
 class InceptionV3(nn.Module):
-    """Prepared images [N, 3, 299, 299] -> the features at every tap; inference only."""
+    """Network from prepared images [N, 3, 299, 299] to the features at every tap; inference only."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -45,7 +45,8 @@ class InceptionV3(nn.Module):
         self.fc = nn.Linear(FEATURE_DIM, NUM_CLASSES)
 
     def forward(self, x: torch.Tensor) -> dict[str, torch.Tensor]:
-        """{'64', '192', '768', '2048': means over the image, [N, that many]; 'logits_unbiased', 'logits': [N, K]}."""
+        """Returns the taps: '64', '192', '768', '2048', means over the image [N, that width]; 'logits_unbiased' and
+        'logits' [N, K]."""
         taps = {}
         x = self.Conv2d_2b_3x3(self.Conv2d_2a_3x3(self.Conv2d_1a_3x3(x)))  # [N, 64, 147, 147]
         x = F.max_pool2d(x, 3, stride=2)  # [N, 64, 73, 73]
@@ -64,7 +65,7 @@ class InceptionV3(nn.Module):
         return taps
 
     def fold_batch_norms(self) -> InceptionV3:
-        """Puts every batch norm into its convolution: the same function, a pass over the activations less each."""
+        """Folds every batch norm into its convolution, which saves one pass over the activations each."""
         for module in self.modules():
             if isinstance(module, ConvBN):
                 module.fold()
@@ -72,7 +73,7 @@ class InceptionV3(nn.Module):
 
 
 class ConvBN(nn.Module):
-    """Convolution, batch norm, ReLU. `padding` keeps the size at stride 1, and is none at stride 2."""
+    """Convolution, batch norm, ReLU. The default padding keeps the size at stride 1, and is none at stride 2."""
 
     def __init__(
         self,
@@ -92,7 +93,7 @@ class ConvBN(nn.Module):
         return F.relu(self.bn(self.conv(x)), inplace=True)
 
     def fold(self) -> None:
-        """conv and bn -> conv alone; computed in float64, so that nothing is lost."""
+        """Folds the batch norm into the convolution, in float64, so that no precision is lost."""
         bn = self.bn
         assert isinstance(bn, nn.BatchNorm2d)
         assert bn.running_mean is not None
@@ -106,17 +107,17 @@ class ConvBN(nn.Module):
 
 
 def average_pool(x: torch.Tensor) -> torch.Tensor:
-    """3 x 3 mean over the pixels that there are: at the border over fewer."""
+    """Returns the 3 x 3 mean over existing pixels, which are fewer at the border."""
     return F.avg_pool2d(x, 3, stride=1, padding=1, count_include_pad=False)
 
 
 def maximum_pool(x: torch.Tensor) -> torch.Tensor:
-    """3 x 3 maximum that keeps the size."""
+    """Returns the 3 x 3 maximum, with the same size."""
     return F.max_pool2d(x, 3, stride=1, padding=1)
 
 
 class MixedA(nn.Module):
-    """Fig. 5: 1 x 1, 5 x 5, two 3 x 3, pool. [N, C, 35, 35] -> [N, 224 + pool_width, 35, 35]"""
+    """Block of Fig. 5: 1 x 1, 5 x 5, two 3 x 3, pool. [N, C, 35, 35] -> [N, 224 + pool_width, 35, 35]"""
 
     def __init__(self, channels: int, pool_width: int) -> None:
         super().__init__()
@@ -139,7 +140,7 @@ class MixedA(nn.Module):
 
 
 class MixedB(nn.Module):
-    """Fig. 10: halves the size by 3 x 3, two 3 x 3, pool. [N, C, 35, 35] -> [N, 480 + C, 17, 17]"""
+    """Block of Fig. 10: halves the size by 3 x 3, two 3 x 3, pool. [N, C, 35, 35] -> [N, 480 + C, 17, 17]"""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -158,7 +159,7 @@ class MixedB(nn.Module):
 
 
 class MixedC(nn.Module):
-    """Fig. 6 with n = 7: 1 x 1, factorised 7 x 7, two of them, pool. [N, C, 17, 17] -> [N, 768, 17, 17]"""
+    """Block of Fig. 6 with n = 7: 1 x 1, factorized 7 x 7, two of them, pool. [N, C, 17, 17] -> [N, 768, 17, 17]"""
 
     def __init__(self, channels: int, width: int) -> None:
         super().__init__()
@@ -185,7 +186,7 @@ class MixedC(nn.Module):
 
 
 class MixedD(nn.Module):
-    """Halves the size by 3 x 3, factorised 7 x 7 and 3 x 3, pool. [N, C, 17, 17] -> [N, 512 + C, 8, 8]"""
+    """Block that halves the size: 3 x 3, factorized 7 x 7 and 3 x 3, pool. [N, C, 17, 17] -> [N, 512 + C, 8, 8]"""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -203,7 +204,7 @@ class MixedD(nn.Module):
 
 
 class MixedE(nn.Module):
-    """Fig. 7: 1 x 1, a 3 x 3 as 1 x 3 beside 3 x 1, the same after a 3 x 3, pool. [N, C, 8, 8] -> [N, D, 8, 8]"""
+    """Block of Fig. 7: 1 x 1, 1 x 3 parallel to 3 x 1, the same after a 3 x 3, pool. [N, C, 8, 8] -> [N, D, 8, 8]"""
 
     def __init__(self, channels: int, pool: Callable[[torch.Tensor], torch.Tensor]) -> None:
         super().__init__()

@@ -15,11 +15,11 @@ from metrics.detectors.interface import Features
 from metrics.detectors.network_detector import NetworkDetector
 from metrics.detectors.resize import resize_like_tensorflow
 from metrics.detectors.torchscript import read_torchscript
-from metrics.detectors.weights import Edition, Source, Tensors, read_state_dict
+from metrics.detectors.weights import Edition, Tensors, WeightsSource, read_state_dict
 from metrics.streams.images import to_rgb
 
 STATE_DICT = 'weights-inception-2015-12-05-6726825d.pth'
-# What a TorchScript file may call the vectors of a layer, by the end of their names.
+# Names that a TorchScript file may give to the vectors of a layer, by the end of their full names.
 ROLES = {
     'weight': 'weight',
     'gamma': 'weight',
@@ -35,29 +35,29 @@ ROLES = {
 }
 
 
-def read_official(path: Path) -> Tensors:
-    """StyleGAN2-ADA's TorchScript file -> a state dict for `InceptionV3`. UserError where its tensors are unclear."""
+def read_official_inception(path: Path) -> Tensors:
+    """Reads StyleGAN2-ADA's TorchScript file as a state dict of `InceptionV3`. UserError if tensors are unclear."""
     tensors = read_torchscript(path)
     try:
         return by_name(tensors) or by_order(tensors)
     except ValueError as error:
         way_out = f'--detector-path=inception={STATE_DICT} holds the same weights under names'
-        raise UserError(f'{path}: cannot tell which tensor is which ({error}); {way_out}') from error
+        raise UserError(f'{path}: cannot identify its tensors ({error}); {way_out}') from error
 
 
 def by_name(tensors: Tensors) -> Tensors | None:
-    """The tensors where they bear our names, else None."""
+    """Returns the tensors if they have our names, else None."""
     wanted = _wanted()
     return {name: tensors[name] for name in wanted} if tensors.keys() >= wanted.keys() else None
 
 
 def by_order(tensors: Tensors) -> Tensors:
-    """Tensors under other names -> a state dict, by their order and their shapes. ValueError unless that is certain.
+    """Converts tensors under other names to a state dict, by their order and shapes. ValueError unless it is certain.
 
-    A layer is 94 times the same number of tensors in a row: the kernel, told by its four dimensions, and vectors, told
-    by the ends of their names. That the rows follow our order is certain once all 94 shapes agree: in every kind of
-    block some width tells each branch from the others, so that a file with its branches in another order would differ
-    in at least one block.
+    The file has 94 layers with the same number of consecutive tensors each: the kernel, identified by its four
+    dimensions, and vectors, identified by the ends of their names. The layers are in our order if all 94 shapes agree:
+    in every kind of block some width distinguishes each branch from the others, so a file with its branches in another
+    order differs in at least one block.
     """
     wanted = _wanted()
     layers = [name.removesuffix('.conv.weight') for name in wanted if name.endswith('.conv.weight')]
@@ -99,7 +99,7 @@ def _layer(layer: str, shape: torch.Size, row: list[tuple[str, torch.Tensor]]) -
             vectors[role] = value.float()
     if 'bias' not in vectors or ('running_mean' in vectors) != ('running_var' in vectors):
         raise ValueError(f'{layer} has the vectors {sorted(vectors)}')
-    # TensorFlow's graph has no scale. Without statistics the batch norm was folded: the one here is then the identity.
+    # TensorFlow's graph has no scale. Without statistics the batch norm has been folded: ours is then the identity.
     vectors.setdefault('weight', torch.ones(shape[0]))
     vectors.setdefault('running_mean', torch.zeros(shape[0]))
     vectors.setdefault('running_var', torch.full([shape[0]], 1 - BATCH_NORM_EPS))
@@ -111,14 +111,14 @@ class InceptionDetector(NetworkDetector):
     """The detector `inception`: pooled features [N, 2048] and class probabilities [N, 1008].
 
     The probabilities come from logits without the classifier's bias, as the official is50k (`no_output_bias`) and
-    torch-fidelity have it; Salimans et al. 2016 do not say.
+    torch-fidelity compute it; Salimans et al. 2016 do not specify it.
     """
 
     name = 'inception'
     preprocessing = 'v1: float32, bilinear as TensorFlow 1 (no half-pixel centres) to 299, (x - 128) / 128'
     feature_dim = FEATURE_DIM
     num_classes = NUM_CLASSES
-    source = Source(
+    source = WeightsSource(
         name='inception',
         editions=(
             Edition(
@@ -130,27 +130,27 @@ class InceptionDetector(NetworkDetector):
             Edition(
                 filename='inception-2015-12-05.pt',
                 sha256='f58cb9b6ec323ed63459aa4fb441fe750cfe39fafad6da5cb504a16f19e958f4',
-                read=read_official,
+                read=read_official_inception,
             ),
         ),
     )
 
     @classmethod
     def make_network(cls) -> InceptionV3:
-        """The bare network, with any weights."""
+        """Returns the bare network, with any weights."""
         return InceptionV3()
 
     @staticmethod
     def ready(network: InceptionV3) -> InceptionV3:
-        """Batch norms folded."""
+        """Folds the batch norms."""
         return network.fold_batch_norms()
 
     def prepare(self, images: torch.Tensor) -> torch.Tensor:
-        """uint8 [N, C, H, W] -> [N, 3, 299, 299] float32 in [-1, 1], channels last."""
+        """Converts uint8 [N, C, H, W] to [N, 3, 299, 299] float32 in [-1, 1], channels last."""
         x = resize_like_tensorflow(to_rgb(images.to(self.device)).float(), INPUT_SIZE)
         return ((x - 128) / 128).contiguous(memory_format=torch.channels_last)
 
     def features(self, x: torch.Tensor) -> Features:
-        """[N, 3, 299, 299] -> pooled features [N, 2048], probabilities [N, 1008]."""
+        """Returns pooled features [N, 2048] and probabilities [N, 1008] of a prepared chunk."""
         taps = self.network(x)
         return Features(taps['2048'], taps['logits_unbiased'].softmax(dim=1))

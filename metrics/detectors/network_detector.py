@@ -15,7 +15,7 @@ from torch import nn
 from metrics.detectors.determinism import deterministic_float32
 from metrics.detectors.interface import Features
 from metrics.detectors.random_weights import random_weights
-from metrics.detectors.weights import Source, Weights, digest_of, load_weights, locate
+from metrics.detectors.weights import Weights, WeightsSource, digest_of, load_weights, locate
 from metrics.streams.images import as_images
 
 # Images per pass of the network. On a CPU the widest activation should stay near the caches: for EfficientNet-lite0,
@@ -46,7 +46,7 @@ class NetworkDetector(ABC):
     preprocessing: ClassVar[str]
     feature_dim: ClassVar[int]
     num_classes: ClassVar[int]
-    source: ClassVar[Source]
+    source: ClassVar[WeightsSource]
 
     def __init__(self, device: torch.device | str = 'cpu', *, weights: Weights | None = None) -> None:
         self.device = torch.device(device)

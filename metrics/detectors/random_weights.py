@@ -1,4 +1,4 @@
-"""Weights drawn by name: a network that is nobody's, the same on every machine, for tests and for timing."""
+"""Random weights that are the same on every machine, for tests and timing."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from torch import nn
 
 
 def random_weights(make_network: Callable[[], nn.Module]) -> dict[str, torch.Tensor]:
-    """A state dict for a network, each tensor drawn from a generator that is seeded by its name.
+    """Returns a state dict for a network, each tensor drawn from a generator that is seeded by its name.
 
-    Variances as He et al. 2015 (arXiv:1502.01852), so that activations keep their size through the depth.
+    Variances follow He et al. 2015 (arXiv:1502.01852), so that activations keep their scale through the depth.
     """
     with torch.device('meta'):
         network = make_network()

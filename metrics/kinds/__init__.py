@@ -1,1 +1,1 @@
-"""One module per metric, and what several of them share."""
+"""Kinds of metrics, one module each, and functions that several of them share."""

@@ -1,4 +1,4 @@
-"""Mean and covariance of features, streaming, in float64.
+"""Mean and covariance of a stream of features, in float64.
 
 Letters: N items in a batch, D feature width, B items of a block.
 """
@@ -9,22 +9,22 @@ import copy
 
 import torch
 
-# Items of one product: in blocks of so many the covariance runs at the speed of a GEMM, and where blocks begin and end
-# depends on the position in the stream alone, so the size of the batches does not show in a single bit.
+# Items per matrix product, enough for the covariance to run at the speed of a GEMM. The borders of blocks depend on the
+# position in the stream alone, so the result does not depend on the batch size, bit for bit.
 BLOCK_ITEMS = 1024
 
 
 class FeatureStats:
-    """Mean and covariance of features that come in batches.
+    """Mean and covariance of features that arrive in batches.
 
-    Blocks and other statistics are merged about their own means (Chan, Golub and LeVeque 1979), so the order shows
-    by no more than 1e-12 and nothing cancels where the mean is large. Products run where the features are; what is kept
-    is float64 on the CPU.
+    Blocks and other statistics are merged about their own means (Chan, Golub and LeVeque 1979), so the order changes
+    the result by at most 1e-12 and a large mean causes no cancellation. Products run on the device of the features; the
+    statistics are float64 on the CPU.
     """
 
     def __init__(self, dim: int) -> None:
         self.dim = dim
-        self._merged = 0  # items in the mean and the scatter; the others wait for their block to fill
+        self._merged = 0  # items in the mean and the scatter; the others wait until their block is full
         self._mean = torch.zeros(dim, dtype=torch.float64)  # [D]
         self._scatter = torch.zeros(dim, dim, dtype=torch.float64)  # [D, D]
         self._waiting: list[torch.Tensor] = []
@@ -32,11 +32,11 @@ class FeatureStats:
 
     @property
     def num_items(self) -> int:
-        """Items seen."""
+        """Number of items."""
         return self._merged + self._num_waiting
 
     def append(self, features: torch.Tensor) -> None:
-        """Takes in features [N, D], of any float dtype and on any device."""
+        """Adds features [N, D], of any float dtype and on any device."""
         assert features.shape[1:] == (self.dim,)
         if len(features):
             self._waiting.append(features.detach().clone())
@@ -49,7 +49,7 @@ class FeatureStats:
             self._waiting, self._num_waiting = ([left] if len(left) else []), len(left)
 
     def merge(self, other: FeatureStats) -> None:
-        """Takes in everything that `other` has seen. To 1e-12 this is appending its features, in any order."""
+        """Adds all items of `other`. The result equals appending its features, in any order, to 1e-12."""
         assert other.dim == self.dim
         if other._merged:
             self._merge_moments(other._merged, other._mean, other._scatter)
@@ -57,9 +57,9 @@ class FeatureStats:
             self.append(batch)
 
     def mean_cov(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Mean [D] and covariance [D, D], float64; the covariance divided by N as in the official FID, not N - 1.
+        """Returns mean [D] and covariance [D, D], float64; the covariance is divided by N, as in the official FID.
 
-        More may be appended afterwards, to the bits that it would have come to without the question.
+        The call does not change the result of later calls, bit for bit; more items may be appended.
         """
         assert self.num_items > 0
         whole = copy.copy(self)
@@ -78,9 +78,9 @@ class FeatureStats:
 
 
 def _moments(block: torch.Tensor) -> tuple[int, torch.Tensor, torch.Tensor]:
-    """Number, mean [D] and sum of squares about it [D, D] of a block [B, D], float64 on the CPU."""
-    # Only CUDA among the accelerators has float64.
+    """Returns number, mean [D] and sum of squares about it [D, D] of a block [B, D], float64 on the CPU."""
+    # Among the accelerators only CUDA has float64.
     values = (block if block.device.type == 'cuda' else block.cpu()).double()
     mean = values.mean(dim=0)
-    centred = values - mean
-    return len(values), mean.cpu(), (centred.T @ centred).cpu()
+    centered = values - mean
+    return len(values), mean.cpu(), (centered.T @ centered).cpu()

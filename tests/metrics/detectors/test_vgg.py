@@ -88,10 +88,10 @@ def test_the_official_file_is_read_by_its_names(monkeypatch, tmp_path):
     for index in (1, 2, 3):
         official |= {f'layers.fc{index}.{leaf}': torch.full([1], 100 + index) for leaf in ('weight', 'bias')}
     monkeypatch.setattr(vgg, 'read_torchscript', lambda path: official)
-    found = vgg.read_official(tmp_path / 'vgg16.pt')
+    found = vgg.read_official_vgg(tmp_path / 'vgg16.pt')
     assert [int(found[f'{layer}.weight']) for layer in LAYERS] == list(range(13))
     assert (int(found['classifier.0.bias']), int(found['classifier.3.weight'])) == (101, 102)
     assert found.keys() == {*TRUNK, *(f'classifier.{i}.{leaf}' for i in (0, 3) for leaf in ('weight', 'bias'))}
     del official['layers.fc2.weight']
     with pytest.raises(UserError, match=r'vgg16\.pt.*layers\.fc2\.weight.*vgg16-397923af\.pth'):
-        vgg.read_official(tmp_path / 'vgg16.pt')
+        vgg.read_official_vgg(tmp_path / 'vgg16.pt')

