@@ -47,7 +47,7 @@ def facts(resolution: int, label_dim: int = 0, channels: int = 3) -> ImageSpec:
 
 
 def narrow(cfg: RunConfig) -> RunConfig:
-    """The same architecture with few channels, a batch of 4 in two micro-batches, and frequent regularisation."""
+    """Returns the architecture with few channels, a batch of 4 in two micro-batches, and frequent regularization."""
     parts = {}
     for part in ('generator', 'discriminator'):
         network = getattr(cfg, part)
@@ -120,7 +120,7 @@ def test_it_draws_and_scores_images_that_are_not_square(name, base, channels, la
 @pytest.mark.parametrize('name', NAMES)
 def test_gradients_of_first_and_second_order_reach_every_parameter(name, label_dim):
     _, G, D = make(name, facts(32, label_dim))
-    for parameter in (*G.parameters(), *D.parameters()):  # strengths begin at zero, what stands behind them with them
+    for parameter in (*G.parameters(), *D.parameters()):  # strengths begin at zero, and so does what follows them
         if parameter.ndim == 0:
             torch.nn.init.constant_(parameter, 0.1)
     z, c = inputs(G)
@@ -146,7 +146,7 @@ def test_the_same_seed_draws_the_same_bits(name):
     _, again, _ = make(name, facts(32))
     z, c = inputs(G)
     images = []
-    for net in (G.eval(), again.eval(), G):  # in training, spectral norm moves at every call
+    for net in (G.eval(), again.eval(), G):  # spectral norm moves at every call in training
         seed_torch(7, 'noise')
         images.append(net(z, c, noise_mode='random'))
     assert torch.equal(images[0], images[1])

@@ -90,7 +90,7 @@ def run(zygote: Zygote, tmp_path: Path, data: Path) -> Callable[..., Run]:
 
 
 def once(path: Path, make: Callable[[Path], object]) -> Path:
-    """`path`, which the first process that asks makes while the others wait."""
+    """Returns `path`, which the first process that asks makes while the others wait."""
     done = path.with_name(f'{path.name}.done')
     with path.with_name(f'{path.name}.lock').open('w') as turn:
         fcntl.flock(turn, fcntl.LOCK_EX)

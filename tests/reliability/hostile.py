@@ -24,7 +24,13 @@ DOORS: dict[str, Callable[[Path], Any]] = {
 
 
 def load(door: str, files: list[str], folder: str) -> None:
-    """Loads every file from within `folder`, and prints one line of JSON: outcomes, forbidden events, memory."""
+    """Loads files and prints one line of JSON: outcomes, forbidden events, memory.
+
+    Args:
+        door: A key of DOORS.
+        files: Paths of hostile files.
+        folder: Working folder, in which a canary would appear.
+    """
     os.chdir(folder)
     read = DOORS[door]
     legacy_audit.warm_up()

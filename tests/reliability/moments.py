@@ -1,13 +1,13 @@
 """A plug-in of train.py that strikes at a chosen moment of a run.
 
 The plan, a JSON list in the file that RELIABILITY_PLAN names, holds [moment, count, action] triples. The first of them
-is armed: at the count-th call of the moment's function from then on, the triple leaves the plan, what is known of the
-moment is appended to `reached.jsonl` beside it, the next triple is armed, and the action is done, before the function
+is armed: at the count-th call of the moment's function from then on, the triple leaves the plan, a record of the moment
+is appended to `reached.jsonl` in the same folder, the next triple is armed, and the action is done, before the function
 does anything.
 
 moment: a key of MOMENTS. action: 'SIGKILL', 'SIGTERM' or 'SIGINT' to this process; 'SIGTERM twice'; 'fail' and 'full'
-raise what a bug and a full disk raise; 'nan' makes D's next gradient NaN; 'hang' sleeps. Of several ranks, and not in
-their launcher, the one that stands behind an @ is struck: 'SIGKILL@1'.
+raise what a bug and a full disk raise; 'nan' makes D's next gradient NaN; 'hang' sleeps. A rank after an @ limits the
+action to that rank (never its launcher): 'SIGKILL@1'.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from typing import Any
 
 MOMENTS = {
     'phase': 'training.step:TrainStep.run_phase',  # a network's turn within a step
-    'flush': 'dnnlib.files:fsync_path',  # before and after the rename of every file and every state folder
+    'flush': 'dnnlib.files:fsync_path',  # called before and after every rename of a file or a state folder
     'rename': 'os:replace',
     'removal': 'dnnlib.files:remove',
-    'line': 'dnnlib.files:append_line',  # of stats.jsonl, or of a metric
+    'line': 'dnnlib.files:append_line',  # a line of stats.jsonl or of a metric
     'sheet': 'training.run.sheets:SampleSheet.save_fakes',
     'snapshot': 'training.loop:save_snapshot',
     'state': 'torch_utils.checkpoint:save_state',
@@ -77,14 +77,20 @@ def write_plan(path: Path, plan: Sequence[Sequence[Any]]) -> None:
 
 
 def note(path: Path, moment: str, args: tuple[Any, ...]) -> None:
-    """Appends when and where the run was struck."""
+    """Appends to a file when and where the run was struck.
+
+    Args:
+        path: `reached.jsonl`.
+        moment: A key of MOMENTS.
+        args: Arguments of the function that was struck.
+    """
     nimg = getattr(getattr(args[0], 'state', None), 'nimg', None) if args else None
     with path.open('a') as file:
         file.write(json.dumps({'moment': moment, 'time': time.time(), 'nimg': nimg, 'pid': os.getpid()}) + '\n')
 
 
 def act(action: str, args: tuple[Any, ...]) -> None:
-    """Does what the plan says."""
+    """Does the action of a triple."""
     if action == 'fail':
         raise RuntimeError('planted failure')
     if action == 'full':

@@ -1,7 +1,7 @@
-"""Runs of train.py, or of a function, that are watched, struck and started again; and how files are damaged.
+"""Runs of train.py that are watched, struck and started again; and how files are damaged.
 
-A run may take many launches (processes). It has come through when its last state and its losses are those of the same
-run left in peace.
+A run may take many launches (processes). It has come through if its last state and its losses are those of the same run
+left in peace.
 """
 
 from __future__ import annotations
@@ -24,7 +24,11 @@ MOMENTS = ROOT / 'tests' / 'reliability' / 'moments.py'
 class Run:
     """A training run over as many launches as it takes.
 
-    where: a folder for it, its plan and its output. flags: of train.py. plan: see moments.py.
+    Args:
+        zygote: The process from which launches are forked.
+        where: Folder of the run, its plan and its output.
+        flags: Flags of train.py.
+        plan: Triples of moments.py.
     """
 
     def __init__(self, zygote: Zygote, where: Path, flags: Sequence[str], plan: Sequence[tuple] = ()) -> None:
@@ -35,7 +39,7 @@ class Run:
         self.strike(*plan)
 
     def strike(self, *plan: tuple) -> None:
-        """What the next launches meet with."""
+        """Writes the plan of the next launches."""
         self.plan.write_text(json.dumps(plan))
 
     def launch(self, *flags: str) -> Launch:
@@ -48,7 +52,7 @@ class Run:
         return self.launches[-1]
 
     def finish(self) -> list[int]:
-        """Sits until the run is complete. Returns the exit codes; a failure that was not planned is an error."""
+        """Launches until the run is complete and returns the exit codes; a failure that was not planned is an error."""
         codes: list[int] = []
         while not codes or codes[-1] != 0:
             launch = self.launch()
@@ -59,11 +63,11 @@ class Run:
 
     @property
     def folder(self) -> Path:
-        """The run folder; an error when there are several."""
+        """Run folder; an error if there are several."""
         return only_run(self.outdir)
 
     def reached(self) -> list[dict[str, Any]]:
-        """When and where it was struck."""
+        """Returns when and where the run was struck."""
         path = self.where / 'reached.jsonl'
         return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
@@ -72,17 +76,17 @@ class Run:
         return json.loads(self.plan.read_text()) == []
 
     def num_lines(self) -> int:
-        """Ticks recorded so far."""
+        """Returns the number of ticks recorded so far."""
         files = list(self.outdir.glob('0*/stats.jsonl'))
         return len(files[0].read_text().splitlines()) if files else 0
 
     def num_states(self) -> int:
-        """Training states on disk."""
+        """Returns the number of training states on disk."""
         return sum(len(list_states(folder / 'state')) for folder in self.outdir.glob('0*'))
 
 
 def train(*flags: str) -> None:
-    """What `python train.py FLAGS` does; for a forked process."""
+    """Does what `python train.py FLAGS` does, in a forked process."""
     import torch
 
     from dnnlib.errors import run_command
@@ -94,9 +98,9 @@ def train(*flags: str) -> None:
 
 
 def fingerprint(folder: Path, guardian: bool = True) -> tuple[Any, ...]:
-    """What must not differ by a bit: all tensors and scalars of the last state, and the losses of every tick.
+    """Returns everything that must not differ by a bit: the last state, and the losses of every tick.
 
-    guardian: whether what it remembers counts; where a sheet could not be drawn, it has not seen that one.
+    guardian: Whether the guardian's memory counts; it has not seen a sheet that could not be drawn.
     """
     verify_state(max((folder / 'state').iterdir()))
     tensors, scalars = last_state(folder)

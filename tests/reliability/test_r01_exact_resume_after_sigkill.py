@@ -51,7 +51,7 @@ def test_killed_while_it_measures(run, in_peace, data):
 
 
 def narrow_flags(name, spec):
-    """The flags that make a --cfg small, with every regulariser that it has at a short interval."""
+    """Returns the flags that make a --cfg small, with a short interval for each of its regularizers."""
     cfg = RECIPES.get(name).make(spec, 1)
     flags = [f'--cfg={name}', *SMALL]
     for part in ('generator', 'discriminator'):

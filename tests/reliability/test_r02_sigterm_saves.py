@@ -1,4 +1,4 @@
-"""R2: a signal, wherever the run is, saves within a step and ten seconds, says how to go on, and costs no bit."""
+"""R2: a signal at any moment saves within a step and ten seconds, names the way to continue, and costs no bit."""
 
 import json
 import os
@@ -37,7 +37,7 @@ def test_sigterm_in_training_in_a_save_in_a_snapshot_in_a_metric(run, undisturbe
 
 
 def test_the_whole_group_is_signalled_and_workers_hold_on(run, undisturbed):
-    """As a terminal or a batch system does it: the workers go on decoding until the run has saved."""
+    """A terminal and a batch system signal the group: the workers keep decoding until the run has saved."""
     struck = run('--workers=2')
     launch = struck.launch()
     assert launch.watch(lambda: struck.num_lines() >= 2)
@@ -68,7 +68,7 @@ def test_a_second_signal_leaves_at_once(run, undisturbed):
 
 
 def test_a_rank_is_signalled_among_its_share_of_a_metric(run, in_peace):
-    """Both stop; when they go on, they measure what one process measures."""
+    """Both stop; when they continue, they measure what one process measures."""
     flags = ('--deterministic=1', '--metrics=fd_efflite100', '--snap=3')
     alone = in_peace('measured in shares', (*run().flags[1:], *flags))
     struck = run(*flags, '--gpus=2', plan=[('metric', 1, 'SIGTERM@1')])

@@ -20,7 +20,7 @@ def states(undisturbed, tmp_path):
 
 
 def fallback(states, file):
-    """The state that is taken, and the one warning on the way."""
+    """Returns the state that is taken and the only warning."""
     warnings = []
     taken = newest_state(states, warnings.append)
     (warning,) = warnings

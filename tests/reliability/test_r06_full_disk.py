@@ -1,4 +1,4 @@
-"""R6: a full disk loses nothing, is told with the bytes that are needed, and training continues and tries again."""
+"""R6: a full disk loses nothing; a warning names the bytes that are needed; training continues and tries again."""
 
 import contextlib
 import re
@@ -17,7 +17,7 @@ FREE = resource.RLIM_INFINITY
 
 @contextlib.contextmanager
 def fill(launch, size=20_000):
-    """No file of the launch's may grow beyond `size` bytes: to the writer that is a full disk."""
+    """Limits the files of a launch to `size` bytes, which is a full disk to the writer."""
     resource.prlimit(launch.pid, resource.RLIMIT_FSIZE, (size, FREE))
     yield
     resource.prlimit(launch.pid, resource.RLIMIT_FSIZE, (FREE, FREE))
@@ -39,7 +39,7 @@ def test_the_state_before_is_whole_and_the_run_ends_as_any_other(run, undisturbe
 
 
 def test_every_kind_of_write_may_fail_and_is_named(run, undisturbed):
-    """Network file, sheet, state, a line of statistics: a warning each, and the run goes on."""
+    """Network file, sheet, state, a line of statistics: a warning each, and training continues."""
     struck = run(plan=[('line', 2, 'full'), ('sheet', 1, 'full'), ('snapshot', 1, 'full'), ('state', 1, 'full')])
     launch = struck.launch()
     assert launch.wait() == 0

@@ -1,4 +1,4 @@
-"""R7: a gradient that is not finite moves no weight; the step is counted and told, and the run goes on."""
+"""R7: a gradient that is not finite moves no weight; the step is counted, a warning says so, and training continues."""
 
 import re
 

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.slow
 
 
 def test_a_killed_worker_is_replaced_and_costs_no_bit(run, undisturbed):
-    """Noticed within ten seconds; another goes on with the image that was due, in the same launch."""
+    """Its death is noticed within ten seconds; another continues with the image that was due, in the same launch."""
     struck = run('--workers=2')
     launch = struck.launch()
     assert launch.watch(lambda: struck.num_lines() >= 2)

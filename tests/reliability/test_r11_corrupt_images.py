@@ -18,7 +18,7 @@ KINDS = ('PNG', 'JPEG', 'WEBP')
 
 
 def images(kind):
-    """Small pictures, all different."""
+    """Returns small pictures, all different."""
     return {f'{i:03d}.{kind.lower()}': encoded(picture(i, (8, 8)), kind) for i in range(IMAGES)}
 
 

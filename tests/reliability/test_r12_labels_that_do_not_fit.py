@@ -22,7 +22,7 @@ def labelled(*labels):
 
 
 def zip_with(path, text):
-    """Six images and a dataset.json."""
+    """Writes a zip with six images and a dataset.json."""
     make_zip(path, num_images=6)
     with zipfile.ZipFile(path) as archive:
         files = {name: archive.read(name) for name in NAMES}

@@ -28,7 +28,14 @@ ATTACKS = {
 
 
 def zipped(path, name, data, mode=None):
-    """One picture that is sound, and an entry that is not."""
+    """Writes a zip with a sound picture and an entry that is not.
+
+    Args:
+        path: The zip.
+        name: Name of the entry.
+        data: Contents of the entry.
+        mode: Unix mode of the entry.
+    """
     entry = zipfile.ZipInfo(name)
     entry.compress_type = zipfile.ZIP_DEFLATED
     if mode is not None:

@@ -13,7 +13,15 @@ pytestmark = pytest.mark.slow
 
 
 def start(zygote, tmp_path, data, name, *flags):
-    """A training process without --resume=auto."""
+    """Starts a training process without --resume=auto.
+
+    Args:
+        zygote: The process from which it is forked.
+        tmp_path: Folder of runs and outputs.
+        data: Data set.
+        name: The output goes to NAME.txt.
+        flags: Further flags.
+    """
     args = (f'--outdir={tmp_path / "runs"}', f'--data={data}', *EVERYTHING, *flags, f'--plugin={MOMENTS}')
     (tmp_path / 'plan.json').write_text('[]')
     env = {'RELIABILITY_PLAN': str(tmp_path / 'plan.json')}
@@ -34,7 +42,7 @@ def test_eight_launches_at_once_make_eight_folders(zygote, tmp_path, data):
 
 
 def test_of_two_resumes_of_one_run_the_second_is_refused(zygote, tmp_path, data):
-    """It is told by whom; when that one is killed, the next is let in."""
+    """The message names the owner; after the owner is killed, the next is let in."""
     first = start(zygote, tmp_path, data, 'first')
     assert first.watch(lambda: list((tmp_path / 'runs').glob('*/state/0*')))
     (folder,) = (tmp_path / 'runs').glob('0*')

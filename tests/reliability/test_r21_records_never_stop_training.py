@@ -1,4 +1,4 @@
-"""R21: a metric, a sheet, TensorBoard or a log that fails is told, and training continues to the same bits."""
+"""R21: a metric, a sheet, TensorBoard or a log that fails is one warning, and training continues to the same bits."""
 
 import pytest
 
@@ -16,7 +16,7 @@ WARNINGS = {
 
 @pytest.mark.parametrize('what', WARNINGS)
 def test_a_record_that_fails_is_told_once_and_training_goes_on(run, undisturbed, in_peace, what):
-    """By whatever error of whoever's code."""
+    """Any error counts, of any code."""
     flags = ('--metrics=fd_efflite8', '--snap=3') if what == 'metric' else ()
     expected = in_peace('measured', (*run().flags[1:], *flags)) if flags else undisturbed
     struck = run(*flags, plan=[(what, 1, 'fail')])
@@ -29,7 +29,7 @@ def test_a_record_that_fails_is_told_once_and_training_goes_on(run, undisturbed,
 
 
 def trained(folder):
-    """What training has come to; without the count of metrics that failed."""
+    """Returns the result of training, without the count of metrics that failed."""
     tensors, scalars, lines = fingerprint(folder, guardian=False)
     counted = 'Health/failed_metrics'
     return tensors, scalars, [{key: value for key, value in line.items() if key != counted} for line in lines]

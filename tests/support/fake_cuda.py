@@ -116,7 +116,7 @@ class Event:
 
 
 def prepare() -> None:
-    """Puts stand-ins in the place of what needs a driver."""
+    """Replaces everything that needs a driver."""
     import torch
 
     from torch_utils.ops.toolchain import build as native
@@ -134,7 +134,13 @@ def waits(*args: object) -> None:
 
 
 def config(name: str, spec: Any, narrow: Callable[[RunConfig], RunConfig]) -> RunConfig:
-    """Returns the recipe with narrow networks, adaptive augmentation, bf16, and every phase in the first step."""
+    """Returns the recipe with narrow networks, adaptive augmentation and bf16.
+
+    Args:
+        name: A --cfg.
+        spec: Facts of the data set.
+        narrow: Function that makes the networks of a config small.
+    """
     from training.augment.config import AugmentConfig
     from training.config import with_precision
     from training.registry import RECIPES

@@ -45,7 +45,14 @@ class Run:
         stop: Callable[[TrainState], bool] = lambda state: False,
         world: World | None = None,
     ) -> TrainState:
-        """One sitting: from the newest state to the end, or until `stop`. world: the processes that all call this."""
+        """Trains from the newest state to the end, or until a request to stop.
+
+        Args:
+            prepare: Called with the loaded state before training.
+            evaluate: Measures snapshots, as in `Loop`.
+            stop: Whether the run is asked to stop.
+            world: The processes, all of which call this function.
+        """
         world = world or World()
         state = build(self.cfg, self.dataset.spec, CPU)
         if checkpoint.list_states(self.folder.states):
@@ -78,12 +85,18 @@ class Run:
 
     @property
     def log(self) -> str:
-        """What the run has said."""
+        """Text of log.txt."""
         return (self.folder.path / 'log.txt').read_text()
 
 
 def poison(state: TrainState, when: Callable[[TrainState], bool], value: float = float('nan')) -> None:
-    """Adds `value` to a gradient of D whenever `when` says so."""
+    """Adds a number to a gradient of D.
+
+    Args:
+        state: State of the run.
+        when: Whether the gradient of this moment is changed.
+        value: The number.
+    """
     weight = state.D.b8.conv0.weight.requires_grad_(True)
     weight.register_hook(lambda gradient: gradient + value if when(state) else gradient)
     weight.requires_grad_(False)

@@ -1,6 +1,6 @@
-"""Pickles that attack whoever loads them, or the reader's memory and patience, by name. `CORPUS[name]` is a file.
+"""Pickles that attack the process that loads them, its memory or its time, by name. `CORPUS[name]` is a file.
 
-Each is what `training.legacy` might be given as a network: most are `{'G_ema': ATTACK}`.
+Each could be given to `training.legacy` as a network: most are `{'G_ema': ATTACK}`.
 """
 
 from __future__ import annotations
@@ -17,46 +17,54 @@ SYSTEM = pickle.dumps({'protocol_version': 1001, 'little_endian': True, 'type_si
 
 
 def text(value: str) -> bytes:
-    """A str, as an opcode."""
+    """Returns the opcode of a str."""
     data = value.encode()
     return b'X' + struct.pack('<I', len(data)) + data
 
 
 def data(value: bytes) -> bytes:
-    """A bytes object, as an opcode."""
+    """Returns the opcode of a bytes object."""
     return b'B' + struct.pack('<I', len(value)) + value
 
 
 def number(value: int) -> bytes:
-    """An int, as an opcode."""
+    """Returns the opcode of an int."""
     size = value.bit_length() // 8 + 1
     return b'\x8a' + bytes([size]) + value.to_bytes(size, 'little', signed=True)
 
 
 def numbers(values: tuple[int, ...]) -> bytes:
-    """A tuple of int."""
+    """Returns the opcodes of a tuple of int."""
     return b'(' + b''.join(map(number, values)) + b't'
 
 
 def name(module: str, attribute: str) -> bytes:
-    """A global, by STACK_GLOBAL."""
+    """Returns the opcodes of a global, by STACK_GLOBAL."""
     return text(module) + text(attribute) + b'\x93'
 
 
 def call(module: str, attribute: str, *args: bytes) -> bytes:
-    """A global, called."""
+    """Returns the opcodes of a call of a global."""
     return name(module, attribute) + b'(' + b''.join(args) + b't' + b'R'
 
 
 def network(attack: bytes) -> bytes:
-    """A file whose network is `attack`."""
+    """Returns a file whose network is `attack`."""
     return b'\x80\x04}' + text('G_ema') + attack + b's.'
 
 
 def blob(
     kind: str = 'FloatStorage', numel: int = 1, device: str = 'cpu', content: bytes = b'\0' * 4, **parts: bytes
 ) -> bytes:
-    """A storage as `torch.save` wrote it before 1.6; `parts` replaces one of its five pickles."""
+    """Returns a storage as `torch.save` wrote it before 1.6.
+
+    Args:
+        kind: Class of the storage.
+        numel: Number of elements that it promises.
+        device: Device that it names.
+        content: Bytes of the elements.
+        parts: Replacements of its five pickles, by name.
+    """
     promise = b'(' + text('storage') + f'ctorch\n{kind}\n'.encode() + text('7') + text(device) + number(numel) + b'Nt'
     pickles = {
         'magic': MAGIC,
@@ -70,7 +78,7 @@ def blob(
 
 
 def storage(payload: bytes) -> bytes:
-    """A call that loads a storage."""
+    """Returns the opcodes of a call that loads a storage."""
     return call('torch.storage', '_load_from_bytes', data(payload))
 
 
@@ -81,20 +89,28 @@ def tensor(
     hooks: bytes = b'}',
     payload: bytes | None = None,
 ) -> bytes:
-    """A call that makes a tensor."""
+    """Returns the opcodes of a call that makes a tensor.
+
+    Args:
+        offset: First element in the storage.
+        size: Shape.
+        stride: Strides in elements.
+        hooks: Opcodes of the backward hooks.
+        payload: The storage; by default one number.
+    """
     parts = (storage(payload or blob()), number(offset), numbers(size), numbers(stride), b'\x89', hooks)
     return call('torch._utils', '_rebuild_tensor_v2', *parts)
 
 
 def module(state: bytes, version: int = 6) -> bytes:
-    """A persistent module. state: a dict."""
+    """Returns the opcodes of a persistent module with a state (a dict)."""
     meta = b'}(' + text('type') + text('class') + text('version') + number(version)
     meta += text('module_src') + text('import os') + text('class_name') + text('Generator') + text('state') + state
     return call('torch_utils.persistence', '_reconstruct_persistent_obj', meta + b'u')
 
 
 def tables(**entries: bytes) -> bytes:
-    """The attributes of a module with nothing in it but `entries`."""
+    """Returns the attributes of a module that holds only `entries`."""
     arguments = b''.join(text(key) + b'K\x08' for key in ('z_dim', 'w_dim', 'img_resolution', 'img_channels', 'c_dim'))
     known = {
         '_parameters': b'}',
@@ -107,19 +123,25 @@ def tables(**entries: bytes) -> bytes:
 
 
 def array(dtype: bytes, shape: tuple[int, ...], content: bytes) -> bytes:
-    """A NumPy array. dtype: opcodes that make one."""
+    """Returns the opcodes of a NumPy array.
+
+    Args:
+        dtype: Opcodes of its dtype.
+        shape: Shape.
+        content: Opcodes of its bytes.
+    """
     made = call('numpy.core.multiarray', '_reconstruct', name('numpy', 'ndarray'), numbers((0,)), data(b'b'))
     return made + b'(' + number(1) + numbers(shape) + dtype + b'\x89' + content + b'tb'
 
 
 def dtype(code: str, fields: bytes = b'N') -> bytes:
-    """A NumPy dtype."""
+    """Returns the opcodes of a NumPy dtype."""
     made = call('numpy', 'dtype', text(code), b'\x89', b'\x88')
     return made + b'(' + number(3) + text('<') + b'N' + b'N' + fields + number(-1) + number(-1) + number(0) + b'tb'
 
 
 def zipped() -> bytes:
-    """What torch.save writes since 1.6: a zip with a pickle in it."""
+    """Returns the format of torch.save since 1.6: a zip with a pickle in it."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, 'w') as archive:
         archive.writestr('archive/data.pkl', b'\x80\x02cos\nsystem\n' + text(CANARY) + b'\x85R.')

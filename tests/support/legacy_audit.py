@@ -1,4 +1,4 @@
-"""Reads official files under an audit hook, in a process of its own: a hook cannot be taken away again.
+"""Reader of official files under an audit hook, in a process of its own: a hook cannot be removed.
 
 `python -m tests.support.legacy_audit TASK FOLDER` prints one line of JSON. Tasks: `files` reads every file of the
 folder, `mutants` reads 10,000 damaged forms of those files, `memory` measures what each file takes.
@@ -38,13 +38,13 @@ watching = False
 
 
 def hook(event: str, args: tuple[Any, ...]) -> None:
-    """Notes what reading data never needs."""
+    """Notes the events that reading data never needs."""
     if watching and (event.startswith(FORBIDDEN) or (event == 'open' and args[1] not in ('r', 'rb'))):
         seen.append(f'{event} {ascii(args)[:200]}')
 
 
 def warm_up() -> None:
-    """PyTorch imports parts of itself at the first use of the meta device; that is none of a file's doing."""
+    """Uses the meta device once, at which PyTorch imports parts of itself; no file causes that."""
     for labels in (0, 2):
         spec = ImageSpec(resolution=8, channels=3, label_dim=labels, num_images=1)
         shapes_of(StyleGAN2Generator, StyleGAN2GeneratorConfig(), spec, 'warm-up')
@@ -52,7 +52,7 @@ def warm_up() -> None:
 
 
 def watched(read: Any, path: Path) -> str:
-    """'read', or the name of the error's class; other errors than ours are raised."""
+    """Returns 'read' or the class name of the error; errors that are not ours are raised."""
     global watching
     watching = True
     try:
@@ -65,7 +65,7 @@ def watched(read: Any, path: Path) -> str:
 
 
 def read_files(folder: Path) -> dict[str, Any]:
-    """What becomes of every file."""
+    """Reads every file of a folder and returns the outcomes."""
     outcomes, slowest = {}, 0.0
     for path in sorted(folder.iterdir()):
         began = time.perf_counter()
@@ -75,9 +75,9 @@ def read_files(folder: Path) -> dict[str, Any]:
 
 
 def mutants(sources: list[bytes]) -> Iterator[bytes]:
-    """Bits flipped, bytes replaced, cut short, parts doubled, removed and exchanged with another file.
+    """Yields damaged files: bits flipped, bytes replaced, cut short, parts doubled, removed, exchanged with others.
 
-    The large files, which take long to read, are damaged less often.
+    Large files take long to read and are damaged less often.
     """
     draw = random.Random(0)
     small = [data for data in sources if len(data) < 20_000]
@@ -104,7 +104,7 @@ def mutants(sources: list[bytes]) -> Iterator[bytes]:
 
 
 def read_all_tensors(path: Path) -> None:
-    """Everything but the building of networks, which takes most of the time and sees plain values alone."""
+    """Reads a file without building networks, which takes most of the time and sees only plain values."""
     content = read_network_pickle(path)
     for value in content.values() if type(content) is dict else ():
         if isinstance(value, Module):
@@ -112,7 +112,7 @@ def read_all_tensors(path: Path) -> None:
 
 
 def read_mutants(folder: Path) -> dict[str, Any]:
-    """How many of the damaged files end in which way, and what they cost."""
+    """Reads damaged files and returns how many end in which way, the time and the memory."""
     sources = [path.read_bytes() for path in sorted(folder.iterdir())]
     path = folder / 'mutant.pkl'
     outcomes: Counter[str] = Counter()
@@ -130,7 +130,7 @@ def read_mutants(folder: Path) -> dict[str, Any]:
 
 
 def measure_memory(folder: Path) -> dict[str, Any]:
-    """By file, what the peak of the memory grew by; each in a fork, whose peak begins where this process is."""
+    """Returns the growth of the peak memory per file; each is read in a fork, whose peak starts at this process's."""
     grown = {}
     for path in sorted(folder.iterdir()):
         reading, writing = os.pipe()
@@ -148,7 +148,7 @@ def measure_memory(folder: Path) -> dict[str, Any]:
 
 
 def peak_bytes() -> int:
-    """Most memory that this process ever had."""
+    """Returns the peak memory of this process in bytes."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 

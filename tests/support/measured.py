@@ -41,7 +41,7 @@ class ToyDetector:
 
 
 def tiny_config(data: Path, **fields) -> RunConfig:
-    """A run on `data` with the smallest StyleGAN2."""
+    """Returns the config of a run on `data` with the smallest StyleGAN2."""
     dataset = ImageDataset(DataConfig(path=str(data)))
     widths = {'channel_base': 64, 'channel_max': 4, 'conv_clamp': None}
     return dataclasses.replace(
@@ -56,7 +56,13 @@ def tiny_config(data: Path, **fields) -> RunConfig:
 
 
 def make_run(path: Path, cfg: RunConfig, nimgs: tuple[int, ...]) -> RunFolder:
-    """A run folder with untrained snapshots, each of another seed."""
+    """Makes a run folder with untrained snapshots, each from another seed.
+
+    Args:
+        path: The folder.
+        cfg: Config of the run.
+        nimgs: Numbers of images of the snapshots.
+    """
     spec = ImageDataset(cfg.data).spec
     folder = RunFolder(path)
     path.mkdir()
@@ -68,7 +74,7 @@ def make_run(path: Path, cfg: RunConfig, nimgs: tuple[int, ...]) -> RunFolder:
 
 
 def measure(capsys, *args) -> list[dict]:
-    """The lines that calc_metrics.py prints."""
+    """Runs calc_metrics.py and returns the lines that it prints."""
     capsys.readouterr()
     words = [*map(str, args), '--device=cpu', '--no-cache']
     calc_metrics.main.main(words, standalone_mode=False)

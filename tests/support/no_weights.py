@@ -1,4 +1,4 @@
-"""A machine without any weights of detectors, and without a network."""
+"""Machine without weights of detectors and without a network."""
 
 import pytest
 

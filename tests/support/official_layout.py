@@ -82,13 +82,20 @@ def official_names() -> Iterator[None]:
 
 
 def dumps(value: Any, protocol: int = 4) -> bytes:
-    """The pickle that the official code would write."""
+    """Returns the pickle that the official code would write."""
     with official_names():
         return pickle.dumps(value, protocol)
 
 
 def persistent(net: torch.nn.Module, class_name: str, kwargs: dict[str, Any] | None = None, **state: Any) -> Persistent:
-    """One of our modules as an official one; `state` adds attributes."""
+    """Returns one of our modules as an official one.
+
+    Args:
+        net: The module.
+        class_name: Name of the official class.
+        kwargs: Arguments with which the official code built it.
+        state: Further attributes.
+    """
     return Persistent(
         class_name,
         {
@@ -107,7 +114,7 @@ def persistent(net: torch.nn.Module, class_name: str, kwargs: dict[str, Any] | N
 
 
 def generator(seed: int = 0, spec: ImageSpec = SPEC, **options: Any) -> StyleGAN2Generator:
-    """A small generator with noise that shows and a mean of w that is not zero."""
+    """Returns a small generator with noise that shows and a mean of w that is not zero."""
     torch.manual_seed(seed)
     config = StyleGAN2GeneratorConfig(z_dim=6, w_dim=5, **{'map_depth': 2, **WIDTHS, **options})
     G = StyleGAN2Generator(config, spec).eval()
@@ -118,19 +125,19 @@ def generator(seed: int = 0, spec: ImageSpec = SPEC, **options: Any) -> StyleGAN
 
 
 def discriminator(seed: int = 1, spec: ImageSpec = SPEC, **options: Any) -> StyleGAN2Discriminator:
-    """A small discriminator."""
+    """Returns a small discriminator."""
     torch.manual_seed(seed)
     return StyleGAN2Discriminator(StyleGAN2DiscriminatorConfig(**{**WIDTHS, **options}), spec).eval()
 
 
 def official_file(path: Path, protocol: int = 4, **content: Any) -> Path:
-    """A file of {name: Persistent or plain}."""
+    """Writes a file of {name: Persistent or plain}."""
     path.write_bytes(dumps(content, protocol))
     return path
 
 
 def load_D(snapshot: Snapshot) -> torch.nn.Module:
-    """The discriminator of a snapshot."""
+    """Returns the discriminator of a snapshot."""
     _, D = build_networks(*snapshot.config())
     D.load_state_dict({k[2:]: v for k, v in snapshot.tensors.items() if k.startswith('D.')}, strict=True)
     return D
@@ -140,7 +147,7 @@ def load_D(snapshot: Snapshot) -> torch.nn.Module:
 
 
 def tf_network(net: torch.nn.Module, static_kwargs: dict[str, Any]) -> Network:
-    """G or D as TensorFlow's code stores it: the conventions written the other way round than in `training.legacy`."""
+    """Returns G or D as TensorFlow's code stores it: the inverse of the conversion in `training.legacy`."""
     state = {name: value.numpy() for name, value in net.state_dict().items() if not name.endswith('resample_filter')}
     variables: dict[str, dict[str, np.ndarray]] = {'': {}, 'mapping': {}, 'synthesis': {}}
     for name, value in state.items():

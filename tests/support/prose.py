@@ -19,7 +19,7 @@ UNITS = (
 RATE = re.compile(rf'\b(?:an?|one|two|three|four|\d[\d.,]*)\s+[\w-]+\s+an?\s+(?:{UNITS})\b', re.IGNORECASE)
 NOT_USED = {
     'is told, tells': re.compile(r'\b(?:is|are|was|were|be|been|being) told\b|\btells?\b'),
-    'stands': re.compile(r'\bstands?\b(?!ard)'),
+    'stands': re.compile(r'\bstands?\b(?![- ]ins?\b)'),
     'goes on': re.compile(r'\b(?:go|goes|going|went|gone) on\b'),
     'anew': re.compile(r'\banew\b'),
     'alike': re.compile(r'\balike\b'),
@@ -40,7 +40,7 @@ PREPOSITION = re.compile(
 )
 BAD_START = re.compile(r'(?:What|Where|That|Of|As)\b')
 VERB = re.compile(
-    r'(?!This|Its|Is|As|Does|Has|Less|Always|Plus|Thus|Us|Yes|Across|Perhaps|Besides)[A-Z][a-z-]*s\b|Whether\b'
+    r'(?!(?:This|Its|Is|As|Has|Less|Always|Plus|Thus|Us|Yes|Across|Perhaps|Besides)\b)[A-Z][a-z-]*s\b|Whether\b'
 )
 DIRECTIVE = re.compile(r'(?:noqa|type:|fmt:|pragma|isort)')
 
@@ -74,7 +74,14 @@ def in_python(path: str, source: str) -> Iterator[Finding]:
 
 
 def in_docstring(path: str, line: int, node: ast.AST, kind: str) -> Iterator[Finding]:
-    """Yields the findings of a docstring. kind: 'verb' for functions, 'noun' for the others."""
+    """Yields the findings of a docstring.
+
+    Args:
+        path: The file.
+        line: Line of the definition.
+        node: The definition.
+        kind: 'verb' for functions, 'noun' for the others.
+    """
     text = ast.get_docstring(node)  # type: ignore[arg-type]
     if not text:
         return
@@ -89,7 +96,13 @@ def in_docstring(path: str, line: int, node: ast.AST, kind: str) -> Iterator[Fin
 
 
 def in_text(path: str, line: int, text: str) -> Iterator[Finding]:
-    """Yields the findings of a line of prose by rules 2 and 4."""
+    """Yields the findings of a line of prose by rules 2 and 4.
+
+    Args:
+        path: The file.
+        line: Number of the line.
+        text: The line.
+    """
     if RATE.search(text):
         yield Finding('2 a rate without "per"', path, line, text.strip())
     for name, pattern in NOT_USED.items():
@@ -141,6 +154,7 @@ def lacks_args(node: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
     text = ast.get_docstring(node)
     return (
         not node.name.startswith(('_', 'test_'))
+        and not is_property(node)
         and len([name for name in names if name not in ('self', 'cls')]) >= 3
         and text is not None
         and 'Args:' not in text

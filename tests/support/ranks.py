@@ -16,7 +16,14 @@ from torch_utils.distributed import World, connect
 
 
 def run_ranks(size: int, task: Callable[..., Any], *args: Any, timeout_s: float = 100) -> list[Any]:
-    """task(world, *args) in `size` processes; their results in the order of ranks. An error in one is raised here."""
+    """Runs task(world, *args) in several processes and returns their results in the order of ranks.
+
+    Args:
+        size: Number of processes.
+        task: The function. An error in a process is raised here.
+        args: Arguments of the function after `world`.
+        timeout_s: Longest wait for the answer of a process.
+    """
     context = multiprocessing.get_context('fork')
     with tempfile.TemporaryDirectory() as folder:
         pipes, processes = [], []
@@ -24,7 +31,9 @@ def run_ranks(size: int, task: Callable[..., Any], *args: Any, timeout_s: float 
             ours, theirs = context.Pipe()
             process = context.Process(target=_work, args=(theirs, f'{folder}/store', rank, size, task, args))
             with warnings.catch_warnings():
-                warnings.simplefilter('ignore', DeprecationWarning)  # of forks beside threads, which sleep here
+                warnings.simplefilter(
+                    'ignore', DeprecationWarning
+                )  # a warning about forks with threads, which sleep here
                 process.start()
             theirs.close()
             pipes.append(ours)

@@ -124,7 +124,13 @@ def durations(path: Path) -> list[tuple[float, str]]:
 
 
 def section(title: str, lines: list[str], summary: bool) -> None:
-    """Prints a section: its number of lines, and the lines unless only a summary is asked for."""
+    """Prints a section.
+
+    Args:
+        title: Title, printed with the number of lines.
+        lines: The lines.
+        summary: Whether to leave out the lines.
+    """
     print(f'\n{title}: {len(lines)}')
     for line in lines if not summary else ():
         print(f'  {line}')

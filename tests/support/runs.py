@@ -37,7 +37,17 @@ def make_zip(
     width: int | None = None,
     bits: int = 8,
 ) -> Path:
-    """A labelled data set of coloured squares on noise. resolution: height, and width where none is given."""
+    """Writes a labelled data set of colored squares on noise.
+
+    Args:
+        path: The zip.
+        num_images: Number of images.
+        resolution: Height in pixels, and width unless `width` is given.
+        channels: Number of channels.
+        classes: Number of classes.
+        width: Width in pixels.
+        bits: 8 or 16.
+    """
     draw = np.random.RandomState(0)
     labels = []
     kind = 'png' if (bits == 8 and channels <= 4) or channels == 1 else 'npy'
@@ -53,7 +63,7 @@ def make_zip(
 
 
 def encode(pixels: np.ndarray, kind: str) -> bytes:
-    """[H, W, C] as a file of this kind, 'png' or 'npy'."""
+    """Returns pixels [H, W, C] as a file, 'png' or 'npy'."""
     data = io.BytesIO()
     if kind == 'npy':
         np.save(data, pixels)
@@ -63,7 +73,7 @@ def encode(pixels: np.ndarray, kind: str) -> bytes:
 
 
 def command(outdir: Path, *flags: Any, script: str = 'train.py') -> list[str]:
-    """The command line of a run."""
+    """Returns the command line of a run."""
     return [sys.executable, str(ROOT / script), *([f'--outdir={outdir}'] if script == 'train.py' else []), *flags]
 
 
@@ -86,20 +96,20 @@ def call(outdir: Path, *flags: Any, check: bool = True, script: str = 'train.py'
 
 
 def only_run(outdir: Path) -> Path:
-    """The one run folder in `outdir`."""
+    """Returns the only run folder in `outdir`."""
     (folder,) = [path for path in outdir.iterdir() if path.is_dir()]
     return folder
 
 
 def last_state(folder: Path) -> tuple[str, dict[str, Any]]:
-    """sha256 of the newest state's tensors, and its scalars."""
+    """Returns the sha256 of the newest state's tensors, and its scalars."""
     state = max((folder / 'state').iterdir())
     manifest = json.loads((state / 'manifest.json').read_text())
     return manifest['tensors.safetensors']['sha256'], json.loads((state / 'scalars.json').read_text())
 
 
 def losses(folder: Path) -> list[dict[str, Any]]:
-    """Every tick of stats.jsonl without what a clock or a memory gauge says."""
+    """Returns every tick of stats.jsonl without times and memory."""
     lines = [json.loads(line) for line in (folder / 'stats.jsonl').read_text().splitlines()]
     keep = ('Loss/', 'Progress/', 'Health/', 'nimg')
     return [{key: value for key, value in line.items() if key.startswith(keep)} for line in lines]

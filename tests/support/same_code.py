@@ -32,7 +32,7 @@ def python_code(source: str) -> str:
 
 
 def is_bare_string(statement: ast.stmt) -> bool:
-    """Whether a statement is nothing but a string."""
+    """Whether a statement is only a string."""
     return (
         isinstance(statement, ast.Expr)
         and isinstance(statement.value, ast.Constant)

@@ -23,7 +23,7 @@ WIDTHS = {'channel_base': 64, 'channel_max': 8}
 
 
 def tiny(dataset: ImageDataset, **changes: Any) -> RunConfig:
-    """`auto` without augmentation and with two micro-batches of two images."""
+    """Returns `auto` without augmentation and with two micro-batches of two images."""
     return dataclasses.replace(
         dataclasses.replace(auto(dataset.spec, 1), aug=AugmentConfig()),
         generator=StyleGAN2GeneratorConfig(z_dim=8, w_dim=8, map_depth=1, **WIDTHS),
@@ -35,7 +35,14 @@ def tiny(dataset: ImageDataset, **changes: Any) -> RunConfig:
 def train(
     cfg: RunConfig, dataset: ImageDataset, steps: int, state: TrainState | None = None
 ) -> tuple[TrainState, TrainStep]:
-    """So many steps on random images, which are functions of the step's number alone."""
+    """Trains on random images, which are functions of the step's number alone.
+
+    Args:
+        cfg: Config.
+        dataset: Data set; its spec gives the shape of the images.
+        steps: Number of steps.
+        state: State to train; by default a new one.
+    """
     state = state or build(cfg, dataset.spec, CPU)
     step = TrainStep(cfg, state, dataset, CPU)
     draw = torch.Generator().manual_seed(5)
@@ -47,14 +54,21 @@ def train(
 
 
 def resumed(cfg: RunConfig, dataset: ImageDataset, half: TrainState, steps: int) -> TrainState:
-    """A copy of a state as it comes from disk, and so many steps more."""
+    """Trains a copy of a state, as it is loaded from disk.
+
+    Args:
+        cfg: Config.
+        dataset: Data set.
+        half: The state.
+        steps: Number of further steps.
+    """
     state = build(cfg, dataset.spec, CPU)
     state.load(copy.deepcopy(half.tensors()), json.loads(json.dumps(half.scalars())), 'test')
     return train(cfg, dataset, steps, state)[0]
 
 
 def assert_same(a: TrainState, b: TrainState) -> None:
-    """Every bit of both states."""
+    """Asserts that two states are equal in every bit."""
     assert a.scalars() == b.scalars()
     assert a.tensors().keys() == b.tensors().keys()
     for name, value in a.tensors().items():
@@ -62,7 +76,14 @@ def assert_same(a: TrainState, b: TrainState) -> None:
 
 
 def assert_resumes(cfg: RunConfig, dataset: ImageDataset, before: int, after: int) -> TrainState:
-    """A run that was stopped in its middle ends with the same bits. Returns its end."""
+    """Asserts that a run that was stopped ends with the same bits, and returns its end.
+
+    Args:
+        cfg: Config.
+        dataset: Data set.
+        before: Number of steps before the stop.
+        after: Number of steps after it.
+    """
     whole, _ = train(cfg, dataset, before + after)
     half, _ = train(cfg, dataset, before)
     assert_same(resumed(cfg, dataset, half, after), whole)
