@@ -19,7 +19,7 @@ UNITS = (
 RATE = re.compile(rf'\b(?:an?|one|two|three|four|\d[\d.,]*)\s+[\w-]+\s+an?\s+(?:{UNITS})\b', re.IGNORECASE)
 NOT_USED = {
     'is told, tells': re.compile(r'\b(?:is|are|was|were|be|been|being) told\b|\btells?\b'),
-    'stands': re.compile(r'\bstands?\b(?![- ]ins?\b)'),
+    'stands': re.compile(r'\bstands?\b(?!-ins?\b| in for\b)'),
     'goes on': re.compile(r'\b(?:go|goes|going|went|gone) on\b'),
     'anew': re.compile(r'\banew\b'),
     'alike': re.compile(r'\balike\b'),
