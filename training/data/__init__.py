@@ -1,1 +1,1 @@
-"""Data sets: reading, sampling, loading."""
+"""Data sets: conversion, verification, reading, sampling, loading."""

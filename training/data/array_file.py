@@ -1,6 +1,6 @@
-"""Image files for what no picture format holds: `.npy` arrays of 16-bit colour, or of more than four planes.
+"""Images that no picture format holds: `.npy` arrays of 16-bit color, or of more than four planes.
 
-The header is held against the file before anything is allocated, and no object is ever unpickled.
+The header is checked against the file size before allocating, and no object is ever unpickled.
 
 Letters: C image channels, H and W image height and width.
 """
@@ -22,21 +22,21 @@ SIGNATURE = b'\x93NUMPY'
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ArrayHeader:
-    """What an array file says of itself. dtype: uint8, or uint16 of either byte order. start: where pixels begin."""
+    """The header of an array file."""
 
     height: int
     width: int
     channels: int
-    dtype: np.dtype
-    fortran: bool  # the order of the pixels: the first axis runs fastest
-    start: int  # bytes
+    dtype: np.dtype  # uint8, or uint16 of either byte order
+    fortran: bool  # order of the pixels: the first axis runs fastest
+    start: int  # offset of the pixels in bytes
 
 
 def read_header(data: bytes, where: str) -> ArrayHeader:
-    """The header of an array [H, W, C], or [H, W] of one channel, in NumPy's format 1.0 or 2.0.
+    """Reads the header of an array [H, W, C], or [H, W] of one channel, in NumPy's format 1.0 or 2.0.
 
-    where: the file as messages name it. Raises DataError for any other array, for more than MAX_PIXELS, and for a file
-    whose length is not what its header promises.
+    `where` is the name of the file in messages. Raises DataError for any other array, for more than MAX_PIXELS pixels,
+    and for a file whose length does not match its header.
     """
     shape, fortran, dtype, start = _parse(data, where)
     if dtype.hasobject or dtype.kind != 'u' or dtype.itemsize > 2:
@@ -53,7 +53,7 @@ def read_header(data: bytes, where: str) -> ArrayHeader:
 
 
 def read_pixels(header: ArrayHeader, data: bytes) -> np.ndarray:
-    """The pixels behind a header of `read_header(data)`: uint8 or uint16 [C, H, W], contiguous."""
+    """Returns the pixels behind the header that `read_header(data)` returned: uint8 or uint16 [C, H, W], contiguous."""
     shape = header.height, header.width, header.channels
     pixels = np.frombuffer(data, header.dtype, offset=header.start)
     pixels = pixels.reshape(shape, order='F' if header.fortran else 'C').transpose(2, 0, 1)  # [C, H, W]
@@ -61,7 +61,7 @@ def read_pixels(header: ArrayHeader, data: bytes) -> np.ndarray:
 
 
 def _parse(data: bytes, where: str) -> tuple[tuple[int, ...], bool, np.dtype, int]:
-    """Shape, whether in Fortran's order, dtype, and where the pixels begin."""
+    """Returns shape, Fortran order, dtype and the offset of the pixels."""
     if not data.startswith(SIGNATURE):
         state = 'is empty' if not data else 'is not a NumPy array (.npy), or its header is damaged'
         raise DataError(f'{where}: {state}')

@@ -1,7 +1,7 @@
-"""Images that cannot be used, met in the middle of a run: an error, or another in their place (`--bad-images`).
+"""Unusable images in the middle of a run: an error, or a substitute (`--bad-images`).
 
-What stands in for an image is a function of its index alone, the next one that can be used with that one's label, so
-the stream is the same for any number of workers and after any restart.
+The substitute of an image is the next usable one, with its label: a function of the index alone, so the stream is the
+same for any number of workers and after any restart.
 
 Letters: B batch, C image channels, H and W image height and width.
 """
@@ -19,25 +19,38 @@ from dnnlib import files
 from dnnlib.errors import DataError
 from training.data.dataset import ImageDataset
 
-MAX_SHARE = 0.001  # of a data set that may be bad
-ALWAYS_ALLOWED = 3  # images that may be bad in a set of whatever size
+MAX_SHARE = 0.001  # share of a data set that may be bad
+ALWAYS_ALLOWED = 3  # bad images that are allowed in a set of any size
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Read:
-    """What became of a batch. indices: of the images that are there. faults: by file name, what is wrong with it."""
+    """The result of reading a batch."""
 
-    indices: np.ndarray  # int64 [B]
-    faults: dict[str, str]
+    indices: np.ndarray  # int64 [B], of the images that were read
+    faults: dict[str, str]  # file name to fault, of the images that were replaced
 
 
 def read_into(
-    images: np.ndarray,  # [B, C, H, W] of the data set's dtype; is written to
+    images: np.ndarray,
     dataset: ImageDataset,
-    indices: np.ndarray,  # int64 [B]
+    indices: np.ndarray,
     max_bad: int,
 ) -> Read:
-    """Decodes images. most_bad: how many in a row the next may stand in for; DataError at one more, so 0: at any."""
+    """Decodes images into a buffer.
+
+    Args:
+        images: Output, [B, C, H, W] of the data set's dtype.
+        dataset: Data set to read from.
+        indices: Images to read, int64 [B].
+        max_bad: Number of consecutive bad images that the next usable one may replace; 0 replaces none.
+
+    Returns:
+        The indices of the images read, and the faults of those that were replaced.
+
+    Raises:
+        DataError: More than `max_bad` consecutive images cannot be used.
+    """
     used = np.array(indices)
     faults: dict[str, str] = {}
     for slot, index in enumerate(indices):
@@ -47,7 +60,19 @@ def read_into(
 
 
 def read_one(dataset: ImageDataset, index: int, max_bad: int) -> tuple[np.ndarray, int, dict[str, str]]:
-    """Pixels [C, H, W] of an image or of the next that can be used, the index of that one, and what was wrong."""
+    """Reads an image, or the next one that can be used.
+
+    Args:
+        dataset: Data set to read from.
+        index: Image to read.
+        max_bad: Number of consecutive bad images that may be replaced; 0 replaces none.
+
+    Returns:
+        Pixels [C, H, W], the index of the image that was read, and file name to fault of the images before it.
+
+    Raises:
+        DataError: More than `max_bad` consecutive images cannot be used.
+    """
     faults: dict[str, str] = {}
     for _ in range(max_bad):
         try:
@@ -59,25 +84,32 @@ def read_one(dataset: ImageDataset, index: int, max_bad: int) -> tuple[np.ndarra
 
 
 class BadImages:
-    """The bad images of a run: each told once by name, kept in a file of JSON lines, and not too many.
+    """The bad images of a run: each is reported once by name, recorded in a file of JSON lines, and counted.
 
-    path: bad-images.txt of the run folder. What stands there from earlier sittings counts, and what other processes
-    write there, each of which meets images of its own.
+    The file counts as a whole: the entries of earlier launches, and those of other processes, each of which meets
+    images of its own.
     """
 
     def __init__(self, path: Path, dataset: ImageDataset, warn: Callable[[str], None]) -> None:
+        """Reads the images recorded so far.
+
+        Args:
+            path: bad-images.txt of the run folder.
+            dataset: Data set of the run.
+            warn: Callback that receives each warning.
+        """
         self._path, self._warn = path, warn
         self.num_files = len(dataset) // (2 if dataset.cfg.mirror else 1)
         self.max_bad = max_bad(self.num_files)
         self._names = self._recorded()
 
     def count(self) -> int:
-        """How many there are by now, those that other processes have met too."""
+        """Returns the number of bad images so far, including those of other processes."""
         self._names |= self._recorded()
         return len(self._names)
 
     def add(self, faults: dict[str, str]) -> None:
-        """Takes what reading a batch has found. DataError when there are too many bad ones."""
+        """Records the faults of a batch. Raises DataError when there are too many bad images."""
         new = {name: fault for name, fault in faults.items() if name not in self._names}
         if not new:
             return
@@ -103,9 +135,9 @@ class BadImages:
 
 
 def max_bad(num_files: int) -> int:
-    """How many of so many files may be bad: 0.1 %, and 3 of a small set.
+    """Returns how many of `num_files` files may be bad: 0.1 %, and 3 in a small set.
 
     Reading: "more than 0.1 % (at least 3) abort" could also mean that the third bad image of a small set ends the run.
-    Three are passed over here: with 0.1 % of a small set, the first would end it, and skipping would be of no use.
+    Here three are skipped: 0.1 % of a small set is none, so the first bad image would end the run.
     """
     return max(ALWAYS_ALLOWED, int(num_files * MAX_SHARE))

@@ -1,7 +1,7 @@
-"""The images and labels of a data set in the StyleGAN layout: a folder or a zip, `dataset.json`, images of one kind.
+"""Images and labels of a data set in the StyleGAN layout: a folder or a zip, `dataset.json`, images of one kind.
 
-Opening one reads the index, the labels and the first image; every other image is checked when it is met. All images
-have one height, width, number of channels and depth in bits.
+Opening a data set reads the index, the labels and the first image; every other image is checked when it is read. All
+images have the same height, width, number of channels and bits per channel.
 
 Letters: N batch, C image channels, H and W image height and width (what `shapes.split_size` takes).
 """
@@ -28,19 +28,19 @@ if TYPE_CHECKING:
     from training.interface import ImageSpec
 
 EMBEDDED = pathlib.Path(__file__).with_name('embedded') / 'peeps64.zip'
-MIN_RESOLUTION = 8  # every network doubles its base once at least
+MIN_RESOLUTION = 8  # every network doubles its base at least once
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DataConfig:
-    """Which images a run sees."""
+    """The images that a run trains on."""
 
     path: str | None = None  # folder or zip; None is the embedded set, 4,096 drawings of 64x64 in 7 classes
     cond: bool = False  # train on the labels in dataset.json
-    subset: int | None = None  # only so many images, chosen by the run's seed; None is all
-    mirror: bool = False  # every image once more, flipped left to right
-    # Train smaller than the data: box-averaged to this power of two, the side of squares that are as deep (for other
-    # images ImageSpec.resolution, their base unchanged); None is as stored.
+    subset: int | None = None  # number of images, chosen by the run's seed; None: all
+    mirror: bool = False  # add every image flipped left to right
+    # Train at a smaller size than the data: images are box-averaged to this power of two. It is the side of square
+    # images; for others it is ImageSpec.resolution, and their base is unchanged. None: as stored.
     resolution: int | None = None
 
     def __post_init__(self) -> None:
@@ -54,23 +54,23 @@ class DataConfig:
 
     @property
     def source(self) -> str:
-        """The folder or zip that is meant."""
+        """The folder or zip to read."""
         return str(EMBEDDED) if self.path is None else self.path
 
     @property
     def name(self) -> str:
-        """Short name of the data set: that of its folder or zip, without `.zip`."""
+        """The short name of the data set: the name of its folder or zip, without `.zip`."""
         return pathlib.Path(os.path.abspath(self.source)).name.removesuffix('.zip')
 
 
 class ImageDataset:
-    """Images uint8 or uint16 [C, H, W] and labels float32 [label_dim], by index. May be sent to worker processes.
+    """Images uint8 or uint16 [C, H, W] and labels float32 [label_dim], by index. Picklable for worker processes.
 
-    cfg: which images. seed: chooses the images of `--subset`, nothing else.
-    Raises DataError or ConfigError naming the file or the option. Reading an image may raise DataError, naming it.
+    Reading an image may raise DataError, which names it.
     """
 
     def __init__(self, cfg: DataConfig, seed: int = 0) -> None:
+        """Opens the data set; `seed` chooses the images of `--subset`. Raises DataError or ConfigError."""
         self.cfg = cfg
         self.name = cfg.name
         self._source = open_source(cfg.source, STORED_EXTENSIONS)
@@ -80,13 +80,13 @@ class ImageDataset:
             self._label_dim = 0 if self._labels is None else label_width(self._labels)
             self._chosen = self._choose(seed)  # [num_files or subset]: position in the source
         except UserError:
-            self._source.close()  # nobody else can: the caller gets no object
+            self._source.close()  # the caller receives no object to close
             raise
 
     @property
     def spec(self) -> ImageSpec:
-        """The facts that networks are built from."""
-        from training.interface import ImageSpec  # here, so that reading configs does not import torch
+        """The facts from which networks are built."""
+        from training.interface import ImageSpec  # a local import, so that reading configs does not import torch
 
         return ImageSpec(
             resolution=self.cfg.resolution or self._stored_resolution,
@@ -104,36 +104,36 @@ class ImageDataset:
         return self.image(index), self.label(index)
 
     def filename(self, index: int) -> str:
-        """Path of the image inside the folder or zip; an x-flip has the name of its original."""
+        """Returns the path of an image inside the folder or zip; an x-flip has the name of its original."""
         return self._source.name(self._position(index))
 
     def image(self, index: int) -> np.ndarray:
-        """uint8 [C, H, W], uint16 where spec.bits is 16. A mirrored set's second half holds the first's x-flips."""
+        """Returns uint8 [C, H, W], uint16 if spec.bits is 16. The second half of a mirrored set holds the x-flips."""
         pixels = self._decode(self._position(index))  # [C, H, W]
         return pixels if index < len(self._chosen) else np.ascontiguousarray(pixels[:, :, ::-1])
 
     def label(self, index: int) -> np.ndarray:
-        """float32 [label_dim]: one-hot for classes, the vector itself for vectors, empty without `cond`."""
+        """Returns float32 [label_dim]: one-hot for classes, the vector itself for vectors, empty without `cond`."""
         label: np.ndarray = self.labels([index])[0]
         return label
 
     def labels(self, indices: Sequence[int] | np.ndarray) -> np.ndarray:
-        """float32 [n, label_dim], see `label`."""
+        """Returns float32 [n, label_dim], see `label`."""
         if self._labels is None:
             return np.zeros([len(indices), 0], dtype=np.float32)
         positions = [self._position(index) for index in indices]
         return to_vectors(self._labels[positions], self._label_dim)
 
     def parts(self, parts: Iterable[range]) -> Iterator[np.ndarray]:
-        """The images of each part, uint8 [N, C, H, W]. 16 bits come as 8, rounded: what metrics see."""
+        """Yields the images of each part, uint8 [N, C, H, W], as metrics see them: 16 bits are rounded to 8."""
         for part in parts:
             yield np.stack([to_8_bits(self.image(index)) for index in part])
 
     def content_digest(self) -> str:
-        """sha256, in hex, over everything that decides the images and labels, by index.
+        """Returns the sha256, in hex, of everything that decides the images and labels, by index.
 
-        Every file in use is read and none is decoded, each time: seconds for what it takes minutes to look at, and
-        never stale. Sizes, dates and CRCs would be found at once, but each can stay the same while the pixels change.
+        Every call reads every file in use and decodes none: this takes seconds where decoding takes minutes, and the
+        digest is never stale. Sizes, dates and CRCs are faster to read, but may stay the same while the pixels change.
         """
         cfg = self.cfg
         facts = (
@@ -149,17 +149,17 @@ class ImageDataset:
         return digest.hexdigest()
 
     def close(self) -> None:
-        """Lets go of the zip's file handle; the next read opens it again."""
+        """Closes the file handle of the zip; the next read opens it again."""
         self._source.close()
 
     def _position(self, index: int) -> int:
-        """Position in the source of image `index`."""
+        """Returns the position of image `index` in the source."""
         if not 0 <= index < len(self):
             raise IndexError(f'image {index} of a data set of {len(self)}')
         return int(self._chosen[index % len(self._chosen)])
 
     def _choose(self, seed: int) -> np.ndarray:
-        """Positions of the images in use, ascending, int64 [n]: all, or StyleGAN2-ADA's choice for this seed."""
+        """Returns the positions of the images in use, ascending, int64 [n]: all, or StyleGAN2-ADA's choice for the seed."""
         order = np.arange(len(self._source))
         subset = self.cfg.subset
         if subset is None:
@@ -170,7 +170,7 @@ class ImageDataset:
         return np.sort(order[:subset])
 
     def _read_labels(self) -> np.ndarray:
-        """int64 [num_files] classes or float32 [num_files, label_dim] vectors, of all images in the source."""
+        """Returns the labels of all images: classes int64 [num_files], or vectors float32 [num_files, label_dim]."""
         path = self.cfg.source
         text = self._source.read_labels()
         labels = None
@@ -185,7 +185,7 @@ class ImageDataset:
         return labels
 
     def _inspect_first(self) -> tuple[Layout, int, tuple[int, int]]:
-        """Layout, resolution and base as the first image has them; raises with the way out where they are of no use."""
+        """Returns layout, resolution and base of the first image. The error of an unusable one names the way out."""
         stored = self._open(0)
         layout = stored.layout
         split = split_size(layout.height, layout.width)
@@ -202,7 +202,7 @@ class ImageDataset:
         return layout, resolution, base
 
     def _decode(self, position: int) -> np.ndarray:
-        """Pixels of file `position` at the resolution in use, uint8 or uint16 [C, H, W]."""
+        """Returns the pixels of file `position` at the resolution in use, uint8 or uint16 [C, H, W]."""
         stored = self._open(position)
         where, this, first = self._source.where(position), stored.layout, self._layout
         if (this.height, this.width) != (first.height, first.width):
@@ -214,26 +214,38 @@ class ImageDataset:
         return stored.decode(self._stored_resolution // (self.cfg.resolution or self._stored_resolution))
 
     def _open(self, position: int) -> StoredImage:
-        """Header and bytes of file `position`, known to be of a kind that can be trained on."""
+        """Reads file `position` and checks that its kind can be trained on."""
         data = self._source.read(position)
         name, where = self._source.name(position), self._source.where(position)
         return open_stored(data, name, where, way_out=conversion_command(self.cfg.source, '-rgb'))
 
 
 def resize_command(path: str, height: int, width: int) -> str:
-    """Returns the command that makes a data set of this size in pixels of the one at `path`."""
+    """Returns the command that makes a data set of another size.
+
+    Args:
+        path: Folder or zip to convert.
+        height: Height of the new images in pixels.
+        width: Width of the new images in pixels.
+    """
     size = f'{width}x{height}'
     return conversion_command(path, f'-{size}', f' --resolution={size} --transform=center-crop')
 
 
 def conversion_command(path: str, suffix: str, options: str = '') -> str:
-    """Returns the command that makes a usable data set of the one at `path`; `suffix` goes into the new file's name."""
+    """Returns the command that makes a usable data set of another.
+
+    Args:
+        path: Folder or zip to convert.
+        suffix: Ending of the new zip's name, such as '-rgb'.
+        options: Further options, with a leading space.
+    """
     dest = f'{path.rstrip("/").removesuffix(".zip")}{suffix}.zip'
     return f'python dataset_tool.py --source={path} --dest={dest}{options}'
 
 
 def read_spec(cfg: DataConfig) -> ImageSpec:
-    """The facts of a data set, from its index, its labels and its first image."""
+    """Returns the facts of a data set, from its index, its labels and its first image."""
     dataset = ImageDataset(cfg)
     dataset.close()
     return dataset.spec

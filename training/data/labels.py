@@ -1,8 +1,8 @@
-"""The labels of a data set: `dataset.json`, one class number or one vector for every image.
+"""Labels of a data set: `dataset.json`, one class number or one vector per image.
 
     {"labels": [["00000/img00000000.png", 6], ["00000/img00000001.png", 2], ...]}
 
-All labels are class numbers 0, 1, ..., or all are lists of numbers of one length. Other keys are passed over.
+Either all labels are class numbers 0, 1, ..., or all are lists of numbers of the same length. Other keys are ignored.
 """
 
 from __future__ import annotations
@@ -15,15 +15,22 @@ import numpy as np
 from dnnlib.errors import DataError
 from training.data.source import summarize_names
 
-MAX_CLASSES = 2**16  # a stray large number would otherwise ask for a one-hot vector of that width
+MAX_CLASSES = 2**16  # a stray large number would otherwise require a one-hot vector of that width
 
 
 def parse_labels(text: bytes, names: list[str], where: str) -> np.ndarray | None:
-    """The labels of `names`, in their order.
+    """Returns the labels of some images, in their order.
 
-    text: contents of dataset.json. names: paths of the images inside the source. where: the file, for messages.
-    Returns int64 [n] (class numbers), float32 [n, label_dim] (vectors), or None where the file says "labels": null.
-    Raises DataError unless every image has one label, and every label one image.
+    Args:
+        text: Contents of dataset.json.
+        names: Paths of the images inside the source.
+        where: Name of the file in messages.
+
+    Returns:
+        Class numbers int64 [n], vectors float32 [n, label_dim], or None if the file says "labels": null.
+
+    Raises:
+        DataError: An image without exactly one label, or a label without an image.
     """
     pairs = read_content(text, where)['labels']
     if pairs is None:
@@ -44,12 +51,12 @@ def parse_labels(text: bytes, names: list[str], where: str) -> np.ndarray | None
 
 
 def label_width(labels: np.ndarray) -> int:
-    """label_dim of labels as `parse_labels` returns them: the largest class plus one, or the vectors' length."""
+    """Returns label_dim of labels from `parse_labels`: the largest class plus one, or the length of the vectors."""
     return int(labels.max()) + 1 if labels.ndim == 1 else labels.shape[1]
 
 
 def to_vectors(labels: np.ndarray, label_dim: int) -> np.ndarray:
-    """Labels as networks take them, float32 [n, label_dim]: classes one-hot, vectors as they are."""
+    """Returns the labels as networks take them, float32 [n, label_dim]: classes one-hot, vectors unchanged."""
     if labels.ndim == 2:
         return labels.copy()
     onehot = np.zeros([len(labels), label_dim], dtype=np.float32)
@@ -58,7 +65,7 @@ def to_vectors(labels: np.ndarray, label_dim: int) -> np.ndarray:
 
 
 def read_content(text: bytes, where: str) -> dict[str, Any]:
-    """The contents of dataset.json; its "labels" is a list or None. Raises DataError for anything else."""
+    """Returns the contents of dataset.json, in which "labels" is a list or None. Raises DataError for anything else."""
     try:
         content = json.loads(text.decode('utf-8-sig'))
     except (ValueError, RecursionError) as error:
@@ -73,7 +80,7 @@ def read_content(text: bytes, where: str) -> dict[str, Any]:
 
 
 def _by_name(pairs: list[Any], where: str) -> dict[str, Any]:
-    """Image path, with `/`, to its label as JSON gave it."""
+    """Returns a table from the path of an image, with `/`, to its label in JSON."""
     by_name: dict[str, Any] = {}
     twice = []
     for number, pair in enumerate(pairs):
@@ -89,7 +96,13 @@ def _by_name(pairs: list[Any], where: str) -> dict[str, Any]:
 
 
 def _classes(labels: list[int], names: list[str], where: str) -> np.ndarray:
-    """Class numbers as int64 [n]."""
+    """Checks class numbers and returns them as int64 [n].
+
+    Args:
+        labels: Whole numbers, [n].
+        names: Paths of the images, [n].
+        where: Name of the file in messages.
+    """
     wrong = [f'{name} ({label})' for name, label in zip(names, labels, strict=True) if not 0 <= label < MAX_CLASSES]
     if wrong:
         raise DataError(
@@ -99,7 +112,13 @@ def _classes(labels: list[int], names: list[str], where: str) -> np.ndarray:
 
 
 def _vectors(labels: list[list[Any]], names: list[str], where: str) -> np.ndarray:
-    """Label vectors as float32 [n, label_dim]."""
+    """Checks label vectors and returns them as float32 [n, label_dim].
+
+    Args:
+        labels: Lists of JSON values, [n].
+        names: Paths of the images, [n].
+        where: Name of the file in messages.
+    """
     width = len(labels[0])
     wrong = [f'{name} ({len(label)})' for name, label in zip(names, labels, strict=True) if len(label) != width]
     if wrong:
@@ -124,7 +143,7 @@ def _vectors(labels: list[list[Any]], names: list[str], where: str) -> np.ndarra
 
 
 def _mixed(labels: list[Any], names: list[str]) -> str:
-    """Words for labels that are neither all classes nor all vectors."""
+    """Describes labels that are neither all classes nor all vectors."""
     wrong = [
         f'{name} ({short(label)})'
         for name, label in zip(names, labels, strict=True)
@@ -139,21 +158,21 @@ def _mixed(labels: list[Any], names: list[str]) -> str:
 
 
 def is_int(value: Any) -> bool:
-    """Whether JSON gave a whole number; true and false are none."""
+    """Whether a JSON value is a whole number; true and false are not."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 
 def is_num(value: Any) -> bool:
-    """Whether JSON gave a number; true and false are none."""
+    """Whether a JSON value is a number; true and false are not."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def are_names(value: Any) -> TypeGuard[list[str]]:
-    """Whether JSON gave a list of names, as "classes" should be."""
+    """Whether a JSON value is a list of names, as "classes" should be."""
     return isinstance(value, list) and all(isinstance(name, str) for name in value)
 
 
 def short(value: Any) -> str:
-    """A value of JSON for messages: its first 37 characters."""
+    """Returns a JSON value for messages, at most 40 characters."""
     text = json.dumps(value)
     return text if len(text) <= 40 else text[:37] + '...'

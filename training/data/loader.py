@@ -1,7 +1,7 @@
-"""Batches of real images and labels from `start_nimg` on, for ever.
+"""An endless stream of batches of real images and labels, from any position on.
 
-This process decides what is loaded (`EpochSampler`), workers only decode, so the stream is the same for any number of
-them, and can be taken up at any position.
+This process decides what is loaded (`EpochSampler`) and workers only decode. The stream is therefore the same for any
+number of workers, and can be resumed at any position.
 
 Letters: B batch of one rank, C image channels, H and W image height and width.
 """
@@ -34,15 +34,24 @@ def data_loader(
     bad_images: BadImages | None = None,
     warn: Callable[[str], None] = warnings.warn,
 ) -> BatchStream:
-    """The batches of one rank.
+    """Returns the stream of batches of one rank.
 
-    start_nimg: images shown so far by all ranks; the stream begins there. batch_size: of all ranks together, a
-    multiple of `world`. seed: of the order. num_workers: 0 decodes in this process. device: where batches arrive.
-    bad_images: lets the next image stand in for one that cannot be used, and keeps count; without it, it is an error.
-    warn: is told of workers that were killed and replaced.
+    Args:
+        dataset: Data set to read from.
+        start_nimg: Number of images that all ranks have shown so far; the stream begins there.
+        batch_size: Number of images per batch over all ranks, a multiple of `world`.
+        seed: Seed of the order.
+        num_workers: Number of decoding processes; 0 decodes in this process.
+        rank: Rank of this process.
+        world: Number of ranks.
+        device: Device of the batches.
+        bad_images: Counter of bad images, each of which the next usable image replaces; None makes them an error.
+        warn: Callback that receives a message for every worker that was killed and replaced.
 
-    Raises ConfigError for a batch size that the ranks cannot share. While iterating: DataError naming a file that
-    cannot be used, WorkerDiedError when workers were killed over one batch again and again.
+    Raises:
+        ConfigError: The ranks cannot share the batch equally.
+        DataError: While iterating: a file cannot be used.
+        WorkerDiedError: While iterating: workers were killed repeatedly over one batch.
     """
     sampler = EpochSampler(len(dataset), seed)
     where = (start_nimg, batch_size, rank, world)
@@ -52,7 +61,7 @@ def data_loader(
 class BatchStream:
     """An endless iterator of images, uint8 or uint16 [B, C, H, W], and labels, float32 [B, label_dim].
 
-    Close it, or use `with`.
+    It must be closed; `with` does so.
     """
 
     def __init__(
@@ -65,6 +74,7 @@ class BatchStream:
         bad_images: BadImages | None,
         warn: Callable[[str], None],
     ) -> None:
+        """Starts the workers; the arguments are those of `data_loader`, `where` holds the position of this rank."""
         start_nimg, *share = where
         per_rank = len(sampler.batch_indices(start_nimg, *share))
         self._dataset = dataset
@@ -98,24 +108,24 @@ class BatchStream:
         return self._deliver(images), self._deliver(labels)
 
     def seek(self, nimg: int) -> None:
-        """Goes on at another position of the order."""
+        """Continues at another position of the order."""
         self._batches = self._sampler.batches(nimg, *self._share)
         if self._pool is not None:
             self._pool.restart(self._batches)
 
     def faults(self) -> dict[str, float]:
-        """What has gone wrong so far, by the names of statistics."""
+        """Returns the number of faults so far, by the names of their statistics."""
         return {
             'Data/bad_images': 0 if self._bad_images is None else self._bad_images.count(),
             'Data/replaced_workers': 0 if self._pool is None else self._pool.replaced,
         }
 
     def worker_pids(self) -> list[int]:
-        """Process ids of the workers; empty when this process decodes."""
+        """Returns the process ids of the workers; none if this process decodes."""
         return [] if self._pool is None else self._pool.pids()
 
     def close(self) -> None:
-        """Ends the workers at once."""
+        """Kills the workers."""
         self._closed = True
         if self._pool is not None:
             self._pool.close()
@@ -129,7 +139,7 @@ class BatchStream:
         self.close()
 
     def _deliver(self, batch: torch.Tensor) -> torch.Tensor:
-        """To the device; through pinned memory, so that the copy to a GPU goes on beside the training."""
+        """Copies a batch to the device, through pinned memory, so that a GPU trains during the copy."""
         if self._device.type == 'cuda':
             batch = batch.pin_memory()
         return batch.to(self._device, non_blocking=True)

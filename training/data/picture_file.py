@@ -1,7 +1,7 @@
-"""Image files to pixels: PNG, JPEG and WebP, looked at before they are believed.
+"""Decoding of PNG, JPEG and WebP files, which are validated before decoding.
 
-Pillow is kept from guessing (a list of formats, never all seventy), from allocating what a header merely claims, and
-from passing over damage in silence. No setting of Pillow is changed: they are global.
+Pillow is kept from guessing (it receives a list of formats, never all seventy), from allocating what a header merely
+claims, and from ignoring damage. No setting of Pillow is changed, because its settings are global.
 """
 
 from __future__ import annotations
@@ -24,10 +24,15 @@ _PNG_BIT_DEPTH_AT = 24  # signature 8, chunk header 8, width 4, height 4
 
 
 def open_image(data: bytes, where: str, formats: tuple[str, ...] = FORMATS) -> Image.Image:
-    """Reads the header only: `.size` (width, height), `.mode`, `.format` are known, no pixel is decoded.
+    """Reads the header of an image: `.size` (width, height), `.mode`, `.format`. No pixel is decoded.
 
-    where: the file as messages name it. formats: what Pillow may take it for, whatever its name says.
-    Raises DataError for what is no image, is animated, or claims more than MAX_PIXELS.
+    Args:
+        data: Contents of the file.
+        where: Name of the file in messages.
+        formats: Formats that Pillow may detect, whatever the file's name is.
+
+    Raises:
+        DataError: The file is not an image, is animated, or claims more than MAX_PIXELS pixels.
     """
     try:
         image = Image.open(io.BytesIO(data), formats=formats)
@@ -47,7 +52,16 @@ def open_image(data: bytes, where: str, formats: tuple[str, ...] = FORMATS) -> I
 
 
 def load_image(image: Image.Image, data: bytes, where: str) -> None:
-    """Decodes the pixels of `open_image(data)` in place; raises DataError for damage that the format can show."""
+    """Decodes the pixels of an image in place.
+
+    Args:
+        image: The image that `open_image(data)` returned.
+        data: Contents of the file.
+        where: Name of the file in messages.
+
+    Raises:
+        DataError: The file has damage that its format reveals.
+    """
     if data.startswith(PNG_SIGNATURE):
         _check_png_chunks(data, where)
     try:
@@ -57,7 +71,7 @@ def load_image(image: Image.Image, data: bytes, where: str) -> None:
 
 
 def storage_fault(image: Image.Image, data: bytes) -> str | None:
-    """What keeps an image from being 8-bit L, LA, RGB or RGBA, or 16-bit grey, in words; None for one that is."""
+    """Describes why an image is not 8-bit L, LA, RGB or RGBA, or 16-bit gray; returns None if it is."""
     if is_16_bit(image, data) and image.mode not in ('I;16', 'I'):
         return 'several channels of 16 bits'
     if image.mode in ('P', 'PA'):
@@ -70,20 +84,20 @@ def storage_fault(image: Image.Image, data: bytes) -> str | None:
 
 
 def is_16_bit(image: Image.Image, data: bytes) -> bool:
-    """Whether channels have 16 bits. Pillow opens a 16-bit RGB PNG as plain RGB, so the header itself is asked."""
+    """Whether channels have 16 bits. Pillow opens a 16-bit RGB PNG as plain RGB, so the file's header decides."""
     return image.mode.startswith('I;16') or (data.startswith(PNG_SIGNATURE) and data[_PNG_BIT_DEPTH_AT] == 16)
 
 
 def to_array(image: Image.Image) -> np.ndarray:
-    """A loaded image without a `storage_fault` as uint8, or uint16, [C, H, W], contiguous."""
+    """Returns a loaded image without a `storage_fault` as uint8 or uint16 [C, H, W], contiguous."""
     pixels = np.asarray(image)  # [H, W, C] or [H, W]
     if pixels.ndim == 2:
-        return pixels[np.newaxis].astype(np.uint8 if image.mode == 'L' else np.uint16)  # 16-bit grey may be int32
+        return pixels[np.newaxis].astype(np.uint8 if image.mode == 'L' else np.uint16)  # 16-bit gray may be int32
     return np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 
 def _check_png_chunks(data: bytes, where: str) -> None:
-    """Holds every critical chunk against its CRC, up to IEND. Pillow leaves the CRC of the pixels unread."""
+    """Checks the CRC of every critical chunk, up to IEND. Pillow does not check that of the pixels."""
     view, at = memoryview(data), len(PNG_SIGNATURE)
     while at + 12 <= len(data):  # length 4, type 4, data, CRC 4
         end = at + 8 + int.from_bytes(view[at : at + 4], 'big')

@@ -1,8 +1,8 @@
-"""A function applied to many jobs by several processes: results in order, memory bounded.
+"""A pool of processes that apply a function to many jobs: results in order, memory bounded.
 
-Each worker has a pipe of its own, and no lock or queue is shared: a worker that is killed, at whatever moment, harms
-nobody else and is noticed where its next result is due. (`concurrent.futures` waits for ever for the rest of a result
-whose sender was killed.)
+Each worker has a pipe of its own, and no lock or queue is shared: a worker that is killed, at any moment, disturbs no
+other one and is noticed when its next result is due. (`concurrent.futures` waits forever for the rest of a result whose
+sender was killed.)
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _Result = TypeVar('_Result')
 
 MIN_JOBS = 400  # with fewer, starting processes takes longer than it saves
 
-_AHEAD = 3  # chunks in hand for each worker: one at work, one waiting, one done
+_AHEAD = 3  # chunks in flight per worker: one in progress, one waiting, one done
 _MAX_DEFAULT_WORKERS = 32
 
 
@@ -111,24 +111,25 @@ class _Worker(Generic[_Job, _Result]):
         return results
 
     def kill(self) -> None:
-        """Ends the process, at once: it has nothing to lose."""
+        """Kills the process, which holds no state."""
         self._process.kill()
         self._process.join()
         self._pipe.close()
 
     def _death(self) -> UserError:
-        self._process.join(timeout=1)  # the pipe closes an instant before the exit code is there
+        """Returns the error that reports the death of the process."""
+        self._process.join(timeout=1)  # the pipe closes shortly before the exit code is available
         hint = 'mostly because memory ran out: give fewer --workers'
         return UserError(f'a worker process died (exit code {self._process.exitcode}), {hint}')
 
 
 def _work(function: Callable[[Any], Any], pipe: Connection) -> None:
-    """What a worker does until it is killed, or its parent is gone, which closes the pipe."""
-    # Ctrl-C and SIGTERM reach the whole group of processes: the parent decides.
+    """Runs a worker until it is killed, or its parent is gone, which closes the pipe."""
+    # Ctrl-C and SIGTERM reach the whole process group: the parent decides.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     chunks: queue.SimpleQueue[list[Any]] = queue.SimpleQueue()
-    # A thread takes jobs in, whatever else goes on: two ends that both send, and do not receive, wait for ever.
+    # A thread receives jobs all the time: two ends that both send and do not receive would wait forever.
     threading.Thread(target=_receive, args=(pipe, chunks), daemon=True).start()
     while True:
         chunk = chunks.get()
@@ -141,7 +142,7 @@ def _work(function: Callable[[Any], Any], pipe: Connection) -> None:
 
 
 def _receive(pipe: Connection, chunks: queue.SimpleQueue[list[Any]]) -> None:
-    """Moves jobs from the pipe to the queue; the parent never has more than `_AHEAD` chunks under way."""
+    """Moves jobs from the pipe to the queue; the parent sends at most `_AHEAD` chunks ahead."""
     try:
         while True:
             chunks.put(pipe.recv())

@@ -1,21 +1,22 @@
-"""Which sizes of image can be trained on, and how one is split into a base and doublings.
+"""Image sizes that can be trained on, and their division into a base and doublings.
 
-Every network begins with a few pixels and doubles them, or halves down to them. A size is therefore a base of at least
-4 pixels a side, doubled at least once: 64 x 64 is 4 x 4 doubled four times, 64 x 96 is 4 x 6, 48 x 64 is 6 x 8 doubled
-three times.
+Every network begins with a few pixels and doubles them, or halves down to them. A size is therefore a base, whose sides
+have at least 4 pixels, doubled at least once: 64 x 64 is 4 x 4 doubled four times, 64 x 96 is 4 x 6 doubled four times,
+48 x 64 is 6 x 8 doubled three times.
 """
 
 from __future__ import annotations
 
-MIN_BASE = 4  # pixels of a base's shorter side
-MAX_BASE = 64  # of its longer side: a longer one is a network that has hardly any depth
-MIN_KEPT_SHARE = 0.9  # the share of a picture that a proposal with one doubling more should keep
+MIN_BASE = 4  # pixels of the shorter side of a base
+MAX_BASE = 64  # pixels of the longer side: a longer one makes a network of hardly any depth
+MIN_KEPT_SHARE = 0.9  # share of the picture's pixels that a proposal with one more doubling should keep
 
 
 def split_size(height: int, width: int) -> tuple[int, tuple[int, int]] | None:
-    """(resolution, (base height, base width)) of a size in pixels, as ImageSpec has them; None for one without.
+    """Returns (resolution, (base height, base width)) of a size in pixels, as in ImageSpec; None if there is no base.
 
-    resolution is 4 times the doublings, the side of a square that is as deep. The base is the smallest that there is.
+    The resolution is 4 doubled as often as the base, the side of the square of the same depth. The base is the smallest
+    possible one.
     """
     resolution, h, w = 4, height, width
     while h % 2 == 0 and w % 2 == 0 and min(h, w) >= 2 * MIN_BASE:
@@ -26,10 +27,11 @@ def split_size(height: int, width: int) -> tuple[int, tuple[int, int]] | None:
 
 
 def nearest_size(height: int, width: int) -> tuple[int, int]:
-    """(height, width) near a picture's that `split_size` takes: what a message can propose.
+    """Returns (height, width) near those of a picture that `split_size` accepts, as a proposal for messages.
 
-    Its own where that is taken, otherwise each at most the picture's, except that no side is below 8 pixels: of all
-    numbers of doublings the largest that keeps nine tenths of the picture, else the one that keeps most.
+    The picture's own size is returned if it is accepted. Otherwise each side is at most the picture's, except that no
+    side is below 8 pixels: of all numbers of doublings, the largest that keeps nine tenths of the picture, or else the
+    one that keeps most.
     """
     if split_size(height, width) is not None:
         return height, width
@@ -45,13 +47,21 @@ def nearest_size(height: int, width: int) -> tuple[int, int]:
 
 
 def _at_most(side: int, doublings: int) -> int:
-    """The longest side no longer than `side` that is an allowed side of a base, doubled so often."""
+    """Returns the longest side of at most `side` pixels that is an allowed base after `doublings` doublings."""
     return min(max(side >> doublings, MIN_BASE), MAX_BASE) << doublings
 
 
 def images_at_once(images: int, side: int, pixels: int) -> int:
-    """How many pictures of so many pixels have those of `images` squares of this side: rounded down, at least 4.
+    """Returns the number of pictures with as many pixels as a number of squares, rounded down to a power of two.
 
-    A power of two, which divides the batches of the recipes.
+    A power of two divides the batches of the recipes.
+
+    Args:
+        images: Number of squares.
+        side: Side of the squares in pixels.
+        pixels: Pixels per picture.
+
+    Returns:
+        Number of pictures, at least 4.
     """
     return 1 << max(images * side**2 // pixels, 4).bit_length() - 1

@@ -1,8 +1,8 @@
-"""Where the images of a data set lie: a folder or a zip, seen as a sorted list of names and their bytes.
+"""Storage of the images of a data set: a folder or a zip, as a sorted list of names and their bytes.
 
 The index is read once and kept as NumPy columns, so that worker processes share its pages instead of copying a Python
-object per image. A zip is read through a handle that belongs to one process, every read is held against the CRC of the
-archive, and nothing is ever extracted.
+object per image. A zip is read through a handle that belongs to one process, every read is checked against the CRC in
+the archive, and nothing is ever extracted.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ import numpy as np
 from dnnlib.errors import DataError
 
 LABELS_NAME = 'dataset.json'
-MAX_FILE_BYTES = 256 * 2**20  # one image, or one dataset.json
-MAX_RATIO = 200  # uncompressed to compressed size; honest images stay far below
+MAX_FILE_BYTES = 256 * 2**20  # limit for one image, or one dataset.json
+MAX_RATIO = 200  # limit of uncompressed to compressed size; honest images stay far below
 TOO_LARGE = f'is larger than {MAX_FILE_BYTES >> 20} MB, the most that one file may have'
 LOCAL_HEADER_BYTES = 30  # APPNOTE.TXT 4.3.7: fixed part, then the name and the extra field
 ZIP_BOMB = f'grows more than {MAX_RATIO} times when unpacked, as zip bombs do'
@@ -33,40 +33,37 @@ _ENTRY = np.dtype([('offset', 'i8'), ('compressed', 'i8'), ('size', 'i8'), ('crc
 
 
 class ImageSource(abc.ABC):
-    """A folder or a zip of images. Use `open_source`.
+    """A folder or a zip of images; `open_source` opens one."""
 
-    path: as the user gave it. names: [num_files] UTF-8 bytes, paths inside the source with `/`, sorted.
-    """
-
-    path: str
-    names: np.ndarray  # [num_files] S
+    path: str  # as given by the user
+    names: np.ndarray  # S [num_files], UTF-8: sorted paths inside the source, with `/`
 
     def __len__(self) -> int:
         return len(self.names)
 
     def name(self, index: int) -> str:
-        """Path of file `index` inside the source."""
+        """Returns the path of file `index` inside the source."""
         return decode_name(self.names[index])
 
     @abc.abstractmethod
     def where(self, index: int) -> str:
-        """The file as messages name it: enough to find it on disk."""
+        """Returns the name of the file in messages, which suffices to find it on disk."""
 
     @abc.abstractmethod
     def read(self, index: int) -> bytes:
-        """The bytes of file `index`; raises DataError naming it when it is gone or damaged."""
+        """Returns the bytes of file `index`. Raises DataError, which names it, when it is missing or damaged."""
 
     @abc.abstractmethod
     def read_labels(self) -> bytes | None:
-        """The bytes of dataset.json, None where there is none."""
+        """Returns the bytes of dataset.json, or None if there is none."""
 
     @abc.abstractmethod
     def close(self) -> None:
-        """Lets go of the file handle; the next read opens another."""
+        """Closes the file handle; the next read opens another."""
 
 
 class FolderSource(ImageSource):
-    """Images below a folder. names: their paths in it."""
+    """Images in a folder and its subfolders."""
 
     def __init__(self, path: str, names: list[str]) -> None:
         self.path = path
@@ -83,10 +80,11 @@ class FolderSource(ImageSource):
         return self.read_file(path) if os.path.lexists(path) else None
 
     def close(self) -> None:
-        """A folder keeps no handle."""
+        """Does nothing: a folder keeps no handle."""
 
     @staticmethod
     def read_file(path: str) -> bytes:
+        """Returns the bytes of a file. Raises DataError when it is missing, unreadable or too large."""
         try:
             size = os.stat(path).st_size
             if size > MAX_FILE_BYTES:
@@ -100,13 +98,14 @@ class FolderSource(ImageSource):
 
 
 class ZipSource(ImageSource):
-    """Images in a zip, stored or deflated. entries: those to use, by their names with `/`, with dataset.json if any.
+    """Images in a zip, stored or deflated.
 
-    Reads seek in a handle of this process alone: a handle that crosses a fork shares its position with the parent, and
-    two readers then see each other's bytes. Not for several threads at once.
+    Every process has a handle of its own: a handle that crosses a fork shares its position with the parent, so two
+    readers would see each other's bytes. The class is not safe for several threads.
     """
 
     def __init__(self, path: str, entries: dict[str, zipfile.ZipInfo]) -> None:
+        """Takes the entries to use by their names with `/`, including dataset.json if there is one."""
         self.path = path
         self._file: IO[bytes] | None = None
         self._pid = 0
@@ -133,7 +132,7 @@ class ZipSource(ImageSource):
             self._file = None
 
     def __del__(self) -> None:
-        # getattr: __init__ may have raised before there was a handle.
+        # getattr, because __init__ may have raised before it set the handle.
         if getattr(self, '_file', None) is not None:
             self.close()
 
@@ -141,7 +140,7 @@ class ZipSource(ImageSource):
         return {**self.__dict__, '_file': None}
 
     def _handle(self) -> IO[bytes]:
-        """The zip, opened by this very process."""
+        """Returns the zip, opened by this process."""
         if self._pid != os.getpid():
             self.close()
             self._pid = os.getpid()
@@ -153,7 +152,7 @@ class ZipSource(ImageSource):
         return self._file
 
     def _read_entry(self, entry: np.void, where: str) -> bytes:
-        """The bytes of one entry, decompressed and held against their CRC."""
+        """Returns the bytes of one entry, decompressed and checked against their CRC."""
         file = self._handle()
         try:
             file.seek(int(entry['offset']))
@@ -164,7 +163,7 @@ class ZipSource(ImageSource):
             file.seek(name_bytes + extra_bytes, os.SEEK_CUR)
             data = file.read(int(entry['compressed']))
             if entry['method'] == zipfile.ZIP_DEFLATED:
-                # One byte more than promised is enough to see that an entry lies about its size.
+                # One byte more than declared suffices to detect a wrong size.
                 data = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, int(entry['size']) + 1)
         except OSError as error:
             raise DataError(f'{where}: cannot be read ({error.strerror or error})') from error
@@ -178,8 +177,8 @@ class ZipSource(ImageSource):
 def open_source(path: str, extensions: tuple[str, ...]) -> ImageSource:
     """Opens a folder or a zip of images and reads its index.
 
-    extensions: lower-case, with the dot; files with others are passed over.
-    Raises DataError when the path is absent, is no zip, is unsafe, or holds no image.
+    Files with other extensions (lower-case, with the dot) are ignored. Raises DataError when the path does not exist,
+    is not a zip, is unsafe, or holds no image.
     """
     source: ImageSource
     if is_folder(path):
@@ -192,7 +191,7 @@ def open_source(path: str, extensions: tuple[str, ...]) -> ImageSource:
 
 
 def is_folder(path: str) -> bool:
-    """Whether a source is a folder; otherwise it should be a zip. DataError when nothing is there."""
+    """Whether a source is a folder; otherwise it should be a zip. Raises DataError when the path does not exist."""
     try:
         return stat.S_ISDIR(os.stat(path).st_mode)
     except OSError as error:
@@ -200,7 +199,7 @@ def is_folder(path: str) -> bool:
 
 
 def is_image(name: str, extensions: tuple[str, ...]) -> bool:
-    """Whether a path inside a source is an image. Hidden parts (macOS writes ._a.png, __MACOSX/) are not."""
+    """Whether a path inside a source is an image. Hidden files (macOS writes ._a.png, __MACOSX/) are not."""
     if not name.lower().endswith(extensions):
         return False
     hidden = (part == '__MACOSX' or (part.startswith('.') and part not in ('.', '..')) for part in name.split('/'))
@@ -208,24 +207,24 @@ def is_image(name: str, extensions: tuple[str, ...]) -> bool:
 
 
 def encode_names(names: list[str]) -> np.ndarray:
-    """Names as one array of UTF-8 bytes [n]: no Python object per name, so forked workers share the memory."""
+    """Returns names as one array of UTF-8 bytes [n]: without an object per name, forked workers share the memory."""
     return np.array([name.encode('utf-8', 'surrogateescape') for name in names], dtype=np.bytes_)
 
 
 def decode_name(name: bytes) -> str:
-    """Inverse of `encode_names` for one name; bytes that are no UTF-8 come back as the file system wants them."""
+    """Inverts `encode_names` for one name; bytes that are not UTF-8 return in the form of the file system."""
     return bytes(name).decode('utf-8', 'surrogateescape')
 
 
 def summarize_names(names: Iterable[str]) -> str:
-    """The first three names and the count, for messages: `a, b, c and 4 more`."""
+    """Returns the first three names and the number of others, for messages: `a, b, c and 4 more`."""
     names = list(names)
     rest = f' and {len(names) - 3} more' if len(names) > 3 else ''
     return ', '.join(names[:3]) + rest
 
 
 def _list_folder(path: str, extensions: tuple[str, ...]) -> list[str]:
-    """Paths of all images below a folder. Hidden files are passed over; links to folders are not followed."""
+    """Lists the images in a folder and its subfolders. Hidden files are ignored; links to folders are not followed."""
     root = pathlib.Path(path)
     found = (
         (pathlib.Path(folder) / file).relative_to(root).as_posix()
@@ -236,7 +235,7 @@ def _list_folder(path: str, extensions: tuple[str, ...]) -> list[str]:
 
 
 def _list_zip(path: str, extensions: tuple[str, ...]) -> dict[str, zipfile.ZipInfo]:
-    """The entries of all images in a zip and of dataset.json, by name; raises at the first that is unsafe."""
+    """Returns the entries of all images in a zip, and of dataset.json, by name. Raises at the first unsafe one."""
     entries: dict[str, zipfile.ZipInfo] = {}
     for info in read_index(path):
         name = entry_name(info)
@@ -251,13 +250,13 @@ def _list_zip(path: str, extensions: tuple[str, ...]) -> dict[str, zipfile.ZipIn
 
 
 def read_index(path: str) -> list[zipfile.ZipInfo]:
-    """The central directory of a zip; raises DataError where there is none."""
+    """Returns the central directory of a zip. Raises DataError if there is none."""
     try:
         with zipfile.ZipFile(path) as archive:
             return archive.infolist()
     except OSError as error:
         raise DataError(f'{path}: cannot be read ({error.strerror or error})') from error
-    # zipfile lets the errors of its parts through when the index is garbage.
+    # zipfile does not catch the errors of the modules it uses when the index is garbage.
     except (zipfile.BadZipFile, NotImplementedError, ValueError, struct.error) as error:
         message = (
             f'{path}: is neither a folder nor a zip file, or the zip is cut short ({error}); copy or make it again'
@@ -266,17 +265,17 @@ def read_index(path: str) -> list[zipfile.ZipInfo]:
 
 
 def _columns(info: zipfile.ZipInfo) -> tuple[int, int, int, int, int]:
-    """One row of `_ENTRY`."""
+    """Returns one row of `_ENTRY`."""
     return info.header_offset, info.compress_size, info.file_size, info.CRC, info.compress_type
 
 
 def entry_name(info: zipfile.ZipInfo) -> str:
-    """Path of an entry, with `/`. As stored: zipfile itself cuts names at a NUL."""
+    """Returns the path of an entry, with `/`, as stored: zipfile itself cuts names at a NUL."""
     return info.orig_filename.replace('\\', '/')
 
 
 def entry_faults(info: zipfile.ZipInfo) -> Iterator[tuple[str, str]]:
-    """What a zip may say of an entry but an image data set never needs, as (kind, words); none for a sound entry."""
+    """Yields the unsafe or unsupported properties of an entry as (kind, description); none for a sound entry."""
     name = entry_name(info)
     if '..' in name.split('/') or name.startswith('/') or re.match('[A-Za-z]:', name):
         yield 'unsafe-path', 'has a path that leads out of the zip'
@@ -295,4 +294,5 @@ def entry_faults(info: zipfile.ZipInfo) -> Iterator[tuple[str, str]]:
 
 
 def _raise_unreadable(error: OSError) -> None:
+    """Raises the DataError of a folder that cannot be listed."""
     raise DataError(f'{error.filename}: cannot be listed ({error.strerror})') from error

@@ -1,4 +1,4 @@
-"""One file of a data set: what it holds, known from its header, and its pixels.
+"""One image file of a data set: its layout, read from the header, and its pixels.
 
 Letters: C image channels, H and W image height and width.
 """
@@ -16,7 +16,7 @@ from training.data import array_file, picture_file
 STORED_EXTENSIONS = (*picture_file.PICTURE_EXTENSIONS, array_file.ARRAY_EXTENSION)
 
 CHANNEL_KINDS = {1: 'grey', 2: 'grey with alpha', 3: 'RGB', 4: 'RGBA'}
-_BANDS = {'L': 1, 'LA': 2, 'RGB': 3, 'RGBA': 4}  # of a Pillow mode; a grey picture of 16 bits has several
+_BANDS = {'L': 1, 'LA': 2, 'RGB': 3, 'RGBA': 4}  # by Pillow's mode; a 16-bit gray picture has one of several modes
 _NEEDS = (
     'training needs 8-bit RGB or grey, with or without alpha, 16-bit grey, or .npy arrays of uint8 or uint16 '
     '[height, width, channels]'
@@ -25,21 +25,21 @@ _NEEDS = (
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """What all images of a data set share. height, width: pixels. bits: of a channel, 8 or 16."""
+    """The properties that all images of a data set share."""
 
-    height: int
-    width: int
+    height: int  # pixels
+    width: int  # pixels
     channels: int
-    bits: int
+    bits: int  # per channel, 8 or 16
 
     @property
     def size(self) -> str:
-        """'96x64', width first, as options have it."""
+        """The size for messages: '96x64', width first, as in options."""
         return f'{self.width}x{self.height}'
 
     @property
     def kind(self) -> str:
-        """'RGB', '16-bit grey', '6 channels'."""
+        """The kind of channels for messages: 'RGB', '16-bit grey', '6 channels'."""
         kind = CHANNEL_KINDS.get(self.channels, f'{self.channels} channels')
         return kind if self.bits == 8 else f'16-bit {kind}'
 
@@ -50,10 +50,10 @@ class StoredImage(Protocol):
     layout: Layout
 
     def decode(self, factor: int = 1) -> np.ndarray:
-        """uint8 or uint16 [C, H / factor, W / factor], each pixel the mean of a block, rounded, channel by channel.
+        """Returns uint8 or uint16 [C, H / factor, W / factor]: each pixel is the mean of a block, rounded, per channel.
 
-        Alpha does not weigh the mean of the colours, as it would in a picture editor: the planes are what a network
-        learns, and four may be something other than RGBA. Raises DataError for damage that shows.
+        The mean of the colors is not weighted by alpha, as it would be in a picture editor: a network learns the
+        planes, and four planes may be something else than RGBA. Raises DataError for visible damage.
         """
         ...
 
@@ -62,6 +62,7 @@ class StoredPicture:
     """A PNG, JPEG or WebP file."""
 
     def __init__(self, data: bytes, where: str, way_out: str) -> None:
+        """Reads the header; the arguments are those of `open_stored`."""
         self._image = picture_file.open_image(data, where)
         self._data, self._where = data, where
         fault = picture_file.storage_fault(self._image, data)
@@ -74,13 +75,13 @@ class StoredPicture:
     def decode(self, factor: int = 1) -> np.ndarray:
         """See StoredImage."""
         picture_file.load_image(self._image, self._data, self._where)
-        if factor > 1 and self._image.mode in ('L', 'RGB'):  # several times faster than `box_mean`, the same numbers
+        if factor > 1 and self._image.mode in ('L', 'RGB'):  # several times faster than `box_mean`, same result
             return picture_file.to_array(self._image.reduce(factor))
         return box_mean(picture_file.to_array(self._image), factor)
 
 
 class StoredArray:
-    """A .npy file. It has no checksum: in a folder, damage to its pixels does not show; in a zip, the zip's does."""
+    """A .npy file. It has no checksum: damage to its pixels is noticed in a zip, which has one, not in a folder."""
 
     def __init__(self, data: bytes, where: str) -> None:
         self._header = array_file.read_header(data, where)
@@ -96,8 +97,14 @@ class StoredArray:
 def open_stored(data: bytes, name: str, where: str, way_out: str) -> StoredImage:
     """Reads the header of an image file.
 
-    name: decides by its ending which kind it is. where: the file as messages name it. way_out: the command that makes
-    a usable data set, for messages. Raises DataError for what is no image, or one that cannot be trained on.
+    Args:
+        data: Contents of the file.
+        name: Path of the file, whose extension decides the kind.
+        where: Name of the file in messages.
+        way_out: Command that makes a usable data set, for messages.
+
+    Raises:
+        DataError: The file is not an image, or its kind cannot be trained on.
     """
     if name.lower().endswith(array_file.ARRAY_EXTENSION):
         return StoredArray(data, where)
@@ -105,7 +112,7 @@ def open_stored(data: bytes, name: str, where: str, way_out: str) -> StoredImage
 
 
 def box_mean(pixels: np.ndarray, factor: int) -> np.ndarray:
-    """The mean of each factor x factor block, halves upwards: uint8 or uint16 [C, H, W] -> [C, H / f, W / f]."""
+    """Averages factor x factor blocks, halves rounded up: uint8 or uint16 [C, H, W] -> [C, H / f, W / f]."""
     if factor == 1:
         return pixels
     c, h, w = pixels.shape
@@ -115,7 +122,7 @@ def box_mean(pixels: np.ndarray, factor: int) -> np.ndarray:
 
 
 def to_8_bits(pixels: np.ndarray) -> np.ndarray:
-    """uint16 as uint8, v 255 / 65535 rounded, any shape; uint8 as it is."""
+    """Converts uint16 of any shape to uint8, v 255 / 65535 rounded; uint8 is returned unchanged."""
     if pixels.dtype == np.uint8:
         return pixels
-    return ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)  # 65535 / 255 = 257, odd: there are no halves
+    return ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)  # 65535 / 255 = 257 is odd: there are no halves

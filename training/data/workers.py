@@ -1,8 +1,8 @@
-"""Processes that decode images ahead of the training loop. They keep no state, take no decisions, draw nothing.
+"""Processes that decode images ahead of the training loop. They keep no state, decide nothing and draw nothing.
 
-Each worker has a pipe of its own, down which go indices, and slots of shared memory, into which it writes pixels. No
-lock and no queue is shared, so a worker that is killed, at whatever moment, harms nobody else and is noticed at once
-where its next batch is due, and nowhere else. Another takes its place, and is asked again what it had been asked.
+Each worker receives indices through a pipe of its own and writes pixels into its slots of shared memory. No lock and no
+queue is shared, so a worker that is killed, at any moment, disturbs no other one and is noticed when its next batch is
+due. A new worker replaces it and repeats its pending requests.
 
 Letters: B batch of one rank, C image channels, H and W image height and width.
 """
@@ -28,12 +28,12 @@ from dnnlib.errors import DataError
 from training.data.bad_images import Read, read_into
 from training.data.dataset import ImageDataset
 
-SLOTS = 2  # batches that a worker may be ahead
-MAX_DEATHS = 3  # of workers in a row over one batch, that others are started after
+SLOTS = 2  # batches that a worker may decode ahead
+MAX_DEATHS = 3  # consecutive deaths of workers over one batch after which a new one is started
 
 
 class WorkerDiedError(RuntimeError):
-    """A decoding process ended, by a signal or by a bug; the message has its pid and the cause."""
+    """The end of a decoding process by a signal or by a bug; the message gives its pid and the cause."""
 
     def __init__(self, message: str, *, killed: bool) -> None:
         super().__init__(message)
@@ -41,11 +41,7 @@ class WorkerDiedError(RuntimeError):
 
 
 class DecoderPool:
-    """The batches of `batches`, in order, decoded by `num_workers` processes in turn.
-
-    most_bad: images in a row that another may stand in for, see `read_into`. warn: is told of workers that were killed.
-    replaced: workers that others have taken the place of.
-    """
+    """A sequence of batches, decoded in order by several processes in turn. `replaced` counts replaced workers."""
 
     def __init__(
         self,
@@ -56,14 +52,24 @@ class DecoderPool:
         max_bad: int,
         warn: Callable[[str], None],
     ) -> None:
+        """Starts the workers and requests the first batches.
+
+        Args:
+            dataset: Data set to read from.
+            batches: Indices of each batch, int64 [B], endless.
+            batch_size: Number of images per batch, B.
+            num_workers: Number of processes.
+            max_bad: Number of consecutive bad images that may be replaced, see `read_into`.
+            warn: Callback that receives a message for every worker that was killed.
+        """
         spec = dataset.spec
         shape = [SLOTS, batch_size, spec.channels, spec.height, spec.width]
         dtype = torch.uint16 if spec.bits == 16 else torch.uint8
         self._dataset, self._max_bad, self._warn = dataset, max_bad, warn
         self.replaced = 0
-        self._deaths = 0  # since a batch was last delivered
+        self._deaths = 0  # since the last delivered batch
         self._workers: list[_Worker] = []
-        # Also runs when this object is forgotten, and at exit, before multiprocessing sends its children the SIGTERM
+        # Also runs when this object is collected, and at exit, before multiprocessing sends its children the SIGTERM
         # that they ignore and then waits for them.
         self._end = util.Finalize(self, _kill_all, args=(self._workers,), exitpriority=100)
         for _ in range(num_workers):
@@ -72,10 +78,10 @@ class DecoderPool:
         self._begin(batches)
 
     def next_images(self) -> tuple[Read, torch.Tensor]:
-        """What was read, and the images uint8 or uint16 [B, C, H, W] of the next batch.
+        """Returns the result of reading the next batch, and its images uint8 or uint16 [B, C, H, W].
 
-        Raises DataError for an image that cannot be used, WorkerDiedError when workers die over the batch again and
-        again, or by a bug, which a new one would only meet again.
+        Raises DataError for an image that cannot be used. Raises WorkerDiedError when workers die repeatedly over the
+        batch, or when one dies by a bug, which a new worker would only meet again.
         """
         number, _, slot = self._due[0]
         answer = self._answer(number)
@@ -87,33 +93,35 @@ class DecoderPool:
         return answer, images
 
     def restart(self, batches: Iterator[np.ndarray]) -> None:
-        """Goes on with other batches; what had been asked for is thrown away."""
+        """Continues with other batches; the results of pending requests are discarded."""
         while self._due:
             self._answer(self._due[0][0])
             self._due.popleft()
         self._begin(batches)
 
     def pids(self) -> list[int]:
-        """Process ids of the workers, in the order of their turns."""
+        """Returns the process ids of the workers, in the order of their turns."""
         return [worker.pid for worker in self._workers]
 
     def close(self) -> None:
-        """Ends the workers, at once: they have nothing to lose."""
+        """Kills the workers, which hold no state."""
         self._end()
 
     def _begin(self, batches: Iterator[np.ndarray]) -> None:
+        """Requests the first batches of every worker."""
         self._batches = batches
         for slot in range(SLOTS):
             for number in range(len(self._workers)):
                 self._ask(number, slot)
 
     def _ask(self, number: int, slot: int) -> None:
+        """Requests the next batch from a worker."""
         indices = next(self._batches)
         self._workers[number].ask(slot, indices)
         self._due.append((number, indices, slot))
 
     def _answer(self, number: int) -> Read | DataError:
-        """The oldest answer that a worker owes, from another in its place if it is gone."""
+        """Waits for the oldest pending result of a worker, or of its replacement if it is gone."""
         while True:
             try:
                 answer = self._workers[number].answer()
@@ -124,7 +132,7 @@ class DecoderPool:
                 return answer
 
     def _replace(self, number: int, death: WorkerDiedError) -> None:
-        """Starts another worker on the slots of one that was killed, and asks it again for what that one owed."""
+        """Starts a new worker on the slots of a killed one, and repeats the pending requests."""
         owed = [(slot, indices) for other, indices, slot in self._due if other == number]
         self._deaths += 1
         if not death.killed:
@@ -143,9 +151,16 @@ class DecoderPool:
 
 
 class _Worker:
-    """One process and the parent's end of its pipe. slots: [SLOTS, B, C, H, W], shared with it."""
+    """One process and the parent's end of its pipe."""
 
     def __init__(self, dataset: ImageDataset, slots: torch.Tensor, max_bad: int) -> None:
+        """Starts the process.
+
+        Args:
+            dataset: Data set to read from.
+            slots: Shared memory for the images, [SLOTS, B, C, H, W].
+            max_bad: Number of consecutive bad images that may be replaced, see `read_into`.
+        """
         context = _context()
         self.slots = slots
         self._pipe, end = context.Pipe()
@@ -157,12 +172,12 @@ class _Worker:
         end.close()  # the worker's copy is now the only one: its death closes the pipe
 
     def ask(self, slot: int, indices: np.ndarray) -> None:
-        """Has the images decoded into a slot. A worker that is gone is noticed where its answer is waited for."""
+        """Requests images in a slot. A worker that is gone is noticed when its answer is due."""
         with contextlib.suppress(OSError):
             self._pipe.send((slot, indices))
 
     def answer(self) -> Read | DataError:
-        """Waits for the oldest request; returns what was read, or what was wrong with it."""
+        """Waits for the oldest request; returns the result of reading, or the fault."""
         try:
             answer: Read | DataError = self._pipe.recv()
         except (EOFError, OSError) as error:
@@ -170,12 +185,14 @@ class _Worker:
         return answer
 
     def kill(self) -> None:
+        """Kills the process and closes the pipe."""
         self.process.kill()
         self.process.join()
         self._pipe.close()
 
     def _death(self) -> WorkerDiedError:
-        self.process.join(timeout=10)  # the pipe closes before the exit code is there, mostly by an instant
+        """Returns the error that reports the end of the process."""
+        self.process.join(timeout=10)  # the pipe closes shortly before the exit code is available
         code = self.process.exitcode
         killed = code is not None and code < 0
         if code is not None and killed:
@@ -187,9 +204,17 @@ class _Worker:
 
 
 def _work(dataset: ImageDataset, parents_end: Connection, pipe: Connection, slots: torch.Tensor, max_bad: int) -> None:
-    """What a worker does until its parent is gone, which closes the pipe."""
-    parents_end.close()  # a fork copies that as well, and a pipe stays open as long as any copy does
-    # Ctrl-C and SIGTERM reach the whole process group, or control group; the parent saves first, then ends us.
+    """Runs a worker until its parent is gone, which closes the pipe.
+
+    Args:
+        dataset: Data set to read from.
+        parents_end: The parent's end of the pipe, a copy of which a fork inherits.
+        pipe: This worker's end of the pipe.
+        slots: Shared memory for the images, [SLOTS, B, C, H, W].
+        max_bad: Number of consecutive bad images that may be replaced, see `read_into`.
+    """
+    parents_end.close()  # a pipe stays open as long as any copy of its end
+    # Ctrl-C and SIGTERM reach the whole process group, or control group; the parent saves first, then ends its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     torch.set_num_threads(1)
@@ -210,19 +235,19 @@ def _work(dataset: ImageDataset, parents_end: Connection, pipe: Connection, slot
 
 
 def _context() -> ForkContext | SpawnContext:
-    """How workers are started: fork on Linux before CUDA is up, spawn otherwise.
+    """Returns the start method of workers: fork on Linux before CUDA is initialized, spawn otherwise.
 
     A fork shares the data set's index and takes milliseconds. Its danger is a lock, or a pool of threads, that the
-    child inherits in mid-use; workers stay clear of both: they decode with Pillow and NumPy, give torch one thread, and
-    touch neither CUDA nor torch.distributed. A CUDA context does not survive a fork at all, hence spawn. Not
-    forkserver: a SIGTERM to the process group would end the server, and its children are not ours to wait for.
+    child inherits in use. Workers avoid both: they decode with Pillow and NumPy, give torch one thread, and use neither
+    CUDA nor torch.distributed. A CUDA context does not survive a fork, hence spawn. forkserver is not used: a SIGTERM to
+    the process group would end the server, and this process could not wait for the server's children.
     """
     fork = sys.platform == 'linux' and not torch.cuda.is_initialized()
     return multiprocessing.get_context('fork') if fork else multiprocessing.get_context('spawn')
 
 
 def _shared(shape: list[int], dtype: torch.dtype) -> torch.Tensor:
-    """Memory that a child sees too."""
+    """Allocates a tensor in memory that is shared with child processes."""
     try:
         shared: torch.Tensor = torch.empty(shape, dtype=dtype).share_memory_()
     except RuntimeError as error:
@@ -233,5 +258,6 @@ def _shared(shape: list[int], dtype: torch.dtype) -> torch.Tensor:
 
 
 def _kill_all(workers: list[_Worker]) -> None:
+    """Kills all workers of a list."""
     for worker in workers:
         worker.kill()
