@@ -159,7 +159,7 @@ class ImageDataset:
         return int(self._chosen[index % len(self._chosen)])
 
     def _choose(self, seed: int) -> np.ndarray:
-        """Returns the positions of the images in use, ascending, int64 [n]: all, or StyleGAN2-ADA's choice for the seed."""
+        """Returns the sorted positions of the images in use, int64 [n]: all, or StyleGAN2-ADA's choice for the seed."""
         order = np.arange(len(self._source))
         subset = self.cfg.subset
         if subset is None:

@@ -239,8 +239,8 @@ def _context() -> ForkContext | SpawnContext:
 
     A fork shares the data set's index and takes milliseconds. Its danger is a lock, or a pool of threads, that the
     child inherits in use. Workers avoid both: they decode with Pillow and NumPy, give torch one thread, and use neither
-    CUDA nor torch.distributed. A CUDA context does not survive a fork, hence spawn. forkserver is not used: a SIGTERM to
-    the process group would end the server, and this process could not wait for the server's children.
+    CUDA nor torch.distributed. A CUDA context does not survive a fork, hence spawn. forkserver is not used: a SIGTERM
+    to the process group would end the server, and this process could not wait for the server's children.
     """
     fork = sys.platform == 'linux' and not torch.cuda.is_initialized()
     return multiprocessing.get_context('fork') if fork else multiprocessing.get_context('spawn')

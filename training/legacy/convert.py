@@ -1,4 +1,4 @@
-"""An official file as a snapshot: tensors by our names, the record that rebuilds the networks, what was inside."""
+"""Conversion of an official file to a snapshot: tensors under our names, the record of the networks, a report."""
 
 from __future__ import annotations
 
@@ -21,28 +21,24 @@ from training.networks.config import StyleGAN2DiscriminatorConfig
 from training.record import to_record
 from training.registry import RECIPES
 
-_UNKNOWN_DATA = 'the-unnamed-data-of-an-official-file'  # no such path: whoever wants the data must give --data
-_BATCH = 32  # of the record's run where the discriminator takes any
+_UNKNOWN_DATA = 'the-unnamed-data-of-an-official-file'  # not a path: a run that needs the data requires --data
+_BATCH = 32  # batch size in the record, if the discriminator takes any
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Official:
-    """An official file in our terms: what `training.run.snapshot.Snapshot` holds, and a report.
+    """The contents of an official file in the form of `training.run.snapshot.Snapshot`, and a report."""
 
-    tensors: 'G_ema.NAME', and where the file has them 'G.NAME' and 'D.NAME'. record: config, facts, provenance.
-    report: plain values: the networks with their classes, arguments and sizes, and what else the file says.
-    """
-
-    tensors: Tensors
-    record: dict[str, Any]
-    report: dict[str, Any]
+    tensors: Tensors  # 'G_ema.NAME', and 'G.NAME' and 'D.NAME' if the file has them
+    record: dict[str, Any]  # config, facts, provenance
+    report: dict[str, Any]  # plain values: networks with their classes, arguments and sizes, and further contents
 
 
 def load_official(path: Path) -> Official:
     """Reads a network pickle of StyleGAN2-ADA, of StyleGAN3 --cfg=stylegan2, or of TensorFlow's StyleGAN2(-ADA).
 
-    Nothing in the file is executed. Raises CheckpointError that names the file and says what it is instead, or that
-    some argument or tensor has no place in the networks here; UnsafeModelFile for what is no data.
+    Nothing in the file is executed. Raises CheckpointError for another kind of file, and for an argument or a tensor
+    that the networks here do not have. Raises UnsafeModelFile for contents that are not data.
     """
     where = str(path)
     content = read_network_pickle(path)
@@ -69,7 +65,13 @@ def load_official(path: Path) -> Official:
 
 
 def _torch_networks(content: dict[Any, Any], num_images: int, where: str) -> dict[str, Network]:
-    """G_ema, G and D of a dict. A generator that stands there alone, or as both, is G_ema."""
+    """Reads G_ema, G and D from a dict. A single generator, or the same one under both names, is G_ema.
+
+    Args:
+        content: Dict of the file.
+        num_images: Number of images in the data set, for the facts.
+        where: Name of the file in messages.
+    """
     networks = {}
     for name in ('G_ema', 'G'):
         if content.get(name) is not None and (name == 'G_ema' or content[name] is not content.get('G_ema')):
@@ -80,7 +82,7 @@ def _torch_networks(content: dict[Any, Any], num_images: int, where: str) -> dic
 
 
 def _tensorflow_networks(content: tuple[TFNetwork, ...], where: str) -> dict[str, Network]:
-    """The TensorFlow files are (G, D, Gs), Gs being the average."""
+    """Reads the networks of a TensorFlow file, (G, D, Gs), in which Gs is the average."""
     if len(content) != 3:
         raise CheckpointError(f'{where}: holds {len(content)} TensorFlow networks; expected G, D and Gs')
     G, D, Gs = content
@@ -92,6 +94,7 @@ def _tensorflow_networks(content: tuple[TFNetwork, ...], where: str) -> dict[str
 
 
 def _with_ema(networks: dict[str, Network], where: str) -> dict[str, Network]:
+    """Makes a single G the G_ema, and checks that all networks have the same facts."""
     if 'G_ema' not in networks:
         if 'G' not in networks:
             raise CheckpointError(f'{where}: holds no generator; expected a dict with G, D and G_ema')
@@ -104,6 +107,7 @@ def _with_ema(networks: dict[str, Network], where: str) -> dict[str, Network]:
 
 
 def _described(net: Network) -> dict[str, Any]:
+    """Returns the entry of a network in the report."""
     return {
         'class_name': net.class_name,
         'source_sha256': net.source_sha256,
@@ -114,7 +118,7 @@ def _described(net: Network) -> dict[str, Any]:
 
 
 def _data_arguments(value: Any, where: str) -> dict[str, Any]:
-    """training_set_kwargs, an empty dict where the file has none."""
+    """Returns training_set_kwargs, or an empty dict if the file has none."""
     if value is None:
         return {}
     if type(value) is not dict:
@@ -124,13 +128,13 @@ def _data_arguments(value: Any, where: str) -> dict[str, Any]:
 
 
 def _num_images(data: dict[str, Any]) -> int:
-    """Images in an epoch, x-flips included. 1 where the file does not say: nothing here depends on it."""
+    """Returns the number of images per epoch, including x-flips. 1 if it is not in the file: nothing depends on it."""
     size = data.get('max_size')
     return size * (2 if data.get('xflip') is True else 1) if type(size) is int and 0 < size < 2**40 else 1
 
 
 def _augmentation(value: Any, where: str) -> dict[str, Any]:
-    """The augmentation of the run, for the report. A snapshot here has no place for it: its state is p."""
+    """Returns the augmentation of the run for the report. Our snapshots do not hold its state, which is p."""
     if not isinstance(value, Module):
         return {}
     p = state_dict(value, f'{where}: augment_pipe').get('p')
@@ -141,7 +145,13 @@ def _augmentation(value: Any, where: str) -> dict[str, Any]:
 
 
 def _record(networks: dict[str, Network], data: dict[str, Any], report: dict[str, Any]) -> dict[str, Any]:
-    """What `Snapshot.config` reads: a run of --cfg=stylegan2 with these networks, on the data that the file names."""
+    """Returns the record that `Snapshot.config` reads: a run of --cfg=stylegan2 with these networks.
+
+    Args:
+        networks: Networks by name.
+        data: training_set_kwargs of the file.
+        report: Report with the entries 'source' and 'networks'.
+    """
     G, D = networks['G_ema'], networks.get('D')
     cfg = run_config(G.spec, G.config, D.config if D is not None else StyleGAN2DiscriminatorConfig())
     path = data.get('path')
@@ -158,7 +168,13 @@ def _record(networks: dict[str, Network], data: dict[str, Any], report: dict[str
 
 
 def run_config(spec: ImageSpec, generator: Any, discriminator: Any) -> RunConfig:
-    """The recipe that the networks belong to, with these networks and a batch that they take."""
+    """Returns the recipe of the networks, with a batch size that they accept.
+
+    Args:
+        spec: Facts of the data set.
+        generator: Config of the generator.
+        discriminator: Config of the discriminator.
+    """
     batch = discriminator.mbstd_group or _BATCH
     cfg: RunConfig = recipes.stylegan2(spec, 1)
     return replace(cfg, generator=generator, discriminator=discriminator, batch=batch, batch_gpu=batch)

@@ -1,4 +1,4 @@
-"""What a pickle says, as text, whoever wrote it: classes by name, tensors by shape, values. Nothing is resolved."""
+"""Outline of any pickle as text: classes by name, tensors by shape, values. No name is resolved."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from training.legacy.torch_blobs import Storage
 
 MAX_LINES = 5000
 MAX_DEPTH = 24
-MAX_CHARS = 160  # of one value
+MAX_CHARS = 160  # per value
 
 
 def inspect(path: Path) -> Iterator[str]:
-    """The contents as an indented outline, a line a value. UnsafeModelFile where even names cannot be had."""
+    """Yields the contents as an indented outline, one line per value. Raises UnsafeModelFile if it cannot be parsed."""
     value = read_network_pickle(path, inert=True)
     for i, line in enumerate(_outline('', value, 0, set())):
         if i == MAX_LINES:
@@ -29,7 +29,14 @@ def inspect(path: Path) -> Iterator[str]:
 
 
 def _outline(label: str, value: Any, depth: int, path: set[int]) -> Iterator[str]:
-    """A line for `value`, and those for what it holds. path: ids of the containers around it."""
+    """Yields the line of a value and those of its parts.
+
+    Args:
+        label: Name of the value in its container.
+        value: The value.
+        depth: Number of containers around it.
+        path: Ids of these containers.
+    """
     head = f'{"  " * depth}{label}{": " if label else ""}'
     parts = list(_parts(value))
     if not parts:
@@ -45,7 +52,7 @@ def _outline(label: str, value: Any, depth: int, path: set[int]) -> Iterator[str
 
 
 def _parts(value: Any) -> Iterable[tuple[str, Any]]:
-    """What a container holds, by name; hooks and other empty tables of modules are left out."""
+    """Returns the parts of a container by name, without empty tables of modules such as hooks."""
     if isinstance(value, (Module, TFNetwork)):
         return _filled(value.state)
     if isinstance(value, Opaque):
@@ -60,6 +67,7 @@ def _parts(value: Any) -> Iterable[tuple[str, Any]]:
 
 
 def _filled(table: dict[Any, Any]) -> list[tuple[str, Any]]:
+    """Returns the entries of a table by name, without empty ones and source texts."""
     return [
         (ascii(key)[1:-1][:80] if type(key) is str else ascii(key)[:80], item)
         for key, item in table.items()
@@ -68,12 +76,14 @@ def _filled(table: dict[Any, Any]) -> list[tuple[str, Any]]:
 
 
 def _is_structure(value: Any) -> bool:
+    """Whether a value has parts, or needs a line of its own."""
     return type(value) in (dict, list, tuple) or isinstance(
         value, (Module, TFNetwork, Opaque, torch.Tensor, np.ndarray)
     )
 
 
 def _title(value: Any) -> str:
+    """Returns the line of a container."""
     if isinstance(value, Module):
         return f'{ascii(value.class_name)[1:-1][:80]} (source text sha256 {value.source_sha256[:16]})'
     if isinstance(value, TFNetwork):
@@ -82,7 +92,7 @@ def _title(value: Any) -> str:
 
 
 def _short(value: Any) -> str:
-    """One value on one line."""
+    """Returns a value without parts on one line."""
     if isinstance(value, torch.Tensor):
         return f'tensor {list(value.shape)} {str(value.dtype).removeprefix("torch.")}'
     if isinstance(value, np.ndarray):

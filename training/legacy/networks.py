@@ -1,8 +1,8 @@
-"""Official PyTorch networks as ours: which class they are, which of our configs says the same, and their tensors.
+"""Translation of official PyTorch networks to ours: class, equivalent config, tensors.
 
-An official network is described twice, by the arguments that it was made with and by the attributes of its layers.
-Arguments that are absent had defaults that differ between StyleGAN2-ADA, StyleGAN3 and converted files; what the layers
-say is then taken, and our own defaults only where they say nothing.
+An official network is described twice, by the arguments of its constructor and by the attributes of its layers. The
+defaults of absent arguments differ between StyleGAN2-ADA, StyleGAN3 and converted files. The attributes of the layers
+replace them, and our own defaults apply only if there is no such attribute.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from training.networks.config import StyleGAN2DiscriminatorConfig, StyleGAN2Gene
 from training.networks.discriminator import StyleGAN2Discriminator
 from training.networks.stylegan2 import StyleGAN2Generator
 
-# embed_features and layer_features decide shapes alone, which the tensors must have anyway.
+# embed_features and layer_features decide only shapes, which the tensors must have anyway.
 _MAPPING = {'num_layers', 'embed_features', 'layer_features', 'activation', 'lr_multiplier', 'w_avg_beta'}
 _BLOCKS = {'architecture', 'channel_base', 'channel_max', 'num_fp16_res', 'conv_clamp'}
-# Accepted with one value, which is what our layers do, or where the value decides nothing that we keep.
+# Accepted with the one value that our layers implement, or with any value if it has no effect on our networks.
 _LAYERS = {'activation', 'resample_filter', 'use_noise', 'kernel_size', 'fp16_channels_last', 'channels_last',
           'fused_modconv_default', 'freeze_layers'}  # fmt: skip
 _FACTS = {'z_dim', 'c_dim', 'w_dim', 'img_resolution', 'img_channels'}
-_LARGEST = {'map_depth': 64}  # of an argument; a network of a billion layers is not even counted
+_LARGEST = {'map_depth': 64}  # limits of arguments, so that a network of a billion layers is not built
 _LARGEST_OTHER = 2**20
-FIR_LENGTH = 4  # our layers pad for filters of this length; the taps are loaded with the weights
+FIR_LENGTH = 4  # our layers pad for this length; the taps are loaded with the weights
 
-# Resolved at import: annotations are compiled for it, and nothing is compiled while a file is read.
+# Resolved at import, because this compiles the annotations, and nothing is compiled while a file is read.
 _HINTS: dict[type, dict[str, Any]] = {
     cls: typing.get_type_hints(cls) for cls in (StyleGAN2GeneratorConfig, StyleGAN2DiscriminatorConfig)
 }
@@ -46,7 +46,7 @@ _FOREIGN = {
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """One network of an official file, in our terms. class_name, kwargs, source_sha256: what the file says."""
+    """One network of an official file, translated. The first three fields are those of the file."""
 
     class_name: str
     kwargs: dict[str, Any]
@@ -57,7 +57,16 @@ class Network:
 
 
 def read_generator(module: Module, where: str, num_images: int = 1) -> Network:
-    """A StyleGAN2 generator. CheckpointError says what it is when it is another; num_images goes into the facts."""
+    """Translates a StyleGAN2 generator.
+
+    Args:
+        module: Generator of the file.
+        where: Name of the generator in messages.
+        num_images: Number of images in the data set, for the facts.
+
+    Raises:
+        CheckpointError: It is another kind of network, or ours cannot be equivalent.
+    """
     kwargs = _described(module, 'Generator', where)
     synthesis = _part(module, 'synthesis')
     if _part(synthesis, 'input') is not None:
@@ -84,7 +93,16 @@ def read_generator(module: Module, where: str, num_images: int = 1) -> Network:
 
 
 def read_discriminator(module: Module, where: str, num_images: int = 1) -> Network:
-    """A StyleGAN2 discriminator; as `read_generator`."""
+    """Translates a StyleGAN2 discriminator.
+
+    Args:
+        module: Discriminator of the file.
+        where: Name of the discriminator in messages.
+        num_images: Number of images in the data set, for the facts.
+
+    Raises:
+        CheckpointError: It is another kind of network, or ours cannot be equivalent.
+    """
     kwargs = _described(module, 'Discriminator', where)
     given = _flattened(kwargs, ('block_kwargs',), _FACTS | _BLOCKS | _LAYERS | {'cmap_dim'}, where)
     mapping = _group(kwargs, 'mapping_kwargs', _MAPPING, where)
@@ -104,16 +122,25 @@ def read_discriminator(module: Module, where: str, num_images: int = 1) -> Netwo
         'map_lr_multiplier': mapping.get('lr_multiplier', _attribute(_part(inner, 'fc0'), 'bias_gain')),
     }
     optional = _clamp(given, _part(top, 'conv0'))
-    if 'mbstd_group_size' in epilogue or std is not None:  # None is a value: the whole batch
+    if 'mbstd_group_size' in epilogue or std is not None:  # None is a valid value: the whole batch
         optional['mbstd_group'] = epilogue.get('mbstd_group_size', _attribute(std, 'group_size'))
-    # Without minibatch standard deviation there is no such layer, and num_channels 0 is in the arguments.
+    # Without minibatch standard deviation there is no such layer, and the arguments have num_channels 0.
     values['mbstd_channels'] = epilogue.get('mbstd_num_channels', _attribute(std, 'num_channels'))
     config = make_config(StyleGAN2DiscriminatorConfig, values, optional, where)
     return _loaded(StyleGAN2Discriminator, config, spec, module, kwargs, where)
 
 
 def _described(module: Any, wanted: str, where: str) -> dict[str, Any]:
-    """The arguments of a module of the class `wanted`; CheckpointError for others, by their name."""
+    """Returns the arguments of a module of a class.
+
+    Args:
+        module: Object of the file.
+        wanted: Name of the class.
+        where: Name of the object in messages.
+
+    Raises:
+        CheckpointError: The object is not a module, or has another class.
+    """
     if not isinstance(module, Module):
         raise CheckpointError(f'{where}: no network, but {type(module).__name__}; expected a StyleGAN2 {wanted}')
     if module.class_name != wanted:
@@ -126,7 +153,7 @@ def _described(module: Any, wanted: str, where: str) -> dict[str, Any]:
 
 
 def _part(module: Any, *names: str) -> Module | None:
-    """A module inside another, None where there is none."""
+    """Returns a module inside another by its path, or None if there is none."""
     for name in names:
         table = module.state.get('_modules') if isinstance(module, Module) else None
         module = table.get(name) if type(table) is dict else None
@@ -134,13 +161,23 @@ def _part(module: Any, *names: str) -> Module | None:
 
 
 def _attribute(module: Module | None, name: str) -> Any:
-    """A plain attribute of a layer, None where it has none."""
+    """Returns a plain attribute of a layer, or None if it has none."""
     value = None if module is None else module.state.get(name)
     return value if type(value) in (bool, int, float, str) else None
 
 
 def _flattened(kwargs: dict[str, Any], groups: tuple[str, ...], known: set[str], where: str) -> dict[str, Any]:
-    """Arguments and those in `groups` as one table: StyleGAN3 gives synthesis_kwargs at the top."""
+    """Returns arguments and those in groups as one table: StyleGAN3 gives synthesis_kwargs at the top.
+
+    Args:
+        kwargs: Arguments of the network.
+        groups: Names of the groups to include.
+        known: Names of the known arguments.
+        where: Name of the network in messages.
+
+    Raises:
+        CheckpointError: An argument is unknown.
+    """
     own = {name: value for name, value in kwargs.items() if not name.endswith('_kwargs')}
     unknown = {name for name in kwargs if name.endswith('_kwargs')} - {*groups, 'mapping_kwargs', 'epilogue_kwargs'}
     for group in groups:
@@ -152,6 +189,17 @@ def _flattened(kwargs: dict[str, Any], groups: tuple[str, ...], known: set[str],
 
 
 def _group(kwargs: dict[str, Any], name: str, known: set[str], where: str) -> dict[str, Any]:
+    """Returns a group of arguments.
+
+    Args:
+        kwargs: Arguments of the network.
+        name: Name of the group.
+        known: Names of the known arguments.
+        where: Name of the network in messages.
+
+    Raises:
+        CheckpointError: An argument is unknown.
+    """
     group = kwargs.get(name) or {}
     if type(group) is not dict or set(group) - known:
         raise CheckpointError(f'{where}: {name}={group!a:.200}; known are {", ".join(sorted(known))}')
@@ -159,7 +207,7 @@ def _group(kwargs: dict[str, Any], name: str, known: set[str], where: str) -> di
 
 
 def _check_fixed(given: dict[str, Any], where: str) -> None:
-    """CheckpointError for a layer that ours is not."""
+    """Raises CheckpointError for an argument that changes a layer in a way that ours do not implement."""
     for name, value in given.items():
         wrong = (
             (name.endswith('activation') and value != 'lrelu')
@@ -172,25 +220,35 @@ def _check_fixed(given: dict[str, Any], where: str) -> None:
 
 
 def _widths(given: dict[str, Any]) -> dict[str, Any]:
+    """Returns the arguments that decide the numbers of channels."""
     return {name: given.get(name) for name in ('channel_base', 'channel_max')}
 
 
 def _clamp(given: dict[str, Any], layer: Module | None) -> dict[str, Any]:
-    """conv_clamp, for which None is a value: unbounded."""
+    """Returns conv_clamp, for which None is a valid value: unbounded."""
     if 'conv_clamp' in given:
         return {'conv_clamp': given['conv_clamp']}
     return {} if layer is None or 'conv_clamp' not in layer.state else {'conv_clamp': layer.state['conv_clamp']}
 
 
 def _lowered(parent: Module | None) -> int | None:
-    """How many of the blocks computed in float16."""
+    """Returns the number of blocks in float16, or None if it is unknown."""
     blocks = parent.state.get('_modules') if parent is not None else None
     flags = [_attribute(block, 'use_fp16') for block in blocks.values()] if type(blocks) is dict else []
     return None if all(flag is None for flag in flags) else sum(flag is True for flag in flags)
 
 
 def make_spec(given: dict[str, Any], num_images: int, where: str) -> ImageSpec:
-    """The facts from arguments under their official names; CheckpointError for what is no size."""
+    """Returns the facts from arguments.
+
+    Args:
+        given: Arguments under their official names.
+        num_images: Number of images in the data set.
+        where: Name of the network in messages.
+
+    Raises:
+        CheckpointError: A size is not a size.
+    """
     sizes = {'resolution': 'img_resolution', 'channels': 'img_channels', 'label_dim': 'c_dim'}
     values: dict[str, int] = {}
     for name, official in sizes.items():
@@ -207,7 +265,17 @@ def make_spec(given: dict[str, Any], num_images: int, where: str) -> ImageSpec:
 
 
 def make_config(cls: type, values: dict[str, Any], optional: dict[str, Any], where: str) -> Any:
-    """The config of these values; absent ones (None) take our defaults, those in `optional` may be None."""
+    """Returns a config.
+
+    Args:
+        cls: Class of the config.
+        values: Fields of the config; None takes our default.
+        optional: Further fields, for which None is a valid value.
+        where: Name of the network in messages.
+
+    Raises:
+        CheckpointError: A value is too large or not accepted.
+    """
     known = {name: value for name, value in values.items() if value is not None} | optional
     for name, value in known.items():
         if type(value) is int and value > _LARGEST.get(name, _LARGEST_OTHER):
@@ -220,14 +288,37 @@ def make_config(cls: type, values: dict[str, Any], optional: dict[str, Any], whe
 
 
 def _loaded(build: Any, config: Any, spec: ImageSpec, module: Module, kwargs: dict[str, Any], where: str) -> Network:
-    """The network's tensors, held against ours: every one of the same name, shape and type."""
+    """Returns a network whose tensors were compared with ours: the same names, shapes and types.
+
+    Args:
+        build: Class of our network.
+        config: Config of our network.
+        spec: Facts of the data set.
+        module: Network of the file.
+        kwargs: Arguments of the network of the file.
+        where: Name of the network in messages.
+
+    Raises:
+        CheckpointError: The tensors do not fit.
+    """
     tensors = state_dict(module, where)
     check_fit(build, config, spec, tensors, where)
     return Network(module.class_name, kwargs, module.source_sha256, config, spec, tensors)
 
 
 def check_fit(build: Any, config: Any, spec: ImageSpec, tensors: Tensors, where: str) -> None:
-    """CheckpointError unless `tensors` are the parameters and buffers of this network, one for one."""
+    """Checks that tensors are the parameters and buffers of a network, one for one.
+
+    Args:
+        build: Class of our network.
+        config: Config of our network.
+        spec: Facts of the data set.
+        tensors: Tensors by their names in our network.
+        where: Name of the network in messages.
+
+    Raises:
+        CheckpointError: They are not.
+    """
     own = shapes_of(build, config, spec, where)
     lines = [f'{name} is missing' for name in own if name not in tensors]
     lines += [f'{name} is unknown' for name in tensors if name not in own]
@@ -242,7 +333,17 @@ def check_fit(build: Any, config: Any, spec: ImageSpec, tensors: Tensors, where:
 
 
 def shapes_of(build: Any, config: Any, spec: ImageSpec, where: str) -> Tensors:
-    """Our network's parameters and buffers, without memory behind them."""
+    """Returns our network's parameters and buffers as meta tensors.
+
+    Args:
+        build: Class of our network.
+        config: Config of our network.
+        spec: Facts of the data set.
+        where: Name of the network in messages.
+
+    Raises:
+        CheckpointError: There is no such network.
+    """
     try:
         with torch.device('meta'):
             tensors: Tensors = build(config, spec).state_dict()

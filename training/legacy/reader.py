@@ -1,7 +1,7 @@
-"""NVIDIA's network pickles as data: the objects in one, their tensors by name, and the arguments they were made with.
+"""NVIDIA's network pickles as data: their objects, tensors by name, and the arguments of the networks.
 
-A persistent object is written as its class's name, the source text of its module and its attributes; NVIDIA's loader
-executes that text. Here it is hashed, for the record, and forgotten.
+A persistent object consists of the name of its class, the source text of its module and its attributes. NVIDIA's loader
+executes that text; here it is hashed for the record and dropped.
 """
 
 from __future__ import annotations
@@ -21,43 +21,48 @@ from torch_utils.checkpoint import Tensors
 from training.legacy.torch_blobs import TorchHandlers
 
 PERSISTENT_VERSION = 6
-MAX_PLAIN_VALUES = 10_000  # in the arguments of one network
+MAX_PLAIN_VALUES = 10_000  # limit for the arguments of one network
 _NAME = re.compile(r'\w{1,100}', re.ASCII)
 
 
 class Module(Node):
-    """A persistent object of an official file. class_name: as its author named it. state: its attributes."""
+    """A persistent object of an official file; `state` holds its attributes."""
 
     def __init__(self, class_name: str, source_sha256: str, state: dict[Any, Any]) -> None:
         self.class_name, self.source_sha256, self.state = class_name, source_sha256, state
 
     def children(self) -> Iterable[Any]:
+        """Returns the state."""
         return (self.state,)
 
 
 class TFNetwork(Node):
-    """A network of the TensorFlow era, `dnnlib.tflib.network.Network`. state: its attributes."""
+    """A TensorFlow network, `dnnlib.tflib.network.Network`; `state` holds its attributes."""
 
     def __init__(self, state: dict[Any, Any]) -> None:
         self.state = state
 
     def children(self) -> Iterable[Any]:
+        """Returns the state."""
         return (self.state,)
 
 
 class _TFNetworkWithoutState(Pending):
+    """A TensorFlow network whose state has not been read yet."""
+
     def __init__(self, args: tuple[Any, ...]) -> None:
         if args:
             raise ValueError('expected no argument')
 
     def build(self, state: Any) -> TFNetwork:
+        """Returns the network with its state."""
         if type(state) is not dict:
             raise ValueError('expected its attributes')
         return TFNetwork(state)
 
 
 class _Persistent:
-    """The handler of persistent objects in one file. One text is hashed once, however many objects carry it."""
+    """The handler of persistent objects in one file; a source text that many objects share is hashed once."""
 
     def __init__(self) -> None:
         self.hashes: dict[str, str] = {}
@@ -83,7 +88,7 @@ class _Persistent:
 
 
 def _foreign(what: str) -> Handler:
-    """The handler of a class that is known and not read."""
+    """Returns the handler of a known class that is not supported."""
 
     def refuse(args: tuple[Any, ...]) -> Any:
         raise ValueError(f'this is {what}; only StyleGAN2 networks are read, --inspect shows what is inside')
@@ -91,7 +96,7 @@ def _foreign(what: str) -> Handler:
     return refuse
 
 
-# Files that look like NVIDIA's. R3GAN's classes bear the names of StyleGAN2-ADA's, pickled by reference.
+# Files that look like NVIDIA's. R3GAN's classes have the names of StyleGAN2-ADA's, pickled by reference.
 _FOREIGN: Handlers = {
     ('training.networks', 'Generator'): _foreign('an R3GAN generator'),
     ('training.networks', 'Discriminator'): _foreign('an R3GAN discriminator'),
@@ -105,26 +110,29 @@ _FOREIGN: Handlers = {
 
 
 def handlers_for(where: str, file_bytes: int, *, inert: bool = False) -> Handlers:
-    """Everything that NVIDIA's files call, in every version of Python, PyTorch and NumPy that wrote them.
+    """Returns handlers for everything that NVIDIA's files call, from every version of Python, PyTorch and NumPy.
 
-    inert: leave out the classes that are known to be foreign, so that they are labelled like any other.
+    Args:
+        where: Name of the file in messages.
+        file_bytes: Size of the file, which limits the memory of all tensors.
+        inert: Whether to omit the handlers of known unsupported classes, so that they are labeled like any other.
     """
     return {
         **({} if inert else _FOREIGN),
         **NUMPY_HANDLERS,
         **TorchHandlers(where, file_bytes).handlers,
         ('torch_utils.persistence', '_reconstruct_persistent_obj'): _Persistent(),
-        ('dnnlib.util', 'EasyDict'): PLAIN_HANDLERS['collections', 'OrderedDict'],  # both: a dict, filled afterwards
+        ('dnnlib.util', 'EasyDict'): PLAIN_HANDLERS['collections', 'OrderedDict'],  # both are dicts, filled afterwards
         ('dnnlib.tflib.network', 'Network'): _TFNetworkWithoutState,
         ('dnnlib', 'EasyDict'): PLAIN_HANDLERS['collections', 'OrderedDict'],
     }
 
 
 def read_network_pickle(path: Path, *, inert: bool = False) -> Any:
-    """What is in a network pickle: dicts and tuples of `Module` or `TFNetwork`, tensors, plain values.
+    """Returns the contents of a network pickle: dicts and tuples of `Module` or `TFNetwork`, tensors, plain values.
 
-    inert: label what is unknown instead of refusing it. CheckpointError where there is no file; UnsafeModelFile names
-    what in it is not data.
+    With `inert`, unknown objects are labeled instead of being an error. Raises CheckpointError when the file cannot be
+    read, and UnsafeModelFile, which names the object, for contents that are not data.
     """
     try:
         with path.open('rb') as file:
@@ -135,7 +143,7 @@ def read_network_pickle(path: Path, *, inert: bool = False) -> Any:
 
 
 def is_pickle(path: Path) -> bool:
-    """Whether a file is to be read as a pickle: by its name, or by its first bytes where the name says nothing."""
+    """Whether a file is a pickle, by its extension, or by its first bytes if the extension is another."""
     if path.suffix in ('.pkl', '.safetensors'):
         return path.suffix == '.pkl'
     try:
@@ -148,14 +156,15 @@ def is_pickle(path: Path) -> bool:
 
 
 def state_dict(module: Module, where: str) -> Tensors:
-    """Parameters and persistent buffers by their dotted names, in the order of torch's own `state_dict`.
+    """Returns parameters and persistent buffers by their dotted names, in the order of torch's own `state_dict`.
 
-    UnsafeModelFile for hooks, for names that are none, and for modules or tensors that stand in two places.
+    Raises UnsafeModelFile for hooks, for invalid names, and for modules or tensors that occur in two places.
     """
     tensors: Tensors = {}
     seen: set[int] = set()
 
     def visit(node: Any, prefix: str) -> None:
+        """Adds the tensors of a module and its submodules."""
         if not isinstance(node, Module) or id(node) in seen:
             raise UnsafeModelFile(f'{where}: {prefix[:-1] or "it"} is no module, or one that stands in two places')
         seen.add(id(node))
@@ -175,6 +184,7 @@ def state_dict(module: Module, where: str) -> Tensors:
 
 
 def _buffers(node: Module, prefix: str, where: str) -> list[tuple[str, Any]]:
+    """Returns the persistent buffers of a module; the arguments are those of `_table`."""
     hidden = node.state.get('_non_persistent_buffers_set', set())
     if type(hidden) is not set:
         raise UnsafeModelFile(f'{where}: {prefix}_non_persistent_buffers_set is no set')
@@ -182,7 +192,17 @@ def _buffers(node: Module, prefix: str, where: str) -> list[tuple[str, Any]]:
 
 
 def _table(node: Module, key: str, prefix: str, where: str) -> list[tuple[str, Any]]:
-    """The entries of one of a module's tables; its hooks must be empty."""
+    """Returns the entries of a table of a module, whose hooks must be empty.
+
+    Args:
+        node: The module.
+        key: Name of the table.
+        prefix: Dotted path of the module, with a dot at its end.
+        where: Name of the network in messages.
+
+    Raises:
+        UnsafeModelFile: There are hooks, no table, or invalid names.
+    """
     hooks = [name for name, value in node.state.items() if str(name).endswith('_hooks') and value not in ({}, None)]
     table = node.state.get(key)
     if hooks or type(table) is not dict:
@@ -194,7 +214,7 @@ def _table(node: Module, key: str, prefix: str, where: str) -> list[tuple[str, A
 
 
 def arguments(module: Module, where: str) -> dict[str, Any]:
-    """The keyword arguments that the object was made with: plain values, as JSON has them."""
+    """Returns the keyword arguments of the constructor of an object, as plain values of JSON."""
     args, kwargs = module.state.get('_init_args', ()), module.state.get('_init_kwargs')
     if args not in ((), []) or type(kwargs) is not dict:
         raise UnsafeModelFile(f'{where}: a {ascii(module.class_name)[:80]} without its keyword arguments')
@@ -203,10 +223,11 @@ def arguments(module: Module, where: str) -> dict[str, Any]:
 
 
 def plain(value: Any, where: str) -> Any:
-    """A copy of `value`; UnsafeModelFile unless it is None, truth values, numbers, text, lists, dicts of them."""
+    """Copies a value of None, bools, numbers, text, lists and dicts. Raises UnsafeModelFile for anything else."""
     left = MAX_PLAIN_VALUES
 
     def copy(value: Any) -> Any:
+        """Copies a part."""
         nonlocal left
         left -= 1
         if left < 0:

@@ -1,12 +1,12 @@
-"""Networks of the TensorFlow era (StyleGAN2, StyleGAN2-ADA) as ours: names, layouts and arguments translated.
+"""Translation of TensorFlow networks (StyleGAN2, StyleGAN2-ADA) to ours: names, layouts and arguments.
 
-What differs: a fully connected weight is transposed; a convolution's is HWIO, and flipped in height and width where it
-enlarges the image; a style's bias lacks its 1; noise has a running number; fmap_base is half of channel_base. Filters
-are no variables: ours are made of `resample_kernel`.
+Differences: a fully connected weight is transposed; a convolution's weight is HWIO, and flipped in height and width if
+it enlarges the image; the bias of a style lacks its 1; noise has a consecutive number; fmap_base is half of
+channel_base. Filters are not variables: ours are computed from `resample_kernel`.
 
-No official TensorFlow file was at hand: the names are those that every published converter reads, and a file that has
-others is refused by them. That includes the generators of architecture 'orig', which have a ToRGB for every resolution
-of progressive growing.
+This was not tested with an official TensorFlow file, because none was available: the names are those that every
+published converter reads, and a file with other names raises an error here, as it does there. This includes generators
+of architecture 'orig', which have a ToRGB for every resolution of progressive growing.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from training.networks.stylegan2 import StyleGAN2Generator
 
 _Arrays = dict[str, np.ndarray]
 
-# Arguments that change how a network is called, trained or computed, not what it is.
+# Arguments of calls, training or computation, which do not change the network itself.
 _CALLS = {'func_name', 'truncation_psi', 'truncation_cutoff', 'truncation_psi_val', 'truncation_cutoff_val',
          'style_mixing_prob', 'randomize_noise', 'is_training', 'is_validation', 'return_dlatents', 'dtype',
          'fused_modconv', 'is_template_graph', 'name', 'mapping_func', 'synthesis_func'}  # fmt: skip
@@ -40,7 +40,7 @@ _BLOCKS = {'architecture', 'num_fp16_res', 'conv_clamp', 'resample_kernel', 'non
 _MAPPING = {'mapping_layers', 'mapping_fmaps', 'mapping_lrmul', 'mapping_nonlinearity'}
 _G_ONLY = {'latent_size', 'dlatent_size', 'dlatent_avg_beta', 'normalize_latents', 'use_noise'}
 _D_ONLY = {'mbstd_group_size', 'mbstd_num_features'}
-# What our layers do, which is also what is meant where an argument is absent.
+# The behavior of our layers, which is also the meaning of an absent argument.
 _FIXED = {'nonlinearity': 'lrelu', 'mapping_nonlinearity': 'lrelu', 'normalize_latents': True, 'use_noise': True,
          'fmap_min': 1, 'fmap_decay': 1.0}  # fmt: skip
 
@@ -49,7 +49,7 @@ _D_LAYERS = {'conv0': 'Conv0', 'conv1': 'Conv1_down', 'fromrgb': 'FromRGB', 'ski
 
 
 def read_tf_generator(network: TFNetwork, where: str) -> Network:
-    """G or Gs. Its mapping and synthesis networks are components of it."""
+    """Translates G or Gs, whose mapping and synthesis networks are components."""
     kwargs, arrays = _content(network, _CALLS | _SIZES | _BLOCKS | _MAPPING | _G_ONLY, where)
     w_dim = kwargs.get('dlatent_size', 512)
     if kwargs.get('mapping_fmaps', w_dim) != w_dim:
@@ -67,7 +67,7 @@ def read_tf_generator(network: TFNetwork, where: str) -> Network:
 
 
 def read_tf_discriminator(network: TFNetwork, where: str) -> Network:
-    """D. Labels are embedded, without layers behind the embedding."""
+    """Translates D, in which no layers follow the embedding of labels."""
     kwargs, arrays = _content(network, _CALLS | _SIZES | _BLOCKS | _MAPPING | _D_ONLY, where)
     if kwargs.get('mapping_layers', 0) != 0:
         raise CheckpointError(f'{where}: made with mapping_layers={kwargs["mapping_layers"]!a:.40}; only 0 is known')
@@ -77,14 +77,15 @@ def read_tf_discriminator(network: TFNetwork, where: str) -> Network:
         'mbstd_channels': kwargs.get('mbstd_num_features'),
         **_block_values(kwargs),
     }
-    # StyleGAN2-ADA's default, the whole batch, is taken; StyleGAN2's was 4, the same for batches of up to 4 images,
-    # and the file does not say which of the two wrote it.
+    # The default of StyleGAN2-ADA is the whole batch; that of StyleGAN2 is 4, which is the same for batches of up to 4
+    # images. The file does not say which of the two wrote it; the former is used.
     optional = {'mbstd_group': kwargs.get('mbstd_group_size'), 'conv_clamp': kwargs.get('conv_clamp')}
     config = make_config(StyleGAN2DiscriminatorConfig, values, optional, where)
     return _converted(StyleGAN2Discriminator, config, kwargs, arrays, _d_source, network, where)
 
 
 def _block_values(kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Returns the fields of our config that describe the blocks."""
     base = kwargs.get('fmap_base')
     return {
         'architecture': kwargs.get('architecture'),
@@ -95,7 +96,16 @@ def _block_values(kwargs: dict[str, Any]) -> dict[str, Any]:
 
 
 def _content(network: TFNetwork, known: set[str], where: str) -> tuple[dict[str, Any], _Arrays]:
-    """The arguments of a network, checked, and all its variables, those of components behind their name."""
+    """Returns the checked arguments of a network and all its variables; those of components have a prefix.
+
+    Args:
+        network: Network of the file.
+        known: Names of the known arguments.
+        where: Name of the network in messages.
+
+    Raises:
+        CheckpointError: An argument is unknown, or not implemented here.
+    """
     kwargs = plain(network.state.get('static_kwargs'), f'{where}: static_kwargs')
     if type(kwargs) is not dict or set(kwargs) - known:
         unknown = ', '.join(sorted(map(ascii, set(kwargs) - known))) if type(kwargs) is dict else type(kwargs).__name__
@@ -109,7 +119,17 @@ def _content(network: TFNetwork, known: set[str], where: str) -> tuple[dict[str,
 
 
 def _collect(network: Any, prefix: str, arrays: _Arrays, where: str) -> None:
-    """Variables into `arrays`. A network that stands in two places gives a name twice, or is one level too deep."""
+    """Adds the variables of a network and its components to a table.
+
+    Args:
+        network: Network of the file.
+        prefix: Path of the network, with a slash at its end.
+        arrays: Table to extend.
+        where: Name of the whole network in messages.
+
+    Raises:
+        UnsafeModelFile: The network is malformed. One that occurs in two places has a name twice, or is too deep.
+    """
     variables = network.state.get('variables') if isinstance(network, TFNetwork) else None
     components = network.state.get('components', {}) if isinstance(network, TFNetwork) else None
     if type(variables) is not list or type(components) is not dict or prefix.count('/') > 1:
@@ -131,7 +151,20 @@ def _collect(network: Any, prefix: str, arrays: _Arrays, where: str) -> None:
 def _converted(
     build: Any, config: Any, kwargs: dict[str, Any], arrays: _Arrays, source: Any, network: TFNetwork, where: str
 ) -> Network:
-    """Every tensor of our network from its variable; CheckpointError names what is missing or left over."""
+    """Translates every tensor of our network from its variable.
+
+    Args:
+        build: Class of our network.
+        config: Config of our network.
+        kwargs: Arguments of the network of the file.
+        arrays: Variables of the network of the file, by name.
+        source: Function from the name of a tensor to the name of its variable and its layout.
+        network: Network of the file.
+        where: Name of the network in messages.
+
+    Raises:
+        CheckpointError: A variable is missing or not used.
+    """
     sizes = {'img_resolution': 'resolution', 'img_channels': 'num_channels', 'c_dim': 'label_size'}
     given = {name: kwargs.get(theirs, 0 if theirs == 'label_size' else None) for name, theirs in sizes.items()}
     spec = make_spec(given, 1, where)
@@ -158,7 +191,16 @@ def _converted(
 
 
 def _tensor(array: np.ndarray, layout: str, where: str) -> torch.Tensor:
-    """A tensor of its own. layout: what of the module's docstring applies."""
+    """Copies a variable to a tensor in our layout.
+
+    Args:
+        array: The variable.
+        layout: Difference between the layouts, see the cases below; '' for none.
+        where: Name of the variable in messages.
+
+    Raises:
+        CheckpointError: The variable has another type or rank.
+    """
     ranks = {'dense': 2, 'conv': 4, 'up': 4, 'const': 4, 'noise': 4, 'style bias': 1}
     if array.dtype.kind != 'f' or array.ndim != ranks.get(layout, array.ndim):
         raise CheckpointError(f'{where}: {array.dtype} {list(array.shape)} where a {layout} is expected')
@@ -179,7 +221,7 @@ def _tensor(array: np.ndarray, layout: str, where: str) -> torch.Tensor:
 
 
 def _mapping_source(name: str) -> tuple[str, str] | None:
-    """LabelEmbed and Dense0, Dense1, ... of a mapping network."""
+    """Returns the variable and layout of a tensor of a mapping network (LabelEmbed, Dense0, Dense1, ...), or None."""
     if m := re.fullmatch(r'mapping\.(?:embed|fc(\d+))\.(weight|bias)', name):
         layer = 'LabelEmbed' if m[1] is None else f'Dense{m[1]}'
         return f'{layer}/{m[2]}', 'dense' if m[2] == 'weight' else ''
@@ -187,7 +229,7 @@ def _mapping_source(name: str) -> tuple[str, str] | None:
 
 
 def _g_source(name: str) -> tuple[str, str]:
-    """The variable behind a tensor of G, and its layout."""
+    """Returns the variable of a tensor of G, and its layout."""
     if name == 'mapping.w_avg':
         return 'dlatent_avg', ''
     if found := _mapping_source(name):
@@ -211,7 +253,7 @@ def _g_source(name: str) -> tuple[str, str]:
 
 
 def _d_source(name: str) -> tuple[str, str]:
-    """The variable behind a tensor of D, and its layout."""
+    """Returns the variable of a tensor of D, and its layout."""
     if found := _mapping_source(name):
         return found
     m = re.fullmatch(r'b(\d+)\.(\w+)\.(weight|bias)', name)

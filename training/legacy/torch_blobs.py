@@ -1,9 +1,9 @@
-"""PyTorch's tensors in pickles: handlers for `inert_pickle`, in place of the functions that a file names.
+"""PyTorch's tensors in pickles: handlers for `inert_pickle` that replace the functions in the file.
 
-A storage lies in the file as bytes for `torch.storage._load_from_bytes`, which is `torch.load` without any restriction:
-a second program inside the first. Such a blob is read here by the same inert machine. It is the format of PyTorch
-before 1.6: five pickles (a magic number, the protocol 1001, the writer's system, the storage as a persistent id, the
-list of its keys), an int64 number of elements, the elements.
+A file holds a storage as bytes for `torch.storage._load_from_bytes`, which is `torch.load` without any restriction: a
+second program inside the first. Here the same inert machine reads such a blob. It has the format of PyTorch before 1.6:
+five pickles (a magic number, the protocol 1001, the writer's system, the storage as a persistent id, the list of its
+keys), the number of elements as int64, the elements.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ MAX_DIMS = 8
 SLACK_BYTES = 16 * 2**20
 _BLOB_LIMITS = Limits(opcodes=1000, objects=1000, text_bytes=10_000, depth=5, seconds=10)
 
-# Storage class -> NumPy's code of the elements, and their dtype. NumPy has no bfloat16: its bits go through uint16.
+# Storage class to NumPy's code and torch's dtype of the elements. NumPy has no bfloat16: its bits are read as uint16.
 STORAGES = {
     'DoubleStorage': ('<f8', torch.float64),
     'FloatStorage': ('<f4', torch.float32),
@@ -39,20 +39,20 @@ STORAGES = {
     'BoolStorage': ('?', torch.bool),
 }
 _BLOB_HANDLERS: Handlers = {('torch', name): None for name in STORAGES}
-_DEVICE = re.compile(r'(cpu|cuda|mps|xpu)(:\d{1,3})?')  # where the writer had it; it is read to the CPU
+_DEVICE = re.compile(r'(cpu|cuda|mps|xpu)(:\d{1,3})?')  # device of the writer; the tensor is read to the CPU
 
 
 @dataclass(frozen=True, slots=True)
 class Storage:
-    """Elements in the file, not copied. kind: a key of STORAGES."""
+    """The elements of a storage in the file, not copied."""
 
-    kind: str
+    kind: str  # key of STORAGES
     elements: np.ndarray  # [numel], read-only
 
 
 @dataclass(frozen=True, slots=True)
 class _Promise:
-    """What a blob says about its storage, before the elements come."""
+    """The description of a storage, which precedes its elements."""
 
     kind: str
     key: str
@@ -60,9 +60,10 @@ class _Promise:
 
 
 class TorchHandlers:
-    """The handlers of one file. where: the file. file_bytes: its size, which bounds what all tensors may take."""
+    """The handlers of one file."""
 
     def __init__(self, where: str, file_bytes: int) -> None:
+        """Takes the name of the file in messages, and its size, which limits the memory of all tensors."""
         self.where = where
         self.bytes_left = file_bytes + SLACK_BYTES
         self.handlers: Handlers = {
@@ -72,14 +73,14 @@ class TorchHandlers:
         }
 
     def storage(self, args: tuple[Any, ...]) -> Storage:
-        """args: (blob,)."""
+        """Handles _load_from_bytes(blob)."""
         match args:
             case (bytes(blob),):
                 return read_storage(blob, f'{self.where}: a tensor')
         raise ValueError('expected the bytes of one storage')
 
     def tensor(self, args: tuple[Any, ...]) -> torch.Tensor:
-        """args: (storage, offset, size, stride, requires_grad, hooks), counted in elements. A tensor of its own."""
+        """Handles _rebuild_tensor_v2(storage, offset, size, stride, requires_grad, hooks); returns a copy."""
         match args:
             case (Storage() as storage, offset, tuple(size), tuple(stride), bool(), dict(hooks)) if not hooks:
                 view = strided(storage.elements, offset, size, stride)
@@ -93,7 +94,7 @@ class TorchHandlers:
 
 
 def parameter(args: tuple[Any, ...]) -> torch.Tensor:
-    """args: (tensor, requires_grad, hooks)."""
+    """Handles _rebuild_parameter(tensor, requires_grad, hooks)."""
     match args:
         case (torch.Tensor() as tensor, bool(), dict(hooks)) if not hooks:
             return tensor
@@ -101,7 +102,17 @@ def parameter(args: tuple[Any, ...]) -> torch.Tensor:
 
 
 def strided(elements: np.ndarray, offset: Any, size: tuple[Any, ...], stride: tuple[Any, ...]) -> np.ndarray:
-    """The view [*size] of `elements` [numel]; ValueError unless it lies within them, is no larger, and not empty."""
+    """Returns a view of elements.
+
+    Args:
+        elements: Elements of a storage, [numel].
+        offset: Index of the first element.
+        size: Shape of the view.
+        stride: Strides of the view in elements.
+
+    Raises:
+        ValueError: The view is empty, larger than the storage, or leads out of it.
+    """
     numbers = (offset, *size, *stride)
     if len(size) != len(stride) or len(size) > MAX_DIMS or not all(type(n) is int and n >= 0 for n in numbers):
         raise ValueError(
@@ -116,7 +127,7 @@ def strided(elements: np.ndarray, offset: Any, size: tuple[Any, ...], stride: tu
 
 
 def read_storage(blob: bytes, where: str) -> Storage:
-    """The storage in a blob. UnsafeModelFile, or ValueError that says what is wrong with it."""
+    """Reads the storage in a blob. Raises UnsafeModelFile, or ValueError for a malformed one."""
     view, pos, found = memoryview(blob), 0, []
     for _ in range(5):
         value, used = read_prefix(view[pos:], _BLOB_HANDLERS, where=where, limits=_BLOB_LIMITS, persistent=_promise_of)
@@ -140,6 +151,7 @@ def read_storage(blob: bytes, where: str) -> Storage:
 
 
 def _promise_of(identity: Any) -> _Promise:
+    """Handles the persistent id of a storage. Raises ValueError for any other."""
     match identity:
         case ('storage', Ref('torch', kind), str(key), str(device), numel, None):
             if type(numel) is not int or numel < 0:

@@ -1,4 +1,4 @@
-"""CIFAR-10 and CIFAR-100 as their authors publish them: a tar of Python pickles, read as data and never executed."""
+"""CIFAR-10 and CIFAR-100 in their published form: a tar of Python pickles, read as data and never executed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from training.data.convert.tar import BoundedReader, Member, open_tar, read_memb
 
 _SIDE = 32  # pixels
 _LIMITS = Limits(objects=1_000_000)  # names and labels of 50,000 pictures, each with its memo entry
-# Of CIFAR-10 and CIFAR-100: the files of each split, the file of class names, and the names in the dictionaries.
+# Files of each split, file of class names, and keys of the dictionaries, in CIFAR-10 and CIFAR-100.
 _BATCHES = {
     'cifar-10': {'train': [f'data_batch_{n}' for n in range(1, 6)], 'test': ['test_batch']},
     'cifar-100': {'train': ['train'], 'test': ['test']},
@@ -27,9 +27,10 @@ _CLASSES = {'cifar-10': 'label_names', 'cifar-100': 'fine_label_names'}
 
 
 class CifarSource(PixelSource):
-    """A PictureSource of 32x32 RGB pictures; CIFAR-100 with its 100 fine labels."""
+    """A source of 32x32 RGB pictures. CIFAR-100 has its 100 fine labels."""
 
     def __init__(self, path: str, split: Split) -> None:
+        """Reads all pictures of a split. Raises DataError when the archive is damaged or incomplete."""
         reader, members = open_tar(path)
         files = {member.name.rsplit('/', 1)[-1]: member for member in members}
         kind = 'cifar-10' if 'batches.meta' in files else 'cifar-100'
@@ -54,7 +55,14 @@ class CifarSource(PixelSource):
 
 
 def _read_dict(reader: BoundedReader, files: Mapping[str, Member], name: str, path: str) -> dict[str, Any]:
-    """The dictionary in one pickle of the tar, its names as text."""
+    """Reads the dictionary in one pickle of the tar, and decodes its keys.
+
+    Args:
+        reader: The open tar.
+        files: Members of the tar by their names without folders.
+        name: Name of the file to read.
+        path: Name of the tar in messages.
+    """
     where = f'{path}: {name}'
     if name not in files:
         raise DataError(f'{where}: is not in the archive; download it again')
@@ -65,7 +73,7 @@ def _read_dict(reader: BoundedReader, files: Mapping[str, Member], name: str, pa
 
 
 def _pixels(batch: dict[str, Any], path: str) -> np.ndarray:
-    """uint8 [n, H, W, 3] of a batch, which has the planes of a picture one after the other."""
+    """Returns the pictures of a batch, uint8 [n, H, W, 3]; the batch stores a picture plane by plane."""
     data = batch.get('data')
     if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.shape[1:] != (3 * _SIDE * _SIDE,):
         raise DataError(f'{path}: a batch has no "data" of uint8 [n, {3 * _SIDE * _SIDE}]; download it again')
@@ -73,7 +81,17 @@ def _pixels(batch: dict[str, Any], path: str) -> np.ndarray:
 
 
 def _list_of(content: dict[str, Any], key: str, kind: type, path: str) -> list[Any]:
-    """A list of one type in a dictionary; text becomes bytes, as Python 2 wrote it."""
+    """Returns a list of one type from a dictionary; text becomes bytes, as Python 2 wrote it.
+
+    Args:
+        content: The dictionary.
+        key: Key of the list.
+        kind: Type of all elements.
+        path: Name of the tar in messages.
+
+    Raises:
+        DataError: There is no such list, it is empty, or an element has another type.
+    """
     values = content.get(key)
     values = [value.encode() if isinstance(value, str) else value for value in values] if type(values) is list else []
     if not values or not all(type(value) is kind for value in values):

@@ -1,4 +1,4 @@
-"""A file to pixels: upright, sRGB, 8 or 16 bits a channel, whatever a camera, a scanner or NumPy made of it.
+"""Decoding of files from cameras, scanners or NumPy to pixels: upright, sRGB, 8 or 16 bits per channel.
 
 Letters: H and W height and width, C channels or planes.
 """
@@ -21,7 +21,7 @@ SOURCE_EXTENSIONS = ('.png', '.jpg', '.jpeg', '.jfif', '.webp', '.bmp', '.gif', 
 
 _FORMATS = (*FORMATS, 'BMP', 'GIF', 'TIFF', 'PPM')
 _BITS_PER_SAMPLE = 258  # TIFF tag
-# Orientation to (transposed, flipped top to bottom, flipped left to right), in that order; EXIF 2.32, table 6.
+# Orientation to (transposed, flipped top to bottom, flipped left to right), applied in that order; EXIF 2.32, table 6.
 _TURNS = {
     2: (False, False, True),
     3: (False, True, True),
@@ -35,16 +35,25 @@ _TURNS = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Decoded:
-    """Pixels and what they mean."""
+    """Pixels and their meaning."""
 
     pixels: np.ndarray  # [H, W, C] uint8 or uint16
-    is_color: bool  # in the sense of `mode='auto'`
-    is_planes: bool = False  # C planes of anything, out of a .npy: no colour, no alpha
-    profile: str = ''  # '' none or applied; 'broken'; 'kept': not applied to 16 bits
+    is_color: bool  # not gray, in the sense of `mode='auto'`
+    is_planes: bool = False  # C planes of any content, from a .npy: no color, no alpha
+    profile: str = ''  # '': none or applied; 'broken': unreadable; 'kept': not applied, because of 16 bits
 
 
 def decode_picture(payload: bytes | np.ndarray, where: str, bits: int) -> Decoded:
-    """The picture in the bytes of a file, or in pixels [H, W, C]; with at most `bits` a channel. Raises DataError."""
+    """Decodes a picture.
+
+    Args:
+        payload: Contents of a file, or pixels [H, W, C].
+        where: Name of the picture in messages.
+        bits: Limit of the bits per channel, 8 or 16.
+
+    Raises:
+        DataError: The picture is damaged or not supported.
+    """
     if isinstance(payload, np.ndarray):
         return _from_array(payload)
     if payload.startswith(array_file.SIGNATURE):
@@ -60,24 +69,24 @@ def decode_picture(payload: bytes | np.ndarray, where: str, bits: int) -> Decode
         return _decode_deep(image, payload, where, bits) if is_deep else _decode_8_bit(image)
     except DataError:
         raise
-    except Exception as error:  # EXIF, palettes and transparency are contents of the file too
+    except Exception as error:  # EXIF, palettes and transparency are contents of the file and may be broken too
         raise DataError(f'{where}: cannot be converted ({error})') from error
 
 
 def read_npy(data: bytes, where: str) -> np.ndarray:
-    """The planes in a .npy file, uint8 or uint16 [H, W, C]; [H, W] is one plane."""
+    """Returns the planes in a .npy file, uint8 or uint16 [H, W, C]; [H, W] is one plane."""
     planes = array_file.read_pixels(array_file.read_header(data, where), data)  # [C, H, W]
     return np.ascontiguousarray(planes.transpose(1, 2, 0))
 
 
 def _from_array(pixels: np.ndarray) -> Decoded:
-    """Pixels of an archive or a .npy file."""
+    """Wraps the pixels of an archive or a .npy file."""
     channels = pixels.shape[2]
     return Decoded(pixels=pixels, is_color=channels > 1, is_planes=channels not in (1, 3))
 
 
 def _decode_8_bit(image: Image.Image) -> Decoded:
-    """A loaded image of 8 bits a channel or fewer."""
+    """Decodes a loaded image of at most 8 bits per channel."""
     orientation = image.getexif().get(EXIF_ORIENTATION)
     profile = image.info.get('icc_profile')
     plain = image if image.mode == 'CMYK' else image.convert(_plain_mode(image))
@@ -94,7 +103,14 @@ def _decode_8_bit(image: Image.Image) -> Decoded:
 
 
 def _decode_deep(image: Image.Image, data: bytes, where: str, bits: int) -> Decoded:
-    """A loaded image of 16 bits a channel."""
+    """Decodes a loaded image of 16 bits per channel.
+
+    Args:
+        image: The loaded image.
+        data: Contents of its file.
+        where: Name of the file in messages.
+        bits: Bits per channel of the result, 8 or 16.
+    """
     if data.startswith(PNG_SIGNATURE):
         pixels = decode_png_16(data, where)
     elif image.mode.startswith('I;16'):
@@ -102,7 +118,7 @@ def _decode_deep(image: Image.Image, data: bytes, where: str, bits: int) -> Deco
     else:
         pixels = _read_tiff_16(data, where)
     if bits == 8:
-        # Through the 8-bit path: Pillow's colour management has no other.
+        # Pillow's color management has only an 8-bit path.
         small = Image.fromarray(to_bits(pixels, 8).squeeze(2) if pixels.shape[2] == 1 else to_bits(pixels, 8))
         small.info['icc_profile'] = image.info.get('icc_profile')
         small.getexif()[EXIF_ORIENTATION] = image.getexif().get(EXIF_ORIENTATION, 1)
@@ -113,19 +129,19 @@ def _decode_deep(image: Image.Image, data: bytes, where: str, bits: int) -> Deco
 
 
 def _plain_mode(image: Image.Image) -> str:
-    """The one of L, LA, RGB and RGBA that holds what an image holds. A palette is colour, and LA where it is PA."""
+    """Returns the mode of L, LA, RGB and RGBA that holds an image. A palette counts as color."""
     is_gray = image.mode in ('1', 'L', 'LA', 'La')
     return ('L' if is_gray else 'RGB') + ('A' if image.has_transparency_data else '')
 
 
 def _to_array(image: Image.Image) -> np.ndarray:
-    """uint8 [H, W, C]."""
+    """Returns an 8-bit image as uint8 [H, W, C]."""
     pixels = np.asarray(image)
     return pixels[..., np.newaxis] if pixels.ndim == 2 else pixels
 
 
 def _upright(pixels: np.ndarray, orientation: int | None) -> np.ndarray:
-    """Pixels [H, W, C] turned as EXIF says; unknown orientations change nothing."""
+    """Turns pixels [H, W, C] upright by their EXIF orientation; unknown orientations change nothing."""
     transposed, upside_down, mirrored = _TURNS.get(orientation or 1, (False, False, False))
     pixels = pixels.swapaxes(0, 1) if transposed else pixels
     pixels = pixels[::-1] if upside_down else pixels
@@ -134,12 +150,12 @@ def _upright(pixels: np.ndarray, orientation: int | None) -> np.ndarray:
 
 
 def _is_16_bit_tiff(image: Image.Image) -> bool:
-    """Whether a TIFF has 16 bits a channel. Pillow opens 16-bit RGB as plain RGB."""
+    """Whether an image is a TIFF of 16 bits per channel. Pillow opens 16-bit RGB as plain RGB."""
     return image.format == 'TIFF' and 16 in image.tag_v2.get(_BITS_PER_SAMPLE, ())  # type: ignore[attr-defined]
 
 
 def _read_tiff_16(data: bytes, where: str) -> np.ndarray:
-    """16-bit colour of a TIFF, uint16 [H, W, C], through the tifffile package."""
+    """Reads the 16-bit color of a TIFF, uint16 [H, W, C], with the tifffile package."""
     try:
         import tifffile
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""Pictures in a folder or a zip, labelled by the dataset.json at its root."""
+"""Pictures in a folder or a zip, labeled by the dataset.json at its root."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from training.data.source import LABELS_NAME, open_source
 
 
 class FilesSource:
-    """A PictureSource over `training.data.source`, which holds the limits: paths, sizes, ratios, CRCs."""
+    """A PictureSource over `training.data.source`, which enforces the limits: paths, sizes, ratios, CRCs."""
 
     def __init__(self, path: str) -> None:
         self.path = path

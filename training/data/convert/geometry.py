@@ -1,4 +1,4 @@
-"""Any size of picture to the size of the data set: cut, resized with antialiasing, or set on a canvas.
+"""Adaptation of pictures of any size to the size of the data set: crop, antialiased resize, or padding.
 
 Letters: H and W height and width, C channels or planes.
 """
@@ -22,22 +22,34 @@ _FILTERS = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Fitted:
-    """A picture of the size asked for."""
+    """A picture of the requested size."""
 
     pixels: np.ndarray  # [H, W, C]
-    enlarged: bool  # its own pixels were fewer than asked for
+    enlarged: bool  # the picture was smaller than requested
 
 
 def fit(
-    pixels: np.ndarray,  # [H, W, C] uint8 or uint16
-    size: tuple[int, int],  # height, width
+    pixels: np.ndarray,
+    size: tuple[int, int],
     transform: Transform | None,
     resize_filter: Filter,
     *,
-    has_alpha: bool,  # the last channel is alpha
-    canvas: Sequence[int],  # C numbers: the colour around a padded picture
+    has_alpha: bool,
+    canvas: Sequence[int],
 ) -> Fitted | None:
-    """The picture at `size`; None for one too small for 'center-crop-wide', which never enlarges."""
+    """Adapts a picture to a size.
+
+    Args:
+        pixels: Picture, [H, W, C] uint8 or uint16.
+        size: Height and width in pixels.
+        transform: How the picture is adapted; None resizes it.
+        resize_filter: Filter of the resize.
+        has_alpha: Whether the last channel is alpha.
+        canvas: Color around a padded picture, C numbers.
+
+    Returns:
+        The picture, or None if it is too small for 'center-crop-wide', which never enlarges.
+    """
     height, width = size
     if transform in ('center-crop', 'center-crop-wide'):
         pixels = _crop(pixels, size)
@@ -49,7 +61,7 @@ def fit(
             pixels=_center(resize(pixels, inner, resize_filter, has_alpha=has_alpha), size, canvas),
             enlarged=scale > 1,
         )
-    # The published description is "drops too small images". Read as: fewer pixels, on either side, than asked for.
+    # Reading: the published description, "drops too small images", means fewer pixels on either side than requested.
     if transform == 'center-crop-wide' and enlarged:
         return None
     pixels = resize(pixels, size, resize_filter, has_alpha=has_alpha)
@@ -59,10 +71,19 @@ def fit(
 
 
 def resize(pixels: np.ndarray, size: tuple[int, int], resize_filter: Filter, *, has_alpha: bool = False) -> np.ndarray:
-    """Pixels [H, W, C] at `size`, each side by itself, with a filter that widens when it shrinks.
+    """Resizes a picture, each side independently, with a filter that widens when it shrinks.
 
-    8-bit grey and RGB are resized by Pillow in fixed point. All else goes plane by plane in float32. Where the last
-    channel is alpha, colours are multiplied by it meanwhile: what is transparent then lends its neighbours nothing.
+    Pillow resizes 8-bit gray and RGB in fixed point. Everything else is resized plane by plane in float32. With alpha,
+    colors are premultiplied by it, so that transparent pixels do not bleed into their neighbors.
+
+    Args:
+        pixels: Picture, [H, W, C] uint8 or uint16.
+        size: Height and width in pixels.
+        resize_filter: Filter of the resize.
+        has_alpha: Whether the last channel is alpha.
+
+    Returns:
+        Picture of that size, same dtype.
     """
     height, width = size
     if pixels.shape[:2] == size:
@@ -78,19 +99,19 @@ def resize(pixels: np.ndarray, size: tuple[int, int], resize_filter: Filter, *, 
     resized = [np.asarray(Image.fromarray(plane).resize((width, height), kernel)) for plane in _planes(planes)]
     result = np.stack(resized, axis=-1)  # [H, W, C] float32
     if has_alpha:
-        # Where alpha rounds to nothing the colour is arbitrary, and a division would blow it up.
+        # If alpha rounds to 0, the color is arbitrary, and the division would amplify it.
         alpha = np.where(result[..., -1:] >= 0.5, result[..., -1:], np.inf)
         result[..., :-1] *= largest / alpha
     return (result.clip(0, largest) + 0.5).astype(pixels.dtype)
 
 
 def _planes(pixels: np.ndarray) -> np.ndarray:
-    """[C, H, W], contiguous."""
+    """Returns pixels [H, W, C] as contiguous planes [C, H, W]."""
     return np.ascontiguousarray(np.moveaxis(pixels, 2, 0))
 
 
 def _crop(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """The largest centred rectangle with the aspect of `size`."""
+    """Crops the largest centered rectangle with the aspect ratio of `size`."""
     height, width = pixels.shape[:2]
     crop_height = min(height, max(round(width * size[0] / size[1]), 1))
     crop_width = min(width, max(round(height * size[1] / size[0]), 1))
@@ -99,7 +120,13 @@ def _crop(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def _center(pixels: np.ndarray, size: tuple[int, int], canvas: Sequence[int]) -> np.ndarray:
-    """Pixels in the middle of a canvas of `size` and one colour."""
+    """Places a picture in the middle of a canvas of one color.
+
+    Args:
+        pixels: Picture, [H, W, C].
+        size: Height and width of the canvas in pixels.
+        canvas: Color of the canvas, C numbers.
+    """
     height, width, channels = pixels.shape
     result = np.empty([*size, channels], pixels.dtype)
     result[:] = canvas

@@ -1,4 +1,4 @@
-"""The labels of a new data set: which ones are taken, and dataset.json."""
+"""Labels of a new data set: their choice, and dataset.json."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from training.data.labels import are_names, parse_labels, read_content
 
 
 def choose_labels(source: PictureSource, kind: Labels) -> SourceLabels | None:
-    """The labels of all pictures of a source: those that it brings, its top folders, or None.
+    """Returns the labels of all pictures of a source: its own, its top folders, or None.
 
-    Raises DataError when only some pictures have one, ConfigError when --labels cannot be done.
+    Raises DataError when only some pictures have a label, and ConfigError when --labels does not fit the source.
     """
     if kind == 'none':
         return None
@@ -33,7 +33,19 @@ def choose_labels(source: PictureSource, kind: Labels) -> SourceLabels | None:
 
 
 def labels_of_json(text: bytes, names: list[str], where: str) -> SourceLabels | None:
-    """The labels in a dataset.json, and the names of its classes under "classes" where it has them."""
+    """Reads the labels in a dataset.json, and the names of its classes under "classes" if it has them.
+
+    Args:
+        text: Contents of the file.
+        names: Paths of the pictures inside the source.
+        where: Name of the file in messages.
+
+    Returns:
+        The labels, or None if the file says "labels": null.
+
+    Raises:
+        DataError: The labels or the names of classes do not fit the pictures.
+    """
     values = parse_labels(text, names, where)
     if values is None:
         return None
@@ -48,7 +60,13 @@ def labels_of_json(text: bytes, names: list[str], where: str) -> SourceLabels | 
 
 
 def labels_to_json(labels: SourceLabels | None, names: Sequence[str], kept: Sequence[int]) -> bytes:
-    """The text of dataset.json. names: of the files written. kept: the position of each in the source."""
+    """Returns the text of dataset.json.
+
+    Args:
+        labels: Labels of all pictures of the source.
+        names: Names of the files written.
+        kept: Position in the source of each file written.
+    """
     if labels is None:
         content: dict[str, object] = {'labels': None}
     else:
@@ -59,7 +77,7 @@ def labels_to_json(labels: SourceLabels | None, names: Sequence[str], kept: Sequ
 
 
 def describe_labels(labels: SourceLabels, kept: Sequence[int]) -> list[str]:
-    """Lines for people: every class that has a name with its number of pictures, or what the labels are."""
+    """Returns lines for users: the number of pictures of every named class, or the kind of labels."""
     values = [labels.values[index] for index in kept]
     if isinstance(values[0], list):
         return [f'labels: vectors of {len(values[0])} numbers']

@@ -1,4 +1,4 @@
-"""Pictures in an LMDB database, as LSUN distributes its categories: one file's bytes (WebP, JPEG) a key."""
+"""Pictures in an LMDB database, the format of LSUN's categories: the bytes of one file (WebP, JPEG) per key."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from training.data.source import MAX_FILE_BYTES, decode_name, encode_names
 
 
 def is_lmdb(path: str) -> bool:
-    """Whether a folder is a database."""
+    """Whether a folder is an LMDB database."""
     return os.path.isfile(os.path.join(path, 'data.mdb'))
 
 
 class LmdbSource:
-    """A PictureSource, in the order of the keys. Opened without a lock and for reading only: nothing is changed."""
+    """A PictureSource in the order of the keys, opened without a lock and for reading only."""
 
     def __init__(self, path: str) -> None:
+        """Opens the database. Raises ConfigError without the lmdb package, DataError when it cannot be read."""
         try:
             import lmdb
         except ImportError as error:

@@ -1,7 +1,7 @@
-"""MNIST, Fashion-MNIST and others in the idx format: `train-images-idx3-ubyte.gz` and the labels beside it.
+"""MNIST, Fashion-MNIST and others in the idx format: `train-images-idx3-ubyte.gz` and a file of labels next to it.
 
 The format: two zero bytes, a type (8: unsigned byte), the number of dimensions, each dimension as a big-endian 32-bit
-number, then the numbers themselves.
+number, then the elements.
 """
 
 from __future__ import annotations
@@ -23,18 +23,19 @@ FASHION = ['T-shirt/top', 'Trouser', 'Pullover', 'Dress', 'Coat', 'Sandal', 'Shi
 
 _IMAGES = re.compile(r'images([-.])idx3([-.])ubyte(\.gz)?$')
 _UNSIGNED_BYTE = 8
-_MAX_BYTES = 2**32  # of all pictures of a file: they are held in memory
+_MAX_BYTES = 2**32  # limit for all pictures of a file, which are held in memory
 
 
 def is_images_file(name: str) -> bool:
-    """Whether a file's name says that it holds pictures in the idx format."""
+    """Whether the name of a file denotes pictures in the idx format."""
     return _IMAGES.search(name.lower()) is not None
 
 
 class MnistSource(PixelSource):
-    """A PictureSource of grey pictures. 28x28 is set into 32x32, on black: the next size with doublings enough."""
+    """A source of gray pictures. 28x28 is padded with black to 32x32, the next size with enough doublings."""
 
     def __init__(self, path: str) -> None:
+        """Reads all pictures of the file. Raises DataError when it is damaged."""
         pixels = read_idx(path, 3)  # [n, H, W]
         frame = 2 if pixels.shape[1:] == (28, 28) else 0
         pixels = np.pad(pixels, [(0, 0), (frame, frame), (frame, frame)])
@@ -51,7 +52,7 @@ class MnistSource(PixelSource):
 
 
 def read_idx(path: str, num_dims: int) -> np.ndarray:
-    """A file in the idx format, gzip or not, as uint8 with num_dims dimensions. Raises DataError."""
+    """Reads a file in the idx format, gzip or not, as uint8 with num_dims dimensions. Raises DataError."""
     try:
         size = os.path.getsize(path)
         with open(path, 'rb') as raw:
@@ -73,7 +74,7 @@ def read_idx(path: str, num_dims: int) -> np.ndarray:
 
 
 def _labels_file(path: str) -> str:
-    """The labels that belong to a file of pictures; either may be compressed, whatever the other is."""
+    """Returns the path of the labels of a file of pictures; each of the two may be compressed or not."""
     folder, name = os.path.split(path)
     stem = re.sub(_IMAGES, r'labels\1idx1\2ubyte', name)
     for candidate in (stem, f'{stem}.gz'):

@@ -1,4 +1,4 @@
-"""What a conversion is asked for: the options of `dataset_tool.py`, checked against each other."""
+"""Options of a conversion, checked against each other."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ BLACK: Color = (0, 0, 0)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PictureOptions:
-    """What happens to each picture. Sent to every worker process."""
+    """The options that apply to each picture. Every worker process receives them."""
 
-    size: tuple[int, int] | None = None  # height, width of the pictures asked for; None keeps theirs
-    transform: Transform | None = None  # None: resize where there is a size, else as they are
+    size: tuple[int, int] | None = None  # requested height and width; None keeps those of the pictures
+    transform: Transform | None = None  # None: resize if there is a size
     resize_filter: Filter = 'lanczos'
-    mode: Mode = 'auto'  # 'auto': grey if all pictures are, else RGB
-    alpha: Color | None = WHITE  # the colour that transparency is laid over; None keeps the alpha channel
-    pad_color: Color | None = None  # around a picture with transform='pad'; None: black, transparent if alpha is kept
-    bits: int = 8  # of a channel: 8 or 16
+    mode: Mode = 'auto'  # 'auto': gray if all pictures are, else RGB
+    alpha: Color | None = WHITE  # color under transparent pixels; None keeps the alpha channel
+    pad_color: Color | None = None  # around padded pictures; None: black, transparent if alpha is kept
+    bits: int = 8  # per channel: 8 or 16
 
     def __post_init__(self) -> None:
         if self.bits not in (8, 16):
@@ -50,7 +50,7 @@ class PictureOptions:
 
     @property
     def written_size(self) -> tuple[int, int] | None:
-        """Height and width of the files written; None where the pictures decide."""
+        """Height and width of the files written; None if they are those of the pictures."""
         if self.size is not None and self.transform == 'center-crop-wide':
             return self.size[1], self.size[1]
         return self.size
@@ -58,17 +58,17 @@ class PictureOptions:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ConvertOptions:
-    """Which pictures, to where, and how."""
+    """The options of a whole conversion."""
 
     source: str
     dest: str
     picture: PictureOptions = PictureOptions()
-    labels: Labels = 'json'  # 'json': those that the source brings; 'folders': its top folders are the classes
-    split: Split | None = None  # of CIFAR archives; None is 'train'
-    max_images: int | None = None  # the first so many, or with shuffle_seed any
+    labels: Labels = 'json'  # 'json': labels of the source; 'folders': its top folders are the classes
+    split: Split | None = None  # split of a CIFAR archive; None: 'train'
+    max_images: int | None = None  # number of pictures: the first ones, or with shuffle_seed a random choice
     shuffle_seed: int | None = None
-    num_workers: int | None = None  # processes; 1 is this one, None is one a core, or 1 where there is little to do
-    strict: bool = False  # a bad picture ends the run instead of being left out
+    num_workers: int | None = None  # processes; 1: this one; None: one per core, or this one for little work
+    strict: bool = False  # stop at a bad picture instead of leaving it out
 
     def __post_init__(self) -> None:
         for name, value in (('--source', self.source), ('--dest', self.dest)):
@@ -84,12 +84,22 @@ class ConvertOptions:
 
 
 def possible_size(height: int, width: int) -> str:
-    """A size WxH near this one that can be trained on, for messages."""
+    """Returns a size WxH near this one that can be trained on, for messages."""
     near_height, near_width = nearest_size(height, width)
     return f'{near_width}x{near_height}'
 
 
 def _check_size(height: int, width: int, option: str) -> None:
+    """Checks that networks can be built for a size in pixels.
+
+    Args:
+        height: Height in pixels.
+        width: Width in pixels.
+        option: Option of the command line, for the message.
+
+    Raises:
+        ConfigError: They cannot.
+    """
     if split_size(height, width) is None:
         near = possible_size(height, width)
         raise ConfigError(f'{option}: networks cannot be built for {width}x{height}; the nearest size is {near}')

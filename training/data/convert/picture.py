@@ -1,4 +1,4 @@
-"""One picture, from the bytes of its file to the bytes of the data set's. This is what worker processes run.
+"""Conversion of one picture, from the bytes of its file to those in the data set; it runs in worker processes.
 
 Letters: H and W height and width, C channels or planes.
 """
@@ -23,29 +23,29 @@ from training.data.shapes import split_size
 class PictureJob:
     """A picture to convert."""
 
-    where: str  # the file as messages name it
-    payload: bytes | np.ndarray | DataError  # a file, pixels [H, W, C], or why there are none
+    where: str  # name of the file in messages
+    payload: bytes | np.ndarray | DataError  # contents of a file, pixels [H, W, C], or the error of reading them
     mode: str  # 'L' | 'RGB'
-    mode_is_a_guess: bool = False  # then colour is reported instead of converted to grey
+    mode_is_a_guess: bool = False  # if so, color is reported instead of converted to gray
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Outcome:
-    """What became of a picture. Exactly one of data, bad, is_too_small and met_color says so."""
+    """The result for one picture. Exactly one of data, bad, is_too_small and met_color is set."""
 
-    data: bytes = b''  # a whole file
+    data: bytes = b''  # contents of the new file
     extension: str = ''  # '.png' | '.npy'
     shape: tuple[int, ...] = ()  # H, W, C
-    bad: str = ''  # why it cannot be read
+    bad: str = ''  # fault of a picture that cannot be read
     is_too_small: bool = False
     met_color: bool = False
     enlarged: bool = False
     profile: str = ''  # see Decoded
-    was_transparent: bool = False  # some pixel is
+    was_transparent: bool = False  # at least one pixel is not opaque
 
 
 def convert_picture(options: PictureOptions, job: PictureJob) -> Outcome:
-    """Converts a picture. A bad one is an outcome; ConfigError is raised where an option is wanting."""
+    """Converts a picture. A bad picture is an outcome; an option that is missing or does not fit is a ConfigError."""
     if isinstance(job.payload, DataError):
         return Outcome(bad=str(job.payload))
     try:
@@ -79,9 +79,10 @@ def convert_picture(options: PictureOptions, job: PictureJob) -> Outcome:
 
 
 def encode(pixels: np.ndarray, *, as_planes: bool) -> tuple[bytes, str]:
-    """A file of the data set and its extension, from [H, W, C].
+    """Encodes pixels [H, W, C] as a file of the data set; returns its contents and its extension.
 
-    PNG for 8 bits up to RGBA and for 16-bit grey, .npy for the rest, and for planes, of which none is alpha.
+    The format is PNG for 8 bits up to RGBA and for 16-bit gray, and .npy for the rest and for planes, none of which is
+    alpha.
     """
     if not as_planes and pixels.shape[2] <= (4 if pixels.dtype == np.uint8 else 1):
         return encode_png(pixels), '.png'
@@ -91,16 +92,27 @@ def encode(pixels: np.ndarray, *, as_planes: bool) -> tuple[bytes, str]:
 
 
 def _has_alpha(decoded: Decoded) -> bool:
+    """Whether the last channel is alpha."""
     return not decoded.is_planes and decoded.pixels.shape[2] in (2, 4)
 
 
 def _gains_color(decoded: Decoded, options: PictureOptions) -> bool:
-    """Whether a grey picture with transparency is to lie over a colour that is not grey."""
+    """Whether a gray picture with transparency is composited over a color that is not gray."""
     return _has_alpha(decoded) and options.alpha is not None and len(set(options.alpha)) > 1
 
 
 def _to_channels(decoded: Decoded, pixels: np.ndarray, job: PictureJob, options: PictureOptions) -> np.ndarray:
-    """Pixels with the channels that are asked for: mode, and alpha or none. Planes stay as they are."""
+    """Converts pixels to the requested channels: the mode, with or without alpha. Planes do not change.
+
+    Args:
+        decoded: The picture as decoded.
+        pixels: Its pixels at the requested bits, [H, W, C].
+        job: The picture's job, with the mode.
+        options: Options of all pictures.
+
+    Raises:
+        ConfigError: A mode was given for planes.
+    """
     if decoded.is_planes:
         if options.mode != 'auto':
             count = pixels.shape[2]
@@ -109,13 +121,13 @@ def _to_channels(decoded: Decoded, pixels: np.ndarray, job: PictureJob, options:
     if options.alpha is None:
         return to_mode(with_alpha(pixels), job.mode)
     if _has_alpha(decoded):
-        # In the mode asked for, so that grey over a colour has that colour around it.
+        # The mode is converted first, so that gray over a color is surrounded by that color.
         return over(to_mode(pixels, job.mode), options.alpha)
     return to_mode(pixels, job.mode)
 
 
 def _check_size(pixels: np.ndarray, where: str) -> None:
-    """Refuses a picture that is to keep a size for which networks cannot be built."""
+    """Raises ConfigError for a picture that keeps a size for which networks cannot be built."""
     height, width = pixels.shape[:2]
     if split_size(height, width) is None:
         fault = f'is {width}x{height}, a size that networks cannot be built for'
@@ -124,7 +136,20 @@ def _check_size(pixels: np.ndarray, where: str) -> None:
 
 
 def _canvas(pixels: np.ndarray, options: PictureOptions, has_alpha: bool, where: str) -> list[int]:
-    """The colour around a picture, in its own channels. Where alpha is kept, the default is transparent."""
+    """Returns the color around a padded picture, in its own channels. With alpha, the default is transparent.
+
+    Args:
+        pixels: The picture, [H, W, C].
+        options: Options of all pictures.
+        has_alpha: Whether the last channel is alpha.
+        where: Name of the file in messages.
+
+    Returns:
+        C numbers.
+
+    Raises:
+        ConfigError: A color was given for planes.
+    """
     channels = pixels.shape[2]
     if options.pad_color is None:
         return [0] * channels

@@ -1,9 +1,9 @@
-"""A list of pictures: a path a line, and perhaps its label.
+"""A list of pictures: one path per line, optionally with a label.
 
     .csv    path,label      .tsv    path<TAB>label      .txt    path, or path<TAB>label, or path<blanks>label
 
-Paths are relative to the list's folder. They may lead out of it: a list is a user's own pointer to files anywhere, and
-nothing is written there. Labels are class numbers, or names, which are numbered in the order of the alphabet.
+Paths are relative to the list's folder. They may lead out of it: a list is the user's own pointer to files anywhere,
+and nothing is written there. Labels are class numbers, or names, which are numbered in alphabetical order.
 """
 
 from __future__ import annotations
@@ -24,9 +24,10 @@ _NUMBER = re.compile(r'[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?', re.IGNORECASE)
 
 
 class ListSource:
-    """A PictureSource, in the order of the lines."""
+    """A PictureSource in the order of the lines."""
 
     def __init__(self, path: str) -> None:
+        """Reads the list. Raises DataError when a line is malformed or a picture occurs twice."""
         self.path = path
         rows = _read_rows(path)
         self._names = [name.replace('\\', '/') for name, _ in rows]
@@ -57,11 +58,11 @@ class ListSource:
         return _number(self._labels, self._names, self.path)
 
     def close(self) -> None:
-        """Files are closed as they are read."""
+        """Does nothing: files are closed as soon as they are read."""
 
 
 def _read_rows(path: str) -> list[tuple[str, str]]:
-    """Path and label ('' for none) of every line; empty lines, comments (#) and a header are passed over."""
+    """Returns path and label ('': none) of every line; empty lines, comments (#) and a header are ignored."""
     try:
         with open(path, encoding='utf-8-sig', newline='') as file:
             if path.lower().endswith('.txt'):
@@ -83,7 +84,7 @@ def _read_rows(path: str) -> list[tuple[str, str]]:
 
 
 def _split(line: str) -> list[str]:
-    """Path and label of a line of text: at a tab, else after the path's extension. Paths may hold blanks."""
+    """Splits a line of text into path and label at a tab, else after the path's extension. Paths may hold blanks."""
     if '\t' in line:
         return [cell.strip() for cell in line.split('\t')]
     match = _LINE.fullmatch(line)
@@ -91,7 +92,16 @@ def _split(line: str) -> list[str]:
 
 
 def _number(labels: list[str], names: list[str], where: str) -> SourceLabels:
-    """Class numbers as they are, or names numbered."""
+    """Returns labels that are class numbers as numbers, and names numbered in alphabetical order.
+
+    Args:
+        labels: Text of the labels, [n].
+        names: Paths of the pictures, [n].
+        where: Name of the list in messages.
+
+    Raises:
+        DataError: A class number is too large, or a label is neither a class number nor a name.
+    """
     if all(label.isdecimal() for label in labels):
         numbers = [int(label) for label in labels]
         if max(numbers) >= MAX_CLASSES:

@@ -1,9 +1,9 @@
-"""PNG as data sets need it: written without compression, and read with 16 bits a channel.
+"""PNG for data sets: written without compression, and read with 16 bits per channel.
 
-Pillow has neither: the bytes that it writes depend on the version of zlib, and of 16-bit colour it keeps the high byte.
-Written after the PNG specification (W3C, third edition), RFC 1950 and RFC 1951.
+Pillow has neither: the bytes that it writes depend on the version of zlib, and it keeps only the high byte of 16-bit
+color. The code follows the PNG specification (W3C, third edition), RFC 1950 and RFC 1951.
 
-Letters: H and W height and width, C channels: 1 grey, 2 grey and alpha, 3 RGB, 4 RGB and alpha.
+Letters: H and W height and width, C channels: 1 gray, 2 gray and alpha, 3 RGB, 4 RGB and alpha.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from training.data.picture_file import PNG_SIGNATURE
 
 _COLOR_TYPE = {1: 0, 2: 4, 3: 2, 4: 6}  # by number of channels
 _CHANNELS = {kind: channels for channels, kind in _COLOR_TYPE.items()}
-_BLOCK_BYTES = 65535  # the most that one stored block holds
-_PAETH = 4  # the last of the five filters: none, sub, up, average, Paeth
+_BLOCK_BYTES = 65535  # limit of one stored block
+_PAETH = 4  # number of the last of the five filters: none, sub, up, average, Paeth
 
 
 def encode_png(pixels: np.ndarray) -> bytes:
-    """The PNG of uint8 or uint16 [H, W, C], C from 1 to 4: no filter, no compression, the same bytes everywhere."""
+    """Encodes uint8 or uint16 [H, W, C], C from 1 to 4, as PNG: no filter, no compression, equal bytes everywhere."""
     height, width, channels = pixels.shape
     depth = 8 * pixels.dtype.itemsize
     lines = pixels.astype(pixels.dtype.newbyteorder('>')).reshape(height, -1).view(np.uint8)
@@ -35,9 +35,9 @@ def encode_png(pixels: np.ndarray) -> bytes:
 
 
 def decode_png_16(data: bytes, where: str) -> np.ndarray:
-    """The pixels of a 16-bit PNG, uint16 [H, W, C]; a transparent colour becomes an alpha channel.
+    """Decodes a 16-bit PNG to uint16 [H, W, C]; a transparent color becomes an alpha channel.
 
-    data: a file whose chunks are known to be whole (`image_decode.load_image`). Raises DataError for an interlaced one.
+    The chunks of `data` must have been checked by `picture_file.load_image`. Raises DataError for an interlaced file.
     """
     chunks = list(_chunks(data))
     header = dict(chunks)[b'IHDR']
@@ -63,11 +63,12 @@ def decode_png_16(data: bytes, where: str) -> np.ndarray:
 
 
 def _chunk(name: bytes, body: bytes) -> bytes:
+    """Returns one chunk with its length and CRC."""
     return struct.pack('>I', len(body)) + name + body + struct.pack('>I', zlib.crc32(name + body))
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Name and body of every chunk."""
+    """Yields name and body of every chunk."""
     at = len(PNG_SIGNATURE)
     while at + 8 <= len(data):
         length = int.from_bytes(data[at : at + 4], 'big')
@@ -76,7 +77,7 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _stored(data: bytes) -> bytes:
-    """A zlib stream that holds the data as they are, RFC 1951 section 3.2.4."""
+    """Returns a zlib stream of the uncompressed data, RFC 1951 section 3.2.4."""
     parts = [b'\x78\x01']  # RFC 1950: deflate, 32 kB window, fastest
     for start in range(0, len(data), _BLOCK_BYTES):
         block = data[start : start + _BLOCK_BYTES]
@@ -86,17 +87,17 @@ def _stored(data: bytes) -> bytes:
 
 
 def _unfilter(filters: np.ndarray, raw: np.ndarray) -> np.ndarray:
-    """Undoes the five filters, section 9.2. filters: uint8 [H]. raw: uint8 [H, W, B], B bytes a pixel; same out.
+    """Reverses the five filters, section 9.2: uint8 [H, W, B] with B bytes per pixel, by the filters of rows uint8 [H].
 
-    A pixel needs those left of it, above it and at the corner between. All pixels of one anti-diagonal are therefore
-    ready at once: H + W steps, each of NumPy operations, in place of H * W of Python.
+    A pixel depends on those to the left, above, and above left. All pixels of one anti-diagonal are therefore computed
+    at once: H + W steps of NumPy operations instead of H * W steps of Python.
     """
     if not filters.any():
         return raw
     height, width, size = raw.shape
     framed = np.zeros([height + 1, width + 1, size], np.uint8)  # row 0 and column 0 are the zeros beyond the edge
     framed[1:, 1:] = raw
-    flat = framed.reshape(-1, size)  # pixel (y, x) stands at y * (W + 1) + x, so along y + x = d at y * W + d
+    flat = framed.reshape(-1, size)  # pixel (y, x) is at y * (W + 1) + x, so along y + x = d at y * W + d
     for d in range(2, height + width + 1):
         top, bottom = max(1, d - width), min(height, d - 1)
         begin, end = top * width + d, bottom * width + d + 1
@@ -110,14 +111,20 @@ def _unfilter(filters: np.ndarray, raw: np.ndarray) -> np.ndarray:
 
 
 def _paeth(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
-    """Whichever of left, above, corner is nearest to a + b - c; ties in that order. Section 9.4."""
+    """Returns the nearest of left, above and corner to a + b - c; ties in that order. Section 9.4.
+
+    Args:
+        a: Values to the left, int16 [m, B].
+        b: Values above, int16 [m, B].
+        c: Values above left, int16 [m, B].
+    """
     p = a + b - c
     pa, pb, pc = abs(p - a), abs(p - b), abs(p - c)
     return np.where((pa <= pb) & (pa <= pc), a, np.where(pb <= pc, b, c))
 
 
 def _with_alpha(pixels: np.ndarray, key: bytes) -> np.ndarray:
-    """Adds alpha, uint16 [H, W, C + 1]: 0 where a pixel has the colour of the tRNS chunk."""
+    """Adds an alpha channel, uint16 [H, W, C + 1]: 0 for pixels of the color in the tRNS chunk."""
     color = np.frombuffer(key[: 2 * pixels.shape[2]], '>u2')  # [C]
     opaque = (pixels != color).any(axis=2, keepdims=True)
     return np.concatenate([pixels, np.where(opaque, 65535, 0).astype(np.uint16)], axis=2)

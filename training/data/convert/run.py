@@ -1,4 +1,4 @@
-"""All pictures of a source to a data set."""
+"""Conversion of all pictures of a source to a data set."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from training.data.source import summarize_names
 
 
 class _ColorMetError(Exception):
-    """All pictures were taken to be grey, and one is not."""
+    """A color picture where all were assumed to be gray."""
 
 
 def convert_pictures(options: ConvertOptions, stop: StopSignal) -> Summary:
-    """Makes the data set. Raises UserError, or StopRequested after a signal; then there is no output."""
+    """Makes the data set. Raises UserError, or StopRequested after a signal; in both cases there is no output."""
     check_dest(options.dest)
     source = open_pictures(options.source, options.split)
     try:
@@ -37,14 +37,14 @@ def convert_pictures(options: ConvertOptions, stop: StopSignal) -> Summary:
         mode, is_guess = _first_mode(source, positions, options)
         try:
             return _convert_as(mode, is_guess, source, positions, labels, options, stop)
-        except _ColorMetError:  # among grey pictures, and what is written so far is grey: once more, in RGB
+        except _ColorMetError:  # the pictures written so far are gray: start again in RGB
             return _convert_as('RGB', False, source, positions, labels, options, stop)
     finally:
         source.close()
 
 
 def _choose(count: int, options: ConvertOptions) -> Sequence[int]:
-    """Ascending positions of the pictures to take."""
+    """Returns the ascending positions of the pictures to convert."""
     limit = min(count, options.max_images or count)
     if options.shuffle_seed is None:
         return range(limit)
@@ -52,10 +52,15 @@ def _choose(count: int, options: ConvertOptions) -> Sequence[int]:
 
 
 def _first_mode(source: PictureSource, positions: Sequence[int], options: ConvertOptions) -> tuple[str, bool]:
-    """The mode to begin with, and whether it is a guess, which a later picture may refute.
+    """Returns the mode of the first attempt, and whether it is a guess, which a later picture may refute.
 
-    Whether all pictures are grey is known when all have been decoded. Reading everything twice to know it before would
-    double the time for every data set; a guess by the first picture is wrong for hardly any.
+    Only decoding all pictures shows if all are gray. Reading everything twice would double the time for every data set;
+    a guess by the first picture is wrong for hardly any.
+
+    Args:
+        source: Pictures.
+        positions: Positions of the pictures to convert.
+        options: Options of the conversion.
     """
     if options.picture.mode != 'auto':
         return options.picture.mode, False
@@ -72,7 +77,20 @@ def _convert_as(
     options: ConvertOptions,
     stop: StopSignal,
 ) -> Summary:
-    """One attempt. Raises _ColorMetError when the mode was a guess, and wrong."""
+    """Makes one attempt.
+
+    Args:
+        mode: Mode of all pictures, 'L' or 'RGB'.
+        is_guess: Whether a color picture refutes the mode.
+        source: Pictures.
+        positions: Positions of the pictures to convert.
+        labels: Labels of all pictures of the source.
+        options: Options of the conversion.
+        stop: Signal that ends the conversion.
+
+    Raises:
+        _ColorMetError: The mode was a guess, and wrong.
+    """
     summary = Summary(
         dest=options.dest, labels=labels, bits=options.picture.bits, keeps_alpha=options.picture.alpha is None
     )
@@ -95,7 +113,7 @@ def _convert_as(
                 if _note(summary, index, outcome, source.where(index), strict=options.strict):
                     write(summary.names[-1], outcome.data)
         except UserError:
-            stop.check()  # one who asks for an end may end the workers too, which is then no fault
+            stop.check()  # a user who stops the run may have killed the workers too, which is then no fault
             raise
         if not summary.kept:
             raise DataError(_nothing_left(options, summary))
@@ -104,7 +122,14 @@ def _convert_as(
 
 
 def _job(source: PictureSource, index: int, mode: str, is_guess: bool) -> PictureJob:
-    """The job for a picture; a file that cannot be read is one too, so that order and counting stay in one place."""
+    """Reads a picture and returns its job; a file that cannot be read is a job too, which keeps order and counts.
+
+    Args:
+        source: Pictures.
+        index: Position of the picture.
+        mode: Mode of all pictures, 'L' or 'RGB'.
+        is_guess: Whether a color picture refutes the mode.
+    """
     try:
         payload = source.read(index)
     except DataError as error:
@@ -113,7 +138,22 @@ def _job(source: PictureSource, index: int, mode: str, is_guess: bool) -> Pictur
 
 
 def _note(summary: Summary, index: int, outcome: Outcome, where: str, *, strict: bool) -> bool:
-    """Adds an outcome to the summary; returns whether there is a file to write."""
+    """Adds an outcome to the summary.
+
+    Args:
+        summary: Summary to extend.
+        index: Position of the picture in the source.
+        outcome: Result of its conversion.
+        where: Name of the picture in messages.
+        strict: Whether a bad picture is an error.
+
+    Returns:
+        Whether there is a file to write.
+
+    Raises:
+        DataError: The picture is bad, and `strict` is set.
+        ConfigError: The picture has another size or number of channels than the first.
+    """
     if outcome.bad:
         if strict:
             raise DataError(outcome.bad)
@@ -125,7 +165,7 @@ def _note(summary: Summary, index: int, outcome: Outcome, where: str, *, strict:
     if not summary.kept:
         summary.shape, summary.extension = outcome.shape, outcome.extension
     _check_equal(outcome.shape, summary.shape, where)
-    number = len(summary.kept)  # dense: a picture left out leaves no gap
+    number = len(summary.kept)  # consecutive: a picture that is left out leaves no gap
     summary.kept.append(index)
     summary.names.append(f'{number // 1000:05d}/img{number:08d}{outcome.extension}')
     summary.num_enlarged += outcome.enlarged
@@ -136,7 +176,16 @@ def _note(summary: Summary, index: int, outcome: Outcome, where: str, *, strict:
 
 
 def _check_equal(shape: tuple[int, ...], first: tuple[int, ...], where: str) -> None:
-    """Holds height, width and channels of a picture against those of the first."""
+    """Compares height, width and channels of a picture with those of the first.
+
+    Args:
+        shape: [H, W, C] of the picture.
+        first: [H, W, C] of the first picture.
+        where: Name of the picture in messages.
+
+    Raises:
+        ConfigError: They differ.
+    """
     (height, width, channels), (first_height, first_width, first_channels) = shape, first
     if (height, width) != (first_height, first_width):
         fault = f'is {width}x{height}, but those before are {first_width}x{first_height}; all must be equal'
@@ -147,7 +196,7 @@ def _check_equal(shape: tuple[int, ...], first: tuple[int, ...], where: str) -> 
 
 
 def _nothing_left(options: ConvertOptions, summary: Summary) -> str:
-    """Why there is no data set."""
+    """Returns the message for a conversion without any usable picture."""
     if summary.num_too_small:
         return f'{options.source}: {summary.num_too_small} pictures are too small for --resolution; ask for less'
     return f'{options.source}: none of its {len(summary.bad)} pictures can be read: {summarize_names(summary.bad)}'

@@ -1,4 +1,4 @@
-"""The protocol of sources of pictures, and the labels that a source brings."""
+"""Protocol of sources of pictures, and the labels of a source."""
 
 from __future__ import annotations
 
@@ -13,34 +13,34 @@ class SourceLabels:
     """The labels of all pictures of a source, in its order."""
 
     values: list[int] | list[list[float]]  # class numbers, or vectors
-    classes: list[str] | None = None  # the names of the classes 0, 1, ..., where they are known
+    classes: list[str] | None = None  # names of the classes 0, 1, ..., if they are known
 
 
 class PictureSource(Protocol):
-    """Pictures by position. Read by one process alone."""
+    """Pictures by position. Only one process reads them."""
 
-    path: str  # as the user gave it
+    path: str  # as given by the user
 
     def __len__(self) -> int: ...
 
     def name(self, index: int) -> str:
-        """Path inside the source, with `/`."""
+        """Returns the path inside the source, with `/`."""
         ...
 
     def where(self, index: int) -> str:
-        """The picture as messages name it."""
+        """Returns the name of the picture in messages."""
         ...
 
     def read(self, index: int) -> bytes | np.ndarray:
-        """A file's bytes, or pixels uint8 [H, W, C]; raises DataError for a picture that is gone or damaged."""
+        """Returns a file's bytes, or pixels uint8 [H, W, C]. Raises DataError for a missing or damaged picture."""
         ...
 
     def read_labels(self) -> SourceLabels | None:
-        """The labels that the source brings, None where it brings none; raises DataError when some are wanting."""
+        """Returns the labels of the source, or None if it has none. Raises DataError when some are missing."""
         ...
 
     def close(self) -> None:
-        """Lets go of file handles."""
+        """Closes file handles."""
         ...
 
 
@@ -48,8 +48,9 @@ class PixelSource:
     """Base of the sources whose pictures are all held in memory."""
 
     def __init__(self, path: str, pixels: np.ndarray) -> None:
+        """Takes the path as given by the user, and all pictures, uint8 [n, H, W, C]."""
         self.path = path
-        self._pixels = pixels  # uint8 [n, H, W, C]
+        self._pixels = pixels  # [n, H, W, C]
 
     def __len__(self) -> int:
         return len(self._pixels)

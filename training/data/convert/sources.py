@@ -1,4 +1,4 @@
-"""The kinds of sources of pictures, and the one that a path names."""
+"""Kinds of sources of pictures, and their detection by path."""
 
 from __future__ import annotations
 
@@ -24,9 +24,10 @@ _KINDS = (
 
 
 def open_pictures(path: str, split: Split | None = None) -> PictureSource:
-    """Opens a source by its name. split: of a CIFAR archive.
+    """Opens a source by its name; `split` applies to CIFAR archives.
 
-    Raises DataError when it is absent, damaged, unsafe or without pictures, ConfigError for an option that it lacks.
+    Raises DataError when the source is absent, damaged, unsafe or without pictures, and ConfigError for a split of a
+    source without splits.
     """
     if not os.path.lexists(path):
         raise DataError(f'{path}: no such file or folder (looked for {os.path.abspath(path)})')
@@ -38,7 +39,13 @@ def open_pictures(path: str, split: Split | None = None) -> PictureSource:
 
 
 def _open_kind(path: str, name: str, split: Split | None) -> PictureSource:
-    """Returns the source that a path names."""
+    """Opens a source of the kind that its name denotes.
+
+    Args:
+        path: Path as given by the user.
+        name: Last part of the path in lower case.
+        split: Split of a CIFAR archive; None: not given.
+    """
     if re.fullmatch(r'cifar-100?-python\.(tar\.gz|tgz|tar)', name):
         return CifarSource(path, split or 'train')
     if split is not None:

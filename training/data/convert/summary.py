@@ -1,4 +1,4 @@
-"""What a conversion did, for people."""
+"""Summary of a conversion for users."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from training.data.stored_image import CHANNEL_KINDS
 
 @dataclass(kw_only=True, slots=True)
 class Summary:
-    """What was done."""
+    """The results of a conversion."""
 
     dest: str
     labels: SourceLabels | None = None
     kept: list[int] = field(default_factory=list)  # position in the source of every picture written
-    names: list[str] = field(default_factory=list)  # of the files written
-    shape: tuple[int, ...] = ()  # of the first: height, width, channels
+    names: list[str] = field(default_factory=list)  # names of the files written
+    shape: tuple[int, ...] = ()  # height, width, channels of the first picture
     extension: str = ''
     bits: int = 8
-    bad: list[str] = field(default_factory=list)  # a sentence for every picture left out
+    bad: list[str] = field(default_factory=list)  # one sentence per picture that was left out
     num_too_small: int = 0
     num_enlarged: int = 0
     num_profiles_broken: int = 0
@@ -30,7 +30,7 @@ class Summary:
     keeps_alpha: bool = False
 
     def lines(self) -> Iterator[str]:
-        """The summary for people."""
+        """Yields the lines of the summary."""
         height, width, channels = self.shape
         is_planes = self.extension == '.npy' and channels not in (1, 3) and not self.keeps_alpha
         kind = f'{channels} planes' if is_planes or channels not in CHANNEL_KINDS else CHANNEL_KINDS[channels]

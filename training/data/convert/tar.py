@@ -1,4 +1,4 @@
-"""Pictures in a tar, compressed by gzip or not, read without unpacking it to disk."""
+"""Pictures in a tar, compressed by gzip or not, read without unpacking to disk."""
 
 from __future__ import annotations
 
@@ -23,14 +23,23 @@ from training.data.source import (
     summarize_names,
 )
 
-_FAULTS = (tarfile.TarError, zlib.error, EOFError, OSError, ValueError)  # of reading what is no whole tar
+_FAULTS = (
+    tarfile.TarError,
+    zlib.error,
+    EOFError,
+    OSError,
+    ValueError,
+)  # raised by reading a file that is not an intact tar
 
 
 class BoundedReader:
-    """A file, unpacked if it is gzip, that hands out no more at once than one picture may have, nor more in all than
-    `MAX_RATIO` times its size: the headers of a tar are believed by `tarfile`, and are not to be."""
+    """A file, decompressed if it is gzip, with a limit per read and a limit of `MAX_RATIO` times its size in total.
+
+    `tarfile` trusts the headers of a tar, which may claim any size.
+    """
 
     def __init__(self, path: str) -> None:
+        """Opens the file."""
         self._path = path
         self._raw: IO[bytes] = open(path, 'rb')  # noqa: SIM115 - kept, closed by close()
         self._is_gzip = self._raw.read(2) == b'\x1f\x8b'
@@ -39,6 +48,7 @@ class BoundedReader:
         self._end = os.path.getsize(path) * (MAX_RATIO if self._is_gzip else 1)
 
     def read(self, size: int = -1) -> bytes:
+        """Reads bytes; a size is required. Raises DataError for more than one picture may have."""
         if not 0 <= size <= MAX_FILE_BYTES:
             raise DataError(f'{self._path}: a header asks for {size} bytes at once; {MAX_FILE_BYTES} are the most')
         data = self._file.read(size)
@@ -46,17 +56,21 @@ class BoundedReader:
         return data
 
     def tell(self) -> int:
+        """Returns the position in the decompressed file."""
         return self._file.tell()
 
     def seek(self, position: int) -> int:
+        """Moves to a position in the decompressed file."""
         self._check(position)
         return self._file.seek(position)
 
     def close(self) -> None:
+        """Closes the file."""
         self._file.close()
         self._raw.close()
 
     def _check(self, position: int) -> None:
+        """Raises DataError for a position beyond the limit."""
         if position > self._end:
             lie = 'has a header that points beyond its end; copy or download it again'
             raise DataError(f'{self._path}: {ZIP_BOMB if self._is_gzip else lie}')
@@ -66,12 +80,12 @@ class Member(NamedTuple):
     """A plain file in a tar."""
 
     name: str
-    offset: int  # of its bytes in the unpacked tar
+    offset: int  # position of its bytes in the decompressed tar
     size: int
 
 
 def open_tar(path: str) -> tuple[BoundedReader, list[Member]]:
-    """A tar and its plain files, in its order. Raises DataError for what is no tar, is cut short, or is unsafe."""
+    """Opens a tar; returns it and its plain files, in its order. Raises DataError when it is damaged or unsafe."""
     try:
         reader = BoundedReader(path)
     except OSError as error:
@@ -87,7 +101,16 @@ def open_tar(path: str) -> tuple[BoundedReader, list[Member]]:
 
 
 def read_member(reader: BoundedReader, member: Member, where: str) -> bytes:
-    """The bytes of one file."""
+    """Returns the bytes of one file in a tar.
+
+    Args:
+        reader: The open tar.
+        member: The file.
+        where: Name of the file in messages.
+
+    Raises:
+        DataError: The file is too large, damaged or cut short.
+    """
     if member.size > MAX_FILE_BYTES:
         raise DataError(f'{where}: {TOO_LARGE}')
     try:
@@ -103,12 +126,13 @@ def read_member(reader: BoundedReader, member: Member, where: str) -> bytes:
 
 
 def _read_members(reader: BoundedReader, path: str) -> list[Member]:
+    """Lists the plain files of a tar. Raises DataError when two have the same name."""
     found: list[Member] = []
     with tarfile.open(fileobj=reader, mode='r:') as archive:  # type: ignore[call-overload]
         while (info := archive.next()) is not None:
-            archive.members = []  # tarfile keeps every header otherwise, at a kilobyte each
+            archive.members = []  # otherwise tarfile keeps every header, one kilobyte each
             if info.isreg() and not info.issparse():
-                # Nothing is written there, so a path that leads out of the tar is only an odd name.
+                # Nothing is written to that path, so one that leads out of the tar is only an odd name.
                 found.append(Member(info.name.removeprefix('./'), info.offset_data, info.size))
     twice = [name for name, count in Counter(member.name for member in found).items() if count > 1]
     if twice:
@@ -117,7 +141,7 @@ def _read_members(reader: BoundedReader, path: str) -> list[Member]:
 
 
 class TarSource:
-    """A PictureSource. Pictures come in the order of the tar: a compressed one can only be read forwards."""
+    """A PictureSource in the order of the tar, because a compressed one can only be read forward."""
 
     def __init__(self, path: str) -> None:
         self.path = path

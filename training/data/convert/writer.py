@@ -1,4 +1,4 @@
-"""The new data set on disk: a zip or a folder that is whole or not there."""
+"""Atomic writing of a new data set: a zip or a folder that is complete or absent."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from dnnlib.files import TMP_MARK, fsync_path, remove
 
 Write = Callable[[str, bytes], None]  # name inside the data set, bytes of the file
 
-_ZIP_TIME = (1980, 1, 1, 0, 0, 0)  # the same pictures give the same bytes
-_UNIX = 3  # zipfile's create_system
+_ZIP_TIME = (1980, 1, 1, 0, 0, 0)  # fixed, so that the same pictures give the same bytes
+_UNIX = 3  # value of create_system in zipfile
 
 
 def check_dest(dest: str) -> None:
-    """Refuses to write over anything."""
+    """Raises ConfigError when the destination exists already and is not an empty folder."""
     if dest.lower().endswith('.zip'):
         if os.path.lexists(dest):
             raise ConfigError(f'--dest={dest}: exists already; remove it or give another name')
@@ -28,9 +28,9 @@ def check_dest(dest: str) -> None:
 
 @contextlib.contextmanager
 def open_writer(dest: str) -> Iterator[Write]:
-    """Yields write(name, data). The data set appears under its name at the end, or, after any error, not at all.
+    """Yields write(name, data). The data set appears under its name at the end, or after any error not at all.
 
-    A failure to write (disk full, no permission) is a ConfigError that names --dest.
+    A failure to write (disk full, no permission) raises a ConfigError that names --dest.
     """
     path = Path(dest).absolute()
     temp = path.with_name(f'{path.name}{TMP_MARK}{os.getpid()}')
@@ -40,14 +40,14 @@ def open_writer(dest: str) -> Iterator[Write]:
             path.parent.mkdir(parents=True, exist_ok=True)
         with (_zip_writer if path.suffix.lower() == '.zip' else _folder_writer)(temp, dest) as write:
             yield write
-        check_dest(dest)  # again: hours may have passed
+        check_dest(dest)  # again, because hours may have passed
         with _disk_errors(dest):
             if path.is_dir():
                 path.rmdir()  # empty, see check_dest
             os.rename(temp, path)
             fsync_path(path.parent)
     except BaseException:
-        # What cannot be removed is under a temporary name; the first error is the one to tell.
+        # Files that cannot be removed have a temporary name; the first error is the one to report.
         with contextlib.suppress(OSError):
             remove(temp)
             for folder in made:
@@ -57,11 +57,11 @@ def open_writer(dest: str) -> Iterator[Write]:
 
 @contextlib.contextmanager
 def _zip_writer(path: Path, dest: str) -> Iterator[Write]:
-    """Writes entries stored, so that reading one is a seek, and with one fixed time and mode."""
+    """Yields a writer of uncompressed entries, which are read by a seek, with one fixed time and mode."""
 
     def write(name: str, data: bytes) -> None:
         info = zipfile.ZipInfo(name, _ZIP_TIME)
-        info.create_system = _UNIX  # wherever this runs
+        info.create_system = _UNIX  # on every system
         info.external_attr = 0o644 << 16
         with _disk_errors(dest):
             archive.writestr(info, data)
@@ -73,7 +73,7 @@ def _zip_writer(path: Path, dest: str) -> Iterator[Write]:
         try:
             yield write
         except BaseException:
-            # Neither its index nor what is buffered shall be written: the disk may be full, the file will be removed.
+            # Neither the index nor buffered data are written: the disk may be full, and the file will be removed.
             archive.fp = None
             with contextlib.suppress(OSError):
                 file.close()
@@ -86,7 +86,7 @@ def _zip_writer(path: Path, dest: str) -> Iterator[Write]:
 
 @contextlib.contextmanager
 def _folder_writer(path: Path, dest: str) -> Iterator[Write]:
-    """Writes files below a folder."""
+    """Yields a writer of files in a folder."""
 
     def write(name: str, data: bytes) -> None:
         with _disk_errors(dest):
@@ -98,12 +98,12 @@ def _folder_writer(path: Path, dest: str) -> Iterator[Write]:
         path.mkdir()
     yield write
     if hasattr(os, 'sync'):
-        os.sync()  # all files in one go: a flush for each would take longer than the conversion
+        os.sync()  # all files at once: one flush per file would take longer than the conversion
 
 
 @contextlib.contextmanager
 def _disk_errors(dest: str) -> Iterator[None]:
-    """What the file system refuses, said in one sentence."""
+    """Turns an error of the file system into a ConfigError of one sentence."""
     try:
         yield
     except OSError as error:
@@ -114,5 +114,5 @@ def _disk_errors(dest: str) -> Iterator[None]:
 
 
 def _missing_parents(path: Path) -> list[Path]:
-    """The folders above a path that are not there yet, the innermost first."""
+    """Returns the parent folders of a path that do not exist, the innermost first."""
     return [folder for folder in path.parents if not folder.exists()]

@@ -1,1 +1,1 @@
-"""The check of a data set before training."""
+"""Verification of a data set before training."""

@@ -1,4 +1,4 @@
-"""The command `python dataset_tool.py verify DATA`."""
+"""Command line of `python dataset_tool.py verify DATA`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dnnlib.errors import ConfigError, UserError
 
 
 class _Sheet(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.2
-    """CxR: columns and rows of the contact sheet."""
+    """A size CxR: columns and rows of the contact sheet."""
 
     name = 'CxR'
 
@@ -75,7 +75,7 @@ def verify(data: str, out: str | None, sheet: tuple[int, int], no_duplicates: bo
 
 
 def check_out(data: str, out: str | None) -> Path:
-    """The folder for the report; raises ConfigError when it lies inside the data or cannot be made."""
+    """Returns the folder for the report. Raises ConfigError when it lies inside the data or cannot be written."""
     if out == '':
         raise ConfigError('--out is empty; give a folder for the report, or leave it out')
     folder = Path(os.path.abspath(data).removesuffix('.zip') + '-verify' if out is None else out)
@@ -89,7 +89,7 @@ def check_out(data: str, out: str | None) -> Path:
 
 
 def _write(folder: Path, write: Callable[[], None]) -> None:
-    """Makes the folder and writes into it; what the disk refuses is a sentence."""
+    """Makes the folder and calls `write`; an error of the file system becomes a ConfigError of one sentence."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write()
@@ -98,6 +98,6 @@ def _write(folder: Path, write: Callable[[], None]) -> None:
 
 
 def _show(bar: Any, total: int) -> None:
-    """One image further; how many there are is known with the first."""
+    """Advances the progress bar by one image; the total is known from the first call on."""
     bar.length = total
     bar.update(1)

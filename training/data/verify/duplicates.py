@@ -1,6 +1,6 @@
-"""The duplicates of a data set as findings: which images, of which, and whether their labels agree.
+"""Findings about the duplicates of a data set: pairs of images, and differences of their labels.
 
-Letters: n images looked at; rows are numbered 0 to n - 1, positions are those in the source.
+Letters: n images in the check; rows are numbered 0 to n - 1, positions are those in the source.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from training.data.verify.similar import (
     perceptual_hashes,
 )
 
-CHUNK_SIZE = 16  # images that a process receives at a time: reading one is short
+CHUNK_SIZE = 16  # images that a process receives at a time, because reading one takes little time
 
-_BLOCK = 2**16  # pairs compared together: 3 kB for each of at most twice as many images
+_BLOCK = 2**16  # pairs compared together: 3 kB per image, of at most twice as many images
 _WORDS = {
     'exact-duplicate': 'has the same pixels as',
     'near-duplicate': 'looks like',
@@ -44,11 +44,21 @@ def find_duplicates(
     findings: Findings,
     num_workers: int,
 ) -> list[Group]:
-    """Groups by position, exact ones first; a finding for every image of a group but its first.
+    """Finds exact, near and mirrored duplicates, and adds a finding for every image of a group except its first.
 
-    positions: int64 [n]. table: [n] with the fields height (0 where there are no pixels), flat, digest, spectrum.
-    near: bits of 64 in which hashes may differ. Near and mirrored ones are looked for among one image of each exact
-    group, and not among those of one colour.
+    Near and mirrored duplicates are searched among one image of each exact group, without images of a single color.
+
+    Args:
+        source: Images of the data set.
+        positions: Positions of the images in the check, int64 [n].
+        table: Records of the images, [n], with the fields height (0 without pixels), flat, digest and spectrum.
+        labels: Labels of the data set.
+        near: Bits of 64 in which the hashes of near duplicates may differ.
+        findings: Findings to extend.
+        num_workers: Number of processes.
+
+    Returns:
+        Groups of positions, exact ones first.
     """
     present = np.flatnonzero(table['height'] > 0)
     groups = exact_groups(table['digest'], present)
@@ -63,7 +73,7 @@ def find_duplicates(
 
 
 def read_thumbnail(source: ImageSource, position: int) -> np.ndarray:
-    """uint8 [S, S, 3] of an image that was decoded before; raises DataError when it no longer can be."""
+    """Returns the thumbnail uint8 [S, S, 3] of an image. Raises DataError when it can no longer be decoded."""
     try:
         return thumbnail(decode_image(source.read(position), source.name(position)).array)
     except ImageFault as fault:
@@ -79,7 +89,20 @@ def _look_alikes(
     findings: Findings,
     num_workers: int,
 ) -> list[Group]:
-    """Near and mirrored duplicates among `rows`. A symmetric picture is its own mirror image: near is enough said."""
+    """Finds near and mirrored duplicates. A symmetric picture, its own mirror image, is only a near duplicate.
+
+    Args:
+        source: Images of the data set.
+        positions: Positions of the images in the check, int64 [n].
+        spectra: Lowest frequencies of the images, float16 [n, 64].
+        rows: Rows to compare, ascending, int64 [m].
+        near: Bits of 64 in which the hashes may differ.
+        findings: Findings to extend.
+        num_workers: Number of processes.
+
+    Returns:
+        Groups of rows.
+    """
     hashes = np.zeros([2, len(spectra)], dtype=np.uint64)  # plain, mirrored
     hashes[:, rows] = perceptual_hashes(spectra[rows])
     groups: list[Group] = []
@@ -101,6 +124,14 @@ def _look_alikes(
 
 
 def _add_findings(group: Group, source: ImageSource, labels: LabelSummary, findings: Findings) -> None:
+    """Adds a finding for every image of a group except its first.
+
+    Args:
+        group: Duplicates, by position.
+        source: Images of the data set.
+        labels: Labels of the data set.
+        findings: Findings to extend.
+    """
     first = group.positions[0]
     for position in group.positions[1:]:
         words = f'{_WORDS[group.kind]} {source.name(first)}'

@@ -1,4 +1,4 @@
-"""What can be wrong with a data set: the kinds, how bad each is, and the way out."""
+"""Kinds of faults of a data set, with their severity and remedy, and the list of findings."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Literal
 
 from dnnlib.errors import DataError
 
-MAX_LISTED = 10_000  # findings of a kind that are kept by name; all are counted
+MAX_LISTED = 10_000  # findings per kind that are kept by name; all are counted
 
 Severity = Literal['defect', 'warning', 'note']
 
@@ -94,7 +94,7 @@ KINDS: dict[str, FindingKind] = {
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing about one file. name: its path in the data set, or the data set's; both safe to print."""
+    """A fault of one file. `name` is its path in the data set, or that of the data set; both are safe to print."""
 
     kind: str
     name: str
@@ -103,13 +103,19 @@ class Finding:
 
 @dataclass
 class Findings:
-    """Findings by kind, in the order of `KINDS` whatever the order they were added in."""
+    """Findings by kind, in the order of `KINDS`, whatever the order of adding."""
 
     counts: Counter[str] = field(default_factory=Counter)
     listed: dict[str, list[Finding]] = field(default_factory=dict)
 
     def add(self, kind: str, name: str, message: str) -> None:
-        """Records one; keeps its words while there are fewer than MAX_LISTED of its kind."""
+        """Counts a finding, and keeps its text while there are fewer than MAX_LISTED of its kind.
+
+        Args:
+            kind: Key of `KINDS`.
+            name: Path of the file.
+            message: Predicate of a sentence about the file.
+        """
         assert kind in KINDS
         self.counts[kind] += 1
         kept = self.listed.setdefault(kind, [])
@@ -117,19 +123,19 @@ class Findings:
             kept.append(Finding(kind, printable(name), printable(message)))
 
     def kinds(self) -> list[str]:
-        """Kinds that occur, defects first."""
+        """Returns the kinds that occur, defects first."""
         return [kind for kind in KINDS if kind in self.counts]
 
     def number(self, severity: Severity) -> int:
-        """How many findings are that bad."""
+        """Returns the number of findings of a severity."""
         return sum(count for kind, count in self.counts.items() if KINDS[kind].severity == severity)
 
 
 def printable(text: str) -> str:
-    """Text without control characters, line breaks and bytes that are no UTF-8: they are shown as Python escapes."""
+    """Replaces control characters, line breaks and bytes that are not UTF-8 by Python escapes."""
     return ''.join(c if c.isprintable() else c.encode('unicode_escape').decode('ascii') for c in text)
 
 
 def words_of(error: DataError, where: str) -> str:
-    """An error's message without the file that it begins with."""
+    """Returns the message of an error without the name of the file at its beginning."""
     return str(error).removeprefix(f'{where}: ')

@@ -1,6 +1,6 @@
-"""One image file: whether its pixels can be had, what they are, and the few numbers that are kept of them.
+"""Check of one image file: its faults, its layout, and the few numbers that are kept of its pixels.
 
-Runs in worker processes, one image at a time; what comes back is some 500 bytes.
+It runs in worker processes, one image at a time, and returns about 500 bytes.
 
 Letters: H height, W width, C channels.
 """
@@ -32,47 +32,55 @@ from training.data.stored_image import to_8_bits
 from training.data.verify.findings import words_of
 from training.data.verify.similar import THUMBNAIL_SIDE, frequencies
 
-_REFUSED = 'pixels are refused'  # how refusals of large images end
-_FLAT = 1.0  # standard deviation in levels of 255, below which a channel holds nothing
+_REFUSED = 'pixels are refused'  # end of the message about a large image
+_FLAT = 1.0  # standard deviation in levels of 255 below which a channel holds a single color
 
 
 @dataclass(frozen=True, slots=True)
 class Pixels:
-    """A decoded image. fault: (kind, words) of what keeps it from training although it decodes."""
+    """A decoded image."""
 
     array: np.ndarray  # uint8 or uint16 [H, W, C]
-    fault: tuple[str, str] | None = None
-    rotated: bool = False  # EXIF asks for another orientation
+    fault: tuple[str, str] | None = None  # (kind, message) of a fault that prevents training although it decodes
+    rotated: bool = False  # EXIF has another orientation
 
 
 @dataclass(frozen=True, slots=True)
 class ImageSummary:
-    """What is kept of one image file. Without pixels, height and width are 0."""
+    """The facts that are kept of one image file. Without pixels, height and width are 0."""
 
-    problems: tuple[tuple[str, str], ...] = ()  # (kind, words)
+    problems: tuple[tuple[str, str], ...] = ()  # (kind, message)
     file_bytes: int = 0
-    file_digest: bytes = b''  # sha256 of the file, where a manifest asks for it
+    file_digest: bytes = b''  # sha256 of the file, if a manifest needs it
     height: int = 0
     width: int = 0
-    channels: int = 0  # 0: not in a form that can be trained on
+    channels: int = 0  # 0: the form cannot be trained on
     bits: int = 8
     flat: bool = False
-    mean: tuple[float, ...] = ()  # of each channel, in [0, 1]
+    mean: tuple[float, ...] = ()  # per channel, in [0, 1]
     mean_square: tuple[float, ...] = ()
     pixels_digest: bytes = b''  # sha256 of type, shape and pixels
-    spectrum: np.ndarray | None = None  # float16 [64], see duplicates.frequencies
+    spectrum: np.ndarray | None = None  # float16 [64], see similar.frequencies
 
 
 class ImageFault(Exception):
-    """An image without pixels: kind and words of the finding."""
+    """A fault of an image without pixels."""
 
     def __init__(self, kind: str, words: str) -> None:
+        """Takes kind and message of the finding."""
         super().__init__(kind, words)
         self.kind, self.words = kind, words
 
 
 def summarize_image(source: ImageSource, index: int, *, digest: bool, hashes: bool) -> ImageSummary:
-    """Reads, decodes and measures image `index`. digest: of the file too. hashes: of the pixels too."""
+    """Reads, decodes and measures an image.
+
+    Args:
+        source: Images of the data set.
+        index: Position of the image in the source.
+        digest: Whether to hash the file.
+        hashes: Whether to hash the pixels.
+    """
     where = source.where(index)
     try:
         data = source.read(index)
@@ -109,11 +117,11 @@ def summarize_image(source: ImageSource, index: int, *, digest: bool, hashes: bo
 
 
 def decode_image(data: bytes, name: str) -> Pixels:
-    """The pixels of an image file; raises ImageFault where there are none."""
+    """Decodes an image file. Raises ImageFault when it has no pixels."""
     if name.lower().endswith(array_file.ARRAY_EXTENSION):
         return _decode_array(data, name)
     with warnings.catch_warnings():
-        warnings.simplefilter('ignore')  # Pillow's, of damaged EXIF and the like
+        warnings.simplefilter('ignore')  # warnings of Pillow about damaged EXIF and the like
         try:
             image = open_image(data, name)
             load_image(image, data, name)
@@ -124,15 +132,15 @@ def decode_image(data: bytes, name: str) -> Pixels:
 
 
 def thumbnail(array: np.ndarray, side: int = THUMBNAIL_SIDE) -> np.ndarray:
-    """uint8 or uint16 [H, W, C] as uint8 RGB [side, side, 3], stretched, box-averaged; see `to_rgb`."""
+    """Resizes uint8 or uint16 [H, W, C] to uint8 RGB [side, side, 3], box-averaged; see `displayed_rgb`."""
     image = Image.fromarray(displayed_rgb(array)).resize((side, side), Image.Resampling.BOX)
     return np.asarray(image)
 
 
 def displayed_rgb(array: np.ndarray) -> np.ndarray:
-    """uint8 or uint16 [H, W, C] as people look at it, uint8 [H, W, 3].
+    """Converts uint8 or uint16 [H, W, C] for display to uint8 [H, W, 3].
 
-    Alpha (the last of 2 or 4 channels) is laid over white; of more than 4 channels the first 3 count.
+    With alpha (the last of 2 or 4 channels), the background is white; of more than 4 channels, the first 3 are shown.
     """
     array = to_8_bits(array)
     channels = array.shape[2]
@@ -141,7 +149,7 @@ def displayed_rgb(array: np.ndarray) -> np.ndarray:
 
 
 def _pixels(image: Image.Image, data: bytes) -> Pixels:
-    """A loaded image as an array, with what keeps its form from training. Palettes and odd modes are shown as RGB."""
+    """Returns a loaded image as an array, with the fault of its form. Palettes and unusual modes become RGB."""
     rotated = 'exif' in image.info and _orientation(image) not in (None, 1)
     words, sixteen = storage_fault(image, data), is_16_bit(image, data)
     if words is None:
@@ -149,14 +157,14 @@ def _pixels(image: Image.Image, data: bytes) -> Pixels:
     if image.mode in ('P', 'PA'):
         kind = 'palette'
     elif sixteen:
-        kind = '16-bit-colour'  # of which Pillow reads 8 bits
+        kind = '16-bit-colour'  # Pillow reads 8 of the bits
     else:
         kind = 'transparent-colour' if 'transparency' in image.info else 'colour-mode'
     return Pixels(np.asarray(image.convert('RGB')), (kind, f'has {words}'), rotated)
 
 
 def _decode_array(data: bytes, name: str) -> Pixels:
-    """The pixels of a .npy file."""
+    """Decodes a .npy file."""
     try:
         header = array_file.read_header(data, name)
     except DataError as error:
@@ -167,6 +175,7 @@ def _decode_array(data: bytes, name: str) -> Pixels:
 
 
 def _orientation(image: Image.Image) -> int | None:
+    """Returns the EXIF orientation, or None if there is none or EXIF is broken."""
     try:
         return image.getexif().get(EXIF_ORIENTATION)
     except Exception:  # broken EXIF can make Pillow raise anything, and training never reads it
@@ -174,7 +183,13 @@ def _orientation(image: Image.Image) -> int | None:
 
 
 def _kind_of(error: DataError, words: str, data: bytes) -> str:
-    """The kind of a refusal of `open_image` or `load_image`."""
+    """Returns the kind of an error of `open_image` or `load_image`.
+
+    Args:
+        error: The error.
+        words: Its message without the name of the file.
+        data: Contents of the file.
+    """
     if words.startswith('is an animation'):
         return 'animation'
     if isinstance(error.__cause__, Image.DecompressionBombError) or words.endswith(_REFUSED):
@@ -186,7 +201,7 @@ def _kind_of(error: DataError, words: str, data: bytes) -> str:
 
 
 def _is_whole(data: bytes) -> bool | None:
-    """Whether a file has the end that its format asks for; None for what is no PNG, JPEG or WebP."""
+    """Whether a file has the end that its format requires; None if it is not PNG, JPEG or WebP."""
     if data.startswith(PNG_SIGNATURE):
         return b'IEND\xaeB`\x82' in data[-64:]
     if data.startswith(b'\xff\xd8'):
@@ -197,7 +212,7 @@ def _is_whole(data: bytes) -> bool | None:
 
 
 def _moments(array: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and mean square of each channel in [0, 1], float64 [C] each; from histograms, exactly."""
+    """Returns mean and mean square of each channel in [0, 1], float64 [C] each, exactly, from histograms."""
     levels = 2 ** (8 * array.itemsize)
     value = np.arange(levels) / (levels - 1)
     counts = np.stack([np.bincount(array[:, :, c].ravel(), minlength=levels) for c in range(array.shape[2])])

@@ -1,4 +1,4 @@
-"""Every fault of dataset.json, where `labels.parse_labels` stops at the first; and how the classes are filled.
+"""All faults of dataset.json, where `labels.parse_labels` stops at the first, and the sizes of classes.
 
 Letters: n images.
 """
@@ -22,21 +22,23 @@ UNLABELED = -1
 
 @dataclass(frozen=True, slots=True)
 class LabelSummary:
-    """What the labels are. kind: 'none' | 'classes' | 'vectors', as most labels are."""
+    """The facts about the labels of a data set."""
 
-    kind: str = 'none'
+    kind: str = 'none'  # 'none' | 'classes' | 'vectors', by the majority of labels
     width: int = 0  # label_dim
-    counts: dict[int, int] = field(default_factory=dict)  # images of each class, from class 0 to the largest
-    names: dict[int, str] = field(default_factory=dict)  # of classes, as "classes" in dataset.json gives them
-    classes: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int32))  # [n], UNLABELED where none
+    counts: dict[int, int] = field(default_factory=dict)  # images per class, from class 0 to the largest
+    names: dict[int, str] = field(default_factory=dict)  # names of classes, from "classes" in dataset.json
+    classes: np.ndarray = field(
+        default_factory=lambda: np.empty(0, dtype=np.int32)
+    )  # [n], UNLABELED if the image has none
 
     def title(self, number: int) -> str:
-        """A class as people read it."""
+        """Returns a class for display: its number, with its name if it has one."""
         return f'{number}: {self.names[number]}' if number in self.names else str(number)
 
 
 def check_labels(source: ImageSource, findings: Findings) -> LabelSummary:
-    """Adds every fault of dataset.json; a data set without labels has none."""
+    """Adds all faults of dataset.json, and returns the facts about the labels. Labels are optional."""
     try:
         text = source.read_labels()
         content = None if text is None else read_content(text, LABELS_NAME)
@@ -54,7 +56,13 @@ def check_labels(source: ImageSource, findings: Findings) -> LabelSummary:
 
 
 def _assign(pairs: list[Any], positions: dict[str, int], findings: Findings) -> dict[int, Any]:
-    """The label of each image, by position, as JSON gave it."""
+    """Returns the label of each image, by position, in JSON.
+
+    Args:
+        pairs: Entries of "labels".
+        positions: Position of each image by its path.
+        findings: Findings to extend.
+    """
     labels: dict[int, Any] = {}
     missing: set[str] = set()
     for number, pair in enumerate(pairs):
@@ -80,7 +88,16 @@ def _assign(pairs: list[Any], positions: dict[str, int], findings: Findings) -> 
 
 
 def _check_vectors(labels: dict[int, Any], source: ImageSource, findings: Findings) -> int:
-    """Checks labels of which most are vectors; returns the length of most."""
+    """Checks labels of which most are vectors.
+
+    Args:
+        labels: Label of each image, by position.
+        source: Images of the data set.
+        findings: Findings to extend.
+
+    Returns:
+        The most frequent length of a vector.
+    """
     widths = Counter(len(label) for label in labels.values() if isinstance(label, list))
     width = max(widths, key=lambda width: (widths[width], width))
     for index, label in labels.items():
@@ -98,7 +115,14 @@ def _check_vectors(labels: dict[int, Any], source: ImageSource, findings: Findin
 
 
 def _check_classes(labels: dict[int, Any], names: Any, source: ImageSource, findings: Findings) -> LabelSummary:
-    """Checks labels of which most are class numbers, and counts the classes."""
+    """Checks labels of which most are class numbers, and counts the images of each class.
+
+    Args:
+        labels: Label of each image, by position.
+        names: "classes" in dataset.json, None if absent.
+        source: Images of the data set.
+        findings: Findings to extend.
+    """
     classes = np.full(len(source), UNLABELED, dtype=np.int32)
     for index, label in labels.items():
         name = source.name(index)
@@ -126,7 +150,13 @@ def _check_classes(labels: dict[int, Any], names: Any, source: ImageSource, find
 
 
 def _class_names(names: Any, num_classes: int, findings: Findings) -> dict[int, str]:
-    """Names by class number, of the list "classes"; what is no such list is a finding."""
+    """Returns the names of classes by number; anything else than a fitting list is a finding.
+
+    Args:
+        names: "classes" in dataset.json, None if absent.
+        num_classes: Number of classes in the labels.
+        findings: Findings to extend.
+    """
     if names is None:
         return {}
     if not are_names(names):
@@ -138,7 +168,7 @@ def _class_names(names: Any, num_classes: int, findings: Findings) -> dict[int, 
 
 
 def _is_float32(value: float) -> bool:
-    """Whether a number of JSON is finite in float32, which is what networks take."""
+    """Whether a JSON number is finite in float32, the type of labels in networks."""
     try:
         return abs(float(value)) <= float(np.finfo(np.float32).max)
     except OverflowError:

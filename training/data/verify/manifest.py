@@ -1,8 +1,8 @@
-"""manifest.json: size and sha256 of every file of a data folder, which has no CRCs as a zip has.
+"""manifest.json: size and sha256 of every file of a data folder, which unlike a zip has no CRCs.
 
     {"version": 1, "files": {"00000/img00000000.png": {"size": 2572, "sha256": "..."}, ...}}
 
-Most flipped bits in a JPEG decode without complaint, so that only a manifest, or a zip, can tell.
+Most flipped bits in a JPEG decode without an error, so that only a manifest, or a zip, reveals them.
 """
 
 from __future__ import annotations
@@ -24,12 +24,22 @@ MANIFEST_VERSION = 1
 
 
 class Manifest:
-    """What the folder's manifest says, held against what is found; and the next manifest.
+    """The comparison of a folder with its manifest, and the content of the next manifest.
 
-    wanted: whether files must be hashed, because there is a manifest or one is to be written.
+    `wanted` says whether files must be hashed, because there is a manifest or one will be written.
     """
 
     def __init__(self, source: ImageSource, write: bool, findings: Findings) -> None:
+        """Reads the manifest of the folder.
+
+        Args:
+            source: Images of the data set.
+            write: Whether to write a manifest if there are no defects.
+            findings: Findings to extend.
+
+        Raises:
+            ConfigError: `write` is set for a zip.
+        """
         self._folder = source.path if isinstance(source, FolderSource) else None
         if write and self._folder is None:
             raise ConfigError('--write-manifest is for folders; a zip has the CRC of every entry')
@@ -40,12 +50,12 @@ class Manifest:
         self.wanted = write or self._expected is not None
 
     def add(self, name: str, summary: ImageSummary) -> None:
-        """Holds an image against the manifest."""
+        """Compares an image with the manifest."""
         if summary.file_digest:
             self._add(name, summary.file_bytes, summary.file_digest.hex())
 
     def finish(self, source: ImageSource) -> None:
-        """Looks at dataset.json and for files that are gone; writes the manifest if it is asked for and all is well."""
+        """Checks dataset.json and missing files; without defects, writes the manifest if it was requested."""
         if not self.wanted or self._folder is None:
             return
         if os.path.isfile(os.path.join(self._folder, LABELS_NAME)):
@@ -62,6 +72,13 @@ class Manifest:
                 raise ConfigError(f'--write-manifest: {self._folder} cannot be written ({error.strerror})') from error
 
     def _add(self, name: str, size: int, sha256: str) -> None:
+        """Compares a file with the manifest.
+
+        Args:
+            name: Path of the file in the folder.
+            size: Size of the file in bytes.
+            sha256: Digest of the file, in hex.
+        """
         self._found[name] = {'size': size, 'sha256': sha256}
         if self._expected is None:
             return
@@ -75,7 +92,7 @@ class Manifest:
 
 
 def _read(folder: str, findings: Findings) -> dict[str, dict[str, Any]] | None:
-    """The files of a manifest; None where there is none, or none that can be used."""
+    """Returns the files of a manifest, or None if there is no usable one."""
     path = Path(folder) / MANIFEST_NAME
     if not path.is_file():
         return None

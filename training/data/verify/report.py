@@ -1,6 +1,6 @@
-"""A verified data set in words, as JSON and as one HTML page that needs nothing else.
+"""Reports of a verified data set: text, JSON, and one self-contained HTML page.
 
-File names come from whoever made the data set: they are printable by now, and HTML-escaped here. The page allows no
+File names come from the maker of the data set: they are printable by now, and HTML-escaped here. The page allows no
 script and loads nothing.
 """
 
@@ -20,13 +20,13 @@ from training.data.verify.sheet import contact_sheet, data_uri, preview, to_png
 from training.data.verify.similar import Group
 from training.data.verify.survey import VerifyReport, kind_of
 
-TEXT_LINES = 10  # of each kind on the terminal
-HTML_LINES = 200  # of each kind on the page
+TEXT_LINES = 10  # findings per kind on the terminal
+HTML_LINES = 200  # findings per kind on the page
 
-_THUMBNAILS = 24  # of each kind
-_GROUPS, _MEMBERS = 50, 8  # of duplicates that are shown
-_BARS = 256  # classes that are shown
-_SIDE = 64  # pixels of a thumbnail
+_THUMBNAILS = 24  # per kind
+_GROUPS, _MEMBERS = 50, 8  # groups of duplicates on the page, and images per group
+_BARS = 256  # classes on the page
+_SIDE = 64  # side of a thumbnail in pixels
 
 _STYLE = """
 body { font: 15px/1.4 sans-serif; margin: 2em auto; max-width: 75em; padding: 0 1em; color: #222 }
@@ -39,7 +39,14 @@ figure { display: inline-block; margin: .3em; font-size: 80%; max-width: 12em; o
 
 
 def write_report(report: VerifyReport, folder: Path, columns: int, rows: int) -> None:
-    """Writes report.html, report.json and, where an image can be decoded, contact-sheet.png, each atomically."""
+    """Writes report.html, report.json and, if an image can be decoded, contact-sheet.png, each atomically.
+
+    Args:
+        report: Result of the check.
+        folder: Existing folder for the files.
+        columns: Columns of the contact sheet.
+        rows: Rows of the contact sheet.
+    """
     sheet = contact_sheet(report, columns, rows)
     if sheet is not None:
         write_bytes(folder / 'contact-sheet.png', to_png(sheet))
@@ -50,7 +57,7 @@ def write_report(report: VerifyReport, folder: Path, columns: int, rows: int) ->
 
 
 def to_text(report: VerifyReport) -> str:
-    """A few lines for the terminal: the facts, then each kind with its first files and the way out."""
+    """Returns the lines for the terminal: the facts, then each kind with its first files and the way out."""
     lines = [f'{printable(report.path)}: {"; ".join(f"{name} {value}" for name, value in facts(report))}']
     for kind in report.findings.kinds():
         about, listed = KINDS[kind], report.findings.listed[kind]
@@ -63,13 +70,13 @@ def to_text(report: VerifyReport) -> str:
 
 
 def verdict(report: VerifyReport) -> str:
-    """One sentence."""
+    """Returns the numbers of defects and warnings as one line."""
     defects, warnings = (report.findings.number(severity) for severity in ('defect', 'warning'))
     return f'{"no defects" if not defects else f"defects: {defects:,}"}, warnings: {warnings:,}'
 
 
 def facts(report: VerifyReport) -> list[tuple[str, str]]:
-    """What the data set is, as pairs of words."""
+    """Returns the facts about the data set as pairs (name, value)."""
     looked = len(report.positions)
     some = '' if looked == report.num_files else f', {looked:,} of them looked at'
     pairs = [('images', f'{report.num_files:,}{some}')]
@@ -89,7 +96,7 @@ def facts(report: VerifyReport) -> list[tuple[str, str]]:
 
 
 def to_json(report: VerifyReport) -> dict[str, Any]:
-    """The whole report as JSON has it. Counts are of all, lists of the first `verify_findings.MAX_LISTED`."""
+    """Returns the whole report for JSON. It counts all findings and lists the first `findings.MAX_LISTED` per kind."""
     findings, labels = report.findings, report.labels
     return {
         'version': 1,
@@ -124,7 +131,7 @@ def to_json(report: VerifyReport) -> dict[str, Any]:
 
 
 def to_html(report: VerifyReport, sheet: str | None) -> str:
-    """The page. sheet: the contact sheet as a data URI."""
+    """Returns the HTML page, with the contact sheet as a data URI."""
     title = f'Verified: {html.escape(printable(report.path))}'
     policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
     head = [
@@ -141,7 +148,7 @@ def to_html(report: VerifyReport, sheet: str | None) -> str:
 
 
 def _remedy(report: VerifyReport, kind: str) -> str:
-    """The way out, with the data set's own name and size in its command."""
+    """Returns the remedy for a kind, with the name and size of the data set in its command."""
     remedy = KINDS[kind].remedy
     if report.sizes:
         (size, _), *_ = report.sizes.most_common(1)
@@ -151,7 +158,7 @@ def _remedy(report: VerifyReport, kind: str) -> str:
 
 
 def _findings(report: VerifyReport) -> Iterator[str]:
-    """A section for each kind."""
+    """Yields one section per kind of finding."""
     for kind in report.findings.kinds():
         about, count = KINDS[kind], report.findings.counts[kind]
         yield f'<h2 class="{about.severity}">{about.title}: {count:,} ({about.severity})</h2>'
@@ -167,7 +174,7 @@ def _findings(report: VerifyReport) -> Iterator[str]:
 
 
 def _groups(report: VerifyReport) -> Iterator[str]:
-    """The largest groups of duplicates of each kind, as pictures."""
+    """Yields the largest groups of duplicates of each kind, as pictures."""
     for kind in dict.fromkeys(group.kind for group in report.groups):
         groups = [group for group in report.groups if group.kind == kind]
         yield f'<h2>Groups: {KINDS[kind].title} ({len(groups):,})</h2>'
@@ -182,7 +189,7 @@ def _groups(report: VerifyReport) -> Iterator[str]:
 
 
 def _classes(report: VerifyReport) -> Iterator[str]:
-    """A bar for each class."""
+    """Yields one bar per class."""
     counts = report.labels.counts
     if not counts:
         return
@@ -193,7 +200,7 @@ def _classes(report: VerifyReport) -> Iterator[str]:
 
 
 def _statistics(report: VerifyReport) -> Iterator[str]:
-    """Mean and standard deviation of each channel, and how bright images are."""
+    """Yields mean and standard deviation of each channel, and the distribution of brightness."""
     if not report.mean:
         return
     yield '<h2>Channels, in [0, 1]</h2>'
@@ -205,6 +212,7 @@ def _statistics(report: VerifyReport) -> Iterator[str]:
 
 
 def _bars(pairs: list[tuple[str, int]]) -> Iterator[str]:
+    """Yields a bar chart of (name, count)."""
     largest = max(max(count for _, count in pairs), 1)
     yield '<table>'
     for name, count in pairs:
@@ -214,6 +222,7 @@ def _bars(pairs: list[tuple[str, int]]) -> Iterator[str]:
 
 
 def _table(pairs: list[tuple[str, str]]) -> Iterator[str]:
+    """Yields a table of (name, value)."""
     yield '<table>'
     for name, value in pairs:
         yield f'<tr><th>{html.escape(name)}</th><td>{html.escape(value)}</td></tr>'
@@ -221,12 +230,13 @@ def _table(pairs: list[tuple[str, str]]) -> Iterator[str]:
 
 
 def _names(report: VerifyReport, group: Group) -> Iterator[str]:
+    """Returns the printable paths of the images of a group."""
     assert report.source is not None
     return (printable(report.source.name(position)) for position in group.positions)
 
 
 def _thumbnail(report: VerifyReport, name: str) -> str:
-    """An <img> of a file; empty for what is no image of the data set, or cannot be decoded."""
+    """Returns the <img> of a file, or '' if it is not an image of the data set or cannot be decoded."""
     source = report.source
     if source is None or len(source) == 0:
         return ''

@@ -1,4 +1,4 @@
-"""What a report shows of images: previews, and a contact sheet of the whole data set, by class where there are classes.
+"""Images in a report: previews, and a contact sheet of the data set, by class if there are classes.
 
 Letters: H height, W width.
 """
@@ -17,16 +17,25 @@ from training.data.verify.image import ImageFault, decode_image, displayed_rgb
 from training.data.verify.labels import UNLABELED
 from training.data.verify.survey import VerifyReport, evenly_spread
 
-MAX_SIDE = 4096  # of a contact sheet in pixels, its captions left out
+MAX_SIDE = 4096  # side of a contact sheet in pixels, without its captions
 MAX_CELLS = 100  # columns or rows
 
-_CELL = 96  # pixels of a cell, where the sheet stays small enough
+_CELL = 96  # side of a cell in pixels, if the sheet stays small enough
 _CAPTION_LETTERS = 24
 _GAP = 2
 
 
 def preview(source: ImageSource, position: int, side: int) -> Image.Image | None:
-    """An image as RGB that fits side x side; small ones are enlarged by whole factors. None: it cannot be decoded."""
+    """Returns an image for display.
+
+    Args:
+        source: Images of the data set.
+        position: Position of the image in the source.
+        side: Limit of width and height in pixels. Small images are enlarged by whole factors.
+
+    Returns:
+        An RGB image, or None if the file cannot be decoded.
+    """
     try:
         array = displayed_rgb(decode_image(source.read(position), source.name(position)).array)  # [H, W, 3]
     except (DataError, ImageFault):
@@ -40,19 +49,28 @@ def preview(source: ImageSource, position: int, side: int) -> Image.Image | None
 
 
 def data_uri(image: Image.Image) -> str:
-    """An image as a PNG inside a URL."""
+    """Returns an image as a URL that holds a PNG."""
     return f'data:image/png;base64,{base64.b64encode(to_png(image)).decode("ascii")}'
 
 
 def to_png(image: Image.Image) -> bytes:
-    """PNG bytes."""
+    """Encodes an image as PNG."""
     buffer = io.BytesIO()
     image.save(buffer, format='PNG')
     return buffer.getvalue()
 
 
 def contact_sheet(report: VerifyReport, columns: int, rows: int) -> Image.Image | None:
-    """An even sample of the data set, row by row; with classes, one class a row with its name. None without images."""
+    """Draws an evenly spread sample of the data set; with classes, one row per class with its name.
+
+    Args:
+        report: Result of the check.
+        columns: Number of columns.
+        rows: Limit of the number of rows.
+
+    Returns:
+        The sheet, or None without images.
+    """
     lines = _class_lines(report, columns, rows) or _plain_lines(report, columns, rows)
     if report.source is None or not lines:
         return None
@@ -74,7 +92,7 @@ def contact_sheet(report: VerifyReport, columns: int, rows: int) -> Image.Image 
 
 
 def _cell_side(report: VerifyReport, longest: int) -> int:
-    """Pixels of a cell: the sheet keeps below MAX_SIDE, and images that are smaller than a cell fill it."""
+    """Returns the side of a cell in pixels: the sheet stays below MAX_SIDE, and small images fill their cells."""
     limit = max(min(_CELL, MAX_SIDE // longest), 8)
     (size, _), *_ = report.sizes.most_common(1)
     side = max(size)
@@ -82,13 +100,25 @@ def _cell_side(report: VerifyReport, longest: int) -> int:
 
 
 def _plain_lines(report: VerifyReport, columns: int, rows: int) -> list[tuple[str, list[int]]]:
-    """Rows of positions without captions."""
+    """Returns rows of positions without captions, at most columns * rows positions.
+
+    Args:
+        report: Result of the check.
+        columns: Number of columns.
+        rows: Limit of the number of rows.
+    """
     chosen = evenly_spread(report.positions[report.decoded], columns * rows).tolist()
     return [('', chosen[start : start + columns]) for start in range(0, len(chosen), columns)]
 
 
 def _class_lines(report: VerifyReport, columns: int, rows: int) -> list[tuple[str, list[int]]]:
-    """Rows of positions of one class each, with its name; empty where there are no classes."""
+    """Returns rows of positions of one class each, with its name; empty without classes.
+
+    Args:
+        report: Result of the check.
+        columns: Limit of the positions per row.
+        rows: Limit of the number of rows.
+    """
     if not len(report.labels.classes):
         return []
     shown = report.positions[report.decoded]

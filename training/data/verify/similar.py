@@ -1,8 +1,8 @@
-"""Pictures that occur more than once: with the same pixels, nearly the same, or mirrored left to right.
+"""Search for duplicate pictures: with the same pixels, nearly the same, or mirrored left to right.
 
-Same pixels are a matter of sha256. Near ones are found in two steps: 64-bit perceptual hashes that differ in a few bits
-name candidates, and a comparison of two thumbnails confirms them. What is kept of each image is 160 bytes: the digest
-of its pixels (32) and the 64 frequencies that its hash is made of (128). The thumbnails of candidates are made again.
+The sha256 reveals equal pixels. Near duplicates are found in two steps: 64-bit perceptual hashes that differ in few
+bits give candidates, and a comparison of two thumbnails confirms them. 160 bytes are kept per image: the digest of its
+pixels (32) and the 64 frequencies that make its hash (128). The thumbnails of candidates are computed a second time.
 
 Letters: n images, m pairs, S = 32 side of a thumbnail.
 """
@@ -14,39 +14,39 @@ from dataclasses import dataclass
 
 import numpy as np
 
-THUMBNAIL_SIDE = 32  # of the thumbnails that are hashed and compared
-_HASH_BITS = 64  # of a hash
-MAX_DISTANCE = 15  # bits; beyond, most of a data set is a candidate
-MAX_PAIRS = 200_000  # that are compared: a bound for sets that hold a thousand almost equal frames
+THUMBNAIL_SIDE = 32  # pixels, of thumbnails that are hashed and compared
+_HASH_BITS = 64
+MAX_DISTANCE = 15  # bits; at larger distances, most pairs of a data set are candidates
+MAX_PAIRS = 200_000  # limit of compared pairs, for sets that hold a thousand almost equal frames
 
-# Levels of 255 between two thumbnails, on average and in the worst block of 4 x 4. Re-encoded, resized and brightened
-# pictures of 64 pixels stay below both; one drawing with another face stays below the first alone.
+# Difference of two thumbnails in levels of 255, on average and in the worst block of 4 x 4. Re-encoded, resized and
+# brightened pictures of 64 pixels stay below both; a drawing with another face stays below the first only.
 _MAX_DIFFERENCE, _MAX_BLOCK_DIFFERENCE, _BLOCK = 6.0, 16.0, 4
 
 _BANDS, _BAND_BITS = 4, 16
-_CHUNK = 2**21  # pairs that are looked at together
-_NOISE = 3.0  # of a frequency, in levels: what re-encoding adds. Smooth or symmetric pictures have many below it
+_CHUNK = 2**21  # pairs that are examined together
+_NOISE = 3.0  # noise of a frequency from re-encoding, in levels; smooth or symmetric pictures have many below it
 _LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Images that are alike. kind: 'exact-duplicate' | 'near-duplicate' | 'flipped-duplicate'; positions ascend."""
+    """A group of duplicates."""
 
-    kind: str
-    positions: tuple[int, ...]
+    kind: str  # 'exact-duplicate' | 'near-duplicate' | 'flipped-duplicate'
+    positions: tuple[int, ...]  # ascending
 
 
 @dataclass(frozen=True, slots=True)
 class CandidatePairs:
-    """Candidates, closest first. complete: whether none was left out to stay below MAX_PAIRS."""
+    """Candidates for duplicates, closest first."""
 
     first: np.ndarray  # int64 [m]
     second: np.ndarray  # int64 [m], second > first
-    complete: bool
+    complete: bool  # no pair was left out to stay below MAX_PAIRS
 
     def blocks(self, size: int) -> Iterator[CandidatePairs]:
-        """At most `size` pairs at a time, in the order of their first, so that a block needs few images."""
+        """Yields at most `size` pairs at a time, in the order of their first, so that a block needs few images."""
         order = np.lexsort([self.second, self.first])
         for start in range(0, len(order), size):
             part = order[start : start + size]
@@ -54,7 +54,7 @@ class CandidatePairs:
 
 
 def frequencies(thumbnail: np.ndarray) -> np.ndarray:
-    """The 64 lowest frequencies of a thumbnail uint8 [S, S, 3], without its mean; float16 [64]."""
+    """Returns the 64 lowest frequencies of a thumbnail uint8 [S, S, 3], without its mean; float16 [64]."""
     gray = thumbnail @ _LUMA - 127.5  # [S, S]
     spectrum = _DCT @ gray @ _DCT.T  # [S, S]
     lowest: np.ndarray = spectrum[_ROWS, _COLUMNS].astype(np.float16)
@@ -62,19 +62,19 @@ def frequencies(thumbnail: np.ndarray) -> np.ndarray:
 
 
 def perceptual_hashes(spectra: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Hashes of images and of their x-flips, uint64 [n] each, from `frequencies` float16 [n, 64].
+    """Returns hashes of images and of their x-flips, uint64 [n] each, from `frequencies` float16 [n, 64].
 
-    A bit says whether a frequency is clearly above its median in this data set. Against zero, as pHash has it, aligned
-    faces would share most of their bits, and hashes could not be looked up by a part.
+    A bit says whether a frequency is clearly above its median in this data set. With zero as the threshold, as in
+    pHash, aligned faces would share most of their bits, and a part of the hash would not suffice for a lookup.
     """
-    sample = spectra[:: max(len(spectra) // 2**16, 1)].astype(np.float32)  # enough for a median
+    sample = spectra[:: max(len(spectra) // 2**16, 1)].astype(np.float32)  # sufficient for a median
     threshold = np.median(sample, axis=0) + _NOISE  # [64]
     mirrored = np.where(_COLUMNS % 2 == 1, -1, 1).astype(np.float16)  # an x-flip negates the odd cosines
     return _pack(spectra > threshold), _pack(spectra * mirrored > threshold)
 
 
 def exact_groups(digests: np.ndarray, positions: np.ndarray) -> list[Group]:
-    """Groups of equal digests uint8 [n, 32] among `positions` int64 [m]."""
+    """Returns groups of equal digests uint8 [n, 32] among `positions` int64 [m]."""
     order = positions[np.lexsort(digests[positions].view(np.uint64).T)]
     new = np.ones(len(order), dtype=bool)
     new[1:] = (digests[order[1:]] != digests[order[:-1]]).any(axis=1)
@@ -85,11 +85,17 @@ def exact_groups(digests: np.ndarray, positions: np.ndarray) -> list[Group]:
 def candidate_pairs(
     hashes: np.ndarray, queries: np.ndarray, positions: np.ndarray, max_distance: int
 ) -> CandidatePairs:
-    """Pairs i < j of `positions`, which ascend, with queries[i] within max_distance bits of hashes[j]; both uint64 [n].
+    """Finds pairs i < j with queries[i] within a distance of hashes[j].
 
-    queries: the hashes themselves for near duplicates, those of the x-flips for mirrored ones.
-    Multi-index hashing (Norouzi et al., CVPR 2012): where all 64 bits differ in at most d, one of 4 bands of 16 bits
-    differs in at most d // 4. So no pair is missed, and only images that nearly share a band are compared.
+    Multi-index hashing (Norouzi et al., CVPR 2012): if two hashes of 64 bits differ in at most d bits, one of their 4
+    bands of 16 bits differs in at most d // 4. So no pair is missed, and only images that nearly share a band are
+    compared.
+
+    Args:
+        hashes: Hashes of the images, uint64 [n].
+        queries: The same hashes for near duplicates, the hashes of the x-flips for mirrored ones, uint64 [n].
+        positions: Images to compare, ascending, int64 [m].
+        max_distance: Limit of the distance in bits.
     """
     n, complete = len(hashes), True
     found = np.empty(0, dtype=np.int64)  # (distance * n + i) * n + j, ascending
@@ -107,9 +113,12 @@ def candidate_pairs(
 
 
 def confirmed(kind: str, pairs: CandidatePairs, thumbnails: Mapping[int, np.ndarray]) -> list[tuple[int, int]]:
-    """The candidates that look alike. thumbnails: uint8 [S, S, 3] of every image of the pairs.
+    """Returns the candidates that are duplicates.
 
-    kind: 'near-duplicate', or 'flipped-duplicate', where the second of a pair is compared mirrored.
+    Args:
+        kind: 'near-duplicate', or 'flipped-duplicate', for which the second image of a pair is mirrored.
+        pairs: Candidates.
+        thumbnails: Thumbnails of the images of the pairs, uint8 [S, S, 3], by position.
     """
     links = []
     for first, second in zip(pairs.first.tolist(), pairs.second.tolist(), strict=True):
@@ -120,7 +129,7 @@ def confirmed(kind: str, pairs: CandidatePairs, thumbnails: Mapping[int, np.ndar
 
 
 def linked_groups(kind: str, links: list[tuple[int, int]]) -> list[Group]:
-    """Groups of images that links join, over others too; largest first."""
+    """Returns the groups of images that are connected by links, directly or indirectly; largest first."""
     parent: dict[int, int] = {}
 
     def root(position: int) -> int:
@@ -138,14 +147,20 @@ def linked_groups(kind: str, links: list[tuple[int, int]]) -> list[Group]:
 
 
 def look_alike(a: np.ndarray, b: np.ndarray) -> bool:
-    """Whether two thumbnails uint8 [S, S, 3] are the same picture, but for encoding, size and a little brightness."""
+    """Whether two thumbnails uint8 [S, S, 3] differ only in encoding, size and slightly in brightness."""
     difference = np.abs(a.astype(np.int16) - b).mean(axis=2)  # [S, S]
     blocks = difference.reshape(THUMBNAIL_SIDE // _BLOCK, _BLOCK, THUMBNAIL_SIDE // _BLOCK, _BLOCK).mean(axis=(1, 3))
     return bool(difference.mean() < _MAX_DIFFERENCE and blocks.max() < _MAX_BLOCK_DIFFERENCE)
 
 
 def _sharing_a_band(queries: np.ndarray, hashes: np.ndarray, radius: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Indices (query, hash) with a band that differs in at most `radius` bits, int64 [m] each, in chunks."""
+    """Yields indices (query, hash) with a band that differs in few bits, int64 [m] each, in chunks.
+
+    Args:
+        queries: Hashes to look up, uint64 [n].
+        hashes: Hashes to find, uint64 [n].
+        radius: Limit of the bits in which the band differs.
+    """
     masks = np.arange(2**_BAND_BITS, dtype=np.uint64)
     masks = masks[np.bitwise_count(masks) <= radius]
     for band in range(_BANDS):
@@ -160,7 +175,13 @@ def _sharing_a_band(queries: np.ndarray, hashes: np.ndarray, radius: int) -> Ite
 
 
 def _expand(begin: np.ndarray, count: np.ndarray, order: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """The runs order[begin[q] : begin[q] + count[q]] as pairs (q, element), about _CHUNK at a time."""
+    """Yields the runs order[begin[q] : begin[q] + count[q]] as pairs (q, element), about _CHUNK at a time.
+
+    Args:
+        begin: Start of each run, int64 [n].
+        count: Length of each run, int64 [n].
+        order: Elements, int64 [n].
+    """
     ends = np.cumsum(count)
     start = 0
     while start < len(count):
@@ -174,23 +195,23 @@ def _expand(begin: np.ndarray, count: np.ndarray, order: np.ndarray) -> Iterator
 
 
 def _band(hashes: np.ndarray, band: int) -> np.ndarray:
-    """16 bits of each hash, uint64 [n]."""
+    """Returns 16 bits of each hash, uint64 [n]."""
     return (hashes >> np.uint64(band * _BAND_BITS)) & np.uint64(2**_BAND_BITS - 1)
 
 
 def _pack(bits: np.ndarray) -> np.ndarray:
-    """bool [n, 64] to uint64 [n]."""
+    """Packs bool [n, 64] into uint64 [n]."""
     return np.packbits(bits, axis=1).view('>u8')[:, 0].astype(np.uint64)
 
 
 def _largest_first(groups: list[Group]) -> list[Group]:
-    """Without those of one image."""
+    """Drops groups of one image, and sorts the others, largest first."""
     several = (group for group in groups if len(group.positions) > 1)
     return sorted(several, key=lambda group: (-len(group.positions), group.positions))
 
 
 def _dct_matrix() -> np.ndarray:
-    """Orthonormal DCT-II, float64 [S, S]: frequency by pixel."""
+    """Returns the orthonormal DCT-II, float64 [S, S]: frequency by pixel."""
     k, x = np.arange(THUMBNAIL_SIDE)[:, None], np.arange(THUMBNAIL_SIDE)[None, :]
     matrix: np.ndarray = np.cos(np.pi * k * (2 * x + 1) / (2 * THUMBNAIL_SIDE)) * np.sqrt(2 / THUMBNAIL_SIDE)
     matrix[0] /= np.sqrt(2)
@@ -198,9 +219,9 @@ def _dct_matrix() -> np.ndarray:
 
 
 def _lowest() -> tuple[np.ndarray, np.ndarray]:
-    """Rows and columns of the 64 lowest frequencies but the mean, int64 [64] each, dealt to the bands in turn.
+    """Returns rows and columns of the 64 lowest frequencies without the mean, int64 [64] each, dealt to the bands.
 
-    So each band has strong low ones and weak high ones, and none is worse to look up by than the others.
+    Each band receives strong low frequencies and weak high ones, so that all bands are equally good for a lookup.
     """
     by_height = sorted((u + v, u, v) for u in range(THUMBNAIL_SIDE) for v in range(THUMBNAIL_SIDE))[1 : 1 + _HASH_BITS]
     dealt = [entry for band in range(_BANDS) for entry in by_height[band::_BANDS]]

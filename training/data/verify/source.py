@@ -1,7 +1,7 @@
-"""A folder or a zip opened in spite of its faults: each is a finding, and what is left can be read safely.
+"""Opening of a folder or a zip despite its faults: each is a finding, and the rest can be read safely.
 
-`image_source.open_source` refuses a zip at the first unsafe entry. Here every entry is looked at, by what the index
-says of it; those at fault are never opened, nothing is extracted, and no entry is unpacked beyond the size it declares.
+`training.data.source.open_source` raises at the first unsafe entry of a zip. Here the index entry of every file is
+checked; faulty ones are never opened, nothing is extracted, and no entry is decompressed beyond its declared size.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ MANIFEST_NAME = 'manifest.json'
 
 
 def scan(path: str, findings: Findings) -> ImageSource | None:
-    """The images that can be read safely; None where there is none.
+    """Returns the images that can be read safely, or None if the data set cannot be opened.
 
-    Adds what is wrong with the folder or the zip itself. Raises DataError when nothing is at that path.
+    The faults of the folder or the zip itself become findings. Raises DataError when the path does not exist.
     """
     source: ImageSource
     if is_folder(path):
@@ -53,7 +53,7 @@ def scan(path: str, findings: Findings) -> ImageSource | None:
 
 
 def _scan_zip(index: list[zipfile.ZipInfo], findings: Findings) -> dict[str, zipfile.ZipInfo]:
-    """The entries without fault, by name."""
+    """Returns the entries without fault, by name."""
     entries: dict[str, zipfile.ZipInfo] = {}
     seen: set[str] = set()
     end, last = 0, ''
@@ -74,10 +74,11 @@ def _scan_zip(index: list[zipfile.ZipInfo], findings: Findings) -> dict[str, zip
 
 
 def _scan_folder(path: str, findings: Findings) -> list[str]:
-    """Paths of the images below a folder that are files of a sensible size."""
+    """Lists the readable images in a folder and its subfolders, in the order of the walk."""
     names = []
 
     def unreadable(error: OSError) -> None:
+        """Records a folder that cannot be listed."""
         findings.add('unreadable', os.path.relpath(error.filename, path), f'cannot be listed ({error.strerror})')
 
     for folder, subfolders, files in os.walk(path, onerror=unreadable):
@@ -93,7 +94,7 @@ def _scan_folder(path: str, findings: Findings) -> list[str]:
 
 
 def _is_wanted(name: str, findings: Findings) -> bool:
-    """Whether a path is an image or dataset.json; notes what else it is."""
+    """Whether a path is an image or dataset.json; other files become notes."""
     if name == LABELS_NAME or is_image(name, STORED_EXTENSIONS):
         return True
     hidden = any(part.startswith('.') or part == '__MACOSX' for part in name.split('/'))
@@ -102,7 +103,13 @@ def _is_wanted(name: str, findings: Findings) -> bool:
 
 
 def _is_file(path: str, name: str, findings: Findings) -> bool:
-    """Whether a path of a folder is a regular file, or a link to one, that may be read."""
+    """Whether a path is a readable regular file, or a link to one, of a permitted size.
+
+    Args:
+        path: The folder.
+        name: Path of the file in the folder.
+        findings: Findings to extend.
+    """
     try:
         status = os.stat(os.path.join(path, name))
     except OSError as error:

@@ -1,11 +1,10 @@
-"""Looks at a whole data set and lists everything that is wrong with it: `dataset_tool.py verify`.
+"""Verification of a whole data set: `dataset_tool.py verify`.
 
-One pass reads, checks and decodes every image in worker processes and keeps some 200 bytes of each, so a million
-images take about 200 MB beside their names and dataset.json; of pixels there is one image at a time in each process,
-of look-alikes a thumbnail. What can only be said of all together follows: the size and form that most share, the
-classes, the duplicates.
+One pass reads, checks and decodes every image in worker processes and keeps about 200 bytes per image, so a million
+images take about 200 MB in addition to their names and dataset.json. Each process holds the pixels of one image at a
+time. Checks of all images together follow: the size and form of the majority, the classes, the duplicates.
 
-Letters: n images looked at, C channels.
+Letters: n images in the check, C channels.
 """
 
 from __future__ import annotations
@@ -34,18 +33,18 @@ from training.data.verify.source import scan
 BRIGHTNESS_BINS = 16
 
 _FORM = [('height', 'u4'), ('width', 'u4'), ('channels', 'u2'), ('bits', 'u1'), ('flat', '?')]
-_RECORD = np.dtype([*_FORM, ('digest', 'u1', (32,)), ('spectrum', 'f2', (64,))])  # see verify_image.Look
+_RECORD = np.dtype([*_FORM, ('digest', 'u1', (32,)), ('spectrum', 'f2', (64,))])  # see image.ImageSummary
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class VerifyOptions:
-    """How thoroughly to look."""
+    """The options of a check."""
 
-    workers: int | None = None  # processes; 0 is this one, None one a core
-    max_images: int | None = None  # only so many, evenly spread
+    workers: int | None = None  # processes; 0 and 1: this one; None: one per core, or this one for little work
+    max_images: int | None = None  # number of images, evenly spread; None: all
     near: int = 6  # bits of 64 in which the hashes of near duplicates may differ
     duplicates: bool = True
-    write_manifest: bool = False  # of a folder in which no defect is found
+    write_manifest: bool = False  # write manifest.json into a folder without defects
 
     def __post_init__(self) -> None:
         if not 0 <= self.near <= MAX_DISTANCE:
@@ -56,27 +55,35 @@ class VerifyOptions:
 
 @dataclass(kw_only=True, slots=True)
 class VerifyReport:
-    """Everything that was found. Positions are those in `source`."""
+    """The result of a check. Positions are those in `source`."""
 
     path: str
     findings: Findings
-    source: ImageSource | None = None  # None: could not be opened
+    source: ImageSource | None = None  # None: it could not be opened
     num_files: int = 0  # images that can be opened
-    positions: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int64))  # [n] looked at
-    decoded: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=bool))  # [n] whether it has pixels
-    sizes: Counter[tuple[int, int]] = field(default_factory=Counter)  # (height, width): images
-    forms: Counter[tuple[int, int]] = field(default_factory=Counter)  # (channels, bits): images
+    positions: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int64))  # [n], images in the check
+    decoded: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=bool))  # [n], whether the image has pixels
+    sizes: Counter[tuple[int, int]] = field(default_factory=Counter)  # (height, width) to number of images
+    forms: Counter[tuple[int, int]] = field(default_factory=Counter)  # (channels, bits) to number of images
     labels: LabelSummary = field(default_factory=LabelSummary)
-    groups: list[Group] = field(default_factory=list)  # of duplicates
-    mean: tuple[float, ...] = ()  # of each channel of the images that have the form of most, in [0, 1]
+    groups: list[Group] = field(default_factory=list)  # duplicates
+    mean: tuple[float, ...] = ()  # per channel, over the images of the most frequent form, in [0, 1]
     std: tuple[float, ...] = ()
-    brightness: list[int] = field(default_factory=lambda: [0] * BRIGHTNESS_BINS)  # images by their mean, dark to light
+    brightness: list[int] = field(
+        default_factory=lambda: [0] * BRIGHTNESS_BINS
+    )  # number of images by their mean, dark to light
 
 
 def verify_dataset(path: str, options: VerifyOptions, watch: Callable[[int], None] | None = None) -> VerifyReport:
-    """Looks at the data set at `path`; never stops at a fault. watch: called after each image with the number of all.
+    """Checks the data set at a path; a fault never ends the check.
 
-    Raises UserError when there is nothing at that path, or an option cannot work.
+    Args:
+        path: Folder or zip.
+        options: Options of the check.
+        watch: Callback after each image, which receives the total number of images.
+
+    Raises:
+        UserError: The path does not exist, or an option does not fit the data set.
     """
     findings = Findings()
     source = scan(path, findings)
@@ -105,7 +112,17 @@ def verify_dataset(path: str, options: VerifyOptions, watch: Callable[[int], Non
 def _summarize_all(
     report: VerifyReport, options: VerifyOptions, num_workers: int, watch: Callable[[int], None] | None
 ) -> np.ndarray:
-    """The pass over the images: their records [n], their faults, the manifest and the statistics."""
+    """Makes the pass over the images: records, faults, manifest and statistics.
+
+    Args:
+        report: Report to extend.
+        options: Options of the check.
+        num_workers: Number of processes.
+        watch: Callback after each image, which receives the total number of images.
+
+    Returns:
+        The records of the images, [n].
+    """
     source, findings = report.source, report.findings
     assert source is not None
     manifest = Manifest(source, options.write_manifest, findings)
@@ -134,7 +151,7 @@ def _summarize_all(
 
 
 def _keep(row: np.void, summary: ImageSummary) -> None:
-    """Writes what is kept of an image into its record."""
+    """Writes the summary of an image into its record."""
     row['height'], row['width'] = summary.height, summary.width
     row['channels'], row['bits'], row['flat'] = summary.channels, summary.bits, summary.flat
     if summary.spectrum is not None:
@@ -143,7 +160,7 @@ def _keep(row: np.void, summary: ImageSummary) -> None:
 
 
 class _Statistics:
-    """Means over images, each of which counts the same, by (channels, bits)."""
+    """Means over images with equal weights, by (channels, bits)."""
 
     def __init__(self) -> None:
         self._sums: dict[tuple[int, int], np.ndarray] = {}  # float64 [2, C]: means, mean squares
@@ -151,6 +168,7 @@ class _Statistics:
         self._brightness = np.zeros(BRIGHTNESS_BINS, dtype=np.int64)
 
     def add(self, summary: ImageSummary) -> None:
+        """Adds an image that has pixels."""
         if not summary.mean:
             return
         color = summary.mean[: 1 if len(summary.mean) <= 2 else 3]  # without alpha
@@ -161,7 +179,7 @@ class _Statistics:
             self._counts[form] += 1
 
     def of_most(self) -> tuple[tuple[float, ...], tuple[float, ...], list[int]]:
-        """Mean and standard deviation [C] of the images of the commonest form, and the brightness of all."""
+        """Returns mean and standard deviation [C] of images of the most frequent form, and the brightness of all."""
         if not self._counts:
             return (), (), self._brightness.tolist()
         form = _commonest(self._counts)
@@ -171,7 +189,7 @@ class _Statistics:
 
 
 def _check_sizes(report: VerifyReport, table: np.ndarray) -> None:
-    """Images of another size than most, and whether most can be trained on."""
+    """Finds images of another size than most, and checks that the most frequent size can be trained on."""
     pairs = np.stack([table['height'], table['width']], axis=1)[report.decoded]  # [decoded, 2]
     report.sizes = Counter((int(h), int(w)) for h, w in pairs)
     if not report.sizes:
@@ -187,7 +205,7 @@ def _check_sizes(report: VerifyReport, table: np.ndarray) -> None:
 
 
 def _check_forms(report: VerifyReport, table: np.ndarray) -> None:
-    """Images with other channels or bits than most; those in no form that can be trained on have been named."""
+    """Finds images with other channels or bits than most; unusable forms are already findings."""
     good = table['channels'] > 0
     report.forms = Counter(zip(table['channels'][good].tolist(), table['bits'][good].tolist(), strict=True))
     if not report.forms:
@@ -202,7 +220,7 @@ def _check_forms(report: VerifyReport, table: np.ndarray) -> None:
 
 
 def kind_of(channels: int, bits: int) -> str:
-    """'RGB', '16-bit grey', '6 channels'."""
+    """Returns the kind of channels for messages: 'RGB', '16-bit grey', '6 channels'."""
     return Layout(0, 0, channels, bits).kind
 
 
@@ -214,11 +232,11 @@ def evenly_spread(values: np.ndarray, count: int) -> np.ndarray:
 
 
 def _name(report: VerifyReport, index: np.integer) -> str:
-    """Path in the data set of the image in row `index` of the table."""
+    """Returns the path in the data set of the image in row `index` of the table."""
     assert report.source is not None
     return report.source.name(int(report.positions[index]))
 
 
 def _commonest(counts: Counter[tuple[int, int]]) -> tuple[int, int]:
-    """The key with the largest count; of equals the largest key, so that the order of files decides nothing."""
+    """Returns the key with the largest count, and the largest of such keys, whatever the order of files."""
     return max(counts, key=lambda key: (counts[key], key))
