@@ -23,7 +23,7 @@ from dnnlib.errors import UserError
 _Job = TypeVar('_Job')
 _Result = TypeVar('_Result')
 
-MIN_JOBS = 400  # with fewer, starting processes takes longer than it saves
+MIN_JOBS = 400  # number of jobs below which starting processes takes longer than it saves
 
 _AHEAD = 3  # chunks in flight per worker: one in progress, one waiting, one done
 _MAX_DEFAULT_WORKERS = 32

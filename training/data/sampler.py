@@ -65,7 +65,14 @@ class EpochSampler:
         return self.indices(nimg + rank * per_rank, per_rank)
 
     def batches(self, start_nimg: int, batch_size: int, rank: int = 0, world: int = 1) -> Iterator[np.ndarray]:
-        """Yields the batches of one rank from `start_nimg` on, endlessly; see `batch_indices`."""
+        """Yields the batches of one rank, endlessly.
+
+        Args:
+            start_nimg: Position at which the first batch begins.
+            batch_size: Number of images in the global batch.
+            rank: Rank of the process.
+            world: Number of ranks.
+        """
         nimg = start_nimg
         while True:
             yield self.batch_indices(nimg, batch_size, rank, world)

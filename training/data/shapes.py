@@ -8,7 +8,7 @@ have at least 4 pixels, doubled at least once: 64 x 64 is 4 x 4 doubled four tim
 from __future__ import annotations
 
 MIN_BASE = 4  # pixels of the shorter side of a base
-MAX_BASE = 64  # pixels of the longer side: a longer one makes a network of hardly any depth
+MAX_BASE = 64  # pixels of the longer side; networks for larger bases would have hardly any depth
 MIN_KEPT_SHARE = 0.9  # share of the picture's pixels that a proposal with one more doubling should keep
 
 

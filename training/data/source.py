@@ -35,7 +35,7 @@ _ENTRY = np.dtype([('offset', 'i8'), ('compressed', 'i8'), ('size', 'i8'), ('crc
 class ImageSource(abc.ABC):
     """A folder or a zip of images; `open_source` opens one."""
 
-    path: str  # as given by the user
+    path: str  # the one given by the user
     names: np.ndarray  # S [num_files], UTF-8: sorted paths inside the source, with `/`
 
     def __len__(self) -> int:
@@ -80,7 +80,7 @@ class FolderSource(ImageSource):
         return self.read_file(path) if os.path.lexists(path) else None
 
     def close(self) -> None:
-        """Does nothing: a folder keeps no handle."""
+        """Closes nothing: a folder keeps no handle."""
 
     @staticmethod
     def read_file(path: str) -> bytes:

@@ -16,7 +16,12 @@ from training.data import array_file, picture_file
 STORED_EXTENSIONS = (*picture_file.PICTURE_EXTENSIONS, array_file.ARRAY_EXTENSION)
 
 CHANNEL_KINDS = {1: 'grey', 2: 'grey with alpha', 3: 'RGB', 4: 'RGBA'}
-_BANDS = {'L': 1, 'LA': 2, 'RGB': 3, 'RGBA': 4}  # by Pillow's mode; a 16-bit gray picture has one of several modes
+_BANDS = {
+    'L': 1,
+    'LA': 2,
+    'RGB': 3,
+    'RGBA': 4,
+}  # Pillow's mode to channels; 16-bit gray pictures have one of several modes
 _NEEDS = (
     'training needs 8-bit RGB or grey, with or without alpha, 16-bit grey, or .npy arrays of uint8 or uint16 '
     '[height, width, channels]'
@@ -73,7 +78,7 @@ class StoredPicture:
         self.layout = Layout(height, width, _BANDS.get(self._image.mode, 1), bits)
 
     def decode(self, factor: int = 1) -> np.ndarray:
-        """See StoredImage."""
+        """Decodes the pixels, see `StoredImage.decode`."""
         picture_file.load_image(self._image, self._data, self._where)
         if factor > 1 and self._image.mode in ('L', 'RGB'):  # several times faster than `box_mean`, same result
             return picture_file.to_array(self._image.reduce(factor))
@@ -90,7 +95,7 @@ class StoredArray:
         self.layout = Layout(header.height, header.width, header.channels, 8 * header.dtype.itemsize)
 
     def decode(self, factor: int = 1) -> np.ndarray:
-        """See StoredImage."""
+        """Decodes the pixels, see `StoredImage.decode`."""
         return box_mean(array_file.read_pixels(self._header, self._data), factor)
 
 

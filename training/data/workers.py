@@ -67,7 +67,7 @@ class DecoderPool:
         dtype = torch.uint16 if spec.bits == 16 else torch.uint8
         self._dataset, self._max_bad, self._warn = dataset, max_bad, warn
         self.replaced = 0
-        self._deaths = 0  # since the last delivered batch
+        self._deaths = 0  # number since the last delivered batch
         self._workers: list[_Worker] = []
         # Also runs when this object is collected, and at exit, before multiprocessing sends its children the SIGTERM
         # that they ignore and then waits for them.

@@ -41,7 +41,7 @@ class Outcome:
     met_color: bool = False
     enlarged: bool = False
     profile: str = ''  # see Decoded
-    was_transparent: bool = False  # at least one pixel is not opaque
+    was_transparent: bool = False  # a pixel is not opaque
 
 
 def convert_picture(options: PictureOptions, job: PictureJob) -> Outcome:

@@ -58,7 +58,7 @@ class ListSource:
         return _number(self._labels, self._names, self.path)
 
     def close(self) -> None:
-        """Does nothing: files are closed as soon as they are read."""
+        """Closes nothing: files are closed as soon as they are read."""
 
 
 def _read_rows(path: str) -> list[tuple[str, str]]:

@@ -17,7 +17,7 @@ import numpy as np
 from dnnlib.errors import DataError
 from training.data.picture_file import PNG_SIGNATURE
 
-_COLOR_TYPE = {1: 0, 2: 4, 3: 2, 4: 6}  # by number of channels
+_COLOR_TYPE = {1: 0, 2: 4, 3: 2, 4: 6}  # number of channels to the code in the header
 _CHANNELS = {kind: channels for channels, kind in _COLOR_TYPE.items()}
 _BLOCK_BYTES = 65535  # limit of one stored block
 _PAETH = 4  # number of the last of the five filters: none, sub, up, average, Paeth
@@ -28,7 +28,7 @@ def encode_png(pixels: np.ndarray) -> bytes:
     height, width, channels = pixels.shape
     depth = 8 * pixels.dtype.itemsize
     lines = pixels.astype(pixels.dtype.newbyteorder('>')).reshape(height, -1).view(np.uint8)
-    rows = np.zeros([height, 1 + lines.shape[1]], dtype=np.uint8)  # byte 0 of a row names its filter
+    rows = np.zeros([height, 1 + lines.shape[1]], dtype=np.uint8)  # byte 0 is the number of the row's filter
     rows[:, 1:] = lines
     header = struct.pack('>IIBBBBB', width, height, depth, _COLOR_TYPE[channels], 0, 0, 0)
     return PNG_SIGNATURE + _chunk(b'IHDR', header) + _chunk(b'IDAT', _stored(rows.tobytes())) + _chunk(b'IEND', b'')

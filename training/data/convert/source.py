@@ -19,7 +19,7 @@ class SourceLabels:
 class PictureSource(Protocol):
     """Pictures by position. Only one process reads them."""
 
-    path: str  # as given by the user
+    path: str  # the one given by the user
 
     def __len__(self) -> int: ...
 
@@ -66,4 +66,4 @@ class PixelSource:
         return pixels
 
     def close(self) -> None:
-        """Does nothing: no file is open."""
+        """Closes nothing: no file is open."""

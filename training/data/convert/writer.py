@@ -61,7 +61,7 @@ def _zip_writer(path: Path, dest: str) -> Iterator[Write]:
 
     def write(name: str, data: bytes) -> None:
         info = zipfile.ZipInfo(name, _ZIP_TIME)
-        info.create_system = _UNIX  # on every system
+        info.create_system = _UNIX  # the same on every system
         info.external_attr = 0o644 << 16
         with _disk_errors(dest):
             archive.writestr(info, data)

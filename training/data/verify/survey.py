@@ -171,7 +171,7 @@ class _Statistics:
         """Adds an image that has pixels."""
         if not summary.mean:
             return
-        color = summary.mean[: 1 if len(summary.mean) <= 2 else 3]  # without alpha
+        color = summary.mean[: 1 if len(summary.mean) <= 2 else 3]  # channels except alpha
         self._brightness[min(int(np.mean(color) * BRIGHTNESS_BINS), BRIGHTNESS_BINS - 1)] += 1
         form = (summary.channels, summary.bits)
         if summary.channels:
