@@ -1,6 +1,7 @@
-"""Bias and activation with the filter before a strided convolution in one pass: the specification, the kernels' way.
+"""Bias and activation fused with the filter before a strided convolution: the specification and its kernel.
 
-Differentiable any number of times, as `epilogue` is. Letters: N batch, C channels, H and W height and width.
+Differentiable any number of times, as `epilogue` is. Letters: N batch, C channels, H and W height and width, fh and fw
+height and width of the filter.
 """
 
 from __future__ import annotations
@@ -28,22 +29,26 @@ def act_fir(
     clamp: float | None = None,
     impl: str = 'auto',
 ) -> torch.Tensor:
-    """FIR(clip(gain * act(x + bias), -clamp, clamp)), in the dtype of `x`.
+    """Returns FIR(clip(gain * act(x + bias), -clamp, clamp)).
 
     Args:
-        x: [N, C, H, W], any floating dtype. The kernel takes channels last; in another memory format the two
-            operations run one after the other, each by its own kernel.
-        bias: [C]; None: 0.
-        fir: filter of `upfirdn2d.setup_filter`, convolved. No gradient flows into it.
-        padding: of the filter, (x0, x1, y0, y1) pixels; negative ones crop.
-        act, alpha, gain, clamp, impl: as in `synthesis_epilogue`.
+        x: Features [N, C, H, W], any floating dtype. The kernel takes channels last; in another memory format the two
+            operations run one after the other, each with its own kernel.
+        bias: Bias [C]; None: 0.
+        fir: Filter of `upfirdn2d.setup_filter`, convolved. No gradient flows into it.
+        padding: Padding of the filter, (x0, x1, y0, y1) pixels; negative values crop.
+        act: 'linear' or 'lrelu'.
+        alpha: Slope of 'lrelu' below zero, at least 0 (None: 0.2).
+        gain: Factor on the activation, positive.
+        clamp: Maximum magnitude before the filter, at least 0; None: unbounded.
+        impl: 'ref', 'cpu', 'cuda' (the two operations one after the other), or 'auto' for the fastest available.
 
     Returns:
-        [N, C, H + y0 + y1 - fh + 1, W + x0 + x1 - fw + 1].
+        [N, C, H + y0 + y1 - fh + 1, W + x0 + x1 - fw + 1], dtype of `x`.
 
     Raises:
-        ValueError: arguments of a wrong shape or out of range.
-        ConfigError: an implementation that is not there.
+        ValueError: If an argument has a wrong shape or is out of range.
+        ConfigError: If the implementation is not available.
     """
     if act not in SLOPES:
         raise ValueError(f"act_fir: act '{act}', known are {', '.join(SLOPES)}")

@@ -1,4 +1,4 @@
-"""Bias, activation, gain and clamp of one feature map: the specification in plain PyTorch, and the way to the kernels.
+"""Bias, activation, gain and clamp of a feature map: the specification in plain PyTorch, and its kernels.
 
 Differentiable any number of times. Letters: N batch, C channels, H and W height and width.
 """
@@ -19,7 +19,13 @@ from torch_utils.ops.registry import Op, Sample, register_op, sample_bias, sampl
 
 @dataclass(frozen=True, slots=True)
 class Activation:
-    """A point-wise non-linearity `func(x, alpha)` with its default slope and its variance-preserving gain."""
+    """A point-wise non-linearity.
+
+    Attributes:
+        func: The function `func(x, alpha)`.
+        gain: Its variance-preserving gain.
+        alpha: Its default slope.
+    """
 
     func: Callable[[torch.Tensor, float], torch.Tensor]
     gain: float = 1.0
@@ -49,23 +55,25 @@ def bias_act(
     clamp: float | None = None,
     impl: str = 'auto',
 ) -> torch.Tensor:
-    """clip(gain * act(x + b), -clamp, clamp), in the dtype and the memory format of `x`.
+    """Returns clip(gain * act(x + b), -clamp, clamp).
 
     Args:
-        x: any floating tensor, typically [N, C, H, W] or [N, C].
-        b: bias [x.shape[dim]], or None.
-        dim: the axis of `x` that `b` runs along.
-        act: a name in `ACTIVATIONS`.
-        alpha: slope below zero of 'lrelu' (None: 0.2); the other activations ignore it.
-        gain: factor on the activation (None: the activation's own, sqrt(2) for relu, lrelu and swish).
-        clamp: largest magnitude of the result, at least 0; None: unbounded.
-        impl: 'ref', 'cpu', 'cuda', or 'auto' for the fastest that is there. The kernels know
-            'linear' and 'lrelu'; other activations are the reference under every name. Kernels round once, where the
-            reference rounds at every step.
+        x: Floating tensor of any shape, typically [N, C, H, W] or [N, C].
+        b: Bias [x.shape[dim]]; None: 0.
+        dim: Axis of `x` that the bias belongs to.
+        act: Name of the activation, a key of `ACTIVATIONS`.
+        alpha: Slope of 'lrelu' below zero (None: 0.2); the other activations ignore it.
+        gain: Factor on the activation; None: the activation's own, sqrt(2) for relu, lrelu and swish.
+        clamp: Maximum magnitude of the result, at least 0; None: unbounded.
+        impl: 'ref', 'cpu', 'cuda', or 'auto' for the fastest available. The kernels compute 'linear' and 'lrelu'; other
+            activations run the reference under every name. Kernels round once, the reference at every step.
+
+    Returns:
+        A tensor with the shape, dtype and memory format of `x`.
 
     Raises:
-        ValueError: an unknown activation, a negative clamp, or a bias of another length.
-        ConfigError: an implementation that is not there.
+        ValueError: If the activation is unknown, the clamp negative, or the bias of another length.
+        ConfigError: If the implementation is not available.
     """
     if act not in ACTIVATIONS:
         raise ValueError(f"bias_act: unknown activation '{act}'; known are {', '.join(ACTIVATIONS)}")
@@ -94,7 +102,7 @@ def _reference(
         shape = [1] * x.ndim
         shape[dim] = -1
         x = x + b.to(x.dtype).reshape(shape)
-    # x + b is nobody else's: a positive slope may work in place, which spares an allocation as large as x.
+    # x + b is a new tensor: a positive slope may work in place, which saves an allocation as large as x.
     in_place = act == 'lrelu' and b is not None and alpha > 0
     x = F.leaky_relu_(x, alpha) if in_place else ACTIVATIONS[act].func(x, alpha)
     if gain != 1:

@@ -1,7 +1,7 @@
 """Convolution with FIR-filtered up- or down-sampling: the specification, in plain PyTorch.
 
-The filter stays a pass of its own. Folded into the kernel (one 6x6 convolution of stride 2, or its transpose) it costs
-four times the multiplications, and measured 3 to 4 times slower from 64 to 512 channels.
+The filter is a pass of its own. Folded into the kernel (one 6x6 convolution of stride 2, or its transpose) it costs
+four times the multiplications; this measured 3 to 4 times slower for 64 to 512 channels.
 
 Letters: N batch, I and O input and output channels, H and W height and width, k kernel size.
 """
@@ -28,18 +28,19 @@ def conv2d_resample(
     padding: int = 0,
     flip_weight: bool = True,
 ) -> torch.Tensor:
-    """Up-sample with `f`, convolve with `w`, down-sample with `f`.
+    """Up-samples with `f`, convolves with `w`, down-samples with `f`.
 
     Args:
-        x: [N, I, H, W].
-        w: [O, I, k, k], dtype of `x`.
-        f: filter of `upfirdn2d.setup_filter`, square; None: zeros are inserted, pixels dropped, nothing is filtered.
-        up, down: factors.
-        padding: pixels on every side of the up-sampled image; k // 2 keeps the size.
+        x: Features [N, I, H, W].
+        w: Kernel [O, I, k, k], dtype of `x`.
+        f: Square filter of `upfirdn2d.setup_filter`; None: zeros are inserted and pixels dropped without a filter.
+        up: Factor of up-sampling.
+        down: Factor of down-sampling.
+        padding: Pixels on every side of the up-sampled image; k // 2 keeps the size.
         flip_weight: True correlates as `F.conv2d` does, False convolves.
 
     Returns:
-        [N, O, H * up // down, W * up // down] at padding k // 2, dtype of `x`.
+        [N, O, H * up // down, W * up // down] for padding k // 2, dtype of `x`.
     """
     k = w.shape[-1]
     p0, p1 = _placement(f, up, down, padding)
@@ -62,7 +63,10 @@ def _upsampling(
     padding: tuple[int, int],
     flip_weight: bool,
 ) -> torch.Tensor:
-    """Convolve first, at the low resolution, then filter: the two commute, for both are linear and shift-invariant."""
+    """Convolves first, at the low resolution, then filters; arguments as in `conv2d_resample`.
+
+    The two commute because both are linear and shift-invariant.
+    """
     p0, p1 = padding
     k = w.shape[-1]
     if k == 1:
@@ -76,10 +80,18 @@ def _upsampling(
 def conv2d_before_fir(
     x: torch.Tensor, w: torch.Tensor, f: torch.Tensor, up: int, padding: int, flip_weight: bool
 ) -> tuple[torch.Tensor, list[int]]:
-    """`conv2d_resample` with `up` and k > 1 but for its last step, which is left to whoever has more to do there.
+    """Returns `conv2d_resample` with `up` > 1 and k > 1 before its last step, which the caller fuses with others.
+
+    Args:
+        x: Features [N, I, H, W].
+        w: Kernel [O, I, k, k], dtype of `x`.
+        f: Filter of `upfirdn2d.setup_filter`.
+        up: Factor of up-sampling.
+        padding: Pixels on every side of the up-sampled image.
+        flip_weight: As in `conv2d_resample`.
 
     Returns:
-        x [N, O, H', W'] and p, with which `upfirdn2d(x, f, padding=p, gain=up**2)` is the rest.
+        x [N, O, H', W'] and p; the last step is `upfirdn2d(x, f, padding=p, gain=up**2)`.
     """
     assert up > 1, up
     assert w.shape[-1] > 1, w.shape
@@ -97,9 +109,22 @@ def act_conv2d_down(
     act: str,
     clamp: float | None,
 ) -> torch.Tensor:
-    """`conv2d_resample(bias_act(x, b, act=act, gain=1, clamp=clamp), w, f, down=down, padding=padding)`, k > 1.
+    """Returns `conv2d_resample(bias_act(x, b, act=act, gain=1, clamp=clamp), w, f, down=down, padding=padding)`.
 
-    Activation and filter are one pass over the features where there is a kernel for it.
+    Activation and filter are a single pass over the features if there is a kernel for it.
+
+    Args:
+        x: Features [N, I, H, W].
+        b: Bias [I], or None.
+        w: Kernel [O, I, k, k], k > 1.
+        f: Filter of `upfirdn2d.setup_filter`.
+        down: Factor of down-sampling, above 1.
+        padding: As in `conv2d_resample`.
+        act: As in `act_fir`.
+        clamp: As in `act_fir`.
+
+    Returns:
+        [N, O, H // down, W // down] for padding k // 2.
     """
     assert down > 1, down
     assert w.shape[-1] > 1, w.shape
@@ -108,7 +133,14 @@ def act_conv2d_down(
 
 
 def _placement(f: torch.Tensor | None, up: int, down: int, padding: int) -> tuple[int, int]:
-    """Padding before and after the up-sampled image, with the filters' own: it lies as their centres demand."""
+    """Returns the padding before and after the up-sampled image, with that of the filters, which keeps it centered.
+
+    Args:
+        f: Filter, or None.
+        up: Factor of up-sampling.
+        down: Factor of down-sampling.
+        padding: Pixels on every side.
+    """
     taps = filter_size(f)[0]
     p0 = padding + (taps + up - 1) // 2 * (up > 1) + (taps - down + 1) // 2 * (down > 1)
     p1 = padding + (taps - up) // 2 * (up > 1) + (taps - down) // 2 * (down > 1)
@@ -118,9 +150,18 @@ def _placement(f: torch.Tensor | None, up: int, down: int, padding: int) -> tupl
 def _transposed(
     x: torch.Tensor, w: torch.Tensor, up: int, p0: int, p1: int, flip_weight: bool
 ) -> tuple[torch.Tensor, int, int]:
-    """The transposed convolution, and what is left of the padding (p0, p1) of the up-sampled image.
+    """Runs the transposed convolution, which pads by k - 1 on every side and lacks the last up - 1 zeros.
 
-    It pads by k - 1 on every side, and lacks the up - 1 zeros after the last pixel.
+    Args:
+        x: Features [N, I, H, W].
+        w: Kernel [O, I, k, k].
+        up: Factor of up-sampling.
+        p0: Padding before the up-sampled image.
+        p1: Padding after the up-sampled image.
+        flip_weight: As in `conv2d_resample`.
+
+    Returns:
+        The result, and the rest of the padding, (p0, p1).
     """
     k = w.shape[-1]
     w = w.flip([2, 3]) if flip_weight else w

@@ -1,4 +1,4 @@
-"""Which implementation of an operation runs: 'ref' in plain PyTorch, 'cpu' in C++, 'cuda'."""
+"""Choice of an operation's implementation: 'ref' in plain PyTorch, 'cpu' in C++, 'cuda'."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dnnlib.errors import ConfigError
 from torch_utils.ops.toolchain import build
 
 IMPLS = ('auto', 'ref', 'cpu', 'cuda')
-# What the native implementations take; the reference takes what PyTorch does. float64 is for checks of gradients.
+# Dtypes of the native implementations; the reference takes those of PyTorch. float64 serves checks of gradients.
 DTYPES = {
     'cpu': (torch.float32, torch.bfloat16, torch.float64),
     'cuda': (torch.float32, torch.float16, torch.bfloat16),
@@ -23,20 +23,24 @@ _default = 'auto'
 
 
 def pick(impl: str, x: torch.Tensor) -> str:
-    """'ref', 'cpu' or 'cuda': what `impl` means for a tensor of this device and dtype.
+    """Returns the implementation for a tensor: 'ref', 'cpu' or 'cuda'.
 
-    'auto' is the process's default, which is the fastest that is there unless `set_default` says otherwise. The first
-    choice for a device is said once, in a line on stderr. The first call may build the native operations. Compiled and
-    exported graphs keep the choice that was made when they were traced.
+    'auto' is the process's default, which is the fastest available one unless `set_default` changes it. The first
+    choice for a device is reported once, in a line on stderr. The first call may build the native operations. Compiled
+    and exported graphs keep the choice made when they were traced.
+
+    Args:
+        impl: 'auto', 'ref', 'cpu' or 'cuda'.
+        x: Tensor whose device and dtype decide.
 
     Raises:
-        ConfigError: an unknown name, or an implementation that is not there for this device and dtype.
+        ConfigError: If the name is unknown, or the implementation is not available for this device and dtype.
     """
     return _pick(_default if impl == 'auto' else impl, x.device.type, x.dtype)
 
 
 def set_default(impl: str) -> None:
-    """What `impl='auto'` means from now on in this process; 'auto' is the fastest that is there."""
+    """Sets the meaning of `impl='auto'` in this process; 'auto' is the fastest available implementation."""
     global _default
     if impl not in IMPLS:
         raise ConfigError(f'impl={impl!r}: choose {", ".join(IMPLS)}')
@@ -47,7 +51,7 @@ def set_default(impl: str) -> None:
 
 @contextlib.contextmanager
 def default(impl: str) -> Iterator[None]:
-    """Like `set_default`, for as long as the body runs."""
+    """Sets the default inside a `with` block, as `set_default` does."""
     before = _default
     set_default(impl)
     try:
@@ -73,7 +77,7 @@ def _pick(impl: str, device: str, dtype: torch.dtype) -> str:
     return impl
 
 
-# torch.compile must not trace into a build. This is torch.compiler.assume_constant_result, less its import of 2 s.
+# torch.compile must not trace into a build. This is torch.compiler.assume_constant_result without its import of 2 s.
 _pick._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
@@ -86,7 +90,7 @@ def _best(device: str, dtype: torch.dtype) -> str:
 
 
 def _problem(impl: str) -> str | None:
-    """Why a native implementation is not there, with the way out; None where it is."""
+    """Returns why a native implementation is not available, with the way out; None if it is."""
     return (build.load_cuda() if impl == 'cuda' else build.load()).problem
 
 

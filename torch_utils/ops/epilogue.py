@@ -1,7 +1,7 @@
-"""What follows a synthesis layer's convolution, in one pass over the features: the specification, and the kernels' way.
+"""The steps after a synthesis layer's convolution in one pass over the features: the specification and its kernel.
 
-Differentiable any number of times: a gradient is one pass, too; where a graph of the gradient is being built, the
-operations run one by one. Letters: N batch, C channels, H and W height and width, primes for sizes after the filter.
+Differentiable any number of times. A gradient is one pass, too; while a graph of the gradient is built, the operations
+run one by one. Letters: N batch, C channels, H and W height and width, primes for sizes after the filter.
 """
 
 from __future__ import annotations
@@ -33,30 +33,31 @@ def synthesis_epilogue(
     fir_gain: float = 1,
     impl: str = 'auto',
 ) -> torch.Tensor:
-    """clip(gain * act(demod * FIR(x) + noise + bias), -clamp, clamp), in the dtype of `x`.
+    """Returns clip(gain * act(demod * FIR(x) + noise + bias), -clamp, clamp).
 
     Args:
-        x: [N, C, H, W], any floating dtype. The kernel takes channels last; in another memory format the operations
-            run one by one, each by its own kernel.
-        fir: filter of `upfirdn2d.setup_filter`, convolved with `x`; None: no filter. No gradient flows into it.
-        padding: of the filter, (x0, x1, y0, y1) pixels; negative ones crop.
-        demod: factor [N, C]; None: 1.
-        noise: [N, 1, H', W'] or [H', W'], the same for every channel; None: 0.
-        bias: [C]; None: 0.
+        x: Features [N, C, H, W], any floating dtype. The kernel takes channels last; in another memory format the
+            operations run one by one, each with its own kernel.
+        fir: Filter of `upfirdn2d.setup_filter`, convolved with `x`; None: no filter. No gradient flows into it.
+        padding: Padding of the filter, (x0, x1, y0, y1) pixels; negative values crop.
+        demod: Factor [N, C]; None: 1.
+        noise: Noise [N, 1, H', W'] or [H', W'], the same for every channel; None: 0.
+        bias: Bias [C]; None: 0.
         act: 'linear' or 'lrelu'.
-        alpha: slope of 'lrelu' below zero, at least 0 (None: 0.2).
-        gain: factor on the activation, positive.
-        clamp: largest magnitude of the result, at least 0; None: unbounded.
-        fir_gain: factor on the filter.
-        impl: 'ref', 'cpu', 'cuda' (the operations one by one), or 'auto' for the fastest that is there. The kernel
-            computes bfloat16 in float32 and rounds once, where the reference rounds at every step.
+        alpha: Slope of 'lrelu' below zero, at least 0 (None: 0.2).
+        gain: Factor on the activation, positive.
+        clamp: Maximum magnitude of the result, at least 0; None: unbounded.
+        fir_gain: Factor on the filter.
+        impl: 'ref', 'cpu', 'cuda' (the operations one by one), or 'auto' for the fastest available. The kernel computes
+            bfloat16 in float32 and rounds once, the reference rounds at every step.
 
     Returns:
-        [N, C, H', W'], where H' = H + y0 + y1 - fh + 1 and W' likewise; H and W without a filter.
+        [N, C, H', W'], dtype of `x`; H' = H + y0 + y1 - fh + 1 and W' = W + x0 + x1 - fw + 1, or H and W without a
+        filter.
 
     Raises:
-        ValueError: arguments of a wrong shape, or outside of the ranges above.
-        ConfigError: an implementation that is not there.
+        ValueError: If an argument has a wrong shape or is out of range.
+        ConfigError: If the implementation is not available.
     """
     if act not in SLOPES:
         raise ValueError(f"synthesis_epilogue: act '{act}', known are {', '.join(SLOPES)}")
@@ -64,7 +65,7 @@ def synthesis_epilogue(
     if slope < 0 or gain <= 0 or (clamp is not None and clamp < 0):
         raise ValueError(f'synthesis_epilogue: needs {alpha=} and {clamp=} of at least 0 (or None), positive {gain=}')
     _check_shapes(x, fir, padding, demod, noise, bias)
-    alone = fir is None and demod is None and noise is None  # bias_act is all there is
+    alone = fir is None and demod is None and noise is None  # nothing except bias_act
     if alone or dispatch.pick(impl, x) != 'cpu' or not x.is_contiguous(memory_format=torch.channels_last):
         return _one_by_one(x, fir, padding, demod, noise, bias, act, slope, gain, clamp, fir_gain, impl)
     f = None if fir is None else correlated(fir) * fir_gain  # [fh, fw]
@@ -86,22 +87,22 @@ def _one_by_one(
     fir_gain: float,
     impl: str,
 ) -> torch.Tensor:
-    """The specification, with impl='ref'."""
+    """Runs the operations one after the other; the specification if impl='ref'. Arguments as above."""
     if fir is not None:
         x = upfirdn2d(x, fir, padding=padding, gain=fir_gain, impl=impl)  # [N, C, H', W']
     if demod is not None:
-        # act(g x) = g act(x): the gain rides on what is smaller than the features.
+        # act(g x) = g act(x): the gain moves to tensors that are smaller than the features.
         demod, gain, g = demod * gain, 1, gain
         noise, bias = (None if t is None else t * g for t in (noise, bias))
         x = x * demod.to(x.dtype)[:, :, None, None]
     if noise is not None:
-        # In place where x is ours alone. torch.addcmul saves this pass, and spends two on its gradient.
+        # In place if x is a new tensor. torch.addcmul saves this pass and spends two on its gradient.
         x = x + noise.to(x.dtype) if demod is None else x.add_(noise.to(x.dtype))
     return bias_act(x, bias, act=act, alpha=slope, gain=gain, clamp=clamp, impl=impl)
 
 
 def correlated(fir: torch.Tensor) -> torch.Tensor:
-    """The taps [fh, fw] to correlate with, where `fir` is convolved."""
+    """Returns the taps [fh, fw] that correlate as `fir` convolves."""
     if fir.ndim == 2:
         return fir.flip([0, 1])
     # Float64 holds the product of two float32 taps exactly: the kernel sees that the filter is separable.
@@ -117,6 +118,7 @@ def _check_shapes(
     noise: torch.Tensor | None,
     bias: torch.Tensor | None,
 ) -> None:
+    """Raises ValueError if the shapes do not fit together. Arguments as in `synthesis_epilogue`."""
     if x.ndim != 4 or len(padding) != 4:
         raise ValueError(f'synthesis_epilogue: x [N, C, H, W] and four paddings, got {list(x.shape)} and {padding}')
     n, c, h, w = x.shape

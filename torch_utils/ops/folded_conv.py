@@ -1,8 +1,8 @@
-"""3x3 convolution after nearest up-sampling and before average pooling, each in a plain form and folded into one 4x4.
+"""3x3 convolution after nearest up-sampling and before average pooling, in a plain form and folded into one 4x4.
 
-The folded form multiplies 4 times for an output pixel instead of 9 (before pooling: 16 instead of 36), and no feature
-map of four times the size stands in between. It is exact, at the borders too: a zero-padded image stays one when its
-pixels are doubled. Ordinary differentiable operations, hence gradients of every order.
+The folded form multiplies 4 times per output pixel instead of 9 (before pooling: 16 instead of 36), without an
+intermediate feature map of four times the size. It is exact, at the borders too: a zero-padded image remains one when
+its pixels are doubled. It consists of ordinary differentiable operations and has gradients of every order.
 
 Letters: N batch, I and O input and output channels, H and W height and width.
 """
@@ -20,17 +20,17 @@ from torch_utils.ops.registry import Op, Sample, register_op, sample_tensor
 
 Direction = Literal['up', 'down']
 
-# Fewest pixels H * W of the input from which folding is the faster, forward with backward, by device type and
-# direction: python bench/folded.py. Below, the larger kernel costs more than the pixels save.
+# Minimum number of pixels H * W of the input for which folding is faster, forward with backward, by device type and
+# direction: python bench/folded.py. Below it, the larger kernel costs more than the pixels save.
 FOLD_FROM: dict[str, dict[Direction, int]] = {
     'cpu': {'up': 8 * 8, 'down': 16 * 16},
 }
 
 
 def folds(direction: Direction, x: torch.Tensor) -> bool:
-    """Whether `fold=None` folds for x [N, I, H, W]; a device that has not been measured takes the plain form.
+    """Returns whether `fold=None` folds for x [N, I, H, W]; a device that was not measured takes the plain form.
 
-    The number of images has no say, though more of them favour folding: an image must not depend on its company.
+    The batch size has no influence, although larger batches favor folding: an image must not depend on its batch.
     """
     fewest = FOLD_FROM.get(x.device.type)
     return fewest is not None and x.shape[2] * x.shape[3] >= fewest[direction]
@@ -39,13 +39,13 @@ def folds(direction: Direction, x: torch.Tensor) -> bool:
 def up_conv2d(
     x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None, fold: bool | None = None
 ) -> torch.Tensor:
-    """Double every pixel, then convolve with `weight`, padding 1.
+    """Doubles every pixel, then convolves with `weight`, padding 1.
 
     Args:
-        x: [N, I, H, W].
-        weight: [O, I, 3, 3], folded in float32 (a float64 one in float64) and then cast to the dtype of `x`.
-        bias: [O], or None.
-        fold: True computes one transposed convolution of stride 2; None takes the form that `folds` names.
+        x: Features [N, I, H, W].
+        weight: Kernel [O, I, 3, 3], folded in float32 (float64 in float64) and then cast to the dtype of `x`.
+        bias: Bias [O], or None.
+        fold: True computes one transposed convolution of stride 2, False the plain form; None: as `folds` decides.
 
     Returns:
         [N, O, 2 * H, 2 * W], dtype of `x`.
@@ -53,7 +53,7 @@ def up_conv2d(
     assert weight.shape[2:] == (3, 3)
     bias = None if bias is None else bias.to(x.dtype)
     if folds('up', x) if fold is None else fold:
-        # y[2i + a] sees x[i - 1 + a] and x[i + a] alone: a transposed convolution scatters, hence the flip.
+        # y[2i + a] depends on x[i - 1 + a] and x[i + a] only: a transposed convolution scatters, hence the flip.
         kernel = _folded(weight, flip=True).transpose(0, 1)  # [I, O, 4, 4]
         return F.conv_transpose2d(x, _laid_out(kernel, x), bias, stride=2, padding=1)
     x = F.interpolate(x, scale_factor=2, mode='nearest')  # [N, I, 2 * H, 2 * W]
@@ -63,19 +63,19 @@ def up_conv2d(
 def down_conv2d(
     x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None, fold: bool | None = None
 ) -> torch.Tensor:
-    """Convolve with `weight`, padding 1, then average 2x2 pixels.
+    """Convolves with `weight`, padding 1, then averages 2x2 pixels.
 
     Args:
-        x: [N, I, H, W].
-        weight: [O, I, 3, 3], folded in float32 (a float64 one in float64) and then cast to the dtype of `x`.
-        bias: [O], or None.
-        fold: True computes one convolution of stride 2; None takes the form that `folds` names.
+        x: Features [N, I, H, W], H and W even.
+        weight: Kernel [O, I, 3, 3], folded in float32 (float64 in float64) and then cast to the dtype of `x`.
+        bias: Bias [O], or None.
+        fold: True computes one convolution of stride 2, False the plain form; None: as `folds` decides.
 
     Returns:
         [N, O, H / 2, W / 2], dtype of `x`.
 
     Raises:
-        ValueError: H or W is odd; pooling would leave a row or column out.
+        ValueError: If H or W is odd; pooling would drop a row or column.
     """
     assert weight.shape[2:] == (3, 3)
     if x.shape[2] % 2 or x.shape[3] % 2:
@@ -89,9 +89,9 @@ def down_conv2d(
 
 
 def _folded(weight: torch.Tensor, flip: bool = False) -> torch.Tensor:
-    """`weight` [O, I, 3, 3] convolved with a box of 2x2 ones, flipped on request: [O, I, 4, 4], float32 or wider.
+    """Returns `weight` [O, I, 3, 3] convolved with a box of 2x2 ones, possibly flipped: [O, I, 4, 4], at least float32.
 
-    As one product with a [9, 16] matrix of zeros and ones: padding and adding takes longer.
+    It is one product with a [9, 16] matrix of zeros and ones; padding and adding takes longer.
     """
     w = weight.to(torch.promote_types(weight.dtype, torch.float32))
     eye = torch.eye(3, dtype=w.dtype, device=w.device)
@@ -101,7 +101,7 @@ def _folded(weight: torch.Tensor, flip: bool = False) -> torch.Tensor:
 
 
 def _laid_out(kernel: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-    """`kernel` in the dtype of `x` and, for a channels-last `x`, in that memory format: oneDNN is faster so."""
+    """Returns the kernel in the dtype of `x` and, if `x` is channels last, in that format, which oneDNN prefers."""
     last = x.is_contiguous(memory_format=torch.channels_last)
     layout = torch.channels_last if last else torch.contiguous_format
     return kernel.to(x.dtype).contiguous(memory_format=layout)

@@ -1,14 +1,16 @@
-"""Read an image at given places, between its pixels: the specification in plain PyTorch, and PyTorch's own kernels.
+"""Samples of an image between its pixels: the specification in plain PyTorch, and PyTorch's own kernels.
 
-`F.grid_sample` with bilinear weights, zeros outside the image and pixels as areas (align_corners=False), which has
-only a first derivative in PyTorch: its backward has none. Here it has all of them, so that a gradient penalty may pass
+`F.grid_sample` with bilinear weights, zeros outside the image and pixels as areas (align_corners=False). PyTorch's
+version has a first derivative only. This one has derivatives of every order, so that a gradient penalty can pass
 through geometric augmentations. With S(x, p) the samples of x at the places p,
 
-    T(y, p): the transpose of S in x, which adds each sample's weight to the pixels it came from
+    T(y, p): the transpose of S in x, which adds each sample's weight to its source pixels
     D(y, x, p): the gradient of <y, S(x, p)> in p
 
-S is linear in x, T in y, D in both. Gradients of S are T and D, those of T are S and D, so the order in x and y goes on
-for ever by PyTorch's kernels. Those of D, which second derivatives in the places need, are autograd's through gathers.
+S is linear in x, T in y, D in both. Gradients of S are T and D, those of T are S and D: PyTorch's kernels give
+derivatives of every order in x and y. Derivatives of D, which second derivatives in the places need, come from autograd
+through gathers.
+
 Letters: N batch, C channels, H and W height and width, P number of places.
 """
 
@@ -31,18 +33,18 @@ def grid_sample(x: torch.Tensor, grid: torch.Tensor, impl: str = 'auto') -> torc
     """Samples `x` bilinearly at the places `grid`; zero outside the image.
 
     Args:
-        x: [N, C, H, W], any floating dtype. float16 and bfloat16 are sampled in float32.
-        grid: [N, H', W', 2], float64 where `x` is, else float32: places (x, y), where -1 and 1 are the outer edges of
+        x: Images [N, C, H, W], any floating dtype. float16 and bfloat16 are sampled in float32.
+        grid: Places [N, H', W', 2] as (x, y), float64 if `x` is float64, else float32; -1 and 1 are the outer edges of
             the first and the last pixel.
         impl: 'aten' for PyTorch's kernels, 'ref' for gathers, which are slower; 'auto' is 'aten'.
 
     Returns:
-        [N, C, H', W'], dtype of `x`. Differentiable any number of times in both; derivatives in `grid` are those of
-        the pixel square a place lies in, as in PyTorch. On CUDA the gradient in `x` is summed in no fixed order.
+        [N, C, H', W'], dtype of `x`. Differentiable any number of times in both; derivatives in `grid` are those of the
+        pixel square that contains the place, as in PyTorch. On CUDA the gradient in `x` is summed in no fixed order.
 
     Raises:
-        ValueError: arguments of a wrong shape or dtype.
-        ConfigError: an unknown implementation.
+        ValueError: If an argument has a wrong shape or dtype.
+        ConfigError: If the implementation is unknown.
     """
     _check(x, grid)
     if impl not in IMPLS:
@@ -53,7 +55,7 @@ def grid_sample(x: torch.Tensor, grid: torch.Tensor, impl: str = 'auto') -> torc
 
 
 class Corners(NamedTuple):
-    """The four pixels around each place, and where between them it lies."""
+    """The four pixels around each place, and the position of the place between them."""
 
     values: list[list[torch.Tensor]]  # [row][column] of [N, C, P], zero outside the image
     tx: torch.Tensor  # [N, 1, P], from 0 at the left pixel to 1 at the right one
@@ -61,9 +63,10 @@ class Corners(NamedTuple):
 
 
 def _corners(x: torch.Tensor, grid: torch.Tensor) -> Corners:
+    """Returns the pixels around the places."""
     h, w = x.shape[2:]
     places = grid.flatten(1, 2)[:, None]  # [N, 1, P, 2]
-    px, py = ((places[..., 0] + 1) * w - 1) / 2, ((places[..., 1] + 1) * h - 1) / 2  # pixel i's centre is at i
+    px, py = ((places[..., 0] + 1) * w - 1) / 2, ((places[..., 1] + 1) * h - 1) / 2  # pixel i's center is at i
     left, top = px.detach().floor(), py.detach().floor()
     pixels = x.flatten(2)  # [N, C, H * W]
 
@@ -76,7 +79,7 @@ def _corners(x: torch.Tensor, grid: torch.Tensor) -> Corners:
 
 
 def _gathered(x: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:
-    """S(x, grid)."""
+    """Returns S(x, grid)."""
     ((v00, v01), (v10, v11)), tx, ty = _corners(x, grid)
     y = (1 - ty) * ((1 - tx) * v00 + tx * v01) + ty * ((1 - tx) * v10 + tx * v11)
     sampled: torch.Tensor = y.unflatten(2, grid.shape[1:3])
@@ -84,7 +87,7 @@ def _gathered(x: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:
 
 
 def _grid_gradient(y: torch.Tensor, x: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:
-    """D(y, x, grid), itself differentiable."""
+    """Returns D(y, x, grid), itself differentiable."""
     if not torch.is_grad_enabled():
         return _aten_gradients(y, x, grid, (False, True))[1]
     (row0, row1), tx, ty = _corners(x, grid)
@@ -118,12 +121,12 @@ class _Sample(torch.autograd.Function):
 
 
 class _Scatter(torch.autograd.Function):
-    """T(y, grid), into images [N, C, H, W] of `size`."""
+    """T(y, grid), as images [N, C, H, W] of `size`."""
 
     @staticmethod
     def forward(ctx: Any, y: torch.Tensor, grid: torch.Tensor, size: torch.Size) -> torch.Tensor:
         ctx.save_for_backward(y if ctx.needs_input_grad[1] else None, grid)
-        blank = y.new_zeros([1, 1, 1, 1]).expand(size)  # aten reads an image's size here, and its values only for D
+        blank = y.new_zeros([1, 1, 1, 1]).expand(size)  # aten reads the size of this image; its values only for D
         return _aten_gradients(y, blank, grid, (True, False))[0]
 
     @staticmethod
@@ -140,20 +143,27 @@ class _Scatter(torch.autograd.Function):
 def _aten_gradients(
     y: torch.Tensor, x: torch.Tensor, grid: torch.Tensor, wanted: tuple[bool, bool]
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """(T, D), of which those not wanted are undefined."""
+    """Returns (T, D); those that are not wanted are undefined.
+
+    Args:
+        y: Gradient of the samples [N, C, H', W'].
+        x: Images [N, C, H, W].
+        grid: Places [N, H', W', 2].
+        wanted: Whether T and D are wanted.
+    """
     dx, dgrid = torch.ops.aten.grid_sampler_2d_backward(y, x, grid, BILINEAR, ZEROS, False, wanted)
     return dx, dgrid
 
 
 def _check(x: torch.Tensor, grid: torch.Tensor) -> None:
-    """Raises where the shapes or dtypes do not belong together."""
+    """Raises ValueError if the shapes or dtypes do not fit together."""
     if x.ndim != 4 or grid.ndim != 4 or grid.shape[0] != x.shape[0] or grid.shape[3] != 2:
         raise ValueError(
             f"grid_sample: expected x [N, C, H, W] and grid [N, H', W', 2], got {list(x.shape)} and {list(grid.shape)}"
         )
     if min(x.shape[1:]) < 1:
         raise ValueError(f'grid_sample: expected x with at least one channel and one pixel, got {list(x.shape)}')
-    # Places of half precision would be off by a pixel from 256 pixels on.
+    # Places in half precision would be off by a pixel in images of 256 pixels or more.
     expected = torch.float64 if x.dtype == torch.float64 else torch.float32
     if not x.is_floating_point() or grid.dtype != expected:
         raise ValueError(

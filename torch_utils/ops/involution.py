@@ -1,15 +1,16 @@
-"""Involution: a kernel of its own for every pixel, shared by a group of channels. The specification in plain PyTorch.
+"""Involution: a separate kernel for every pixel, shared by a group of channels. The specification in plain PyTorch.
 
-Li et al. 2021, "Involution: Inverting the Inherence of Convolution for Visual Recognition", Eqs. (4) and (5). With
-x and y zero outside the image, g = c // (C / G) and the tap k at (dy, dx) from the kernel's centre:
+Li et al. 2021, "Involution: Inverting the Inherence of Convolution for Visual Recognition", Eqs. (4) and (5). With x
+and y zero outside the image, g = c // (C / G) and the tap k at (dy, dx) from the kernel's center:
 
     I(x, w)[n, c, h, w] = sum over k of w[n, g, k, h, w] * x[n, c, h + dy, w + dx]
     A(y, w)[n, c, h, w] = sum over k of w[n, g, k, h - dy, w - dx] * y[n, c, h - dy, w - dx]
     K(y, x)[n, g, k, h, w] = sum over the group's c of y[n, c, h, w] * x[n, c, h + dy, w + dx]
 
-A is the transpose of I in x, K its transpose in w. All three are bilinear, and the transposes of each are again among
-them, hence exact gradients of every order from the inputs alone. Letters: N batch, C channels, G groups, K side of the
-kernel, H and W height and width.
+A is the transpose of I in x, K its transpose in w. All three are bilinear, and the transposes of each are among them:
+the inputs alone give exact gradients of every order.
+
+Letters: N batch, C channels, G groups, K side of the kernel, H and W height and width.
 """
 
 from __future__ import annotations
@@ -25,21 +26,21 @@ from torch_utils.ops.registry import Op, Sample, register_op, sample_tensor
 
 
 def involution(x: torch.Tensor, weight: torch.Tensor, impl: str = 'auto') -> torch.Tensor:
-    """Sums each pixel's K x K neighbourhood, zero outside the image, under that pixel's own weights.
+    """Sums each pixel's K x K neighborhood, zero outside the image, with that pixel's own weights.
 
     Args:
-        x: [N, C, H, W], any floating dtype and memory format; the kernels are fastest with NCHW.
-        weight: [N, G, K * K, H, W], dtype of `x`; K is odd, G divides C. Tap i * K + j meets x[h + i - K // 2,
-            w + j - K // 2], and channel c takes the weights of group c // (C / G).
-        impl: 'ref', 'cpu', 'cuda', or 'auto' for the fastest that is there.
+        x: Features [N, C, H, W], any floating dtype and memory format; the kernels are fastest with NCHW.
+        weight: Weights [N, G, K * K, H, W], dtype of `x`; K is odd, G divides C. Tap i * K + j belongs to x[h + i - K
+            // 2, w + j - K // 2], and channel c takes the weights of group c // (C / G).
+        impl: 'ref', 'cpu', 'cuda', or 'auto' for the fastest available.
 
     Returns:
         [N, C, H, W], dtype of `x`; float16 and bfloat16 are summed in float32. Differentiable any number of times in
         both.
 
     Raises:
-        ValueError: arguments of a wrong shape or of two dtypes.
-        ConfigError: an implementation that is not there.
+        ValueError: If an argument has a wrong shape, or the dtypes differ.
+        ConfigError: If the implementation is not available.
     """
     _check(x, weight)
     is_native = dispatch.pick(impl, x) != 'ref'
@@ -48,7 +49,7 @@ def involution(x: torch.Tensor, weight: torch.Tensor, impl: str = 'auto') -> tor
 
 
 def kernel_size(num_taps: int) -> int:
-    """The odd K with K * K = num_taps."""
+    """Returns the odd K with K * K = num_taps."""
     size = 1
     while size * size < num_taps:
         size += 2
@@ -109,7 +110,10 @@ class _Correlation(torch.autograd.Function):
 
 
 def _involve(x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
-    """A pass over the image a tap: memory for one padded copy of x, where unfolding takes K * K."""
+    """Returns I(x, w).
+
+    One pass over the image per tap needs memory for one padded copy of x; unfolding takes K * K copies.
+    """
     n, c, h, width = x.shape
     num_groups, side = w.shape[1], kernel_size(w.shape[2])
     padded = _pad(_grouped(_promote(x), num_groups), side // 2)  # [N, G, C / G, H + K - 1, W + K - 1]
@@ -122,6 +126,7 @@ def _involve(x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
 
 
 def _transpose(y: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
+    """Returns A(y, w)."""
     n, c, h, width = y.shape
     num_groups, side = w.shape[1], kernel_size(w.shape[2])
     w, grouped = _promote(w), _grouped(_promote(y), num_groups)
@@ -135,6 +140,17 @@ def _transpose(y: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
 
 
 def _correlate(y: torch.Tensor, x: torch.Tensor, num_groups: int, num_taps: int) -> torch.Tensor:
+    """Returns K(y, x).
+
+    Args:
+        y: Features [N, C, H, W].
+        x: Features [N, C, H, W].
+        num_groups: G.
+        num_taps: K * K.
+
+    Returns:
+        [N, G, K * K, H, W], dtype of `y`.
+    """
     side, (h, width) = kernel_size(num_taps), x.shape[2:]
     grouped = _grouped(_promote(y), num_groups)  # [N, G, C / G, H, W]
     padded = _pad(_grouped(_promote(x), num_groups), side // 2)
@@ -161,7 +177,7 @@ def _format_of(x: torch.Tensor) -> torch.memory_format:
 
 
 def _check(x: torch.Tensor, weight: torch.Tensor) -> None:
-    """Raises where the shapes do not belong together."""
+    """Raises ValueError if the shapes or dtypes do not fit together."""
     if x.ndim != 4 or weight.ndim != 5:
         raise ValueError(
             f'involution: expected x [N, C, H, W] and weight [N, G, K * K, H, W], '

@@ -1,4 +1,4 @@
-"""StyleGAN2's convolution, whose kernel every sample scales by its own style, with what follows it in a layer.
+"""StyleGAN2's convolution, whose kernel every sample scales by its own style, with the later steps of the layer.
 
 Karras et al., Analyzing and Improving the Image Quality of StyleGAN, arXiv 1912.04958, section 2.2. Letters: N batch,
 I and O input and output channels, H and W height and width, k kernel size.
@@ -34,23 +34,30 @@ def modulated_conv2d(
     clamp: float | None = None,
     by_sample: bool | None = None,
 ) -> torch.Tensor:
-    """clip(gain * act(demodulated convolution of x with the kernel s_i w_oikl, plus noise, plus bias), -clamp, clamp).
+    """Returns clip(gain * act(conv(x, s_i w_oikl) demodulated + noise + bias), -clamp, clamp).
 
-    No kernel is built per sample, but for small 1x1 ones: scaling the input by s and the output by the demodulation is
-    the same map. All that follows the convolution is `synthesis_epilogue`, the filter of an up-sampling one included.
+    Except for small 1x1 kernels, no kernel is built per sample: scaling the input by s and the output by the
+    demodulation is the same map. `synthesis_epilogue` computes the steps after the convolution, with the filter of an
+    up-sampling.
 
     Args:
-        x: [N, I, H, W], any floating dtype; the result has it too. A sequence of such tensors stands for
-            `torch.cat(x, dim=1)`, which is not made: each meets its own input channels of the weight, and the results
-            are added.
-        weight: [O, I, k, k] float32 (or the dtype of `x`).
-        styles: [N, I], dtype of `weight`.
-        noise: [N, 1, H', W'] or [H', W'], added to every output channel after demodulation; None: nothing.
-        up, down, padding, resample_filter, flip_weight: as in `conv2d_resample`.
-        demodulate: scale every output channel of every sample to unit expected variance.
-        gain, bias, act, clamp: as in `synthesis_epilogue`.
-        by_sample: True: a kernel for every sample, k = 1 without resampling and padding only; False: none; None: the
-            faster by measurement.
+        x: Features [N, I, H, W], any floating dtype. A sequence of such tensors means `torch.cat(x, dim=1)` without
+            making it: each part meets its own input channels of the weight, and the results are added.
+        weight: Kernel [O, I, k, k], float32 (or the dtype of `x`).
+        styles: Styles [N, I], dtype of `weight`.
+        noise: Noise [N, 1, H', W'] or [H', W'], added to every output channel after demodulation; None: 0.
+        up: As in `conv2d_resample`.
+        down: As in `conv2d_resample`.
+        padding: As in `conv2d_resample`.
+        resample_filter: As `f` in `conv2d_resample`.
+        demodulate: Whether to scale every output channel of every sample to unit expected variance.
+        flip_weight: As in `conv2d_resample`.
+        gain: As in `synthesis_epilogue`.
+        bias: As in `synthesis_epilogue`, [O].
+        act: As in `synthesis_epilogue`.
+        clamp: As in `synthesis_epilogue`.
+        by_sample: True builds a kernel per sample, for k = 1 without resampling and padding only; False does not; None:
+            the faster form by measurement.
 
     Returns:
         [N, O, H', W'], dtype of `x`.
@@ -58,13 +65,13 @@ def modulated_conv2d(
     parts = [x] if isinstance(x, torch.Tensor) else x
     if demodulate and parts[0].dtype == torch.float16:
         weight, styles = _keep_in_range(weight, styles)
-    d = demodulation(weight, styles) if demodulate else None  # [N, O], of the whole weight
+    d = demodulation(weight, styles) if demodulate else None  # [N, O]
     is_pointwise = weight.shape[2] == weight.shape[3] == up == down == 1 and padding == 0
     if by_sample is None:
         by_sample = is_pointwise and prefers_kernels(parts[0], weight)
     assert is_pointwise or not by_sample, f'by_sample: weight {[*weight.shape]}, {up=}, {down=}, {padding=}'
     if d is None or by_sample:
-        # act(g x) = g act(x): the gain rides on what is smaller than the features.
+        # act(g x) = g act(x): the gain moves to tensors that are smaller than the features.
         weight, gain, g = weight * gain, 1, gain
         noise, bias = (None if t is None else t * g for t in (noise, bias))
 
@@ -82,16 +89,16 @@ def modulated_conv2d(
 
 
 def demodulation(weight: torch.Tensor, styles: torch.Tensor) -> torch.Tensor:
-    """The factor [N, O] that makes the output of each sample's kernel have unit variance, for unit-variance input.
+    """Returns the factor [N, O] by which each sample's kernel has unit output variance for unit-variance input.
 
-    Eq. (3): 1 / sqrt(sum_ikl (s_i w_oikl)^2 + eps), the sum written as s^2 @ (sum_kl w^2)^T: N * O * I products, where
-    the scaled kernels would be N * O * I * k^2 numbers to hold.
+    Eq. (3): 1 / sqrt(sum_ikl (s_i w_oikl)^2 + eps), the sum computed as s^2 @ (sum_kl w^2)^T: N * O * I products, while
+    the scaled kernels would take N * O * I * k^2 numbers.
     """
     return (styles.square() @ weight.square().sum([2, 3]).t() + 1e-8).rsqrt()
 
 
 def prefers_kernels(x: torch.Tensor, weight: torch.Tensor) -> bool:
-    """Whether the 1x1 kernels of N samples are so small, beside the image, that building them is the cheaper way.
+    """Returns whether the 1x1 kernels of N samples are so small, compared with the image, that building them is faster.
 
     Measured for ToRGB, and by bench/rewrites.py for two inputs of O channels each.
     """
@@ -99,7 +106,7 @@ def prefers_kernels(x: torch.Tensor, weight: torch.Tensor) -> bool:
 
 
 def _keep_in_range(weight: torch.Tensor, styles: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Scale weights and styles so that float16 cannot overflow. Demodulation takes every such scale out again."""
+    """Scales weights and styles so that float16 cannot overflow. Demodulation removes every such scale."""
     fan_in = weight[0].numel()
     weight = weight / (weight.abs().amax(dim=[1, 2, 3], keepdim=True) * fan_in**0.5)  # Each output channel by its own.
     styles = styles / styles.abs().amax(dim=1, keepdim=True)  # Each sample by its own.
@@ -109,9 +116,9 @@ def _keep_in_range(weight: torch.Tensor, styles: torch.Tensor) -> tuple[torch.Te
 def _scaled(
     parts: Sequence[torch.Tensor], weight: torch.Tensor, styles: torch.Tensor
 ) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """Each part of the input, scaled by its styles, with the weight that it meets; all in the dtype of the input."""
+    """Returns each part of the input, scaled by its styles, with its part of the weight, in the dtype of the input."""
     weight, styles = weight.to(parts[0].dtype), styles.to(parts[0].dtype)
-    if len(parts) == 1:  # no split, whose gradient is a copy of the weight's
+    if len(parts) == 1:  # without a split, whose gradient would copy that of the weight
         return [(parts[0] * styles[:, :, None, None], weight)]
     sizes = [part.shape[1] for part in parts]
     split = zip(parts, weight.split(sizes, dim=1), styles.split(sizes, dim=1), strict=True)
@@ -119,7 +126,7 @@ def _scaled(
 
 
 def _sum(terms: list[torch.Tensor]) -> torch.Tensor:
-    """The sum, in place of the first term."""
+    """Returns the sum, computed in place of the first term."""
     for term in terms[1:]:
         terms[0].add_(term)
     return terms[0]
@@ -128,7 +135,17 @@ def _sum(terms: list[torch.Tensor]) -> torch.Tensor:
 def _pointwise(
     parts: Sequence[torch.Tensor], weight: torch.Tensor, styles: torch.Tensor, demod: torch.Tensor | None
 ) -> torch.Tensor:
-    """1x1 kernels, one per sample, as matrix products: no scaled copy of the input is made."""
+    """Applies 1x1 kernels, one per sample, as matrix products, without a scaled copy of the input.
+
+    Args:
+        parts: Parts of the input, [N, I, H, W] together.
+        weight: Kernel [O, I, 1, 1].
+        styles: Styles [N, I].
+        demod: Factor [N, O], or None.
+
+    Returns:
+        [N, O, H, W], dtype of the input.
+    """
     n, _, h, w = parts[0].shape
     kernels = weight[:, :, 0, 0] * styles[:, None, :]  # [N, O, I]
     kernels = kernels if demod is None else kernels * demod[:, :, None]
@@ -136,7 +153,7 @@ def _pointwise(
     first, *others = (part.permute(0, 2, 3, 1).reshape(n, h * w, -1) for part in parts)  # [N, H W, I]
     y: torch.Tensor = first @ split[0]  # [N, H W, O]
     for part, k in zip(others, split[1:], strict=True):
-        y = torch.baddbmm(y, part, k)  # FlopCounterMode does not see it in place
+        y = torch.baddbmm(y, part, k)  # not in place, which FlopCounterMode does not count
     return y.reshape(n, h, w, -1).permute(0, 3, 1, 2)  # [N, O, H, W]
 
 

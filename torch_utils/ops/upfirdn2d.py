@@ -1,8 +1,8 @@
-"""Pad, up-sample, filter and down-sample images: the specification in plain PyTorch, and the way to the kernels.
+"""Padding, up-sampling, filtering and down-sampling of images: the specification in plain PyTorch, and its kernels.
 
 Differentiable any number of times in the image; the filter is a constant. Letters: N batch, C channels, H and W height
 and width; fh and fw height and width of the filter. Pairs are (x, y), paddings (x0, x1, y0, y1): left, right, top,
-bottom, in pixels of the up-sampled image; negative ones crop.
+bottom, in pixels of the up-sampled image; negative values crop.
 """
 
 from __future__ import annotations
@@ -27,17 +27,20 @@ def setup_filter(
     gain: float = 1,
     separable: bool | None = None,
 ) -> torch.Tensor:
-    """A float32 filter for `upfirdn2d` from its taps.
+    """Returns a float32 filter for `upfirdn2d`.
 
     Args:
-        f: taps [fw] or [fh, fw]; a scalar and None (= 1) are one tap.
-        normalize: scale to a sum of 1.
-        flip_filter: reverse the taps.
-        gain: factor on the two-dimensional filter.
-        separable: keep 1-D taps one-dimensional, to be applied along x and then y. None: from 8 taps on.
+        f: Taps [fw] or [fh, fw]; a scalar and None (= 1) are one tap.
+        normalize: Whether to scale the taps to a sum of 1.
+        flip_filter: Whether to reverse the taps.
+        gain: Factor on the two-dimensional filter.
+        separable: Whether 1-D taps remain one-dimensional, to be applied along x and then y. None: from 8 taps on.
 
     Returns:
-        [fw] when separable, else [fh, fw].
+        [fw] if separable, else [fh, fw].
+
+    Raises:
+        ValueError: If the taps have a wrong shape.
     """
     f = torch.as_tensor(1 if f is None else f, dtype=torch.float32)
     f = f.reshape(1) if f.ndim == 0 else f
@@ -67,23 +70,24 @@ def upfirdn2d(
     gain: float = 1,
     impl: str = 'auto',
 ) -> torch.Tensor:
-    """Insert up-1 zeros after every pixel, pad, convolve with `gain * f`, keep every down-th pixel.
+    """Inserts up - 1 zeros after every pixel, pads, convolves with `gain * f`, and keeps every down-th pixel.
 
     Args:
-        x: [N, C, H, W], any floating dtype and memory format.
-        f: [fh, fw], or [fw] to be applied along x and then y; None is the identity. No gradient flows into it.
-        up, down: factors, one number or (x, y).
-        padding: one number, (x, y) or (x0, x1, y0, y1).
+        x: Images [N, C, H, W], any floating dtype and memory format.
+        f: Filter [fh, fw], or [fw] to be applied along x and then y; None is the identity. No gradient flows into it.
+        up: Factor of up-sampling, one number or (x, y).
+        down: Factor of down-sampling, one number or (x, y).
+        padding: One number, (x, y) or (x0, x1, y0, y1).
         flip_filter: True correlates, False convolves.
-        gain: factor on the result.
-        impl: 'ref', 'cpu', 'cuda', or 'auto' for the fastest that is there.
+        gain: Factor on the result.
+        impl: 'ref', 'cpu', 'cuda', or 'auto' for the fastest available.
 
     Returns:
         [N, C, (H * up + y0 + y1 - fh) // down + 1, (W * up + x0 + x1 - fw) // down + 1], dtype of `x`.
 
     Raises:
-        ValueError: arguments of a wrong shape, or an empty result.
-        ConfigError: an implementation that is not there.
+        ValueError: If an argument has a wrong shape, or the result is empty.
+        ConfigError: If the implementation is not available.
     """
     (upx, upy), (downx, downy), (x0, x1, y0, y1) = _pair(up, 'up'), _pair(down, 'down'), _padding(padding)
     f = x.new_ones([1, 1], dtype=torch.float32) if f is None else f
@@ -93,7 +97,7 @@ def upfirdn2d(
     _check_size(x, filter_size(f), (upx, upy), (x0, x1, y0, y1))
     impl = dispatch.pick(impl, x)
     if impl == 'cuda' and f.ndim == 1 and f.numel() > 4:
-        # Two passes over memory cost less than taps squared, from 5 on; up to 4 the kernel for 4 x 4 takes one.
+        # From 5 taps on, two passes over memory cost less than taps squared; up to 4, the kernel for 4 x 4 takes one.
         x = torch.ops.ganfoundry.upfirdn2d(x, f[None, :] * gain, (upx, 1), (downx, 1), (x0, x1, 0, 0))
         y: torch.Tensor = torch.ops.ganfoundry.upfirdn2d(x, f[:, None], (1, upy), (1, downy), (0, 0, y0, y1))
     elif impl != 'ref':
@@ -116,7 +120,7 @@ def filter2d(
     gain: float = 1,
     impl: str = 'auto',
 ) -> torch.Tensor:
-    """Filter `x` [N, C, H, W]; the size stays, `padding` comes on top. Arguments as in `upfirdn2d`."""
+    """Filters `x` [N, C, H, W] at the same size; `padding` is added to it. Arguments as in `upfirdn2d`."""
     fw, fh = filter_size(f)
     x0, x1, y0, y1 = _padding(padding)
     p = [x0 + fw // 2, x1 + (fw - 1) // 2, y0 + fh // 2, y1 + (fh - 1) // 2]
@@ -132,7 +136,7 @@ def upsample2d(
     gain: float = 1,
     impl: str = 'auto',
 ) -> torch.Tensor:
-    """Up-sample `x` [N, C, H, W] to [N, C, H * up, W * up]; brightness is kept. Arguments as in `upfirdn2d`."""
+    """Up-samples `x` [N, C, H, W] to [N, C, H * up, W * up] at the same brightness. Arguments as in `upfirdn2d`."""
     fw, fh = filter_size(f)
     upx, upy = _pair(up, 'up')
     x0, x1, y0, y1 = _padding(padding)
@@ -149,7 +153,7 @@ def downsample2d(
     gain: float = 1,
     impl: str = 'auto',
 ) -> torch.Tensor:
-    """Down-sample `x` [N, C, H, W] to [N, C, H // down, W // down]. Arguments as in `upfirdn2d`."""
+    """Down-samples `x` [N, C, H, W] to [N, C, H // down, W // down]. Arguments as in `upfirdn2d`."""
     fw, fh = filter_size(f)
     downx, downy = _pair(down, 'down')
     x0, x1, y0, y1 = _padding(padding)
@@ -158,12 +162,12 @@ def downsample2d(
 
 
 def filter_size(f: torch.Tensor | None) -> Pair:
-    """(fw, fh) of a filter [fh, fw] or [fw]; None is one tap."""
+    """Returns (fw, fh) of a filter [fh, fw] or [fw]; None is one tap."""
     return (1, 1) if f is None else (f.shape[-1], f.shape[0])
 
 
 class _Upfirdn2d(torch.autograd.Function):
-    """The linear map of `upfirdn2d`. Its transpose is another one of the kind, hence gradients of every order.
+    """The linear map of `upfirdn2d`. Its transpose is a map of the same kind, hence gradients of every order.
 
     `f` [fh, fw] is correlated with the image, gain included.
     """
@@ -184,13 +188,17 @@ class _Upfirdn2d(torch.autograd.Function):
 
 
 def _forward(x: torch.Tensor, f: torch.Tensor, up: Pair, down: Pair, padding: Padding) -> torch.Tensor:
-    """Depthwise convolutions: on CPUs they run within 2 to 5 times a copy, shifted sums and zero insertion do not."""
+    """Computes the map by depthwise convolutions.
+
+    On CPUs they take 2 to 5 times as long as a copy; shifted sums and inserted zeros take longer. Arguments as in the
+    class.
+    """
     if up == (1, 1):
         kernel = f.to(x.dtype).expand(x.shape[1], 1, -1, -1)
         x, shared = _pad_unevenly(x, padding)
         return F.conv2d(x, kernel, stride=(down[1], down[0]), padding=shared, groups=x.shape[1])
     # A transposed convolution inserts the zeros and filters in one go. It pads by f - 1 on every side, and lacks the
-    # up - 1 zeros after the last pixel. In float32: oneDNN has no depthwise one of lower precision (20 times slower).
+    # up - 1 zeros after the last pixel. It runs in float32: in lower precision oneDNN is 20 times slower.
     dtype = torch.float32 if x.dtype in (torch.float16, torch.bfloat16) else x.dtype
     kernel = f.flip([0, 1]).to(dtype).expand(x.shape[1], 1, -1, -1)
     x0, x1, y0, y1 = padding
@@ -204,7 +212,7 @@ def _forward(x: torch.Tensor, f: torch.Tensor, up: Pair, down: Pair, padding: Pa
 
 
 def _pad_unevenly(x: torch.Tensor, padding: Padding) -> tuple[torch.Tensor, Pair]:
-    """Pad by what differs between opposite sides; the (y, x) rest is left to the convolution, where it is free."""
+    """Pads by the difference of opposite sides; returns the common (y, x) rest, which is free in a convolution."""
     x0, x1, y0, y1 = padding
     shared = (max(min(y0, y1), 0), max(min(x0, x1), 0))
     rest = [x0 - shared[1], x1 - shared[1], y0 - shared[0], y1 - shared[0]]
@@ -214,7 +222,16 @@ def _pad_unevenly(x: torch.Tensor, padding: Padding) -> tuple[torch.Tensor, Pair
 def _transposed_padding(
     x: torch.Tensor, f: torch.Tensor, y: torch.Tensor, up: Pair, down: Pair, padding: Padding
 ) -> Padding:
-    """The padding with which `upfirdn2d(dy)`, up and down swapped and f reversed, is the transpose of x -> y."""
+    """Returns the padding with which `upfirdn2d(dy)`, up and down swapped and f reversed, is the transpose of x -> y.
+
+    Args:
+        x: Image [N, C, H, W].
+        f: Filter [fh, fw].
+        y: Result of the map.
+        up: Factors (x, y).
+        down: Factors (x, y).
+        padding: Padding of the map.
+    """
     fh, fw = f.shape
     return (
         fw - 1 - padding[0],
@@ -225,7 +242,7 @@ def _transposed_padding(
 
 
 def _check_size(x: torch.Tensor, taps: Pair, up: Pair, padding: Padding) -> None:
-    """Raises where the filter, `taps` (fw, fh) large, does not fit into the padded image once."""
+    """Raises ValueError if the filter, `taps` (fw, fh) large, does not fit into the padded image once."""
     width, height = x.shape[3] * up[0] + sum(padding[:2]), x.shape[2] * up[1] + sum(padding[2:])
     if width < taps[0] or height < taps[1]:
         raise ValueError(f'upfirdn2d: nothing is left of {list(x.shape)} with {up=}, {padding=}, {taps=}')

@@ -1,1 +1,1 @@
-"""Compilers: finding them, building the native operations, checking the CUDA sources."""
+"""Toolchain of the native operations: finding compilers, building, checking the CUDA sources."""

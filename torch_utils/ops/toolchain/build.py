@@ -1,8 +1,8 @@
-"""Builds the native operations, once a machine, and loads them, once a process.
+"""Build of the native operations, once per machine, and loading, once per process.
 
-A library's file name is the digest of everything that its machine code depends on, so one that is stale cannot be
-taken for another. It is made in a temporary folder and renamed: what stands in the cache is whole. Nothing here raises
-for a machine without a compiler; `load` says what is missing, and whoever asked runs the reference.
+The file name of a library is the digest of everything that its machine code depends on, so a stale library is never
+used. It is made in a temporary folder and renamed: libraries in the cache are complete. A machine without a compiler
+raises no exception here; `load` says what is missing, and the caller runs the reference.
 
 `python -m torch_utils.ops.toolchain.build` builds ahead of the first use.
 """
@@ -33,17 +33,22 @@ from torch_utils.ops.toolchain.cuda_toolchain import find_cuda_toolchain
 
 CSRC = Path(__file__).resolve().parent.parent / 'csrc'
 BUILD_TIMEOUT_S = 600  # a build takes half a minute of one core
-WAIT_TIMEOUT_S = 600  # for another process to build; after that it is taken for stuck
+WAIT_TIMEOUT_S = 600  # wait for another process that builds; after that it is considered stuck
 POLL_S = 0.1
 SET_CACHE = 'set GANFOUNDRY_CACHE'
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What became of an attempt to load native operations; true where they are there."""
+    """Result of an attempt to load native operations; true if it succeeded.
+
+    Attributes:
+        library: Path of the library, None after a failure.
+        problem: What is missing and the way out, in one line; None after a success.
+    """
 
     library: Path | None = None
-    problem: str | None = None  # one line: what is missing, the way out
+    problem: str | None = None
 
     def __bool__(self) -> bool:
         return self.library is not None
@@ -51,16 +56,16 @@ class Loaded:
 
 @functools.cache
 def load(source_dir: Path = CSRC) -> Loaded:
-    """Builds the native CPU operations where that has not been done yet, and loads them. Tried once a process.
+    """Builds the native CPU operations, unless they are built, and loads them. Tried once per process.
 
-    Never raises for what a machine lacks: `Loaded.problem` says it. Lines on stderr only where there is a wait.
+    Never raises for a missing tool: `Loaded.problem` names it. Prints lines on stderr only if there is a wait.
     """
     return _load(lambda: build_library(source_dir))
 
 
 @functools.cache
 def load_cuda(source_dir: Path = CSRC) -> Loaded:
-    """Likewise the CUDA operations, after the CPU ones: from those they have schemas, shapes and gradients."""
+    """Loads the CUDA operations likewise, after the CPU operations, which define schemas, shapes and gradients."""
     loaded = _load(lambda: build_library(source_dir, find_tools=find_cuda_toolchain), after=lambda: load(source_dir))
     if not loaded:
         return loaded
@@ -95,10 +100,20 @@ def build_library(
     find_tools: Callable[[], Toolchain] = find_toolchain,
     wait_timeout_s: float = WAIT_TIMEOUT_S,
 ) -> Path:
-    """The shared library of the sources in a folder that are for these tools, from the cache or newly built.
+    """Returns the shared library of a folder's sources, from the cache or newly built.
 
-    Processes that want the same library at the same moment take turns: one builds, the others wait for it, no longer
-    than `wait_timeout_s`. Raises BuildError with one line: the missing piece, the way out, the compiler's log.
+    Processes that need the same library at the same time take turns: one builds, the others wait for it.
+
+    Args:
+        source_dir: Folder of the sources.
+        find_tools: Returns the tools, or raises BuildError.
+        wait_timeout_s: Maximum wait for another process, in seconds; then this process builds, too.
+
+    Returns:
+        The path of the library.
+
+    Raises:
+        BuildError: If it cannot be built; one line with the missing piece, the way out, and the compiler's log.
     """
     tools = find_tools()
     key = digest(source_dir, tools)
@@ -118,7 +133,7 @@ def build_library(
 
 
 def find_built(source_dir: Path = CSRC) -> Path | None:
-    """The library that `build_library` would return at once; None where it would have to compile. Raises BuildError."""
+    """Returns the library that `build_library` would return without compiling; None without one. Raises BuildError."""
     return _find(digest(source_dir, find_toolchain()))
 
 
@@ -131,7 +146,7 @@ def digest(source_dir: Path, tools: Toolchain) -> str:
 
 
 def cache_folders() -> Iterator[Path]:
-    """Where libraries may lie, best first: $GANFOUNDRY_CACHE or ~/.cache/ganfoundry, then a temporary folder."""
+    """Yields folders for libraries, best first: $GANFOUNDRY_CACHE or ~/.cache/ganfoundry, then a temporary one."""
     if named := os.environ.get('GANFOUNDRY_CACHE'):
         yield Path(named).expanduser().absolute()
     else:
@@ -150,7 +165,7 @@ def _find(key: str) -> Path | None:
 
 
 def _is_trusted(folder: Path) -> bool:
-    """Whether nobody else can have put a library there: /tmp is everybody's, all other folders are the user's word."""
+    """Returns whether nobody else can have put a library there: /tmp is public, the user vouches for other folders."""
     if folder.parent != Path(tempfile.gettempdir()):
         return True
     try:
@@ -161,7 +176,7 @@ def _is_trusted(folder: Path) -> bool:
 
 
 def _writable_folder() -> Path:
-    """The first of the cache folders that takes a file; made where absent."""
+    """Returns the first cache folder in which files can be written; makes it if absent."""
     problems = []
     for folder in cache_folders():
         try:
@@ -178,11 +193,11 @@ def _writable_folder() -> Path:
 
 @contextlib.contextmanager
 def _turn(path: Path, timeout_s: float) -> Iterator[bool]:
-    """Holds a lock file in which its owner stands; yields whether it is held, which a time-out and some disks prevent.
+    """Acquires a lock file that names its owner. Yields False after a timeout or on a file system without locks.
 
-    The kernel frees the lock when its owner dies, however that happens: a file left behind stops nobody. An owner that
-    is alive and takes longer than `timeout_s` is taken for stuck, and its work done again: libraries are renamed into
-    place, so the worst is that one is built twice.
+    The kernel frees the lock when its owner dies, so a remaining file blocks nobody. An owner that takes longer than
+    `timeout_s` is considered stuck, and its work is repeated: libraries are renamed into place, so at worst one is
+    built twice.
     """
     with path.open('a+', encoding='utf-8') as file:
         mine = _wait_for_lock(file.fileno(), path, timeout_s)
@@ -229,13 +244,13 @@ def _compile(tools: Toolchain, source_dir: Path, library: Path) -> None:
 
 
 def _sweep(library: Path) -> None:
-    """Removes what builders of this library left when they were killed."""
+    """Removes temporary files that killed builders of this library left."""
     for left in library.parent.glob(f'{library.stem}{files.TMP_MARK}*'):
         files.remove(left)
 
 
 def _run_ninja(tools: Toolchain, folder: str) -> tuple[int, str]:
-    """The exit status, and everything that ninja and the compiler said, in English."""
+    """Returns the exit status and the output of ninja and the compiler, in English."""
     command = [tools.ninja, '-v']
     environment = {**os.environ, 'LC_ALL': 'C'}
     try:
@@ -263,7 +278,7 @@ def _say(text: str) -> None:
 
 
 def main() -> int:
-    """Builds and loads for the CPU, and for CUDA where there is a device; prints paths, or what is missing."""
+    """Builds and loads for the CPU, and for CUDA if there is a device; prints paths, or what is missing."""
     attempts = [load(), load_cuda()] if torch.cuda.is_available() else [load()]
     print(*(loaded.library or loaded.problem for loaded in attempts), sep='\n')
     return 0 if all(attempts) else 1

@@ -1,4 +1,4 @@
-"""The tools that native operations are built with: where they are, what they are told, what their complaints mean."""
+"""Tools that build the native operations: their places, their flags, and the meaning of their error messages."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from pathlib import Path
 import torch
 
 PROBE_TIMEOUT_S = 20
-# c++20 is what PyTorch's headers ask for from 2.13 on, and g++ has it from 10 on. -march=native ties a library to this
-# CPU's features, which therefore stand in its key.
+# PyTorch's headers require c++20 from 2.13 on, and g++ supports it from 10 on. -march=native ties a library to this
+# CPU's features, which are therefore part of its key.
 CXX_FLAGS = ('-O3', '-std=c++20', '-march=native', '-fopenmp', '-fPIC')
 TORCH_LIBRARIES = ('c10', 'torch', 'torch_cpu')
 GET_CXX = 'install g++ 11 or later (Debian, Ubuntu: apt install g++; conda: conda install gxx)'
@@ -31,43 +31,51 @@ class BuildError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Toolchain:
-    """What turns C++ sources into a shared library for PyTorch."""
+    """Tools that compile C++ sources into a shared library for PyTorch.
 
-    cxx: str  # path of g++
-    ninja: str  # path of ninja
+    Attributes:
+        cxx: Path of g++.
+        ninja: Path of ninja.
+        cxx_version: First line of `g++ --version`.
+        compile_flags: Flags of the compiler.
+        link_flags: Flags of the linker.
+    """
+
+    cxx: str
+    ninja: str
     cxx_version: str
     compile_flags: tuple[str, ...]
     link_flags: tuple[str, ...]
 
     def identity(self) -> list[str]:
-        """All but the sources that a library's machine code depends on. Where the tools lie does not matter."""
+        """Returns everything except the sources that the machine code depends on. Paths of tools do not matter."""
         abi = f'cxx11abi={torch.compiled_with_cxx11_abi()}'
         return [*CXX_FLAGS, *TORCH_LIBRARIES, abi, torch.__version__, self.cxx_version, *cpu_features()]
 
     def units(self, folder: Path) -> list[Path]:
-        """The sources that are compiled, sorted; what is for CUDA alone has a name like bias_act_cuda.cpp."""
+        """Returns the sources to compile, sorted; those for CUDA only have a name like bias_act_cuda.cpp."""
         return sorted(path for path in folder.rglob('*.cpp') if not is_for_cuda(path))
 
     def inputs(self, folder: Path) -> list[Path]:
-        """The sources and what they include, sorted."""
+        """Returns the sources and the files that they include, sorted."""
         return sorted([*self.units(folder), *(path for path in folder.rglob('*.h') if not is_for_cuda(path))])
 
     def compilers(self, folder: Path) -> dict[str, tuple[str, ...]]:
-        """The command that compiles sources of each suffix; includes are relative to `folder`."""
+        """Returns the compile command by suffix of the source; includes are relative to `folder`."""
         return {'.cpp': (self.cxx, *self.compile_flags, f'-I{folder}')}
 
     def linker(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """The command that links, before the objects and behind them."""
+        """Returns the link command, before the objects and after them."""
         return (self.cxx,), self.link_flags
 
 
 def is_for_cuda(path: Path) -> bool:
-    """Whether a C++ file belongs to the library of the CUDA operations only."""
+    """Returns whether a C++ file belongs to the library of the CUDA operations only."""
     return path.stem.endswith('_cuda')
 
 
 def find_toolchain() -> Toolchain:
-    """The tools on this machine. BuildError names the one that is missing."""
+    """Returns the tools of this machine. BuildError names a missing one."""
     cxx, ninja = find_cxx(), find_ninja()
     if cxx is None:
         raise BuildError(f'there is no g++ on the PATH; {GET_CXX}')
@@ -92,17 +100,17 @@ def find_toolchain() -> Toolchain:
 
 
 def find_cxx() -> str | None:
-    """The path of g++, or None."""
+    """Returns the path of g++, or None."""
     return shutil.which('g++')
 
 
 def find_ninja() -> str | None:
-    """The path of ninja, or None. pip puts it beside Python, where no PATH leads unless the venv is activated."""
+    """Returns the path of ninja, or None. pip installs it next to Python, which may not be on the PATH."""
     return shutil.which('ninja') or shutil.which('ninja', path=os.path.dirname(sys.executable))
 
 
 def first_line(command: list[str], containing: str = '') -> str | None:
-    """The first such line that a command prints; None where the command is absent, fails or hangs."""
+    """Returns the first line of output with the text; None if the command is absent, fails or hangs."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=PROBE_TIMEOUT_S, check=True)
     except (OSError, subprocess.SubprocessError):
@@ -112,7 +120,7 @@ def first_line(command: list[str], containing: str = '') -> str | None:
 
 @functools.cache
 def cpu_features() -> tuple[str, ...]:
-    """The CPU's architecture and instruction-set extensions, sorted, by the names that Linux gives them."""
+    """Returns the CPU's architecture and instruction-set extensions, sorted, by their Linux names."""
     try:
         info = Path('/proc/cpuinfo').read_text(encoding='utf-8')
     except OSError:
@@ -122,7 +130,13 @@ def cpu_features() -> tuple[str, ...]:
 
 
 def ninja_file(tools: Toolchain, folder: Path, library: Path) -> str:
-    """The text of a build.ninja that compiles every source of a folder and links them into `library`."""
+    """Returns the text of a build.ninja that compiles every source of a folder and links them.
+
+    Args:
+        tools: The tools.
+        folder: Folder of the sources.
+        library: Path of the library to make.
+    """
     sources = tools.units(folder)
     objects = [f'{i}-{source.stem}.o' for i, source in enumerate(sources)]
     before, behind = tools.linker()
@@ -148,7 +162,7 @@ def _path(path: Path) -> str:
     return re.sub(r'([$ :])', r'$\1', str(path))
 
 
-# What a compiler's log says, the missing piece, the way out; the first that matches.
+# Pattern of a compiler's log, the missing piece, the way out; the first match counts.
 _COMPLAINTS = (
     (r'No space left on device', 'the disk is full', 'free some space, or set GANFOUNDRY_CACHE and TMPDIR elsewhere'),
     (r'Killed signal|virtual memory exhausted|[Cc]annot allocate memory', 'memory ran out', 'free some and try again'),
@@ -179,7 +193,7 @@ _COMPLAINTS = (
 
 
 def explain(log: str) -> str:
-    """One line from a failed build's log: what is missing or wrong, and the way out."""
+    """Returns one line for a failed build's log: what is missing or wrong, and the way out."""
     for pattern, missing, way_out in _COMPLAINTS:
         if found := re.search(pattern, log, re.MULTILINE):
             return f'{missing.format(*found.groups())}; {way_out}'

@@ -1,7 +1,7 @@
-"""Compiles every CUDA source for every architecture that is supported, and prints registers and spills per kernel.
+"""Check of the CUDA sources: compiles each for every supported architecture and prints registers and spills per kernel.
 
-A warning fails, and so does a kernel that keeps anything in local memory: what does not fit into registers, or is
-indexed there at run time. Needs nvcc and no GPU; says so and succeeds where nvcc is absent. `make cuda-check` runs it.
+A warning is a failure, and so is a kernel that keeps values in local memory, because they do not fit into registers or
+are indexed at run time. Needs nvcc but no GPU; without nvcc it says so and succeeds. `make cuda-check` runs it.
 """
 
 from __future__ import annotations
@@ -26,11 +26,17 @@ NAME_WIDTH = 72
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What a kernel takes of a multiprocessor, a thread."""
+    """Resources of a multiprocessor that a kernel takes per thread.
+
+    Attributes:
+        registers: Number of registers.
+        spill_bytes: Bytes stored to and loaded from local memory.
+        stack_bytes: Bytes of local memory, spills included.
+    """
 
     registers: int
-    spill_bytes: int = 0  # stored to and loaded from local memory
-    stack_bytes: int = 0  # of local memory, with what spills
+    spill_bytes: int = 0
+    stack_bytes: int = 0
 
     def __str__(self) -> str:
         return f'{self.registers}' + (f' +{self.stack_bytes}B' if self.stack_bytes else '')
@@ -40,7 +46,7 @@ Table = dict[str, dict[str, Usage]]  # mangled kernel name -> architecture -> us
 
 
 def parse_usage(log: str) -> Table:
-    """Reads what `ptxas -v` wrote; lines of anything else are skipped."""
+    """Parses the output of `ptxas -v`; other lines are skipped."""
     table: Table = defaultdict(dict)
     kernel, arch, spilled, stack = '', '', 0, 0
     for line in log.splitlines():
@@ -55,13 +61,23 @@ def parse_usage(log: str) -> Table:
 
 
 def known_architectures(nvcc: str) -> list[str]:
-    """Those of `ARCHITECTURES` that this nvcc has: old ones are dropped from it, new ones not yet in."""
+    """Returns the `ARCHITECTURES` that this nvcc supports: a new nvcc drops old ones, an old one lacks new ones."""
     known = subprocess.run([nvcc, '--list-gpu-code'], capture_output=True, text=True, check=True).stdout.split()
     return [arch for arch in ARCHITECTURES if f'sm_{arch}' in known]
 
 
 def compile_source(nvcc: str, source: Path, include_dir: Path, architectures: list[str]) -> tuple[bool, str]:
-    """(whether it compiles without a warning, what the compiler said)."""
+    """Compiles a source without linking.
+
+    Args:
+        nvcc: Path of nvcc.
+        source: The `.cu` file.
+        include_dir: Folder to which includes are relative.
+        architectures: Compute capabilities, such as '90'.
+
+    Returns:
+        Whether it compiles without a warning, and the output of the compiler.
+    """
     targets = [f'-gencode=arch=compute_{arch},code=sm_{arch}' for arch in architectures]
     with tempfile.TemporaryDirectory() as tmp:
         output = [f'-I{include_dir}', '-c', str(source), '-o', f'{tmp}/{source.stem}.o']
@@ -71,7 +87,7 @@ def compile_source(nvcc: str, source: Path, include_dir: Path, architectures: li
 
 
 def demangle(names: list[str]) -> list[str]:
-    """C++ names as people write them, of kernels in the launcher's wrapper alone; as they are without c++filt."""
+    """Returns readable C++ names without the launcher's wrapper; unchanged without c++filt."""
     if not names or shutil.which('c++filt') is None:
         return names
     plain = subprocess.run(['c++filt'], input='\n'.join(names), capture_output=True, text=True, check=True).stdout
@@ -80,7 +96,7 @@ def demangle(names: list[str]) -> list[str]:
 
 
 def format_table(table: Table, architectures: list[str]) -> str:
-    """A row a kernel, a column an architecture: registers a thread, and bytes spilled where there are any."""
+    """Formats a row per kernel and a column per architecture: registers per thread, and bytes of local memory."""
     lines = [
         f'{"registers (+ bytes of local memory)":{NAME_WIDTH}}'
         + ''.join(f'{"sm_" + arch:>12}' for arch in architectures)
@@ -92,7 +108,7 @@ def format_table(table: Table, architectures: list[str]) -> str:
 
 
 def check_sources(source_dir: Path = CSRC) -> int:
-    """Compiles a folder's `*.cu`; the number of those that fail. Prints tables and errors."""
+    """Compiles a folder's `*.cu`, prints tables and errors, and returns the number of failures."""
     nvcc, sources = find_nvcc(), sorted(source_dir.rglob('*.cu'))
     if nvcc is None:
         print('cuda-check: no nvcc on the PATH, nothing compiled; install the CUDA toolkit to check the kernels')

@@ -1,4 +1,4 @@
-"""The tools that CUDA operations are built with, beside those of the CPU's: nvcc, and a PyTorch that has a device."""
+"""Tools that build the CUDA operations in addition to those of the CPU: nvcc, and a PyTorch with a device."""
 
 from __future__ import annotations
 
@@ -15,38 +15,44 @@ GET_NVCC = "install the CUDA toolkit of PyTorch's version, or put its bin folder
 
 @dataclass(frozen=True, slots=True)
 class CudaToolchain(Toolchain):
-    """What turns `*.cu`, which are free of PyTorch, and `*_cuda.cpp`, which register them, into a shared library."""
+    """Tools that compile `*.cu`, which do not include PyTorch, and `*_cuda.cpp`, which register their kernels.
 
-    nvcc: str  # path
+    Attributes:
+        nvcc: Path of nvcc.
+        nvcc_version: Line of `nvcc --version` with the release.
+        architectures: Compute capabilities of the devices of this machine, such as '90'.
+    """
+
+    nvcc: str
     nvcc_version: str
-    architectures: tuple[str, ...]  # compute capabilities of the devices here, such as '90'
+    architectures: tuple[str, ...]
 
     def identity(self) -> list[str]:
-        """All but the sources that a library's machine code depends on."""
+        """Returns everything except the sources that the machine code depends on."""
         return [*Toolchain.identity(self), *NVCC_FLAGS, self.nvcc_version, *self.architectures]
 
     def units(self, folder: Path) -> list[Path]:
-        """The sources that are compiled, sorted."""
+        """Returns the sources to compile, sorted."""
         return sorted([*folder.rglob('*.cu'), *(path for path in folder.rglob('*.cpp') if is_for_cuda(path))])
 
     def inputs(self, folder: Path) -> list[Path]:
-        """The sources and what they include, sorted."""
+        """Returns the sources and the files that they include, sorted."""
         return sorted([*self.units(folder), *folder.rglob('*.h'), *folder.rglob('*.cuh')])
 
     def compilers(self, folder: Path) -> dict[str, tuple[str, ...]]:
-        """The command that compiles sources of each suffix; includes are relative to `folder`."""
+        """Returns the compile command by suffix of the source; includes are relative to `folder`."""
         targets = (f'-gencode=arch=compute_{arch},code=sm_{arch}' for arch in self.architectures)
         nvcc = (self.nvcc, *NVCC_FLAGS, f'-ccbin={self.cxx}', '-Xcompiler=-fPIC', *targets, f'-I{folder}')
         return {**Toolchain.compilers(self, folder), '.cu': nvcc}
 
     def linker(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """nvcc knows where CUDA's runtime is, and links it statically: there is none to be found at run time."""
+        """Returns the link command. nvcc links the CUDA runtime statically, so none is needed at run time."""
         flags = tuple(flag for flag in self.link_flags if flag != '-fopenmp')
         return (self.nvcc, f'-ccbin={self.cxx}'), (*flags, '-ltorch_cuda')
 
 
 def find_cuda_toolchain() -> CudaToolchain:
-    """The tools on this machine. BuildError names what is missing: PyTorch with CUDA, a device, nvcc, or g++."""
+    """Returns the tools of this machine. BuildError names a missing one: PyTorch with CUDA, a device, nvcc, g++."""
     if torch.version.cuda is None:
         raise BuildError('this PyTorch is built without CUDA; install one with it, see https://pytorch.org')
     if not torch.cuda.is_available():
@@ -68,5 +74,5 @@ def find_cuda_toolchain() -> CudaToolchain:
 
 
 def compiler_version(nvcc: str) -> str | None:
-    """The line of `nvcc --version` that tells versions apart; None where it does not run."""
+    """Returns the line of `nvcc --version` that identifies the release; None if it does not run."""
     return first_line([nvcc, '--version'], containing='release')

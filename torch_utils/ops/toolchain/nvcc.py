@@ -1,4 +1,4 @@
-"""Where nvcc is and what it is told. Free of PyTorch, which `make cuda-check` does not need."""
+"""Path and flags of nvcc. This module does not import PyTorch, which `make cuda-check` does not need."""
 
 from __future__ import annotations
 
@@ -9,6 +9,6 @@ NVCC_FLAGS = ('-O3', '-std=c++17')
 
 
 def find_nvcc() -> str | None:
-    """The path of nvcc, or None: on the PATH, in CUDA_HOME, or where CUDA's installer puts it."""
+    """Returns the path of nvcc, or None: on the PATH, in CUDA_HOME, or in the folder of CUDA's installer."""
     homes = (os.environ.get('CUDA_HOME') or '/usr/local/cuda', '/usr/local/cuda')
     return shutil.which('nvcc') or next((path for home in homes if (path := shutil.which(f'{home}/bin/nvcc'))), None)
