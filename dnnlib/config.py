@@ -113,7 +113,7 @@ def parse(kind: Any, value: Any, where: str) -> Any:
         return tuple(parse(typing.get_args(kind)[0], item, where) for item in items)
     if isinstance(kind, type) and dataclasses.is_dataclass(kind):
         return from_dict(kind, value, where)
-    if kind is Any:
+    if kind is Any or origin is Mapping:
         return value
     return _parse_scalar(kind, value, where)
 

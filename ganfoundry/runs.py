@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 
-from dnnlib.config import flatten
 from dnnlib.errors import ConfigError
 from dnnlib.files import make_run_dir, write_json
 from dnnlib.http_file import is_url, public_url
@@ -29,9 +28,9 @@ from torch_utils.devices import pick_device
 from torch_utils.distributed import World
 from torch_utils.ops import dispatch
 from training.build import build_networks, resolve_precision
-from training.config import RunConfig, apply_overrides, with_precision
+from training.config import RunConfig, apply_overrides, differences, with_precision
 from training.data.dataset import ImageDataset
-from training.record import from_record, to_record
+from training.record import from_record, plugin_modules, to_record
 from training.registry import RECIPES
 from training.run.run_folder import RunFolder
 from training.run.transfer import Source, address_of, load_source, transfer
@@ -96,9 +95,8 @@ def continued_run(folder: RunFolder, given: dict[str, Any]) -> Run:
             f'{cfg.data.source}: the data have changed since the run began: {spec} then, {dataset.spec} now'
         )
     check(cfg, dataset)
-    before, after = flatten(old), flatten(cfg)
     notes = options.notes_on(given)
-    notes += tuple(f'changed for this sitting: {k} {before[k]} -> {v}' for k, v in after.items() if before[k] != v)
+    notes += tuple(f'changed for this sitting: {path} {was} -> {now}' for path, was, now in differences(old, cfg))
     # A run that was killed before its first state begins again, from the same networks.
     origin = record.get('source')
     source = load_source(origin['file'], origin['sha256']) if origin and not list_states(folder.states) else None
@@ -161,9 +159,11 @@ def machine_settings(device: torch.device, given: dict[str, Any]) -> tuple[dict[
 
 def record_of(run: Run) -> dict[str, Any]:
     """What config.json and every snapshot hold: config, facts, and what else a number depends on."""
+    modules = plugin_modules(run.cfg)  # of loss and terms
     return to_record(run.cfg, run.dataset.spec) | {
         **({'source': run.origin} if run.origin else {}),
         'plugin': source_of(RECIPES.module_of(run.cfg.cfg)),
+        **({'plugins': [source_of(module) for module in modules]} if modules else {}),
         'operations': dispatch.pick('auto', torch.empty(0, device=run.device)),
         'threads': torch.get_num_threads(),
         'launch': os.environ.get('TORCHELASTIC_RUN_ID') if distributed.is_launched() else None,
@@ -174,9 +174,9 @@ def record_of(run: Run) -> dict[str, Any]:
 def drift(before: dict[str, Any], now: dict[str, Any]) -> tuple[str, ...]:
     """What has changed around a run since it began, so that its last bits may; a line each."""
     return tuple(
-        f'{name} {before[name]} when the run began, {now[name]} now: it goes on, its last bits may differ'
-        for name in ('versions', 'threads', 'operations', 'plugin')
-        if name in before and before[name] != now[name]
+        f'{name} {before[name]} when the run began, {now.get(name)} now: it goes on, its last bits may differ'
+        for name in ('versions', 'threads', 'operations', 'plugin', 'plugins')
+        if name in before and before[name] != now.get(name)
     )
 
 

@@ -13,11 +13,10 @@ from training import registry
 from training.augment.config import FILTERED, FILTERED_SIZE
 from training.augment.controller import Controller
 from training.config import RunConfig
-from training.interface import ImageSpec, StyleGenerator
+from training.interface import ImageSpec, Stateful, StyleGenerator
 from training.networks.layers import set_precision
-from training.objective.guidance import attach_tasks
-from training.objective.lecam import LeCam
-from training.objective.losses import BOUNDARIES
+from training.objective.features import check_features
+from training.objective.term import TERMS, Term, overrides
 from training.optimize.guardian import Guardian
 from training.optimize.loss_scale import LossScale
 from training.optimize.optimizers import make_optimizer
@@ -27,25 +26,26 @@ DTYPES = {'fp32': torch.float32, 'bf16': torch.bfloat16, 'fp16': torch.float16}
 
 
 def build_networks(cfg: RunConfig, spec: ImageSpec) -> tuple[torch.nn.Module, torch.nn.Module]:
-    """G and D on the current default device, with their lowered blocks set to the run's precision.
+    """Returns G and D on the current default device, with their lowered blocks set to the run's precision.
 
-    Raises ConfigError where a network cannot take the resolution, or lacks what a regulariser needs.
+    Raises ConfigError if a network does not support the resolution, or lacks something that a term needs.
     """
-    _check_resolution(cfg, spec)
-    _check_filter(cfg, spec)
-    G = registry.architecture_of(registry.GENERATORS, cfg.generator).build(cfg.generator, spec)
-    D = registry.architecture_of(registry.DISCRIMINATORS, cfg.discriminator).build(cfg.discriminator, spec)
-    _check_capabilities(cfg, G)
-    attach_tasks({'ggdr': cfg.ggdr, 'glead': cfg.glead}, spec, G, D)
-    for net in (G, D):
-        set_precision(net, DTYPES[cfg.precision])
-    return G, D
+    return _build_objective(cfg, spec, torch.device('cpu'))[:2]
 
 
 def build(cfg: RunConfig, spec: ImageSpec, device: torch.device) -> TrainState:
-    """A fresh run: initialised networks, a copy of G for the moving average, and optimisers."""
+    """Builds a new run: initialized networks, a copy of G for the moving average, optimizers, terms and parts.
+
+    Args:
+        cfg: Config of the run.
+        spec: Facts of the data set.
+        device: Device of all tensors.
+
+    Returns:
+        The state before the first step.
+    """
     seed_torch(cfg.seed, 'init')
-    G, D = build_networks(cfg, spec)  # on the CPU, so that every device starts from the same weights
+    G, D, terms = _build_objective(cfg, spec, device)  # networks on the CPU: every device starts from the same weights
     G, D = G.to(device).train().requires_grad_(False), D.to(device).train().requires_grad_(False)
     return TrainState(
         G=G,
@@ -53,17 +53,67 @@ def build(cfg: RunConfig, spec: ImageSpec, device: torch.device) -> TrainState:
         G_ema=copy.deepcopy(G).eval(),
         opt_G=make_optimizer(G, cfg.g_opt, cfg.pl.interval),
         opt_D=make_optimizer(D, cfg.d_opt, cfg.r1.interval),
-        pl_mean=torch.zeros([], device=device),
-        controller=Controller(cfg.aug, cfg.batch, device, BOUNDARIES[cfg.loss.kind]) if cfg.aug.adapts else None,
-        lecam=LeCam(cfg.lecam, device) if cfg.lecam.weight > 0 else None,
-        scale_G=LossScale(device) if cfg.precision == 'fp16' else None,
-        scale_D=LossScale(device) if cfg.precision == 'fp16' else None,
-        guardian=Guardian(cfg.guardian, cfg.aug.adapts, cfg.loss.kind) if cfg.guardian.mode != 'off' else None,
+        # State files hold this number even if the term `pl` is off.
+        pl_mean=terms['pl'].moving[0] if 'pl' in terms else torch.zeros([], device=device),
+        terms=terms,
+        parts=_build_parts(cfg, terms, device),
     )
 
 
+def _build_objective(
+    cfg: RunConfig, spec: ImageSpec, device: torch.device
+) -> tuple[torch.nn.Module, torch.nn.Module, dict[str, Term]]:
+    """Builds the networks on the default device, and the active terms, which attach to them.
+
+    Args:
+        cfg: Config of the run.
+        spec: Facts of the data set.
+        device: Device of the terms' own tensors.
+
+    Returns:
+        G, D, and the terms by name in the order in which they run.
+    """
+    _check_resolution(cfg, spec)
+    _check_filter(cfg, spec)
+    G = registry.architecture_of(registry.GENERATORS, cfg.generator).build(cfg.generator, spec)
+    D = registry.architecture_of(registry.DISCRIMINATORS, cfg.discriminator).build(cfg.discriminator, spec)
+    _check_style_mixing(cfg, G)
+    terms: dict[str, Term] = {}
+    for name, settings in cfg.all_terms().items():
+        if settings.active:
+            terms[name] = term = TERMS.get(name).build(settings, G, D, device)
+            if term.needs_features:
+                check_features(name, G, D)
+            if overrides(term, 'attach'):
+                term.attach(spec)
+    for net in (G, D):
+        set_precision(net, DTYPES[cfg.precision])
+    return G, D, terms
+
+
+def _build_parts(cfg: RunConfig, terms: dict[str, Term], device: torch.device) -> dict[str, Stateful]:
+    """Builds the parts of a state with a state of their own, under the names and in the order of state files.
+
+    Args:
+        cfg: Config of the run.
+        terms: Active terms by name.
+        device: Device of all tensors.
+    """
+    parts: dict[str, Stateful] = {}
+    boundary = cfg.loss.boundary
+    if cfg.aug.adapts:
+        assert boundary is not None  # RunConfig refuses such a loss
+        parts['controller'] = Controller(cfg.aug, cfg.batch, device, boundary)
+    parts |= {name: term for name, term in terms.items() if isinstance(term, Stateful)}
+    if cfg.precision == 'fp16':
+        parts |= {'scale_G': LossScale(device), 'scale_D': LossScale(device)}
+    if cfg.guardian.mode != 'off':
+        parts['guardian'] = Guardian(cfg.guardian, cfg.aug.adapts, boundary)
+    return parts
+
+
 def resolve_precision(wanted: str, device: torch.device) -> str:
-    """'auto' as what is fast and safe on this device; anything else as it is."""
+    """Returns the precision that 'auto' stands for, fast and safe on this device; anything else unchanged."""
     if wanted != 'auto':
         return wanted
     if device.type == 'cuda':
@@ -72,7 +122,7 @@ def resolve_precision(wanted: str, device: torch.device) -> str:
 
 
 def _cpu_has_bf16() -> bool:
-    """Whether this CPU multiplies bfloat16 in hardware: AMX or AVX512-BF16."""
+    """Returns whether this CPU multiplies bfloat16 in hardware: AMX or AVX512-BF16."""
     if not os.path.exists('/proc/cpuinfo'):
         return False
     with open('/proc/cpuinfo', encoding='utf-8') as file:
@@ -81,6 +131,7 @@ def _cpu_has_bf16() -> bool:
 
 
 def _check_resolution(cfg: RunConfig, spec: ImageSpec) -> None:
+    """Raises ConfigError if the images are smaller than the recipe draws them."""
     smallest = registry.RECIPES.get(cfg.cfg).min_resolution
     if spec.resolution < smallest:
         height, width = spec.size_at(smallest)
@@ -91,6 +142,7 @@ def _check_resolution(cfg: RunConfig, spec: ImageSpec) -> None:
 
 
 def _check_filter(cfg: RunConfig, spec: ImageSpec) -> None:
+    """Raises ConfigError if the images are too small for the augmentation's filter."""
     filtered = cfg.aug.kind in ('ada', 'fixed') and cfg.aug.pipe in FILTERED
     if filtered and min(spec.height, spec.width) < FILTERED_SIZE:
         raise ConfigError(
@@ -99,14 +151,10 @@ def _check_filter(cfg: RunConfig, spec: ImageSpec) -> None:
         )
 
 
-def _check_capabilities(cfg: RunConfig, G: torch.nn.Module) -> None:
-    if isinstance(G, StyleGenerator):
-        return
-    for field, value, what in (
-        ('pl.weight', cfg.pl.weight, 'path length regularisation'),
-        ('style_mixing_prob', cfg.style_mixing_prob, 'style mixing'),
-    ):
-        if value > 0:
-            raise ConfigError(
-                f'{field}={value}: {what} needs a generator with a W space, --cfg={cfg.cfg} has none; --set {field}=0'
-            )
+def _check_style_mixing(cfg: RunConfig, G: torch.nn.Module) -> None:
+    """Raises ConfigError if styles are to be mixed by a generator that has none."""
+    if cfg.style_mixing_prob > 0 and not isinstance(G, StyleGenerator):
+        raise ConfigError(
+            f'style_mixing_prob={cfg.style_mixing_prob}: style mixing needs a generator with a W space, '
+            f'--cfg={cfg.cfg} has none; --set style_mixing_prob=0'
+        )

@@ -13,15 +13,18 @@ from typing import Any, Literal
 
 from dnnlib import config as typed
 from dnnlib.config import require
+from dnnlib.errors import ConfigError
+from dnnlib.registry import suggest
 from training.augment.config import AugmentConfig
 from training.data.dataset import DataConfig
 from training.objective.features import GuidanceConfig
 from training.objective.gp import GradientPenaltyConfig
 from training.objective.lecam import LeCamConfig
-from training.objective.losses import BOUNDARIES, LossConfig
+from training.objective.losses import LossConfig
 from training.objective.pl import PathLengthConfig
 from training.objective.r1 import R1Config
 from training.objective.r2 import R2Config
+from training.objective.term import TERMS, TermConfig
 from training.optimize.ema import EmaConfig
 from training.optimize.guardian import GuardianConfig
 from training.optimize.health import OnNan
@@ -47,14 +50,21 @@ __all__ = [
     'with_precision',
 ]
 
+# Fields of RunConfig that are terms, in the order in which they run.
+TERM_FIELDS = ('r1', 'r2', 'gp', 'pl', 'ggdr', 'glead', 'lecam')
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunConfig:
-    """Everything that decides what a run computes and writes."""
+    """Everything that decides what a run computes and writes.
 
-    cfg: str  # the recipe's name
-    generator: Any  # the config dataclass of a registered generator
-    discriminator: Any  # the config dataclass of a registered discriminator
+    Seven loss and regularization terms are fields; the configs of all others are in `terms`, by name. Both kinds are
+    addressed and recorded alike: `--set r1.gamma=1`, `--set myterm.weight=1`.
+    """
+
+    cfg: str  # name of the recipe
+    generator: Any  # config dataclass of a registered generator
+    discriminator: Any  # config dataclass of a registered discriminator
     data: DataConfig = field(default_factory=DataConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     r1: R1Config = field(default_factory=R1Config)
@@ -65,36 +75,58 @@ class RunConfig:
     glead: GuidanceConfig = field(default_factory=GuidanceConfig)  # D's features let G redraw (Bai et al. 2023)
     aug: AugmentConfig = field(default_factory=AugmentConfig)
     lecam: LeCamConfig = field(default_factory=LeCamConfig)
-    style_mixing_prob: float = 0.9  # of a batch taking its later ws from a second latent; needs a W space
+    style_mixing_prob: float = 0.9  # probability that a batch mixes two latents; needs a W space
     g_opt: OptimizerConfig = field(default_factory=OptimizerConfig)
     d_opt: OptimizerConfig = field(default_factory=OptimizerConfig)
-    lr_decay_kimg: float = 0.0  # both learning rates fall linearly to zero over the last so many kimg
-    n_critic: int = 1  # steps of D, each on its own real images, for one of G
+    lr_decay_kimg: float = 0.0  # both learning rates fall linearly to zero over the last kimg, this many
+    n_critic: int = 1  # steps of D, each on its own real images, per step of G
     g_batch_mult: int = 1  # images in a step of G, as a multiple of the batch
     ema: EmaConfig = field(default_factory=EmaConfig)
     gpus: int = 1  # processes
     batch: int = 32  # images in one step, over all processes and micro-batches
-    batch_gpu: int = 32  # images in one micro-batch: gradients of batch / (gpus * batch_gpu) rounds are averaged
+    batch_gpu: int = 32  # images in one micro-batch; gradients of batch / (gpus * batch_gpu) rounds are averaged
     kimg: int = 25000  # length of the run
     tick: float = 4.0  # kimg between status lines
     snap: int = 50  # ticks between snapshots, sample sheets and metrics
     keep: int = 2  # training states kept besides the best one
-    save_every_s: float = 600.0  # longest time between two training states, seconds, checked once a tick
-    grid_images: int | None = None  # most images on a sample sheet; none fills an 8K screen
+    save_every_s: float = 600.0  # longest time between two training states, seconds, checked once per tick
+    grid_images: int | None = None  # most images on a sample sheet; None fills an 8K screen
     metrics: tuple[str, ...] = ()
-    metric_data: str | None = None  # folder or zip of the real images that metrics compare with; none is data.path
-    precision: Literal['fp32', 'bf16', 'fp16'] = 'fp32'  # of the blocks that the networks' configs lower
-    benchmark: bool = True  # whether cuDNN tries its algorithms out and keeps the fastest
+    metric_data: str | None = None  # folder or zip of the real images that metrics compare with; None: data.path
+    precision: Literal['fp32', 'bf16', 'fp16'] = 'fp32'  # precision of the blocks that the networks' configs lower
+    benchmark: bool = True  # whether cuDNN tries its algorithms and keeps the fastest
     allow_tf32: bool = False  # whether float32 products may round their factors to TF32
     seed: int = 0
-    deterministic: bool = False  # the same bits for 1, 2 and 4 processes: one order of every sum, reproducible kernels
-    workers: int = 3  # processes that decode images, for each of `gpus`
-    timeout_s: float = 600.0  # longest that nothing may move among several processes, seconds; metrics are exempt
-    on_nan: OnNan = 'skip'  # what follows losses or gradients that are not finite, see recovery.py
-    bad_images: Literal['error', 'skip'] = 'error'  # what follows an image that cannot be decoded, see bad_images.py
+    deterministic: bool = False  # bit-identical for 1, 2 and 4 processes (fixed summation order, reproducible kernels)
+    workers: int = 3  # processes that decode images, per process of the run
+    timeout_s: float = 600.0  # longest time without progress among several processes, seconds; metrics are exempt
+    on_nan: OnNan = 'skip'  # reaction to losses or gradients that are not finite, see run/recovery.py
+    bad_images: Literal['error', 'skip'] = 'error'  # reaction to an image that cannot be decoded, see bad_images.py
     guardian: GuardianConfig = field(default_factory=GuardianConfig)
+    terms: Mapping[str, TermConfig] = field(default_factory=dict)  # configs of further terms, by name
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, 'terms', dict(sorted(self.terms.items())))
+        self._check_ranges()
+        self._check_batches()
+        self._check_loss()
+        for name in self.terms:
+            kind, expected = type(self.terms[name]), _term_config(name)
+            require(kind is expected, name, kind.__name__, f'a config of the class {expected.__name__}')
+        for name, settings in self.all_terms().items():
+            if settings.active:
+                settings.check(name, self)
+
+    def all_terms(self) -> dict[str, TermConfig]:
+        """Returns the configs of all terms by name, fields and others, in the order in which terms run."""
+        return {name: getattr(self, name) for name in TERM_FIELDS} | dict(self.terms)
+
+    @property
+    def num_micro(self) -> int:
+        """The number of micro-batches that a process computes per step."""
+        return self.batch // (self.gpus * self.batch_gpu)
+
+    def _check_ranges(self) -> None:
         for name in ('gpus', 'batch', 'batch_gpu', 'kimg', 'snap', 'keep', 'n_critic', 'g_batch_mult'):
             require(
                 getattr(self, name) >= 1, name, getattr(self, name), f'--{name.replace("_", "-")} must be at least 1'
@@ -106,33 +138,14 @@ class RunConfig:
         require(self.timeout_s > 0, 'timeout_s', self.timeout_s, '--timeout must be positive')
         require(self.save_every_s >= 0, 'save_every_s', self.save_every_s, 'must be non-negative')
         require(0 <= self.style_mixing_prob <= 1, 'style_mixing_prob', self.style_mixing_prob, 'must lie in [0, 1]')
+
+    def _check_batches(self) -> None:
         require(
             self.batch % (self.gpus * self.batch_gpu) == 0,
             'batch',
             self.batch,
             f'--batch must be a multiple of --gpus times --batch-gpu = {self.gpus} x {self.batch_gpu}',
         )
-        require(
-            self.g_batch_mult == 1 or self.loss.kind != 'relativistic',
-            'g_batch_mult',
-            self.g_batch_mult,
-            'the relativistic loss pairs generated images with as many real ones; --set g_batch_mult=1',
-        )
-        require(
-            not self.aug.adapts or self.loss.kind in BOUNDARIES,
-            'aug.kind',
-            self.aug.kind,
-            f'p follows the sign of D, which has no meaning under loss.kind={self.loss.kind}; --set aug.kind=noaug, '
-            'fixed or diffaug',
-        )
-        for name in ('ggdr', 'glead'):
-            require(
-                getattr(self, name).weight == 0 or self.aug.is_still,
-                f'{name}.weight',
-                getattr(self, name).weight,
-                f'D then speaks of places in the image, which aug.kind={self.aug.kind} moves or hides; --set '
-                'aug.kind=noaug, or leave colours alone to it: aug.pipe=color (ada, fixed), aug.policy=color (diffaug)',
-            )
         group = getattr(self.discriminator, 'mbstd_group', 1)
         group = self.batch_gpu if group is None else min(group, self.batch_gpu)
         require(
@@ -142,27 +155,96 @@ class RunConfig:
             f'must be a multiple of the minibatch-std group, {group} (--mbstd-group)',
         )
 
-    @property
-    def num_micro(self) -> int:
-        """Micro-batches a process computes in one step."""
-        return self.batch // (self.gpus * self.batch_gpu)
+    def _check_loss(self) -> None:
+        require(
+            self.g_batch_mult == 1 or not self.loss.paired,
+            'g_batch_mult',
+            self.g_batch_mult,
+            f'the {self.loss.kind} loss pairs generated images with as many real ones; --set g_batch_mult=1',
+        )
+        require(
+            not self.aug.adapts or self.loss.boundary is not None,
+            'aug.kind',
+            self.aug.kind,
+            f'p follows the sign of D, which has no meaning under loss.kind={self.loss.kind}; --set aug.kind=noaug, '
+            'fixed or diffaug',
+        )
+
+
+FIELDS = tuple(name for name in RunConfig.__dataclass_fields__ if name != 'terms')
+
+
+def _term_config(name: str) -> type[TermConfig]:
+    """Returns the config class of a term that is not a field of RunConfig. ConfigError if there is no such term."""
+    if name not in TERMS.names():
+        TERMS.load_all()
+    names = [known for known in TERMS.names() if known not in FIELDS]
+    if name not in names:
+        raise ConfigError(f"'{name}' is no config field; {suggest(name, [*FIELDS, *names])}")
+    return TERMS.get(name).config
+
+
+def _check_term_names() -> None:
+    """Raises ConfigError if a plug-in has registered a term under the name of another field, where no flag finds it."""
+    for name in TERMS.names():
+        if name in FIELDS and name not in TERM_FIELDS:
+            raise ConfigError(f"the term '{name}' of {TERMS.module_of(name)} has the name of a config field; rename it")
+
+
+def flatten(cfg: RunConfig) -> dict[str, Any]:
+    """Returns every leaf of a config by its path, as `--set` takes it."""
+    leaves = {path: value for path, value in typed.flatten(cfg).items() if path != 'terms'}
+    for name, settings in cfg.terms.items():
+        leaves |= typed.flatten(settings, f'{name}.')
+    return leaves
+
+
+def differences(old: RunConfig, new: RunConfig) -> list[tuple[str, Any, Any]]:
+    """Returns path, old value and new value of every leaf that differs. A term without entry has the value None."""
+    before, after = flatten(old), flatten(new)
+    paths = dict.fromkeys([*after, *before])
+    return [(path, before.get(path), after.get(path)) for path in paths if before.get(path) != after.get(path)]
 
 
 def apply_overrides(cfg: RunConfig, changes: Mapping[str, Any]) -> RunConfig:
-    """`cfg` with values by dotted path. A new `batch` without a `batch_gpu` means one micro-batch a process."""
+    """Returns `cfg` with other values, by path. A path that begins with the name of a term may add that term.
+
+    A new `batch` without a `batch_gpu` means one micro-batch per process.
+    """
+    _check_term_names()
     changes = dict(changes)
     if 'batch' in changes and 'batch_gpu' not in changes:
         gpus = typed.parse(int, changes.get('gpus', cfg.gpus), '--gpus')
         batch = typed.parse(int, changes['batch'], '--batch')
         require(batch >= 1 and batch % gpus == 0, 'batch', batch, '--batch must be at least 1 and divisible by --gpus')
         changes['batch_gpu'] = batch // gpus
+    terms: dict[str, dict[str, Any]] = {}
+    for path in [path for path in changes if path.partition('.')[0] not in FIELDS]:
+        name, _, inner = path.partition('.')
+        terms.setdefault(name, {})[inner] = changes.pop(path)
+    if terms:
+        changes['terms'] = dict(cfg.terms) | {name: _changed_term(cfg, name, inner) for name, inner in terms.items()}
     return typed.set_fields(cfg, changes)
 
 
-def with_precision(cfg: RunConfig, precision: str) -> RunConfig:
-    """`cfg` in another precision, its networks with it.
+def _changed_term(cfg: RunConfig, name: str, changes: Mapping[str, Any]) -> TermConfig:
+    """Returns the config of a term with other values.
 
-    float32 lowers no block; only float16 needs activations clamped (its largest number is 65504), so the other two
+    Args:
+        cfg: Config of the run, which may have no entry of the term yet.
+        name: Name of the term.
+        changes: Values by path within the term's config.
+    """
+    settings = cfg.terms[name] if name in cfg.terms else _term_config(name)()
+    if '' in changes:
+        raise ConfigError(f"'{name}' has fields, change one of them: {', '.join(typed.fields_of(settings))}")
+    return typed.set_fields(settings, changes, f'{name}.')
+
+
+def with_precision(cfg: RunConfig, precision: str) -> RunConfig:
+    """Returns `cfg` in another precision, with its networks adapted.
+
+    float32 lowers no block; only float16 needs activations clamped (its largest number is 65504), so that the other two
     drop `conv_clamp`, as StyleGAN2-ADA does under --fp32.
     """
     changes: dict[str, Any] = {} if precision == 'fp16' else {'conv_clamp': None}

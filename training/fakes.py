@@ -15,9 +15,17 @@ from training.state import TrainState
 
 
 class Fakes:
-    """Draws from G."""
+    """A source of generated images of a run."""
 
     def __init__(self, cfg: RunConfig, state: TrainState, dataset: ImageDataset, device: torch.device) -> None:
+        """Keeps its arguments.
+
+        Args:
+            cfg: Config of the run.
+            state: State of the run, whose G draws.
+            dataset: Data set whose labels are drawn.
+            device: Device of all tensors.
+        """
         self.cfg = cfg
         self.state = state
         self.dataset = dataset
@@ -25,7 +33,16 @@ class Fakes:
         self.has_w_space = isinstance(state.G, StyleGenerator)
 
     def labels(self, index: int, n: int, purpose: str) -> torch.Tensor:
-        """Labels for n generated images of micro-batch `index`, drawn from the data set's own, [n, label_dim]."""
+        """Draws labels from the data set's own, as a function of the purpose and the micro-batch.
+
+        Args:
+            index: Number of the micro-batch in the step.
+            n: Number of labels.
+            purpose: Purpose of the draw, such as 'Gmain'.
+
+        Returns:
+            Labels, [n, label_dim].
+        """
         if self.dataset.spec.label_dim == 0:
             return torch.zeros([n, 0], device=self.device)
         draw = numpy_generator(self.cfg.seed, self.state.purpose(f'labels {purpose}'), self.state.nimg, index)
@@ -33,17 +50,26 @@ class Fakes:
         return torch.from_numpy(labels).to(self.device, non_blocking=True)
 
     def latents(self, index: int, n: int, purpose: str) -> tuple[torch.Tensor, torch.Tensor]:
-        """z [n, z_dim] and labels [n, label_dim] of micro-batch `index`."""
+        """Returns z [n, z_dim] and labels [n, label_dim], arguments as in `labels`."""
         return self.z(n), self.labels(index, n, purpose)
 
     def z(self, n: int) -> torch.Tensor:
-        """[n, z_dim], standard normal."""
+        """Returns latents [n, z_dim], standard normal."""
         return torch.randn([n, self.state.G.z_dim], device=self.device)
 
     def ws(self, z: torch.Tensor, c: torch.Tensor, update_w_avg: bool = False) -> torch.Tensor:
-        """Maps latents, with style mixing (Karras et al. 2019, section 3.1): one crossover for the whole batch."""
+        """Maps latents with style mixing (Karras et al. 2019, section 3.1): one crossover for the whole batch.
+
+        Args:
+            z: Latents, [N, z_dim].
+            c: Labels, [N, label_dim].
+            update_w_avg: Whether these latents move G's running mean of w.
+
+        Returns:
+            Latents in W, [N, L, w_dim].
+        """
         G = self.state.G
-        ws = G.mapping(z, c, update_w_avg=update_w_avg)  # [N, L, w_dim]
+        ws: torch.Tensor = G.mapping(z, c, update_w_avg=update_w_avg)  # [N, L, w_dim]
         if self.cfg.style_mixing_prob > 0:
             crossover = int(torch.randint(1, G.num_ws, []))
             mixed = bool(torch.rand([]) < self.cfg.style_mixing_prob)
@@ -52,8 +78,15 @@ class Fakes:
                 ws = torch.cat([ws[:, :crossover], other[:, crossover:]], dim=1)
         return ws
 
-    def generate(self, z: torch.Tensor, c: torch.Tensor, update_w_avg: bool = False) -> torch.Tensor:
-        """Images [N, C, H, W] of latents [N, z_dim] and labels [N, label_dim]."""
-        if self.has_w_space:
-            return self.state.G.synthesis(self.ws(z, c, update_w_avg))
-        return self.state.G(z, c)
+    def draw(
+        self, z: torch.Tensor, c: torch.Tensor, update_w_avg: bool = False
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Returns images [N, C, H, W] and their ws [N, L, w_dim], None without W space; arguments as in `ws`."""
+        if not self.has_w_space:
+            return self.state.G(z, c), None
+        ws = self.ws(z, c, update_w_avg)
+        return self.state.G.synthesis(ws), ws
+
+    def generate(self, z: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
+        """Returns images [N, C, H, W] of latents [N, z_dim] and labels [N, label_dim]."""
+        return self.draw(z, c)[0]

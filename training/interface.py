@@ -1,4 +1,4 @@
-"""The contracts between a generator, a discriminator and everything that trains, draws or measures them.
+"""The contracts between generators, discriminators, and everything that trains, draws or measures them.
 
 Letters: N batch, C image channels, H and W image height and width.
 """
@@ -6,59 +6,66 @@ Letters: N batch, C image channels, H and W image height and width.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
+
+Features = dict[int, torch.Tensor]  # by resolution R: [N, C, *spec.size_at(R)]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ImageSpec:
-    """The facts of a data set. Networks are built from a config and these; facts are never options.
+    """Facts of a data set. Networks are built from a config and these; facts are never options.
 
-    An image is `base` doubled until `resolution`: height x width = base * resolution / 4, so a square of 2^n pixels has
-    the base 4 x 4 and its side for a resolution, and 64 x 96 is the base (4, 6) at resolution 64. `shapes.py` splits a
-    size. resolution: a power of two from 8 up. channels: 1 grey, 3 RGB, 4 RGBA, any other number of planes.
-    label_dim: width of the label vector, 0 without labels. num_images: images in one epoch, x-flips included.
-    bits: of a stored channel, 8 or 16.
+    An image is `base` doubled until `resolution`: height x width = base * resolution / 4. A square of 2^n pixels has
+    the base 4 x 4 and its side as resolution; 64 x 96 is the base (4, 6) at resolution 64. `training/data/shapes.py`
+    splits a size.
+
+    resolution: power of two from 8 up.
+    channels: 1 gray, 3 RGB, 4 RGBA, any other number of planes.
+    label_dim: width of the label vector, 0 without labels.
+    num_images: images in one epoch, x-flips included.
+    base: height and width, in pixels, at which every network starts.
+    bits: bits of a stored channel, 8 or 16.
     """
 
     resolution: int
     channels: int
     label_dim: int
     num_images: int
-    base: tuple[int, ...] = (4, 4)  # height, width in pixels where every network starts
+    base: tuple[int, ...] = (4, 4)
     bits: int = 8
 
     @property
     def height(self) -> int:
-        """Pixels."""
+        """The height of an image in pixels."""
         return self.size_at(self.resolution)[0]
 
     @property
     def width(self) -> int:
-        """Pixels."""
+        """The width of an image in pixels."""
         return self.size_at(self.resolution)[1]
 
     @property
     def pixels(self) -> int:
-        """Of one image."""
+        """The number of pixels of an image."""
         return self.height * self.width
 
     def size_at(self, resolution: int) -> tuple[int, int]:
-        """Height and width of features that networks name by a resolution; at 4 they are the base.
+        """Returns height and width of the features that networks name by a resolution; at 4 they are the base.
 
-        Below 4, where a base may be odd, half a pixel counts as one, as a convolution of stride 2 has it.
+        Below 4, where a base may be odd, half a pixel counts as one, as in a convolution of stride 2.
         """
         return -(-self.base[0] * resolution // 4), -(-self.base[1] * resolution // 4)
 
 
 @runtime_checkable
 class Generator(Protocol):
-    """Maps latents to images. `forward` is all that drawing, metrics and the main loss need."""
+    """A network that maps latents to images. Drawing, metrics and the main loss need `forward` alone."""
 
     z_dim: int
     c_dim: int
-    img_resolution: int  # as ImageSpec has it: for images that are not square, neither their height nor their width
+    img_resolution: int  # ImageSpec.resolution: neither the height nor the width of images that are not square
     img_channels: int
 
     def __call__(
@@ -75,7 +82,7 @@ class Generator(Protocol):
 class StyleGenerator(Generator, Protocol):
     """A generator with an intermediate latent space W.
 
-    Path length regularisation, style mixing and projection need it, and say so when it is absent.
+    Path length regularization, style mixing and projection need it and raise an error without it.
     """
 
     w_dim: int
@@ -101,20 +108,20 @@ class StyleGenerator(Generator, Protocol):
 
 @runtime_checkable
 class FeatureNetwork(Protocol):
-    """A network that shows its features, which GGDR and GLeaD need of G and of D."""
+    """A network that shows its features. Terms with `needs_features` need it of G and of D."""
 
     def feature_blocks(self) -> dict[int, torch.nn.Module]:
-        """By resolution R: the module whose output, or its first part, is features [N, C, *spec.size_at(R)]."""
+        """Returns, by resolution R, the module whose output (or its first part) is [N, C, *spec.size_at(R)]."""
         ...
 
     def feature_channels(self) -> dict[int, int]:
-        """By resolution R: the number C of those features."""
+        """Returns the number C of those features by resolution R."""
         ...
 
 
 @runtime_checkable
 class Discriminator(Protocol):
-    """Scores images; larger means more real."""
+    """A network that scores images; larger means more real."""
 
     c_dim: int
     img_resolution: int
@@ -125,3 +132,32 @@ class Discriminator(Protocol):
         img: torch.Tensor,  # [N, C, H, W] float32
         c: torch.Tensor,  # [N, c_dim]
     ) -> torch.Tensor: ...  # [N, 1] float32 logits
+
+
+@runtime_checkable
+class Stateful(Protocol):
+    """A part of a run that follows the training and is saved with it."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Returns everything that resuming needs, in a form that JSON holds exactly."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restores what `state_dict` returned."""
+        ...
+
+
+@runtime_checkable
+class Exchanged(Protocol):
+    """A part of a run that all processes update alike, once per step, from what each of them collected.
+
+    Letters: R rows of this process in a step, K numbers in a row, W processes.
+    """
+
+    def take(self) -> torch.Tensor:
+        """Returns the rows collected since the last call, float64 [R, K]."""
+        ...
+
+    def absorb(self, rows: torch.Tensor) -> None:
+        """Adds the rows of all processes, float64 [W, R, K] in the order of the micro-batches."""
+        ...

@@ -92,21 +92,9 @@ def _augmentation(aug: AugmentConfig) -> str:
 
 
 def _penalties(cfg: RunConfig) -> str:
-    """The regularisers that are on, each with its weight and interval."""
-
-    def every(interval: int | None) -> str:
-        return 'in every step' if interval is None else f'every {interval} steps'
-
-    parts = [
-        f'R1 {every(cfg.r1.interval)} (gamma {cfg.r1.gamma:g})' * (cfg.r1.gamma > 0),
-        f'R2 {every(cfg.r1.interval)} (gamma {cfg.r2.gamma:g})' * (cfg.r2.gamma > 0),
-        f'gradient penalty in every step (weight {cfg.gp.weight:g})' * (cfg.gp.weight > 0),
-        f'LeCam in every step (weight {cfg.lecam.weight:g})' * (cfg.lecam.weight > 0),
-        f'GGDR (weight {cfg.ggdr.weight:g})' * (cfg.ggdr.weight > 0),
-        f'GLeaD (weight {cfg.glead.weight:g})' * (cfg.glead.weight > 0),
-        f'path length {every(cfg.pl.interval)} of G (weight {cfg.pl.weight:g})' * (cfg.pl.weight > 0),
-    ]
-    return ', '.join(filter(None, parts)) or 'no regulariser'
+    """Returns the active terms, each with its weight and interval."""
+    parts = [settings.describe(name, cfg) for name, settings in cfg.all_terms().items() if settings.active]
+    return ', '.join(parts) or 'no regularizer'
 
 
 def _describe_disk(cfg: RunConfig, spec: ImageSpec, G: torch.nn.Module, D: torch.nn.Module) -> str:

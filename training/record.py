@@ -5,17 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 from dnnlib import config as typed
+from dnnlib.errors import ConfigError
 from training import registry
-from training.config import RunConfig
+from training.config import FIELDS, RunConfig
 from training.interface import ImageSpec
+from training.objective.losses import LOSSES
+from training.objective.term import TERMS
 
 
 def to_record(cfg: RunConfig, spec: ImageSpec) -> dict[str, Any]:
-    """Returns the config and the facts as JSON holds them; networks carry their `kind`."""
-    record = typed.to_dict(cfg)
+    """Returns the config and the facts as JSON holds them; networks carry their `kind`, terms are like fields."""
+    record = {name: typed.to_dict(getattr(cfg, name)) for name in FIELDS}
     for part, reg in (('generator', registry.GENERATORS), ('discriminator', registry.DISCRIMINATORS)):
         network = getattr(cfg, part)
         record[part] = {'kind': registry.architecture_of(reg, network).name, **typed.to_dict(network)}
+    record |= {name: typed.to_dict(settings) for name, settings in cfg.terms.items()}
     return {'config': record, 'facts': typed.to_dict(spec)}
 
 
@@ -26,4 +30,17 @@ def from_record(record: dict[str, Any]) -> tuple[RunConfig, ImageSpec]:
     for part, reg in (('generator', registry.GENERATORS), ('discriminator', registry.DISCRIMINATORS)):
         fields = dict(config[part])
         config[part] = typed.from_dict(reg.get(fields.pop('kind')).config, fields, part)
-    return typed.from_dict(RunConfig, config), typed.from_dict(ImageSpec, record['facts'], 'facts')
+    terms = {name: config.pop(name) for name in list(config) if name not in FIELDS}
+    try:
+        config['terms'] = {name: typed.from_dict(TERMS.get(name).config, terms[name], name) for name in terms}
+        return typed.from_dict(RunConfig, config), typed.from_dict(ImageSpec, record['facts'], 'facts')
+    except ConfigError as error:
+        files = ', '.join(plugin['file'] for plugin in record.get('plugins', ()))
+        hint = f'; the run had the plug-ins {files}: load them by --plugin=FILE' if files else ''
+        raise ConfigError(f'{error}{hint}') from None
+
+
+def plugin_modules(cfg: RunConfig) -> list[str]:
+    """Returns the modules outside `training` that registered the run's loss and terms, each once."""
+    modules = [LOSSES.module_of(cfg.loss.kind)] + [TERMS.module_of(name) for name in cfg.terms]
+    return [module for module in dict.fromkeys(modules) if not module.startswith('training.')]

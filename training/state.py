@@ -1,66 +1,99 @@
-"""What a run holds: everything that resuming needs, and nothing else.
+"""The state of a run: everything that resuming needs, and nothing else.
 
-Randomness, the data order and every schedule are functions of `nimg`, so no generator state is among it.
+Randomness, the data order and every schedule are functions of `nimg`, so that no state of a random generator is kept.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
 from dnnlib.errors import CheckpointError
 from torch_utils.stats import Collector
 from training.augment.controller import Controller
-from training.objective.lecam import LeCam
+from training.interface import Stateful
+from training.objective.term import Term
 from training.optimize.guardian import Guardian
 from training.optimize.loss_scale import LossScale
 
 NETWORKS = ('G', 'D', 'G_ema')
 OPTIMIZERS = {'opt_G': 'G', 'opt_D': 'D'}
-RETRY_STRIDE = 10**6  # images further on in the data for every rollback: more than any stretch that is repeated
+RETRY_STRIDE = 10**6  # images that every rollback skips in the data: more than any stretch that is repeated
 
 Tensors = dict[str, torch.Tensor]
+P = TypeVar('P')
 
 
 @dataclass(kw_only=True)
 class TrainState:
-    """Networks, optimisers and counters. `G_ema` is the moving average of `G`, the network that is kept."""
+    """Networks, optimizers, counters, and the parts that follow the training.
 
-    G: Any  # torch.nn.Module with the contract of interface.Generator
-    D: Any  # torch.nn.Module with the contract of interface.Discriminator
-    G_ema: Any  # as G
+    G, D: networks with the contracts of `training.interface`.
+    G_ema: moving average of G, the network that is kept.
+    pl_mean: running mean of the path lengths, [].
+    terms: active loss and regularization terms by name, in the order in which they run.
+    parts: parts with a state of their own, by the name under which it is saved.
+    nimg: real images shown.
+    step: iterations done; the lazy intervals count these.
+    tick: status lines printed.
+    retry: rollbacks so far; each is followed by other draws and other images.
+    tick_start_nimg: images at which the present tick began.
+    stats: statistics of the present tick.
+    """
+
+    G: Any
+    D: Any
+    G_ema: Any
     opt_G: torch.optim.Optimizer
     opt_D: torch.optim.Optimizer
-    pl_mean: torch.Tensor  # [], running mean of the path lengths
-    controller: Controller | None = None  # of an augmentation's strength, where that adapts
-    lecam: LeCam | None = None  # where D is so regularised
-    scale_G: LossScale | None = None  # in float16
-    scale_D: LossScale | None = None
-    guardian: Guardian | None = None  # where it is on
-    nimg: int = 0  # real images shown
-    step: int = 0  # iterations done; the lazy intervals count these
-    tick: int = 0  # status lines printed
-    retry: int = 0  # rollbacks so far; other draws and other images follow each
-    tick_start_nimg: int = 0  # where the present tick began
-    stats: Collector = field(default_factory=Collector)  # of the present tick
+    pl_mean: torch.Tensor
+    terms: dict[str, Term] = field(default_factory=dict)
+    parts: dict[str, Stateful] = field(default_factory=dict)
+    nimg: int = 0
+    step: int = 0
+    tick: int = 0
+    retry: int = 0
+    tick_start_nimg: int = 0
+    stats: Collector = field(default_factory=Collector)
+
+    @property
+    def controller(self) -> Controller | None:
+        """The controller of an augmentation's strength; None if that does not adapt."""
+        return self._part('controller', Controller)
+
+    @property
+    def guardian(self) -> Guardian | None:
+        """The guardian of the run; None if it is off."""
+        return self._part('guardian', Guardian)
+
+    def loss_scale(self, net: str) -> LossScale | None:
+        """Returns the scale of the losses of 'G' or 'D'; None unless the run computes in float16."""
+        return self._part(f'scale_{net}', LossScale)
+
+    def _part(self, name: str, kind: type[P]) -> P | None:
+        part = self.parts.get(name)
+        assert part is None or isinstance(part, kind)
+        return part
+
+    @property
+    def moving(self) -> list[torch.Tensor]:
+        """The tensors besides the networks' buffers that phases change in place."""
+        tensors = [tensor for term in self.terms.values() for tensor in term.moving]
+        return tensors if any(tensor is self.pl_mean for tensor in tensors) else [self.pl_mean, *tensors]
 
     @property
     def data_position(self) -> int:
-        """Where in the order of the data the next image stands: `nimg`, and after a rollback elsewhere."""
+        """The position of the next image in the order of the data: `nimg`, and after a rollback elsewhere."""
         return self.nimg + self.retry * RETRY_STRIDE
 
     def purpose(self, name: str) -> str:
-        """The purpose of a draw, another one after every rollback."""
+        """Returns the purpose of a draw, which differs after every rollback."""
         return f'{name}, retry {self.retry}' if self.retry else name
 
-    def loss_scale(self, net: str) -> LossScale | None:
-        """Of the losses of 'G' or 'D'."""
-        return self.scale_G if net == 'G' else self.scale_D
-
     def tensors(self) -> Tensors:
-        """Every tensor of the state by name: 'G.mapping.fc0.weight', 'opt_G.exp_avg.mapping.fc0.weight', 'pl_mean'."""
+        """Returns every tensor by name: 'G.mapping.fc0.weight', 'opt_G.exp_avg.mapping.fc0.weight', 'pl_mean'."""
         tensors: Tensors = {'pl_mean': self.pl_mean}
         for name in NETWORKS:
             tensors |= {f'{name}.{key}': value for key, value in getattr(self, name).state_dict().items()}
@@ -69,7 +102,7 @@ class TrainState:
         return tensors
 
     def scalars(self) -> dict[str, Any]:
-        """Every number of the state that is no tensor."""
+        """Returns everything else, in a form that JSON holds exactly."""
         return {
             'nimg': self.nimg,
             'step': self.step,
@@ -77,30 +110,35 @@ class TrainState:
             'tick_start_nimg': self.tick_start_nimg,
             'retry': self.retry,
             'stats': self.stats.state_dict(),
-            **{name: part.state_dict() for name, part in self._followers().items()},
+            **{name: part.state_dict() for name, part in self.parts.items()},
         }
 
     def load(self, tensors: Tensors, scalars: dict[str, Any], where: str) -> None:
-        """Takes over a saved state. Strict: CheckpointError names `where` and the first tensors that do not fit."""
+        """Loads a saved state.
+
+        A part that the saved state does not know, because it was switched on since, keeps its initial state.
+
+        Args:
+            tensors: Tensors as `tensors` returns them.
+            scalars: Everything else, as `scalars` returns it.
+            where: Path of the state, for messages.
+
+        Raises:
+            CheckpointError: If tensors are missing, unknown or of another shape; names the first of them.
+        """
         _check_names(expected=self._expected_shapes(), tensors=tensors, where=where)
         for name in NETWORKS:
             getattr(self, name).load_state_dict(_strip(tensors, f'{name}.'))
         for name, network in OPTIMIZERS.items():
             _load_optimizer(getattr(self, name), getattr(self, network), _strip(tensors, f'{name}.'))
-        self.pl_mean = tensors['pl_mean'].to(self.pl_mean.device)
+        self.pl_mean.copy_(tensors['pl_mean'])  # in place: the term holds the same tensor
         self.nimg, self.step, self.tick = scalars['nimg'], scalars['step'], scalars['tick']
         self.tick_start_nimg = scalars['tick_start_nimg']
-        self.retry = scalars.get('retry', 0)  # states from before rollbacks were known have none
+        self.retry = scalars.get('retry', 0)  # absent in states of versions without rollback
         self.stats.load_state_dict(scalars['stats'])
-        for name, part in self._followers().items():
-            if name in scalars:  # a state from before this part was switched on, or known, leaves it where it begins
+        for name, part in self.parts.items():
+            if name in scalars:
                 part.load_state_dict(scalars[name])
-
-    def _followers(self) -> dict[str, Controller | LeCam | LossScale | Guardian]:
-        """What follows the training, where it is on."""
-        names = ('controller', 'lecam', 'scale_G', 'scale_D', 'guardian')
-        parts = {name: getattr(self, name) for name in names}
-        return {name: part for name, part in parts.items() if part is not None}
 
     def _expected_shapes(self) -> dict[str, tuple[int, ...]]:
         shapes: dict[str, tuple[int, ...]] = {'pl_mean': ()}
@@ -110,7 +148,15 @@ class TrainState:
 
 
 def _optimizer_tensors(name: str, optimizer: torch.optim.Optimizer, net: torch.nn.Module) -> Tensors:
-    """The optimiser's tensors by parameter name. A parameter that has had no gradient yet may have none."""
+    """Returns an optimizer's tensors by slot and parameter.
+
+    A parameter that has had no gradient yet may have none.
+
+    Args:
+        name: Name of the optimizer in the state.
+        optimizer: Optimizer.
+        net: Network whose parameters it steps.
+    """
     names = {id(p): key for key, p in net.named_parameters()}
     return {
         f'{name}.{slot}.{names[id(p)]}': value for p, slots in optimizer.state.items() for slot, value in slots.items()
@@ -118,6 +164,13 @@ def _optimizer_tensors(name: str, optimizer: torch.optim.Optimizer, net: torch.n
 
 
 def _load_optimizer(optimizer: torch.optim.Optimizer, net: torch.nn.Module, tensors: Tensors) -> None:
+    """Replaces an optimizer's tensors.
+
+    Args:
+        optimizer: Optimizer.
+        net: Network whose parameters it steps.
+        tensors: Tensors by 'SLOT.PARAMETER'.
+    """
     params = dict(net.named_parameters())
     optimizer.state.clear()
     for key, value in tensors.items():
@@ -127,10 +180,18 @@ def _load_optimizer(optimizer: torch.optim.Optimizer, net: torch.nn.Module, tens
 
 
 def _strip(tensors: Tensors, prefix: str) -> Tensors:
+    """Returns the tensors whose names have the prefix, without it."""
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
 def _check_names(expected: dict[str, tuple[int, ...]], tensors: Tensors, where: str) -> None:
+    """Raises CheckpointError unless names and shapes of the networks' tensors are as expected.
+
+    Args:
+        expected: Shapes by name.
+        tensors: Tensors of the saved state, optimizers included.
+        where: Path of the state, for the message.
+    """
     networks = {name: t for name, t in tensors.items() if name.partition('.')[0] not in OPTIMIZERS}
     missing = [name for name in expected if name not in networks]
     extra = [name for name in networks if name not in expected]

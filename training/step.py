@@ -1,8 +1,8 @@
-"""One training step: the phases that are due of Gmain, Greg, Dmain and Dreg, then the moving average.
+"""One training step: the phases Gmain, Greg, Dmain and Dreg that are due, then the moving average.
 
-A phase trains one network. It runs over the micro-batches of the step, averages their gradients, and lets the optimiser
-step. Every random draw in it is a function of (seed, phase, nimg, micro-batch). Micro-batches are numbered over all
-processes, each of which computes its share of them; `reduction.py` brings together what they leave.
+A phase trains one network. It runs over the micro-batches of the step, averages their gradients, and the optimizer
+steps. Every random draw in it is a function of (seed, phase, nimg, micro-batch). Micro-batches are numbered over all
+processes, each of which computes its share of them; `optimize/reduction.py` combines their results.
 
 Letters: B images in the step of this process, C channels, H and W image size.
 """
@@ -21,32 +21,37 @@ from training.augment.view import View
 from training.config import RunConfig
 from training.data.dataset import ImageDataset
 from training.fakes import Fakes
-from training.objective.losses import LOSSES, Paired
+from training.interface import Exchanged
+from training.objective.term import Micro, overrides
 from training.optimize.ema import ema_beta, update_ema
 from training.optimize.health import Undo, guarded_step
 from training.optimize.optimizers import GradientBuffer, lr_scale
 from training.optimize.recalibrate import BATCHES, batch_norms, recalibrate
 from training.optimize.reduction import MovingBuffers, sum_in_order
 from training.state import TrainState
-from training.terms import DiscriminatorTerms, GeneratorTerms, Micro, Term
+from training.terms import DiscriminatorTerms, GeneratorTerms, Losses
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Phase:
-    """What one optimiser step minimises. interval: it runs every so many steps. gain: factor on its gradients."""
+    """A phase of a step: the losses that one step of an optimizer minimizes.
+
+    name: name in statistics and seeds.
+    net: network that it trains, 'G' or 'D'.
+    losses: losses of a micro-batch, computed one after another.
+    interval: number of steps from one run of the phase to the next.
+    gain: factor on the gradients.
+    """
 
     name: str
-    net: str  # 'G' or 'D'
-    terms: tuple[Term, ...]
+    net: str
+    losses: tuple[Losses, ...]
     interval: int
     gain: int = 1
 
 
 class TrainStep:
-    """Moves a TrainState by one batch. Statistics go to `state.stats`, times to `timer`.
-
-    world: the processes of the run; their states are, and stay, the same.
-    """
+    """A function that moves a TrainState by one batch. Statistics go to `state.stats`, times to `timer`."""
 
     def __init__(
         self,
@@ -56,12 +61,21 @@ class TrainStep:
         device: torch.device,
         world: World | None = None,
     ) -> None:
+        """Prepares the phases.
+
+        Args:
+            cfg: Config of the run.
+            state: State that is trained.
+            dataset: Data set, for labels of generated images.
+            device: Device of the state.
+            world: Processes of the run, which hold the same state before and after every step; None for a single one.
+        """
         self.cfg = cfg
         self.state = state
         self.dataset = dataset
         self.device = device
         self.world = world or World()
-        self.num_micro = cfg.batch // cfg.batch_gpu  # of all processes
+        self.num_micro = cfg.batch // cfg.batch_gpu  # micro-batches of a step, over all processes
         self._sizes: dict[str, tuple[int, int]] = {}  # by phase: numbers with a gradient, and in buffers that move
         self.fakes = Fakes(cfg, state, dataset, device)
         self.view = View(cfg.aug, state.controller)
@@ -75,7 +89,7 @@ class TrainStep:
         img: torch.Tensor,  # [B, C, H, W] uint8 or uint16
         c: torch.Tensor,  # [B, label_dim] float32
     ) -> None:
-        """One step on one batch of real images."""
+        """Trains one step on a batch of real images, this process's share of it."""
         state, cfg = self.state, self.cfg
         micros = self.split(img, c)
         for phase in self.phases:
@@ -87,26 +101,24 @@ class TrainStep:
             with self.timer('ema'):
                 beta = ema_beta(cfg.batch * cfg.n_critic, cfg.ema.kimg, cfg.ema.rampup, state.nimg)
                 update_ema(state.G_ema, state.G, beta)
-        self._follow()
+        self._end_step()
         state.nimg += cfg.batch
         state.step += 1
 
     def _make_phases(self) -> list[Phase]:
-        """G before D, main before regularisation; a regulariser without an interval joins the main phase."""
+        """Returns the phases: G before D, main before lazy. Without an interval a lazy phase joins the main one."""
         cfg = self.cfg
-        loss = LOSSES[cfg.loss.kind]()
-        paired = isinstance(loss, Paired)
-        of_g = GeneratorTerms(cfg, self.state, self.fakes, self.view, loss)
-        of_d = DiscriminatorTerms(cfg, self.state, self.fakes, self.view, loss)
-        g_reg = of_g.path_length if cfg.pl.weight > 0 else None
-        d_reg = of_d.gradients if cfg.r1.gamma > 0 or cfg.r2.gamma > 0 else None
+        g_losses = GeneratorTerms(cfg, self.state, self.fakes, self.view)
+        d_losses = DiscriminatorTerms(cfg, self.state, self.fakes, self.view)
+        g_lazy = g_losses.regularize if g_losses.regularizing else None
+        d_lazy = d_losses.regularize if d_losses.regularizing else None
         return [
-            *_phases_of('G', of_g.pairs if paired else of_g.main, g_reg, cfg.pl.interval, every=cfg.n_critic),
-            *_phases_of('D', of_d.pairs if paired else of_d.main, d_reg, cfg.r1.interval, every=1),
+            *_phases_of('G', g_losses.main, g_lazy, cfg.pl.interval, every=cfg.n_critic),
+            *_phases_of('D', d_losses.main, d_lazy, cfg.r1.interval, every=1),
         ]
 
     def split(self, img: torch.Tensor, c: torch.Tensor) -> list[Micro]:
-        """A batch of the loader as micro-batches on the device."""
+        """Returns a batch of the loader as micro-batches on the device."""
         img = from_pixels(img.to(self.device, non_blocking=True))  # [B, C, H, W]
         c = c.to(self.device, non_blocking=True)  # [B, label_dim]
         size = self.cfg.batch_gpu
@@ -115,14 +127,14 @@ class TrainStep:
         return [Micro(img=i, c=j, index=k) for k, (i, j) in enumerate(parts, start=first)]
 
     def run_phase(self, phase: Phase, micros: list[Micro]) -> None:
-        """Gradients of a phase averaged over its micro-batches, then one optimiser step."""
+        """Averages a phase's gradients over its micro-batches, then steps its optimizer once."""
         state, cfg = self.state, self.cfg
         net, optimizer = getattr(state, phase.net), getattr(state, f'opt_{phase.net}')
-        pl_mean = state.pl_mean.clone()
+        before = [tensor.clone() for tensor in state.moving]
         self.undo.remember()
         optimizer.zero_grad(set_to_none=True)
         net.requires_grad_(True)
-        moving = MovingBuffers((state.G, state.D), [state.pl_mean]) if self.num_micro > 1 else None
+        moving = MovingBuffers((state.G, state.D), state.moving) if self.num_micro > 1 else None
         packed = self._gradients(phase, micros, moving)
         if moving is not None:
             moving.finish(self.world)
@@ -136,12 +148,20 @@ class TrainStep:
             stats=state.stats,
         )
         self.undo.where(unsound)
-        state.pl_mean.copy_(torch.where(unsound, pl_mean, state.pl_mean))
+        for tensor, value in zip(state.moving, before, strict=True):
+            tensor.copy_(torch.where(unsound, value, tensor))
 
     def _gradients(self, phase: Phase, micros: list[Micro], moving: MovingBuffers | None) -> torch.Tensor:
-        """The mean over the micro-batches of all processes, as the parameters' gradients, and packed.
+        """Computes the mean gradients over the micro-batches of all processes.
 
-        Behind them stands the sum of all losses: see `guarded_step`.
+        Args:
+            phase: Phase to compute.
+            micros: Micro-batches of this process.
+            moving: Buffers that the phase moves; None with a single micro-batch.
+
+        Returns:
+            The gradients, of which the parameters' gradients are views, and last the sum of all losses, as
+            `guarded_step` takes them; float32 [numbers that have a gradient + 1].
         """
         buffer = self.buffers[phase.net]
         if not self.cfg.deterministic:
@@ -162,15 +182,24 @@ class TrainStep:
         return buffer.fill(sum_in_order(self.world, len(micros), of_micro))
 
     def _backward(self, phase: Phase, micro: Micro, moving: MovingBuffers | None) -> torch.Tensor:
-        """Adds the gradients of one micro-batch, so scaled that their sum over all is the mean. Returns its loss []."""
+        """Accumulates one micro-batch's gradients, scaled so that the sum over micro-batches is the mean.
+
+        Args:
+            phase: Phase to compute.
+            micro: Micro-batch.
+            moving: Buffers that the phase moves; None with a single micro-batch.
+
+        Returns:
+            The sum of the losses, detached, [].
+        """
         if moving is not None:
             moving.begin_micro()
         scale = self.state.loss_scale(phase.net)
         weight = phase.gain / self.num_micro * (1 if scale is None else scale.factor)
         total = torch.zeros([], device=self.device)
         seed_torch(self.cfg.seed, self.state.purpose(phase.name), self.state.nimg, micro.index)
-        for term in phase.terms:
-            for loss in term(micro):
+        for losses in phase.losses:
+            for loss in losses(micro):
                 (loss * weight).backward()
                 total = total + loss.detach()
         if moving is not None:
@@ -178,7 +207,16 @@ class TrainStep:
         return total
 
     def _check_sizes(self, phase: Phase, packed: torch.Tensor, moving: MovingBuffers | None) -> None:
-        """What processes exchange must have one size: compared among them once, afterwards with what it was then."""
+        """Checks that all processes exchange tensors of one size: among them the first time, then against that size.
+
+        Args:
+            phase: Phase that is computed.
+            packed: Gradients and loss.
+            moving: Buffers that the phase moves; None with a single micro-batch.
+
+        Raises:
+            RuntimeError: If a size differs from that of another process or of an earlier step.
+        """
         if moving is None or self.world.size == 1:
             return
         sizes = (len(packed), moving.size)
@@ -192,25 +230,27 @@ class TrainStep:
                 f'here and {sizes} in another process or step: what has a gradient must not depend on the data'
             )
 
-    def _follow(self) -> None:
-        """What D has said in this step moves the augmentation's strength and LeCam's anchors."""
+    def _end_step(self) -> None:
+        """Updates the ADA controller and the terms with memory from what all processes collected in this step."""
         self._exchange()
         if self.state.controller is not None:
             self.state.controller.end_step(self.state.step)
-        if self.state.lecam is not None:
-            self.state.lecam.end_step()
+        for term in self.state.terms.values():
+            if overrides(term, 'end_step'):
+                term.end_step()
 
     def _exchange(self) -> None:
-        """All processes add up what the micro-batches of all have reported, in one small collective a step."""
+        """Combines what the micro-batches of all processes have reported, in one small collective per step."""
         state = self.state
-        parts = [part for part in (state.stats, state.controller, state.lecam) if part is not None]
+        parts: list[Exchanged] = [state.stats]
+        parts += [part for part in (state.controller, *state.terms.values()) if isinstance(part, Exchanged)]
         rows = [part.take() for part in parts]  # float64 [R, K] each
         flat = self.world.gather(torch.cat([r.flatten() for r in rows]), 'the statistics')  # [W, numbers]
         for part, mine, all_rows in zip(parts, rows, flat.split([r.numel() for r in rows], dim=1), strict=True):
             part.absorb(all_rows.view(-1, *mine.shape))  # [W, R, K]
 
     def recalibrate(self) -> None:
-        """Measures the batch-norm statistics of G_ema, where it is an average and has any, before it is shown."""
+        """Measures the batch-norm statistics of G_ema before it is drawn from, if it is an average and has any."""
         state, cfg = self.state, self.cfg
         if cfg.ema.kimg == 0 or not batch_norms(state.G_ema):
             return
@@ -218,13 +258,21 @@ class TrainStep:
         recalibrate(state.G_ema, (self.fakes.latents(k, cfg.batch_gpu, 'recalibration') for k in range(BATCHES)))
 
 
-def _phases_of(net: str, main: Term, reg: Term | None, interval: int | None, every: int) -> list[Phase]:
-    """The main phase of a network every so many steps, and its regulariser's at its interval of those."""
-    if reg is None:
-        return [Phase(name=f'{net}main', net=net, terms=(main,), interval=every)]
+def _phases_of(net: str, main: Losses, lazy: Losses | None, interval: int | None, every: int) -> list[Phase]:
+    """Returns the phases of a network.
+
+    Args:
+        net: 'G' or 'D'.
+        main: Losses of the main phase.
+        lazy: Losses of the regularizers; None if there are none.
+        interval: Runs of the main phase per run of the lazy one; None joins the two.
+        every: Steps per run of the main phase.
+    """
+    if lazy is None:
+        return [Phase(name=f'{net}main', net=net, losses=(main,), interval=every)]
     if interval is None:
-        return [Phase(name=f'{net}both', net=net, terms=(main, reg), interval=every)]
+        return [Phase(name=f'{net}both', net=net, losses=(main, lazy), interval=every)]
     return [
-        Phase(name=f'{net}main', net=net, terms=(main,), interval=every),
-        Phase(name=f'{net}reg', net=net, terms=(reg,), interval=every * interval, gain=interval),
+        Phase(name=f'{net}main', net=net, losses=(main,), interval=every),
+        Phase(name=f'{net}reg', net=net, losses=(lazy,), interval=every * interval, gain=interval),
     ]

@@ -1,16 +1,15 @@
-"""What the phases of a step minimise, term by term. They report to `state.stats`.
+"""The losses of the phases of a step: the adversarial loss and the hooks of the run's terms.
 
-D sees every image through the run's view of it: G's images in G's loss, both halves in D's. R1 and R2 take D's
-gradient at the image itself, through the augmentation. WGAN-GP's points lie between augmented images and are not
-augmented again. Path lengths are G's alone and see no augmentation.
+D sees every image through the run's view of it: G's images in G's loss, both halves in D's, and the images at which R1
+and R2 take D's gradient. Terms come in the order of `RunConfig.all_terms`; what they report goes to `state.stats`.
 
-Letters: N images in a micro-batch, B in the step, C channels, H and W image size, L number of ws.
+Letters: N images in a micro-batch, C channels, H and W image size, L number of ws.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 
 import torch
 
@@ -18,180 +17,224 @@ from training.augment.apa import Shown, deceive
 from training.augment.view import View
 from training.config import RunConfig
 from training.fakes import Fakes
-from training.objective.gp import interpolate, slope_penalty
-from training.objective.guidance import Guidance
-from training.objective.losses import Paired, Separable
-from training.objective.pl import path_length_penalty, path_lengths
-from training.objective.r1 import r1_penalty
+from training.interface import Features
+from training.objective.features import FeatureTap
+from training.objective.losses import Loss, Paired, Separable
+from training.objective.term import Micro, Scored, Summand, Term, overrides
 from training.optimize.recalibrate import batch_norms
 from training.state import TrainState
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Micro:
-    """The real half of a micro-batch, and where it stands in the run."""
-
-    img: torch.Tensor  # [N, C, H, W] float32 in [-1, 1]
-    c: torch.Tensor  # [N, label_dim] float32
-    index: int  # of the micro-batch in the step
+# Yields scalar losses; each is backpropagated before the next is computed, which frees its graph.
+Losses = Callable[[Micro], Iterator[torch.Tensor]]
 
 
-# Yields scalar losses; each is back-propagated before the next is computed, which frees its graph.
-Term = Callable[[Micro], Iterator[torch.Tensor]]
+class LazyDraw:
+    """The `Draw` of one micro-batch of the lazy phase of a network.
 
+    Labels are a function of the purpose: a second set of them in the same micro-batch has a purpose of its own.
+    """
 
-class GeneratorTerms:
-    """Adversarial loss and path length of G."""
+    def __init__(self, state: TrainState, fakes: Fakes, view: View, net: str, micro: Micro) -> None:
+        """Binds the draws to a micro-batch.
 
-    def __init__(self, cfg: RunConfig, state: TrainState, fakes: Fakes, view: View, loss: Separable | Paired) -> None:
-        self.cfg, self.state, self.fakes, self.view, self.loss = cfg, state, fakes, view, loss
+        Args:
+            state: State of the run.
+            fakes: Source of generated images.
+            view: Augmentation of the run.
+            net: Network that the phase trains, 'G' or 'D'.
+            micro: Micro-batch.
+        """
+        self._state, self._fakes, self._view = state, fakes, view
+        self._purpose, self._micro, self._num_draws = f'{net}reg', micro, 0
 
-    def _fake_logits(self, micro: Micro, n: int) -> torch.Tensor:
-        """D's logits [n, 1] of n generated images, with G's graph."""
-        z, c = self.fakes.latents(micro.index, n, 'Gmain')
-        return self.state.D(self.view(self.fakes.generate(z, c, update_w_avg=True)), c)
+    def latents(self, n: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Returns z [n, z_dim] and labels [n, label_dim] drawn from the data set's."""
+        purpose = self._purpose if self._num_draws == 0 else f'{self._purpose} {self._num_draws}'
+        self._num_draws += 1
+        return self._fakes.latents(self._micro.index, n, purpose)
 
-    def _reported(self, loss: torch.Tensor) -> torch.Tensor:
-        self.state.stats.report('Loss/G/loss', loss)
-        return loss.mean()
+    def ws(self, z: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
+        """Maps latents to ws [N, L, w_dim], with style mixing; G needs a W space."""
+        return self._fakes.ws(z, c)
 
-    def main(self, micro: Micro) -> Iterator[torch.Tensor]:
-        """G's loss on `g_batch_mult` images for a real one."""
-        assert isinstance(self.loss, Separable)
-        logits = self._fake_logits(micro, len(micro.img) * self.cfg.g_batch_mult)  # [N, 1]
-        yield self._reported(self.loss.generator(logits))
-
-    def pairs(self, micro: Micro) -> Iterator[torch.Tensor]:
-        """G's loss on pairs with the real images."""
-        assert isinstance(self.loss, Paired)
-        fake_logits = self._fake_logits(micro, len(micro.img))  # [N, 1]
+    def fakes(self, n: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Returns generated images [n, C, H, W], without G's graph, and their labels [n, label_dim]."""
+        z, c = self.latents(n)
         with torch.no_grad():
-            real_logits = self.state.D(self.view(micro.img), micro.c)  # [N, 1]
-        yield self._reported(self.loss.generator_pairs(fake_logits, real_logits))
+            return self._fakes.generate(z, c), c
 
-    def path_length(self, micro: Micro) -> Iterator[torch.Tensor]:
-        """StyleGAN2's regulariser of the path from w to the image."""
-        state, cfg = self.state, self.cfg.pl
-        z, c = self.fakes.latents(micro.index, max(len(micro.img) // cfg.batch_shrink, 1), 'Greg')
-        ws = self.fakes.ws(z, c)  # [N, L, w_dim]
-        img = state.G.synthesis(ws)  # [N, C, H, W]
-        lengths = path_lengths(img, ws, torch.randn_like(img))  # [N]
-        penalty, mean = path_length_penalty(lengths, state.pl_mean, cfg.decay)  # [N], []
-        state.pl_mean.copy_(mean)
-        state.stats.report('Loss/pl_penalty', penalty)
-        state.stats.report('Loss/G/reg', penalty * cfg.weight)
-        yield (penalty * cfg.weight).mean()
+    def score(self, img: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
+        """Returns D's logits [N, 1] of images [N, C, H, W], seen through the run's augmentation."""
+        logits: torch.Tensor = self._state.D(self._view(img), c)
+        return logits
+
+    def score_real(self, img: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
+        """Scores real images like `score`, and counts their signs for the strength of an adaptive augmentation."""
+        logits = self.score(img, c)
+        if self._state.controller is not None:
+            self._state.controller.feed(logits)
+        return logits
 
 
-class DiscriminatorTerms:
-    """Adversarial loss of D with its other tasks and regularisers, and the penalties on its gradient."""
+class _NetworkTerms:
+    """Losses of one network, 'G' or 'D', of which `main` is the method for the main phase."""
 
-    def __init__(self, cfg: RunConfig, state: TrainState, fakes: Fakes, view: View, loss: Separable | Paired) -> None:
-        self.cfg, self.state, self.fakes, self.view, self.loss = cfg, state, fakes, view, loss
-        self.guidance = Guidance(state.G, state.D)
-        self.shares_statistics = bool(batch_norms(state.G))
+    net = ''
+
+    def __init__(self, cfg: RunConfig, state: TrainState, fakes: Fakes, view: View) -> None:
+        """Keeps its arguments.
+
+        Args:
+            cfg: Config of the run.
+            state: State of the run, with its terms and statistics.
+            fakes: Source of generated images.
+            view: Augmentation of the run.
+        """
+        self.cfg, self.state, self.fakes, self.view = cfg, state, fakes, view
+        self.loss: Loss = cfg.loss.build()
+        self.regularizing = [term for term in self._having('regularize') if term.net == self.net]
+
+    def regularize(self, micro: Micro) -> Iterator[torch.Tensor]:
+        """Yields the loss of each regularizer."""
+        draw = LazyDraw(self.state, self.fakes, self.view, self.net, micro)
+        for term in self.regularizing:
+            yield from self._means([term.regularize(micro, draw)])
+
+    def _having(self, hook: str) -> list[Term]:
+        """Returns the terms that define a hook, in their order."""
+        return [term for term in self.state.terms.values() if overrides(term, hook)]
+
+    def _means(self, summands: Iterable[Summand | None]) -> Iterator[torch.Tensor]:
+        """Reports the statistics of summands and yields their means, [] each."""
+        for summand in summands:
+            if summand is not None:
+                for name, values in summand.statistics.items():
+                    self.state.stats.report(name, values)
+                yield summand.mean()
+
+
+class GeneratorTerms(_NetworkTerms):
+    """Losses of G."""
+
+    net = 'G'
 
     def main(self, micro: Micro) -> Iterator[torch.Tensor]:
-        """D's loss: generated images, then real ones, then what lies between them."""
-        assert isinstance(self.loss, Separable)
-        fake, c = self._fakes(micro, 'Dmain')
-        seen_fake = self.view(fake)  # [N, C, H, W]
-        fake_logits, others = self._score(fake, seen_fake, c, generated=True)  # [N, 1], []
-        fake_loss = self.loss.discriminator_fake(fake_logits)  # [N, 1]
-        yield fake_loss.mean() + others
-        seen_real, real_logits, others = self._score_real(micro)
-        real_loss = self.loss.discriminator_real(real_logits)  # [N, 1]
-        yield real_loss.mean() + others
-        self._report(fake_loss + real_loss, fake_logits, real_logits)
-        if self.cfg.gp.weight > 0:
-            yield self._gradient_penalty(seen_real, seen_fake, micro.c)
+        """Yields G's main loss, on `g_batch_mult` images per real one or on pairs with the real images."""
+        n = len(micro.img) * self.cfg.g_batch_mult
+        z, c = self.fakes.latents(micro.index, n, 'Gmain')
+        img, ws = self.fakes.draw(z, c, update_w_avg=True)  # [N, C, H, W], [N, L, w_dim]
+        logits = self.state.D(self.view(img), c)  # [N, 1]
+        if isinstance(self.loss, Separable):
+            loss = self.loss.generator(logits)  # [N, 1]
+        else:
+            with torch.no_grad():
+                real_logits = self.state.D(self.view(micro.img), micro.c)  # [N, 1]
+            loss = self.loss.generator_pairs(logits, real_logits)  # [N, 1]
+        self.state.stats.report('Loss/G/loss', loss)
+        summands = (term.on_generated(img, ws, c, logits) for term in self._having('on_generated'))
+        yield sum(self._means(summands), start=loss.mean())
 
-    def pairs(self, micro: Micro) -> Iterator[torch.Tensor]:
-        """D's loss on pairs of real and generated images."""
-        assert isinstance(self.loss, Paired)
-        fake, c = self._fakes(micro, 'Dmain')
+
+class DiscriminatorTerms(_NetworkTerms):
+    """Losses of D."""
+
+    net = 'D'
+
+    def __init__(self, cfg: RunConfig, state: TrainState, fakes: Fakes, view: View) -> None:
+        super().__init__(cfg, state, fakes, view)
+        self.shares_statistics = bool(batch_norms(state.G))
+        self.scoring, self.comparing = self._having('on_logits'), self._having('between')
+        tapped = any(term.needs_features for term in self.scoring)
+        self.taps = {net: FeatureTap(getattr(state, net)) for net in ('G', 'D') if tapped}
+
+    def main(self, micro: Micro) -> Iterator[torch.Tensor]:
+        """Yields D's main loss: on generated images, on real ones (or on pairs of both), then between them."""
+        fake, c, features = self._generate(micro)
         seen_fake = self.view(fake)  # [N, C, H, W]
-        fake_logits, fake_others = self._score(fake, seen_fake, c, generated=True)  # [N, 1], []
-        seen_real, real_logits, real_others = self._score_real(micro)
-        loss = self.loss.discriminator_pairs(fake_logits, real_logits)  # [N, 1]
-        yield loss.mean() + fake_others + real_others
+        fake_logits, fake_others = self._score(fake, seen_fake, c, features_g=features)  # [N, 1], []
+        del features  # not needed any longer than here
+        if isinstance(self.loss, Paired):
+            seen_real, real_logits, real_others = self._score_real(micro)
+            loss = self.loss.discriminator_pairs(fake_logits, real_logits)  # [N, 1]
+            yield loss.mean() + fake_others + real_others
+        else:
+            fake_loss = self.loss.discriminator_fake(fake_logits)  # [N, 1]
+            yield fake_loss.mean() + fake_others
+            seen_real, real_logits, real_others = self._score_real(micro)
+            real_loss = self.loss.discriminator_real(real_logits)  # [N, 1]
+            yield real_loss.mean() + real_others
+            loss = fake_loss + real_loss
         self._report(loss, fake_logits, real_logits)
-        if self.cfg.gp.weight > 0:
-            yield self._gradient_penalty(seen_real, seen_fake, micro.c)
-
-    def gradients(self, micro: Micro) -> Iterator[torch.Tensor]:
-        """R1 on the real images, R2 on generated ones."""
-        cfg, controller = self.cfg, self.state.controller
-        if cfg.r1.gamma > 0:
-            loss, logits = self._gradient_norm('r1', cfg.r1.gamma, micro.img, micro.c)
-            if controller is not None:
-                controller.feed(logits)
-            yield loss
-        if cfg.r2.gamma > 0:
-            yield self._gradient_norm('r2', cfg.r2.gamma, *self._fakes(micro, 'Dreg'))[0]
+        for term in self.comparing:
+            yield from self._means([term.between(seen_real, seen_fake, micro.c)])
 
     # ---- images
 
-    def _fakes(self, micro: Micro, purpose: str) -> tuple[torch.Tensor, torch.Tensor]:
-        """As many generated images as real ones, without G's graph, and their labels."""
-        z, c = self.fakes.latents(micro.index, len(micro.img), purpose)
-        with torch.no_grad(), self.guidance.generating():
-            return self.fakes.generate(z, c), c  # [N, C, H, W], [N, label_dim]
+    def _generate(self, micro: Micro) -> tuple[torch.Tensor, torch.Tensor, Features]:
+        """Returns as many generated images as real ones, without graph, their labels and G's features."""
+        z, c = self.fakes.latents(micro.index, len(micro.img), 'Dmain')
+        with torch.no_grad(), self._tapped('G') as features:
+            return self.fakes.generate(z, c), c, features  # [N, C, H, W], [N, label_dim]
 
     @torch.no_grad()
     def _reals(self, micro: Micro) -> Shown:
-        """The real images, some of them pseudo-real where that is the run's augmentation."""
+        """Returns the real images, some of them pseudo-real if that is the run's augmentation."""
         if self.cfg.aug.kind != 'apa':
             return Shown(micro.img, None)
         return deceive(micro.img, micro.c, self.view.p, self._pseudo, whole=self.shares_statistics)
 
     def _pseudo(self, c: torch.Tensor) -> torch.Tensor:
-        """Generated images [N, C, H, W] to be taken for real ones with labels c [N, label_dim]."""
+        """Returns generated images [N, C, H, W] that pass for real ones with labels c [N, label_dim]."""
         return self.fakes.generate(self.fakes.z(len(c)), c)
 
     # ---- D on them
 
+    @contextmanager
+    def _tapped(self, net: str) -> Iterator[Features]:
+        """Yields a dict that takes the features of a network's pass; it stays empty if no term needs them."""
+        with ExitStack() as stack:
+            yield stack.enter_context(self.taps[net].open()) if net in self.taps else {}
+
     def _score(
-        self, img: torch.Tensor, seen: torch.Tensor, c: torch.Tensor, generated: bool
+        self, img: torch.Tensor, seen: torch.Tensor, c: torch.Tensor, features_g: Features | None
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """D's logits [N, 1] of images as it has `seen` them, and the sum [] of all but its adversarial loss."""
-        logits, losses = self.guidance.score(img, c, generated, seen=seen)
-        if self.state.lecam is not None:
-            losses |= self.state.lecam.penalty(logits, generated, self.state.nimg)
-        for name, loss in losses.items():
-            self.state.stats.report(f'Loss/D/{name}', loss)
-        return logits, sum((loss.mean() for loss in losses.values()), start=logits.new_zeros([]))
+        """Scores images, and computes what terms add to D's loss on them.
+
+        Args:
+            img: Images as generated or stored, [N, C, H, W].
+            seen: The same as D sees them, [N, C, H, W].
+            c: Labels, [N, label_dim].
+            features_g: G's features of generated images; None for real ones.
+
+        Returns:
+            D's logits, [N, 1], and the sum of the means of all terms, [].
+        """
+        with self._tapped('D') as features_d:
+            logits = self.state.D(seen, c)  # [N, 1]
+        scored = Scored(
+            img=img,
+            seen=seen,
+            c=c,
+            logits=logits,
+            generated=features_g is not None,
+            nimg=self.state.nimg,
+            features_d=features_d,
+            features_g=features_g or {},
+        )
+        means = self._means(term.on_logits(scored) for term in self.scoring)
+        return logits, sum(means, start=logits.new_zeros([]))
 
     def _score_real(self, micro: Micro) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """As D has seen them [N, C, H, W], logits [N, 1] and other losses [] of the real images."""
+        """Returns the real images as D sees them [N, C, H, W], their logits [N, 1] and the terms' sum []."""
         shown = self._reals(micro)
         seen = self.view(shown.img)
-        logits, others = self._score(shown.img, seen, micro.c, generated=False)
+        logits, others = self._score(shown.img, seen, micro.c, features_g=None)
         if self.state.controller is not None:
             self.state.controller.feed(logits if shown.real is None else logits.detach()[shown.real])
         return seen, logits, others
 
-    def _gradient_penalty(self, real: torch.Tensor, fake: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
-        """WGAN-GP's term between `real` and `fake` [N, C, H, W] as D has seen them, []."""
-        share = torch.rand([len(fake), 1, 1, 1], device=fake.device)
-        img = interpolate(real, fake, share)  # [N, C, H, W]
-        penalty = slope_penalty(img, self.state.D(img, c))  # [N]
-        self.state.stats.report('Loss/gradient_penalty', penalty)
-        return penalty.mean() * self.cfg.gp.weight
-
-    def _gradient_norm(
-        self, name: str, gamma: float, img: torch.Tensor, c: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """gamma / 2 times the squared norm of D's gradient at img [N, C, H, W], averaged over N, []; logits [N, 1]."""
-        img = img.detach().requires_grad_(True)
-        logits = self.state.D(self.view(img), c)  # [N, 1]
-        penalty = r1_penalty(img, logits)  # [N]
-        loss = penalty * (gamma / 2)  # [N]
-        self.state.stats.report(f'Loss/{name}_penalty', penalty)
-        self.state.stats.report('Loss/D/reg', loss)
-        return loss.mean(), logits.detach()
-
     def _report(self, loss: torch.Tensor, fake_logits: torch.Tensor, real_logits: torch.Tensor) -> None:
+        """Reports D's loss, logits and signs, [N, 1] each."""
         stats = self.state.stats
         stats.report('Loss/D/loss', loss)
         for name, logits in (('fake', fake_logits), ('real', real_logits)):

@@ -49,7 +49,7 @@ def test_a_generator_without_w_space_refuses_what_needs_one(tmp_path, plugin):
     flags = [f'--plugin={plugin}', '--cfg=ring', f'--data={data}', '--set', 'pl.weight=2']
     refused = call(tmp_path / 'runs', *flags, check=False)
     assert refused.returncode == 2
-    assert 'path length regularisation needs a generator with a W space, --cfg=ring has none' in refused.stderr
+    assert 'path length regularization needs a generator with a W space, and Ring has none' in refused.stderr
     assert not (tmp_path / 'runs').exists()
 
 

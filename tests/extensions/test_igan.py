@@ -21,7 +21,6 @@ from extensions.igan import (
 from torch_utils.summary import count
 from training.interface import ImageSpec
 from training.networks.layers import set_precision
-from training.objective.losses import LOSSES
 
 SMALL = {'module_res': (8, 16), 'widths': (8, 4), 'channel_max': 24, 'stem': 8}
 
@@ -207,7 +206,7 @@ def test_spectral_norm_is_everywhere_in_d_and_outside_the_modules_in_g() -> None
 @torch.no_grad()
 def test_logits_and_loss_stay_finite_on_images_of_any_size(norm: str) -> None:
     _, D = small(norm=norm)
-    loss = LOSSES[igan(spec(), 1).loss.kind]()
+    loss = igan(spec(), 1).loss.build()
     for scale in (0.0, 1e4, -1e4):
         logits = D(torch.randn(4, 3, 32, 32) * scale, None)
         assert logits.isfinite().all()
@@ -217,7 +216,7 @@ def test_logits_and_loss_stay_finite_on_images_of_any_size(norm: str) -> None:
 
 def test_the_loss_of_a_sure_discriminator_keeps_its_gradient() -> None:
     logits = torch.tensor([[17.0]], requires_grad=True)
-    LOSSES[igan(spec(), 1).loss.kind]().discriminator_fake(logits).sum().backward()
+    igan(spec(), 1).loss.build().discriminator_fake(logits).sum().backward()
     assert logits.grad.item() == 1
 
 

@@ -10,7 +10,6 @@ from tests.contracts.test_every_cfg import NARROW
 from tests.reliability.conftest import SMALL
 from tests.reliability.supervisor import Run, fingerprint
 from training.data.dataset import DataConfig, ImageDataset
-from training.objective.losses import BOUNDARIES
 from training.registry import RECIPES
 
 pytestmark = pytest.mark.slow
@@ -65,7 +64,7 @@ def narrow_flags(name, spec):
     if cfg.r1.interval is None:
         flags.remove('--set=r1.interval=4')
     guided = cfg.ggdr.weight > 0 or cfg.glead.weight > 0
-    aug = 'ada' if cfg.loss.kind in BOUNDARIES and not guided else 'noaug'
+    aug = 'ada' if cfg.loss.boundary is not None and not guided else 'noaug'
     return [*flags, f'--set=aug.kind={aug}', '--set=aug.kimg=1']
 
 

@@ -6,14 +6,21 @@ Letters: N batch, C channels, H and W image size, L number of ws, D their width.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from dnnlib.config import require
+from dnnlib.errors import ConfigError
+from training.interface import ImageSpec, StyleGenerator
+from training.objective.term import Draw, Micro, Summand, Term, TermConfig, frequency, register_term
+
+if TYPE_CHECKING:
+    from training.config import RunConfig
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class PathLengthConfig:
+class PathLengthConfig(TermConfig):
     """Settings of path length regularization, which needs a generator with a W space.
 
     weight: 0 switches it off.
@@ -32,6 +39,15 @@ class PathLengthConfig:
         require(0 < self.decay <= 1, 'pl.decay', self.decay, 'must lie in (0, 1]')
         require(self.batch_shrink >= 1, 'pl.batch_shrink', self.batch_shrink, 'must be at least 1')
         require(self.interval is None or self.interval >= 1, 'pl.interval', self.interval, 'at least 1, or none')
+
+    @property
+    def active(self) -> bool:
+        """Whether the weight is positive."""
+        return self.weight > 0
+
+    def describe(self, name: str, cfg: RunConfig) -> str:
+        """Returns the words for the plan."""
+        return f'path length {frequency(self.interval)} of G (weight {self.weight:g})'
 
 
 def path_lengths(
@@ -60,3 +76,38 @@ def path_length_penalty(
     """
     moved = mean.lerp(lengths.mean(), decay)
     return (lengths - moved).square(), moved.detach()
+
+
+@register_term('pl', config=PathLengthConfig)
+class PathLength(Term):
+    """Path length regularization. The paths are G's alone: they see no augmentation.
+
+    mean: running mean of the path lengths, [], which state files hold as `pl_mean`.
+    """
+
+    net = 'G'
+    cfg: PathLengthConfig
+
+    def __init__(self, cfg: PathLengthConfig, G: Any, D: Any, device: torch.device) -> None:
+        super().__init__(cfg, G, D, device)
+        self.mean = torch.zeros([], device=device)
+        self.moving = (self.mean,)
+
+    def attach(self, spec: ImageSpec) -> None:
+        """Checks that G has a W space."""
+        if not isinstance(self.G, StyleGenerator):
+            raise ConfigError(
+                f'pl.weight={self.cfg.weight}: path length regularization needs a generator with a W space, and '
+                f'{type(self.G).__name__} has none; --set pl.weight=0'
+            )
+
+    def regularize(self, micro: Micro, draw: Draw) -> Summand:
+        """Returns the penalty on a share of the batch, and moves the mean."""
+        z, c = draw.latents(max(len(micro.img) // self.cfg.batch_shrink, 1))
+        ws = draw.ws(z, c)  # [N, L, D]
+        img = self.G.synthesis(ws)  # [N, C, H, W]
+        lengths = path_lengths(img, ws, torch.randn_like(img))  # [N]
+        penalty, mean = path_length_penalty(lengths, self.mean, self.cfg.decay)  # [N], []
+        self.mean.copy_(mean)
+        loss = penalty * self.cfg.weight  # [N]
+        return Summand(loss=loss, statistics={'Loss/pl_penalty': penalty, 'Loss/G/reg': loss})

@@ -17,7 +17,6 @@ import torch
 import torch.nn.functional as F
 
 from dnnlib.config import require
-from training.objective.losses import BOUNDARIES
 
 SIDE = 8  # samples are averaged down to this width and height, in pixels, before they are compared
 
@@ -55,13 +54,13 @@ class Guardian:
     Args:
         cfg: the thresholds.
         adapts: whether the augmentation strength follows D.
-        loss: kind of the adversarial loss. D's signs are watched only if a logit of 0 separates real from generated.
+        boundary: logit at which D is undecided under the run's loss. D's signs are watched only if it is 0.
     """
 
-    def __init__(self, cfg: GuardianConfig, adapts: bool, loss: str) -> None:
+    def __init__(self, cfg: GuardianConfig, adapts: bool, boundary: float | None) -> None:
         self.cfg = cfg
         self._adapts = adapts
-        self._has_signs = BOUNDARIES.get(loss) == 0
+        self._has_signs = boundary == 0
         self._in_a_row = {'signs': 0, 'cap': 0, 'alike': 0}
         self._most_diverse = 0.0
         self.returned_to: int | None = None  # nimg of the best state to which a rollback has returned

@@ -1,4 +1,4 @@
-"""LeCam regularisation: the paper's formula, its anchors, and what is kept of them."""
+"""LeCam regularization: the paper's formula, its anchors, and what is kept of them."""
 
 import dataclasses
 import json
@@ -11,6 +11,7 @@ from tests.support.steps import CPU, assert_resumes, tiny, train
 from training.config import LossConfig
 from training.data.dataset import DataConfig, ImageDataset
 from training.objective.lecam import LeCam, LeCamConfig
+from training.objective.term import Scored
 
 
 @pytest.fixture(scope='module')
@@ -18,27 +19,42 @@ def dataset():
     return ImageDataset(DataConfig(resolution=8))
 
 
+def make(**fields):
+    return LeCam(LeCamConfig(**fields), None, None, CPU)
+
+
+def penalty(lecam, logits, generated, nimg=0):
+    """The loss for logits, or None."""
+    img = torch.zeros(len(logits), 3, 8, 8)
+    scored = Scored(img=img, seen=img, c=torch.zeros(len(logits), 0), logits=logits, generated=generated, nimg=nimg)
+    summand = lecam.on_logits(scored)
+    if summand is not None:
+        assert list(summand.statistics) == ['Loss/D/lecam']
+        assert summand.statistics['Loss/D/lecam'] is summand.loss
+    return None if summand is None else summand.loss
+
+
 def follow(lecam, steps):
     """Feeds (real, generated) logits step by step."""
     for real, fake in steps:
-        lecam.penalty(torch.tensor(real)[:, None], generated=False, nimg=0)
-        lecam.penalty(torch.tensor(fake)[:, None], generated=True, nimg=0)
+        penalty(lecam, torch.tensor(real)[:, None], generated=False)
+        penalty(lecam, torch.tensor(fake)[:, None], generated=True)
         lecam.end_step()
 
 
 def test_real_logits_are_drawn_to_the_anchor_of_generated_ones_and_these_to_that_of_real_ones():
-    lecam = LeCam(LeCamConfig(weight=0.5), CPU)
+    lecam = make(weight=0.5)
     follow(lecam, [([2.0, 4.0], [-1.0, -3.0])])
     x = torch.tensor([[1.0], [5.0]])
-    assert torch.equal(lecam.penalty(x, False, 0)['lecam'], 0.5 * (x + 2) ** 2)
-    assert torch.equal(lecam.penalty(x, True, 0)['lecam'], 0.5 * (x - 3) ** 2)
+    assert torch.equal(penalty(lecam, x, False), 0.5 * (x + 2) ** 2)
+    assert torch.equal(penalty(lecam, x, True), 0.5 * (x - 3) ** 2)
 
 
 def test_the_gradient_goes_to_the_logits_alone():
-    lecam = LeCam(LeCamConfig(weight=0.5), CPU)
+    lecam = make(weight=0.5)
     follow(lecam, [([2.0], [-1.0])])
     x = torch.tensor([[1.0]], requires_grad=True)
-    (gradient,) = torch.autograd.grad(lecam.penalty(x, False, 0)['lecam'].sum(), x)
+    (gradient,) = torch.autograd.grad(penalty(lecam, x, False).sum(), x)
     assert gradient.item() == pytest.approx(0.5 * 2 * (1 + 1))
     lecam.end_step()
     assert not lecam.anchors().requires_grad
@@ -46,7 +62,7 @@ def test_the_gradient_goes_to_the_logits_alone():
 
 def test_anchors_are_exponential_means_of_what_was_seen():
     decay, values = 0.9, [3.0, -1.0, 4.0, 1.5]
-    lecam = LeCam(LeCamConfig(weight=1, decay=decay), CPU)
+    lecam = make(weight=1, decay=decay)
     follow(lecam, [([v], [-2 * v]) for v in values])
     weights = torch.tensor([decay ** (3 - i) for i in range(4)], dtype=torch.float64)
     mean = (weights * torch.tensor(values, dtype=torch.float64)).sum() / weights.sum()
@@ -54,17 +70,17 @@ def test_anchors_are_exponential_means_of_what_was_seen():
 
 
 def test_micro_batches_do_not_change_the_anchors():
-    whole, parts = (LeCam(LeCamConfig(weight=1), CPU) for _ in range(2))
+    whole, parts = (make(weight=1) for _ in range(2))
     follow(whole, [([1.0, 2.0, 4.0], [0.0, 1.0, -4.0])])
     for real, fake in (([1.0], [0.0]), ([2.0, 4.0], [1.0, -4.0])):
-        assert parts.penalty(torch.tensor(real)[:, None], False, 0) == {}
-        parts.penalty(torch.tensor(fake)[:, None], True, 0)
+        assert penalty(parts, torch.tensor(real)[:, None], False) is None
+        penalty(parts, torch.tensor(fake)[:, None], True)
     parts.end_step()
     assert torch.equal(whole.anchors(), parts.anchors())
 
 
 def test_a_step_that_is_no_number_leaves_the_anchors():
-    lecam = LeCam(LeCamConfig(weight=1), CPU)
+    lecam = make(weight=1)
     follow(lecam, [([float('nan')], [1.0])])
     assert lecam.anchors().tolist() == [0.0, 1.0]
     follow(lecam, [([2.0], [1.0])])
@@ -74,10 +90,10 @@ def test_a_step_that_is_no_number_leaves_the_anchors():
 
 
 def test_the_term_waits_for_start_kimg():
-    lecam = LeCam(LeCamConfig(weight=1, start_kimg=2), CPU)
+    lecam = make(weight=1, start_kimg=2)
     follow(lecam, [([2.0], [1.0])])
-    assert lecam.penalty(torch.ones(1, 1), False, 1999) == {}
-    assert lecam.penalty(torch.ones(1, 1), False, 2000).keys() == {'lecam'}
+    assert penalty(lecam, torch.ones(1, 1), False, 1999) is None
+    assert penalty(lecam, torch.ones(1, 1), False, 2000) is not None
 
 
 @pytest.mark.parametrize('kind', ['hinge', 'relativistic'])
@@ -95,7 +111,7 @@ def test_switched_on_in_the_middle_of_a_run_it_begins_there(dataset):
     later = dataclasses.replace(cfg, lecam=LeCamConfig(weight=0.3))
     state = train(later, dataset, 0)[0]
     state.load(half.tensors(), json.loads(json.dumps(half.scalars())), 'test')
-    assert state.lecam.num_steps == 0
+    assert state.parts['lecam'].num_steps == 0
     train(later, dataset, 2, state)
     assert state.stats.summary()['Loss/D/lecam']['num'] == 8
 

@@ -1,4 +1,4 @@
-"""Losses and penalties against their formulas, written out number by number."""
+"""Adversarial losses against their formulas, written out number by number."""
 
 import math
 
@@ -7,9 +7,7 @@ import torch
 
 from dnnlib.errors import ConfigError
 from training.config import LossConfig
-from training.objective.gp import interpolate, slope_penalty
 from training.objective.losses import LOSSES, Paired, Separable
-from training.objective.r1 import r1_penalty
 
 FAKE, REAL = [-1.5, 0.25, 3.0], [2.0, -0.5, 0.75]
 
@@ -33,7 +31,7 @@ SEPARABLE = {
 
 @pytest.mark.parametrize('name', SEPARABLE)
 def test_a_separable_loss_is_its_formula(name):
-    loss = LOSSES[name]()
+    loss = LOSSES.get(name)()
     assert isinstance(loss, Separable)
     assert not isinstance(loss, Paired)
     of_g, of_fake, of_real = SEPARABLE[name]
@@ -46,7 +44,7 @@ def test_a_separable_loss_is_its_formula(name):
 
 
 def test_the_relativistic_loss_is_that_of_pairs():
-    loss = LOSSES['relativistic']()
+    loss = LOSSES.get('relativistic')()
     assert isinstance(loss, Paired)
     pairs = list(zip(FAKE, REAL, strict=True))
     g, d = loss.generator_pairs(column(FAKE), column(REAL)), loss.discriminator_pairs(column(FAKE), column(REAL))
@@ -55,13 +53,13 @@ def test_the_relativistic_loss_is_that_of_pairs():
 
 
 def test_cross_entropy_is_another_name_of_the_logistic_loss():
-    assert LOSSES['cross_entropy'] is LOSSES['logistic']
+    assert LOSSES.get('cross_entropy') is LOSSES.get('logistic')
 
 
 def test_saturated_logits_keep_a_finite_loss_and_a_gradient():
     for name in ('logistic', 'relativistic'):
         logits = column([-1e4, 1e4]).requires_grad_(True)
-        loss = LOSSES[name]()
+        loss = LOSSES.get(name)()
         values = loss.generator(logits) if isinstance(loss, Separable) else loss.generator_pairs(logits, 0 * logits)
         assert values.isfinite().all()
         (gradient,) = torch.autograd.grad(values.sum(), logits)
@@ -69,43 +67,7 @@ def test_saturated_logits_keep_a_finite_loss_and_a_gradient():
 
 
 def test_an_unknown_loss_is_refused_with_the_known_ones():
-    with pytest.raises(ConfigError, match=r'loss\.kind=wgan: one of logistic, .*wasserstein'):
+    with pytest.raises(
+        ConfigError, match=r"unknown loss\.kind 'wgan': did you mean 'lsgan'\? known: .*logistic, .*wasserstein"
+    ):
         LossConfig(kind='wgan')
-
-
-def test_penalties_of_a_linear_critic_are_those_of_its_weight():
-    weight = torch.randn([1, 12], dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    img = torch.randn([5, 3, 2, 2], dtype=torch.float64).requires_grad_(True)
-    logits = img.flatten(1) @ weight.t()
-    norm = weight.norm()
-    torch.testing.assert_close(r1_penalty(img, logits), norm.square().expand(5))
-    torch.testing.assert_close(slope_penalty(img, logits), (norm - 1).square().expand(5))
-
-
-def test_a_flat_critic_gives_a_finite_gradient_of_the_penalty():
-    img = torch.zeros([2, 1, 2, 2]).requires_grad_(True)
-    weight = torch.zeros([1, 4], requires_grad=True)
-    slope_penalty(img, img.flatten(1) @ weight.t()).sum().backward()
-    assert weight.grad.isfinite().all()
-
-
-def test_interpolated_images_lie_between_the_two():
-    real, fake = torch.full([3, 1, 2, 2], 10.0), torch.full([3, 1, 2, 2], 20.0)
-    between = interpolate(real, fake, torch.tensor([0.0, 0.25, 1.0]).reshape(3, 1, 1, 1))
-    assert between[:, 0, 0, 0].tolist() == [20.0, 17.5, 10.0]
-    assert between.requires_grad
-    assert between.is_leaf
-
-
-def test_the_penalty_has_the_gradient_that_finite_differences_have():
-    torch.manual_seed(0)
-    critic = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(8, 6), torch.nn.Softplus(), torch.nn.Linear(6, 1))
-    critic = critic.double()
-    real, fake, share = torch.randn(3, 2, 2, 2).double(), torch.randn(3, 2, 2, 2).double(), torch.rand(3, 1, 1, 1)
-    img = interpolate(real, fake, share.double())
-
-    def penalty(*params):
-        return slope_penalty(img, torch.func.functional_call(critic, dict(zip(names, params, strict=True)), img))
-
-    names, params = zip(*critic.named_parameters(), strict=True)
-    assert torch.autograd.gradcheck(penalty, params)

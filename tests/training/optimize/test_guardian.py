@@ -9,12 +9,13 @@ from dnnlib.errors import ConfigError
 from tests.support.faulty_runs import Run
 from tests.support.steps import assert_same
 from torch_utils import checkpoint
+from training.objective.losses import LossConfig
 from training.optimize.guardian import Guardian, GuardianConfig, diversity, rises_in_a_row
 from training.run.sheets import SampleSheet
 
 
 def guardian(adapts=False, loss='logistic', **changes):
-    return Guardian(GuardianConfig(ticks=3, **changes), adapts, loss)
+    return Guardian(GuardianConfig(ticks=3, **changes), adapts, LossConfig(kind=loss).boundary)
 
 
 def reloaded(before, **options):

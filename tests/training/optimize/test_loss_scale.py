@@ -72,11 +72,11 @@ def test_float16_trains_finds_its_factor_and_resumes_bit_for_bit(tmp_path):
 
     def too_far(state):
         if state.nimg == 0:
-            state.scale_D.load_state_dict({'factor': 2.0**24, 'clean': 0.0})
+            state.loss_scale('D').load_state_dict({'factor': 2.0**24, 'clean': 0.0})
 
     whole = run('whole').go(too_far)
-    assert whole.scale_D.factor < 2**24
-    assert whole.scale_G.factor >= 1
+    assert whole.loss_scale('D').factor < 2**24
+    assert whole.loss_scale('G').factor >= 1
     assert all(value.isfinite().all() for value in whole.tensors().values())
     stopped = run('stopped')
     assert stopped.go(too_far, stop=lambda s: s.nimg == 24).nimg == 24

@@ -1,0 +1,89 @@
+"""GGDR: the distance that D is asked for, and the networks that it teaches."""
+
+import copy
+import dataclasses
+import json
+
+import pytest
+import torch
+
+from tests.support.guided import CPU, ON, Scorer, small
+from training.build import build, build_networks
+from training.config import GuidanceConfig, LossConfig
+from training.data.dataset import DataConfig, ImageDataset
+from training.objective.features import FeatureTap
+from training.step import TrainStep
+
+
+@pytest.fixture(scope='module')
+def dataset():
+    return ImageDataset(DataConfig(resolution=32))
+
+
+def batch(seed=0):
+    draw = torch.Generator().manual_seed(seed)
+    return torch.randint(0, 256, [4, 3, 32, 32], dtype=torch.uint8, generator=draw), torch.zeros(4, 0)
+
+
+@pytest.mark.parametrize('kind', ['logistic', 'relativistic'])
+@pytest.mark.parametrize('name', ['auto', 'squeeze'])
+def test_both_tasks_train_with_any_style_generator_and_resume(dataset, name, kind):
+    cfg = small(dataset, name, ggdr=ON, glead=ON, loss=LossConfig(kind=kind))
+
+    def train(steps, state=None):
+        state = state or build(cfg, dataset.spec, CPU)
+        step = TrainStep(cfg, state, dataset, CPU)
+        for _ in range(steps):
+            step(*batch(state.step))
+        return state
+
+    whole, half, resumed = train(2), train(1), build(cfg, dataset.spec, CPU)
+    resumed.load(copy.deepcopy(half.tensors()), json.loads(json.dumps(half.scalars())), 'test')
+    train(1, resumed)
+    for key, value in whole.tensors().items():
+        assert torch.equal(resumed.tensors()[key], value), key
+    summary = whole.stats.summary()
+    assert 0 < summary['Loss/D/ggdr']['mean'] < 20
+    assert summary['Loss/D/ggdr']['num'] == 2 * 4  # generated images alone
+    assert summary['Loss/D/glead']['num'] == 2 * 8  # real ones too
+
+
+def test_tasks_teach_d_and_leave_g_alone(dataset):
+    scorer = Scorer(small(dataset, ggdr=ON, glead=ON), dataset.spec, dataset)
+    img, summands = scorer.generated()
+    assert {name: summand.loss.shape for name, summand in summands.items()} == {'ggdr': (2,), 'glead': (2,)}
+    sum(summand.loss.sum() for summand in summands.values()).backward()
+    dead = [key for key, p in scorer.state.D.named_parameters() if p.grad is None]
+    assert {key.split('.')[0] for key in dead} == {'b4'}  # only the way to the logit
+    assert all(p.grad is None for p in scorer.state.G.parameters())
+    assert scorer.summands(img, img, None).keys() == {'glead'}
+
+
+def test_tasks_read_features_that_are_not_square(dataset):
+    spec = dataclasses.replace(dataset.spec, base=(4, 6))
+    scorer = Scorer(small(dataset, ggdr=ON, glead=GuidanceConfig(weight=1, resolution=8)), spec, dataset)
+    img, summands = scorer.generated()
+    assert img.shape == (2, 3, 32, 48)
+    assert all(summand.loss.isfinite().all() for summand in summands.values())
+    assert len(summands) == 2
+
+
+def test_ggdr_is_one_minus_the_cosine_at_each_position(dataset):
+    torch.manual_seed(0)
+    G, D = build_networks(small(dataset, ggdr=ON), dataset.spec)
+    predictor = D.ggdr
+    assert predictor.resolution == 8  # a quarter of 32
+    z = torch.randn(2, 8)
+    with FeatureTap(G).open() as of_g:
+        img = G(z, None)
+    with FeatureTap(D).open() as of_d:
+        D(img, None)
+    assert {res: x.shape[-1] for res, x in of_g.items()} == {4: 4, 8: 8, 16: 16}
+    assert {res: x.shape[-1] for res, x in of_d.items()} == {4: 4, 8: 8, 16: 16}
+    a, b = predictor.decoder(of_d).detach().double(), of_g[8].detach().double()
+    expected = [
+        sum(1 - float(a[n, :, y, x] @ b[n, :, y, x] / (a[n, :, y, x].norm() * b[n, :, y, x].norm()))
+            for y in range(8) for x in range(8)) / 64
+        for n in range(2)
+    ]  # fmt: skip
+    torch.testing.assert_close(predictor(of_d, of_g).double(), torch.tensor(expected).double(), rtol=1e-5, atol=1e-6)
