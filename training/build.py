@@ -113,7 +113,7 @@ def _build_parts(cfg: RunConfig, terms: dict[str, Term], device: torch.device) -
 
 
 def resolve_precision(wanted: str, device: torch.device) -> str:
-    """Returns the precision that 'auto' stands for, fast and safe on this device; anything else unchanged."""
+    """Returns a precision that is fast and safe on this device for 'auto', anything else unchanged."""
     if wanted != 'auto':
         return wanted
     if device.type == 'cuda':

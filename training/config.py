@@ -59,7 +59,7 @@ class RunConfig:
     """Everything that decides what a run computes and writes.
 
     Seven loss and regularization terms are fields; the configs of all others are in `terms`, by name. Both kinds are
-    addressed and recorded alike: `--set r1.gamma=1`, `--set myterm.weight=1`.
+    addressed and recorded in the same way: `--set r1.gamma=1`, `--set myterm.weight=1`.
     """
 
     cfg: str  # name of the recipe
@@ -191,7 +191,7 @@ def _check_term_names() -> None:
             raise ConfigError(f"the term '{name}' of {TERMS.module_of(name)} has the name of a config field; rename it")
 
 
-def flatten(cfg: RunConfig) -> dict[str, Any]:
+def leaves_of(cfg: RunConfig) -> dict[str, Any]:
     """Returns every leaf of a config by its path, as `--set` takes it."""
     leaves = {path: value for path, value in typed.flatten(cfg).items() if path != 'terms'}
     for name, settings in cfg.terms.items():
@@ -201,7 +201,7 @@ def flatten(cfg: RunConfig) -> dict[str, Any]:
 
 def differences(old: RunConfig, new: RunConfig) -> list[tuple[str, Any, Any]]:
     """Returns path, old value and new value of every leaf that differs. A term without entry has the value None."""
-    before, after = flatten(old), flatten(new)
+    before, after = leaves_of(old), leaves_of(new)
     paths = dict.fromkeys([*after, *before])
     return [(path, before.get(path), after.get(path)) for path in paths if before.get(path) != after.get(path)]
 

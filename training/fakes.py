@@ -50,7 +50,16 @@ class Fakes:
         return torch.from_numpy(labels).to(self.device, non_blocking=True)
 
     def latents(self, index: int, n: int, purpose: str) -> tuple[torch.Tensor, torch.Tensor]:
-        """Returns z [n, z_dim] and labels [n, label_dim], arguments as in `labels`."""
+        """Draws latents and labels.
+
+        Args:
+            index: Number of the micro-batch in the step.
+            n: Number of images.
+            purpose: Purpose of the draw, such as 'Gmain'.
+
+        Returns:
+            z [n, z_dim] and labels [n, label_dim].
+        """
         return self.z(n), self.labels(index, n, purpose)
 
     def z(self, n: int) -> torch.Tensor:
@@ -81,7 +90,16 @@ class Fakes:
     def draw(
         self, z: torch.Tensor, c: torch.Tensor, update_w_avg: bool = False
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Returns images [N, C, H, W] and their ws [N, L, w_dim], None without W space; arguments as in `ws`."""
+        """Generates images.
+
+        Args:
+            z: Latents, [N, z_dim].
+            c: Labels, [N, label_dim].
+            update_w_avg: Whether these latents move G's running mean of w.
+
+        Returns:
+            Images [N, C, H, W] and their ws [N, L, w_dim], None if G has no W space.
+        """
         if not self.has_w_space:
             return self.state.G(z, c), None
         ws = self.ws(z, c, update_w_avg)

@@ -10,7 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import torch
 
-Features = dict[int, torch.Tensor]  # by resolution R: [N, C, *spec.size_at(R)]
+Features = dict[int, torch.Tensor]  # key: resolution R; value: [N, C, *spec.size_at(R)]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -149,7 +149,7 @@ class Stateful(Protocol):
 
 @runtime_checkable
 class Exchanged(Protocol):
-    """A part of a run that all processes update alike, once per step, from what each of them collected.
+    """A part of a run that all processes update by the same numbers, once per step, from what each collected.
 
     Letters: R rows of this process in a step, K numbers in a row, W processes.
     """

@@ -1,4 +1,4 @@
-"""What a run would do, in text: the plan of `--dry-run` and the table of `--cfg=list`."""
+"""The plan of a run in text (`--dry-run`), and the table of all recipes (`--cfg=list`)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,13 @@ from training.registry import RECIPES
 
 
 def describe_run(cfg: RunConfig, spec: ImageSpec, run_name: str) -> str:
-    """Config, networks module by module, data, schedule and disk, without building anything but shapes."""
+    """Returns config, networks module by module, data, schedule and disk; builds nothing except shapes.
+
+    Args:
+        cfg: Config of the run.
+        spec: Facts of the data set.
+        run_name: Path of the run folder.
+    """
     with torch.device('meta'):
         G, D = build_networks(cfg, spec)
     return '\n\n'.join(
@@ -58,7 +64,7 @@ def _describe_data(cfg: RunConfig, spec: ImageSpec) -> str:
 
 
 def _describe_base(spec: ImageSpec) -> str:
-    """What the networks start from, where it is not 4x4: a large base doubled seldom makes shallow networks."""
+    """Returns the base of the networks unless it is 4x4: a large base doubled seldom makes shallow networks."""
     if tuple(spec.base) == (4, 4):
         return ''
     return f' (base {spec.base[1]}x{spec.base[0]}, doublings {spec.resolution.bit_length() - 3})'
@@ -70,7 +76,7 @@ def _describe_schedule(cfg: RunConfig) -> str:
     return (
         f'Schedule: {cfg.kimg} kimg = {steps:,} steps of {cfg.batch} images '
         f'({cfg.gpus} process(es) x {cfg.num_micro} micro-batch(es) x {cfg.batch_gpu})\n'
-        f'  a tick every {cfg.tick:g} kimg, a snapshot every {cfg.tick * cfg.snap:g} kimg ({snapshots} in all), '
+        f'  one tick per {cfg.tick:g} kimg, one snapshot per {cfg.tick * cfg.snap:g} kimg ({snapshots} in all), '
         f'metrics {", ".join(cfg.metrics) or "none"}\n'
         f'  loss {cfg.loss.kind}, {cfg.n_critic} steps of D for one of G, precision {cfg.precision}; {_penalties(cfg)}'
         f'\n  augmentation: {_augmentation(cfg.aug)}'
@@ -78,7 +84,7 @@ def _describe_schedule(cfg: RunConfig) -> str:
 
 
 def _augmentation(aug: AugmentConfig) -> str:
-    """What D is shown, and how strongly that is changed."""
+    """Returns the words for the augmentation of D's images and its strength."""
     moves = (
         f'p from {aug.p:g} towards a mean sign of D of {aug.target:g}, by 1 in {aug.kimg:g} kimg, at most {aug.p_max:g}'
     )
@@ -112,7 +118,7 @@ def _describe_disk(cfg: RunConfig, spec: ImageSpec, G: torch.nn.Module, D: torch
 
 
 def list_recipes(spec: ImageSpec) -> str:
-    """Every `--cfg`: its paper, parameters and multiply-adds at this data set's size, its generator's options."""
+    """Returns every `--cfg` with paper, parameters and multiply-adds at this data set's size, and options of G."""
     RECIPES.load_all()
     entries = []
     for name in RECIPES.names():
@@ -140,7 +146,7 @@ def _size(name: str, spec: ImageSpec) -> str:
 
 
 def _macs(spec: ImageSpec, G: Any, D: torch.nn.Module) -> tuple[int, int]:
-    """Multiply-adds of G's and D's forward of one image."""
+    """Returns the multiply-adds of G's and D's forward pass of one image."""
     with torch.device('meta'):
         z, c = torch.empty([1, G.z_dim]), torch.empty([1, spec.label_dim])
         img = torch.empty([1, spec.channels, spec.height, spec.width])
@@ -148,7 +154,7 @@ def _macs(spec: ImageSpec, G: Any, D: torch.nn.Module) -> tuple[int, int]:
 
 
 def _options(generator: Any) -> list[str]:
-    """'name=default' of every field, with its choices where they are few."""
+    """Returns 'name=default' of every field, or its choices if it has a fixed set of them."""
     options = []
     for field in dataclasses.fields(generator):
         choices = choices_of(type(generator), field.name)

@@ -31,10 +31,22 @@ def style_run(
     ema_rampup: float | None,
     map_depth: int,
 ) -> RunConfig:
-    """A StyleGAN2 run from the columns of the presets' table, with ADA, as StyleGAN2-ADA has it by default.
+    """Returns a StyleGAN2 run from the columns of the presets' table, with ADA as StyleGAN2-ADA has it by default.
 
-    fmaps: width of the networks, as a share of channel_base 32768. reference_gpus: the preset's number of GPUs; with
-    fewer, its micro-batch stays and gradients are accumulated; with more, the micro-batch shrinks.
+    Args:
+        cfg: Name of the recipe.
+        num_gpus: Number of GPUs of this run.
+        kimg: Length of the run, in thousands of images.
+        batch: Images per step.
+        reference_gpus: Number of GPUs of the preset. With fewer, its micro-batch is kept and gradients are accumulated;
+            with more, the micro-batch shrinks.
+        fmaps: Width of the networks, as a share of channel_base 32768.
+        mbstd: Group size of the minibatch standard deviation.
+        lr: Learning rate of G and D.
+        gamma: Weight of R1.
+        ema_kimg: Half-life of the moving average, in thousands of images.
+        ema_rampup: Largest half-life as a fraction of the images shown so far; None for no limit.
+        map_depth: Layers of the mapping network.
     """
     base = int(fmaps * 32768)
     batch_gpu = batch // max(reference_gpus, num_gpus)
@@ -57,7 +69,7 @@ def style_run(
 
 @register_recipe('auto', paper=ADA)
 def auto(facts: ImageSpec, num_gpus: int) -> RunConfig:
-    """Settings by resolution and number of GPUs that are reasonable anywhere, optimal nowhere."""
+    """Returns settings by resolution and number of GPUs that are reasonable anywhere, optimal nowhere."""
     res = facts.resolution
     batch = max(min(num_gpus * min(4096 // res, 32), 64), num_gpus)
     batch -= batch % num_gpus
@@ -79,35 +91,35 @@ def auto(facts: ImageSpec, num_gpus: int) -> RunConfig:
 
 @register_recipe('stylegan2', paper=STYLEGAN2)
 def stylegan2(facts: ImageSpec, num_gpus: int) -> RunConfig:
-    """Config F of the paper, for 1024 px."""
+    """Returns config F of the paper, for 1024 px."""
     return style_run('stylegan2', num_gpus, kimg=25000, batch=32, reference_gpus=8, fmaps=1, mbstd=4, lr=0.002,
                      gamma=10, ema_kimg=10, ema_rampup=None, map_depth=8)  # fmt: skip
 
 
 @register_recipe('paper256', paper=ADA)
 def paper256(facts: ImageSpec, num_gpus: int) -> RunConfig:
-    """FFHQ and LSUN at 256 px."""
+    """Returns the settings for FFHQ and LSUN at 256 px."""
     return style_run('paper256', num_gpus, kimg=25000, batch=64, reference_gpus=8, fmaps=0.5, mbstd=8, lr=0.0025,
                      gamma=1, ema_kimg=20, ema_rampup=None, map_depth=8)  # fmt: skip
 
 
 @register_recipe('paper512', paper=ADA)
 def paper512(facts: ImageSpec, num_gpus: int) -> RunConfig:
-    """AFHQ and BreCaHAD at 512 px."""
+    """Returns the settings for AFHQ and BreCaHAD at 512 px."""
     return style_run('paper512', num_gpus, kimg=25000, batch=64, reference_gpus=8, fmaps=1, mbstd=8, lr=0.0025,
                      gamma=0.5, ema_kimg=20, ema_rampup=None, map_depth=8)  # fmt: skip
 
 
 @register_recipe('paper1024', paper=ADA)
 def paper1024(facts: ImageSpec, num_gpus: int) -> RunConfig:
-    """MetFaces at 1024 px."""
+    """Returns the settings for MetFaces at 1024 px."""
     return style_run('paper1024', num_gpus, kimg=25000, batch=32, reference_gpus=8, fmaps=1, mbstd=4, lr=0.002,
                      gamma=2, ema_kimg=10, ema_rampup=None, map_depth=8)  # fmt: skip
 
 
 @register_recipe('cifar', paper=ADA)
 def cifar(facts: ImageSpec, num_gpus: int) -> RunConfig:
-    """CIFAR-10 at 32 px, tuned: no path length, no style mixing, a discriminator without skips."""
+    """Returns the tuned settings for CIFAR-10 at 32 px: no path length, no style mixing, D without skips."""
     cfg = style_run('cifar', num_gpus, kimg=100000, batch=64, reference_gpus=2, fmaps=1, mbstd=32, lr=0.0025,
                     gamma=0.01, ema_kimg=500, ema_rampup=0.05, map_depth=2)  # fmt: skip
     return replace(

@@ -131,7 +131,7 @@ class TrainState:
             getattr(self, name).load_state_dict(_strip(tensors, f'{name}.'))
         for name, network in OPTIMIZERS.items():
             _load_optimizer(getattr(self, name), getattr(self, network), _strip(tensors, f'{name}.'))
-        self.pl_mean.copy_(tensors['pl_mean'])  # in place: the term holds the same tensor
+        self.pl_mean.copy_(tensors['pl_mean'])  # the term holds the same tensor
         self.nimg, self.step, self.tick = scalars['nimg'], scalars['step'], scalars['tick']
         self.tick_start_nimg = scalars['tick_start_nimg']
         self.retry = scalars.get('retry', 0)  # absent in states of versions without rollback

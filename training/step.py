@@ -76,7 +76,7 @@ class TrainStep:
         self.device = device
         self.world = world or World()
         self.num_micro = cfg.batch // cfg.batch_gpu  # micro-batches of a step, over all processes
-        self._sizes: dict[str, tuple[int, int]] = {}  # by phase: numbers with a gradient, and in buffers that move
+        self._sizes: dict[str, tuple[int, int]] = {}  # phase to numbers with a gradient, and in buffers that move
         self.fakes = Fakes(cfg, state, dataset, device)
         self.view = View(cfg.aug, state.controller)
         self.phases = self._make_phases()

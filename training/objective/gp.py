@@ -17,7 +17,8 @@ from training.objective.term import Summand, Term, TermConfig, register_term
 if TYPE_CHECKING:
     from training.config import RunConfig
 
-SLOPE_EPS = 1e-12  # under the root: a gradient of exactly zero has no direction to grow in, and must not give a NaN
+# Added under the root: a gradient of exactly zero has no direction to grow in, and must not give a NaN.
+SLOPE_EPS = 1e-12
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,12 +40,17 @@ class GradientPenaltyConfig(TermConfig):
         return f'gradient penalty in every step (weight {self.weight:g})'
 
 
-def interpolate(
-    real: torch.Tensor,  # [N, C, H, W]
-    fake: torch.Tensor,  # [N, C, H, W]
-    share: torch.Tensor,  # [N, 1, 1, 1], uniform in [0, 1)
-) -> torch.Tensor:
-    """Returns points between pairs of real and generated images, [N, C, H, W] (Gulrajani et al. 2017, algorithm 1)."""
+def interpolate(real: torch.Tensor, fake: torch.Tensor, share: torch.Tensor) -> torch.Tensor:
+    """Returns points between pairs of real and generated images (Gulrajani et al. 2017, algorithm 1).
+
+    Args:
+        real: Real images, [N, C, H, W].
+        fake: Generated images, [N, C, H, W].
+        share: Share of the real image in each point, uniform in [0, 1), [N, 1, 1, 1].
+
+    Returns:
+        Points, [N, C, H, W], detached; they require gradients.
+    """
     return fake.lerp(real, share).detach().requires_grad_(True)
 
 
@@ -66,7 +72,13 @@ class GradientPenalty(Term):
     cfg: GradientPenaltyConfig
 
     def between(self, real: torch.Tensor, fake: torch.Tensor, c: torch.Tensor) -> Summand:
-        """Returns weight times (|gradient of D| - 1)^2, averaged over the points."""
+        """Returns weight times (|gradient of D| - 1)^2, averaged over the points.
+
+        Args:
+            real: Real images as D saw them, [N, C, H, W].
+            fake: Generated images as D saw them, [N, C, H, W].
+            c: Labels of the real images, [N, label_dim].
+        """
         share = torch.rand([len(fake), 1, 1, 1], device=fake.device)
         img = interpolate(real, fake, share)  # [N, C, H, W]
         penalty = slope_penalty(img, self.D(img, c))  # [N]

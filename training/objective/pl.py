@@ -50,29 +50,37 @@ class PathLengthConfig(TermConfig):
         return f'path length {frequency(self.interval)} of G (weight {self.weight:g})'
 
 
-def path_lengths(
-    img: torch.Tensor,  # [N, C, H, W] = synthesis(ws)
-    ws: torch.Tensor,  # [N, L, D], requires grad
-    direction: torch.Tensor,  # [N, C, H, W], standard normal
-) -> torch.Tensor:
-    """Returns the distance that each image moves per unit step of its ws, [N]: |J_w^T y| of StyleGAN2, Eq. 4.
+def path_lengths(img: torch.Tensor, ws: torch.Tensor, direction: torch.Tensor) -> torch.Tensor:
+    """Returns the distance that each image moves per unit step of its ws: |J_w^T y| of StyleGAN2, Eq. 4.
 
     The step is the root mean square over the L copies of w; y is scaled by 1 / sqrt(H W), which makes the length
-    independent of the resolution. The result carries a graph.
+    independent of the resolution.
+
+    Args:
+        img: Images, synthesis(ws), [N, C, H, W].
+        ws: Latents that require gradients, [N, L, D].
+        direction: Direction y in image space, standard normal, [N, C, H, W].
+
+    Returns:
+        Lengths with a graph, [N].
     """
     y = direction / (img.shape[2] * img.shape[3]) ** 0.5
     (jacobian,) = torch.autograd.grad((img * y).sum(), ws, create_graph=True)  # [N, L, D]
     return jacobian.square().sum(dim=2).mean(dim=1).sqrt()  # [N]
 
 
-def path_length_penalty(
-    lengths: torch.Tensor,  # [N], carries a graph
-    mean: torch.Tensor,  # [], the running mean a
-    decay: float,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Returns (|J_w^T y| - a)^2, [N], and the new running mean, detached (StyleGAN2, Eq. 4).
+def path_length_penalty(lengths: torch.Tensor, mean: torch.Tensor, decay: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """Returns the penalty on path lengths, (|J_w^T y| - a)^2 (StyleGAN2, Eq. 4).
 
     The mean moves first and the gradient flows through that step, as in the official implementation.
+
+    Args:
+        lengths: Path lengths with a graph, [N].
+        mean: Running mean a, [].
+        decay: Share of the new lengths in the mean.
+
+    Returns:
+        The penalty, [N], and the new running mean, detached, [].
     """
     moved = mean.lerp(lengths.mean(), decay)
     return (lengths - moved).square(), moved.detach()

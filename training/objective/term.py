@@ -201,7 +201,7 @@ class Term:
         raise NotImplementedError
 
     def end_step(self) -> None:
-        """Updates the term's memory at the end of a step, alike in all processes."""
+        """Updates the term's memory at the end of a step, in the same way in all processes."""
         raise NotImplementedError
 
 
