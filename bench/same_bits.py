@@ -19,8 +19,6 @@ import functools
 import hashlib
 import importlib.metadata
 import json
-import os
-import queue
 import shutil
 import subprocess
 import sys
@@ -35,147 +33,12 @@ from typing import Any
 
 import click
 
-sys.path.append(str(Path(__file__).resolve().parent))  # at the end: bench/metrics.py is not the package
+sys.path.append(str(Path(__file__).resolve().parent))  # last: bench/metrics.py is not the package
 
 import fingerprint
-from same_bits_cases import DATA_VERSION, Case, Step, all_cases, make_data
-
-ROOT = Path(__file__).resolve().parent.parent
-LIMIT_S = 300  # longest time of one command line
-ENVIRONMENT = {
-    'OMP_NUM_THREADS': '1',
-    'MKL_NUM_THREADS': '1',
-    'GOMP_SPINCOUNT': '1000',
-    'CUDA_VISIBLE_DEVICES': '',
-    'DNNLIB_CACHE_DIR': 'cache',  # statistics of real images are compared too; native operations keep their own cache
-    'GANFOUNDRY_ALLOW_TORCHSCRIPT': '1',
-}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Result:
-    """The files that a case has left, and the reason why it failed, '' if it did not."""
-
-    files: fingerprint.Fingerprint
-    failure: str = ''
-
-
-class Zygote:
-    """A process of one tree that runs its command lines, see bench/zygote.py."""
-
-    def __init__(self, tree: Path) -> None:
-        self.tree = tree
-        self._process = subprocess.Popen(
-            [sys.executable, '-P', str(ROOT / 'bench' / 'zygote.py'), str(tree)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-            env={**os.environ, **ENVIRONMENT, 'PYTHONPATH': str(tree)},
-        )  # fmt: skip
-
-    def run(self, step: Step, folder: Path, name: str) -> tuple[int, str, str]:
-        """Runs one command line.
-
-        Args:
-            step: The command line.
-            folder: Folder to run it in.
-            name: Base of the names of the files that receive its output, in the folder above.
-
-        Returns:
-            The exit code, and the contents of stdout and stderr.
-        """
-        output = folder.parent / name
-        request = {
-            'script': str(self.tree / step.script), 'argv': step.words(folder), 'folder': str(folder),
-            'output': str(output), 'env': step.env, 'stop_at': step.stop_at, 'limit_s': LIMIT_S,
-        }  # fmt: skip
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps(request) + '\n')
-        self._process.stdin.flush()
-        line = self._process.stdout.readline()
-        if not line:
-            raise click.ClickException(f'{self.tree}: the process that runs its command lines has ended')
-        answer = json.loads(line)
-        if answer['foreign']:
-            raise click.ClickException(f'{self.tree}: imported from another tree: {", ".join(answer["foreign"])}')
-        out, err = (Path(f'{output}{suffix}').read_text(errors='replace') for suffix in ('.out', '.err'))
-        return answer['code'], out, err
-
-    def close(self) -> None:
-        """Ends the process."""
-        self._process.communicate()
-
-
-def run_case(zygote: Zygote, case: Case, folder: Path) -> Result:
-    """Runs the command lines of a case in a new folder, up to the first that fails."""
-    folder.mkdir(parents=True)
-    if case.start is not None:
-        shutil.copytree(case.start, folder / 'run')
-    files: fingerprint.Fingerprint = {}
-    for number, step in enumerate(case.steps, 1):
-        code, out, err = zygote.run(step, folder, f'{folder.name}-{number}')
-        if code != step.code:
-            last = err.strip().rpartition('\n')[2]
-            return Result(files=files, failure=f'{step.script}: exit code {code}, expected {step.code}. {last}')
-        lines = '\n'.join(line for line in out.splitlines() if line.startswith('{'))
-        files |= {f'output {number}: {key}': value for key, value in fingerprint.of_lines(lines)}
-    return Result(files=files | fingerprint.of_folder(folder))
-
-
-def run_cases(tree: Path, cases: list[Case], folder: Path, num_zygotes: int) -> dict[str, Result]:
-    """Runs cases of one tree.
-
-    Args:
-        tree: Root of the checkout.
-        cases: Cases to run.
-        folder: New folder for one folder per case.
-        num_zygotes: Cases that run side by side.
-
-    Returns:
-        The result of every case, by name.
-    """
-    waiting: queue.SimpleQueue[Case] = queue.SimpleQueue()
-    for case in cases:
-        waiting.put(case)
-    results: dict[str, Result] = {}
-
-    def work() -> None:
-        zygote = Zygote(tree)
-        try:
-            while True:
-                case = waiting.get_nowait()
-                results[case.name] = run_case(zygote, case, folder / case.name.replace('/', '-'))
-        except queue.Empty:
-            return
-        finally:
-            zygote.close()
-
-    with ThreadPoolExecutor(num_zygotes) as pool:
-        for future in [pool.submit(work) for _ in range(min(num_zygotes, len(cases)))]:
-            future.result()
-    return results
-
-
-def describe(tree: Path, folder: Path) -> dict[str, dict[str, Any]]:
-    """Returns the config of every --cfg of a tree at 32x32, by name: what its dry runs print."""
-    folder.mkdir(parents=True)
-    zygote, records = Zygote(tree), {}
-    try:
-        names = [line for line in call(zygote, folder, '--cfg=list').splitlines() if line and not line[0].isspace()]
-        for name in names:
-            text = call(zygote, folder, '-n', f'--cfg={name}', '--resolution=32', '--device=cpu')
-            records[name], _ = json.JSONDecoder().raw_decode(text, text.index('{\n'))
-    finally:
-        zygote.close()
-    return records
-
-
-def call(zygote: Zygote, folder: Path, *flags: str) -> str:
-    """Returns what train.py prints with these flags."""
-    code, out, err = zygote.run(Step('train.py', flags), folder, '-'.join(['train', *flags[:2]]))
-    if code != 0:
-        raise click.ClickException(f'train.py {" ".join(flags)}: exit code {code}. {err}')
-    return out
-
+from same_bits_cases import Case, all_cases
+from same_bits_data import DATA_VERSION, make_data
+from same_bits_trees import ENVIRONMENT, ROOT, Result, describe, run_cases
 
 # ---- the base
 
@@ -207,7 +70,7 @@ class Kept:
     folder: Path
 
     def path(self, case: Case) -> Path:
-        """The file of a case, named by all that decides its result besides the commit."""
+        """Returns the file of a case, named by all that decides its result besides the commit."""
         libraries = {name: importlib.metadata.version(name) for name in ('torch', 'numpy', 'pillow', 'scipy')}
         text = json.dumps([asdict(case), libraries, ENVIRONMENT, fingerprint.VERSION], sort_keys=True)
         return self.folder / f'{case.name.replace("/", "-")}-{hashlib.sha256(text.encode()).hexdigest()[:16]}.json'
@@ -241,7 +104,16 @@ def verdict(base: Result, here: Result) -> str:
 
 
 def report(cases: list[Case], base: dict[str, Result], here: dict[str, Result]) -> int:
-    """Prints a line per case that differs or fails, and the sum. Returns the number of those cases."""
+    """Prints a line per case that differs or fails, and the sum.
+
+    Args:
+        cases: Cases in the order of the report.
+        base: Results of the base, by name.
+        here: Results of this tree, by name.
+
+    Returns:
+        The number of cases that differ or fail.
+    """
     verdicts = {case.name: verdict(base[case.name], here[case.name]) for case in cases}
     width = max(map(len, verdicts))
     bad = {name: text for name, text in verdicts.items() if text}
@@ -288,7 +160,7 @@ def main(base: str, only: tuple[str, ...], jobs: int, list_only: bool, keep: str
 
 
 def cases_of(tree: Any, folder: Path, work: Path) -> list[Case]:
-    """Returns all cases, for the --cfg names of the base, and writes their data into `work` unless they are there.
+    """Returns all cases with the --cfg names of the base, and writes their data into `work` if they are missing.
 
     Args:
         tree: Function that returns the worktree of the base.

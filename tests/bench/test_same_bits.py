@@ -60,7 +60,10 @@ def test_a_module_of_another_tree_is_an_error(tmp_path, monkeypatch):
 
 
 def test_a_failure_in_one_tree_or_in_both_is_no_equality():
-    good, bad = same_bits.Result(files={'a': '1'}), same_bits.Result(files={}, failure='train.py: exit code 2')
+    good, bad = (
+        same_bits.Result(files={'a': '1'}),
+        same_bits.Result(files={}, failure='train.py: exit code 2'),
+    )
     assert same_bits.verdict(good, bad) == 'failed in here: train.py: exit code 2'
     assert same_bits.verdict(bad, bad) == 'failed in base: train.py: exit code 2; here: train.py: exit code 2'
     assert same_bits.report([Case('c', ())], {'c': bad}, {'c': bad}) == 1

@@ -36,7 +36,7 @@ LOGITS = ('Loss/scores/', 'Loss/signs/')
 
 @cache
 def images() -> ImageDataset:
-    """Embedded images at 32x32 with labels."""
+    """Returns the embedded images at 32x32 with labels."""
     return ImageDataset(DataConfig(resolution=32, cond=True))
 
 
