@@ -119,7 +119,7 @@ def test_a_lost_process_without_restarts_ends_the_run_with_its_code(tmp_path, da
     assert 'no restart was left of 0' in errors
 
 
-def test_an_image_that_one_process_cannot_read_ends_all_with_its_name_and_a_saved_state(tmp_path, data):
+def test_an_image_that_one_process_cannot_read_ends_all_with_a_saved_state(tmp_path, data):
     blob = bytearray(data.read_bytes())
     with zipfile.ZipFile(data) as archive:
         entry = archive.infolist()[20]

@@ -103,3 +103,9 @@ def test_the_checks_find_violations():
         resolve('json:NoSuchClass')
     with pytest.raises(ModuleNotFoundError):
         resolve('no_such_module:NoSuchClass')
+
+
+def test_the_name_of_a_test_has_at_most_80_characters():
+    found = {name for path in tracked('tests/*.py') for name in re.findall(r'^def (test_\w+)', path.read_text(), re.M)}
+    assert len(found) > 1000
+    assert {name for name in found if len(name) > 80} == set()

@@ -197,7 +197,7 @@ def test_the_fast_form_is_the_plain_one(options: dict, factor: int, mode: str, m
         assert int(after.num_batches_tracked) == (0 if mode == 'eval' else 2)
 
 
-def test_the_fast_latent_gate_multiplies_what_depends_on_the_latent_alone_at_its_own_resolution() -> None:
+def test_the_fast_latent_gate_multiplies_at_the_resolution_of_the_latent() -> None:
     M, S, out, pixels = 8, 4, 4, 32 * 32
     with torch.device('meta'):
         gate = Fusion(IFGANConfig(), M, S, out)

@@ -51,7 +51,7 @@ def evaluator(cfg, warnings, check=lambda: None):
 # --- what is measured --------------------------------------------------------
 
 
-def test_what_cannot_be_measured_is_told_at_once_in_a_sentence_and_the_rest_is_measured(data, detector):
+def test_metrics_that_cannot_be_measured_are_named_at_once_and_the_rest_is_measured(data, detector):
     cfg = tiny_config(data, metrics=('fid16_full', 'kid16_full', 'fd_efflite16', 'pr_efflite2'))
     warnings = []
     evaluate, G = evaluator(cfg, warnings)

@@ -111,7 +111,7 @@ def test_a_path_length_says_space_place_and_crop(name, num_pairs, space, samplin
     assert spec.num_reals(4096) == 0
 
 
-def test_a_detector_whose_name_ends_in_a_digit_is_read_with_and_without_the_underscore():
+def test_a_detector_name_that_ends_in_a_digit_is_read_with_and_without_underscore():
     for name in ('fd_dinov2_50k_full', 'fd_dinov250k_full'):
         assert (parse_metric(name).detector, parse_metric(name).num_fakes) == ('dinov2', 50_000)
     assert parse_metric('fd_vgg16conv10k').detector == 'vgg16conv'

@@ -147,7 +147,7 @@ def test_separable_filter_equals_its_outer_product() -> None:
         )
 
 
-def test_setup_filter_normalises_scales_flips_and_stays_two_dimensional_below_eight_taps() -> None:
+def test_setup_filter_normalizes_scales_flips_and_stays_2d_below_eight_taps() -> None:
     f = setup_filter([1, 3, 3, 1], gain=4)
     assert f.shape == (4, 4)
     assert f.dtype == torch.float32

@@ -58,7 +58,7 @@ def test_grey_images_have_the_mean_of_what_a_grey_rgb_image_becomes(channels: in
 
 
 @pytest.mark.parametrize(('channels', 'colors'), [(1, 1), (2, 1), (3, 3), (4, 3), (6, 3)])
-def test_what_is_no_colour_is_moved_and_cut_out_but_not_coloured_filtered_or_disturbed(channels: int, colors: int):
+def test_channels_that_are_no_color_are_moved_and_cut_out_only(channels: int, colors: int):
     x = noise(4, channels, 24, 28)
     torch.manual_seed(1)
     y = AugmentPipe(Transforms(brightness=1, hue=1, imgfilter=1, noise=1))(x, 1.0)

@@ -108,7 +108,7 @@ def test_a_thousandth_may_be_bad_and_three_of_a_small_set():
 
 
 @pytest.mark.slow
-def test_a_run_passes_over_bad_images_and_names_them_and_without_the_option_does_not_begin_with_one(data, tmp_path):
+def test_a_run_skips_and_names_bad_images_only_with_the_option(data, tmp_path):
     flags = (f'--data={data}', '--kimg=1', *TINY, '--resolution=8', '--batch=32', '--batch-gpu=32')
     refused = call(tmp_path / 'error', *flags, check=False)
     assert refused.returncode == 2

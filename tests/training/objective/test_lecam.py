@@ -42,7 +42,7 @@ def follow(lecam, steps):
         lecam.end_step()
 
 
-def test_real_logits_are_drawn_to_the_anchor_of_generated_ones_and_these_to_that_of_real_ones():
+def test_logits_of_either_kind_are_drawn_to_the_anchor_of_the_other():
     lecam = make(weight=0.5)
     follow(lecam, [([2.0, 4.0], [-1.0, -3.0])])
     x = torch.tensor([[1.0], [5.0]])
