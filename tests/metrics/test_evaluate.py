@@ -16,7 +16,6 @@ from metrics.kinds.memorization import authenticity
 from metrics.kinds.precision_recall import precision_recall
 from metrics.reference import Reference
 from metrics.spec import parse_metric
-from metrics.streams.images import checked
 
 ALL = [
     *('fd_efflite40', 'fd_efflite60_full', 'kid_efflite60_full', 'pr_efflite60_full', 'pr_efflite40', 'is_efflite60'),
@@ -302,23 +301,3 @@ def test_the_record_names_what_decides_the_number():
 def test_anything_but_uint8_images_is_refused(batch, message):
     with pytest.raises(DataError, match=message):
         run(['fd_efflite40'], reals=Reference(images=lambda parts: iter([batch]), num_images=100))
-
-
-def test_images_of_two_shapes_are_refused():
-    batches = [np.zeros((2, 3, 4, 4), np.uint8), np.zeros((2, 1, 4, 4), np.uint8)]
-    with pytest.raises(DataError, match=r'\[1, 4, 4\] follow images of \[3, 4, 4\]'):
-        list(checked(batches, [range(2), range(2, 4)], 'test'))
-
-
-@pytest.mark.parametrize('sizes', [[4], [4, 3], [4, 0]])
-def test_a_stream_that_ends_early_is_refused_by_name(sizes):
-    batches = [np.zeros((size, 3, 4, 4), np.uint8) for size in sizes]
-    with pytest.raises(DataError, match=f'the test ended after {sum(sizes)} images'):
-        list(checked(batches, [range(4), range(4, 8)], 'the test'))
-
-
-def test_read_only_arrays_are_read():
-    frozen = REALS[:4].copy()
-    frozen.flags.writeable = False
-    (batch,) = checked([frozen], [range(4)], 'test')
-    assert torch.equal(batch, torch.from_numpy(REALS[:4]))

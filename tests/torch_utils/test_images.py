@@ -1,12 +1,10 @@
-"""Images on their way out: ranges, files of every number of channels, sheets, and what metrics see."""
+"""Images on their way out: ranges, files of every number of channels, and sheets."""
 
 import numpy as np
 import PIL.Image
 import pytest
 import torch
 
-from dnnlib.errors import DataError
-from metrics.streams.images import as_images, to_rgb
 from torch_utils.images import fits_png, from_pixels, grid_shape, save_npy, save_png, shown, tile, to_uint8, to_uint16
 
 
@@ -93,46 +91,3 @@ def test_a_small_sheet_is_about_square(size):
     columns, rows = grid_shape(*size, limit=64)
     assert 32 < columns * rows <= 64
     assert 1 / 3 < columns * size[1] / (rows * size[0]) < 3
-
-
-# --- what metrics see --------------------------------------------------------
-
-
-def test_grey_is_tiled_and_rgb_left_alone():
-    images = torch.from_numpy(noise((2, 3, 4, 5)))
-    assert torch.equal(to_rgb(images), images)
-    assert torch.equal(to_rgb(images[:, :1]), images[:, :1].repeat(1, 3, 1, 1))
-
-
-@pytest.mark.parametrize('channels', [2, 4])
-def test_alpha_lays_the_picture_over_white_to_the_nearest_number(channels):
-    values = torch.arange(256)
-    color, alpha = torch.meshgrid(values, values, indexing='ij')
-    planes = [color, color.flip(0), 255 - color][: channels - 1]
-    images = torch.stack([*planes, alpha]).to(torch.uint8)[None]  # [1, C, 256, 256]
-    seen = to_rgb(images)
-    a = alpha.double() / 255
-    expected = torch.stack([(plane * a + 255 * (1 - a)).round() for plane in planes]).expand(3, -1, -1)
-    assert seen.dtype == torch.uint8
-    assert torch.equal(seen[0].double(), expected)
-
-
-def test_opaque_pixels_are_the_colour_and_clear_ones_white():
-    images = torch.from_numpy(noise((2, 4, 4, 5)))
-    images[0, 3], images[1, 3] = 255, 0
-    seen = to_rgb(images)
-    assert torch.equal(seen[0], images[0, :3])
-    assert (seen[1] == 255).all()
-
-
-def test_of_more_planes_metrics_see_the_first_three():
-    images = torch.from_numpy(noise((2, 6, 4, 5)))
-    assert torch.equal(to_rgb(images), images[:, :3])
-
-
-def test_images_are_uint8_with_channels():
-    with pytest.raises(DataError, match='this batch is uint16'):
-        as_images(noise((2, 3, 4, 5), 16))
-    with pytest.raises(DataError, match=r'this batch has the shape \[3, 4, 5\]'):
-        as_images(noise((3, 4, 5)))
-    assert as_images(noise((2, 6, 4, 5))).shape == (2, 6, 4, 5)

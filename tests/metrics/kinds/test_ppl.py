@@ -1,12 +1,10 @@
-"""Path length: the steps that count, the walks through generators, and single images of a stream."""
+"""Path length: the steps that count."""
 
 import numpy as np
 import pytest
 import torch
 
 from metrics.kinds.ppl import path_length
-
-# ---- lengths
 
 
 def test_the_mean_over_the_squared_step_leaves_out_what_is_beyond_the_percentiles():
