@@ -174,6 +174,10 @@ def test_every_entry_is_a_module():
     assert set(FLOORS) - set(MODULES) == set()
 
 
+def test_no_files_import_each_other_in_a_circle():
+    assert circles(import_graph()) == []
+
+
 def test_floor_zero_needs_no_torch():
     for path in (ROOT / 'dnnlib').rglob('*.py'):
         tops = {module.partition('.')[0] for module, _ in imports_of(path.read_text())}
