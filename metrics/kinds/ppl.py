@@ -21,7 +21,7 @@ def path_length(distances: torch.Tensor) -> float:
 
 
 @register_metric('ppl', stream='paths', uses_reals=False, lower_is_better=True)
-class PathLength(Metric):
+class PerceptualPathLength(Metric):
     """The metric `ppl`: the perceptual path length."""
 
     def of(self, chosen: torch.Tensor, seed: int) -> dict[str, float]:

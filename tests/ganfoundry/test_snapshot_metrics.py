@@ -37,12 +37,13 @@ def detector(monkeypatch, tmp_path):
         return toy
 
     monkeypatch.setattr(module, 'get_detector', get)
-    monkeypatch.setattr('metrics.cache.cache_folder', lambda: tmp_path / 'cache')  # that of compiled operations stays
+    # GANFOUNDRY_CACHE would move the cache of compiled operations too.
+    monkeypatch.setattr('metrics.cache.cache_folder', lambda: tmp_path / 'cache')
     return toy
 
 
 def evaluator(cfg, warnings, check=lambda: None):
-    """The evaluator of a run, and the network that it measures."""
+    """Returns the evaluator of a run, and the network that it measures."""
     dataset = ImageDataset(cfg.data)
     G = build(cfg, dataset.spec, CPU).G_ema.eval().requires_grad_(False)
     return for_training(cfg, dataset, G, warnings.append, check), G
@@ -64,7 +65,7 @@ def test_metrics_that_cannot_be_measured_are_named_at_once_and_the_rest_is_measu
 
 
 def test_what_one_process_cannot_measure_no_process_does(data, monkeypatch):
-    """A network that one machine lacks is told there, and its metrics by rank 0."""
+    """The machine without the network reports it, and rank 0 reports its metrics."""
 
     def task(world):
         def get(name, device):

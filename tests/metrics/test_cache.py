@@ -1,4 +1,4 @@
-"""The cache of what detectors saw: found by content, whole or not there, never in the way."""
+"""The cache of the detectors' output: found by content, whole or absent, never an obstacle."""
 
 import errno
 import json

@@ -51,7 +51,7 @@ REALS = pixels(100, seed=1000)
 
 
 def stream(images):
-    """Images that are there, in parts."""
+    """Returns existing images as a stream."""
     return lambda parts: (images[part.start : part.stop] for part in parts)
 
 
@@ -140,7 +140,7 @@ def test_the_detector_sees_batches_of_one_size():
 
 def test_a_metric_does_not_depend_on_the_others_that_are_measured():
     together = run(ALL, seed=3)
-    for name in (name for name in ALL if '60' in name):  # of 40 alone the fakes would be others
+    for name in (name for name in ALL if '60' in name):  # the fakes of a metric with 40 alone would be others
         assert run([name], seed=3) == {name: together[name]}
 
 

@@ -1,4 +1,4 @@
-"""One pass over a stream: every prefix measured as if it were alone, whatever the batches."""
+"""One pass over a stream: every prefix is measured as if it were alone, in any batches."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""What detectors saw in real images is kept, and never told of images that are others."""
+"""Features of real images are kept, and never used for other images."""
 
 import dataclasses
 import os
@@ -28,7 +28,7 @@ class Detector:
 
 @pytest.fixture
 def make_zip(tmp_path, root):
-    """Writes, always to the same path and with the same date, the first images of the embedded set."""
+    """A function that writes the first images of the embedded set, always to the same path with the same date."""
     with zipfile.ZipFile(root / 'training' / 'data' / 'embedded' / 'peeps64.zip') as source:
         names = sorted(name for name in source.namelist() if name.endswith('.png'))[:13]
         contents = [source.read(name) for name in names]
@@ -44,12 +44,12 @@ def make_zip(tmp_path, root):
 
 
 def stream(images):
-    """Images that are there, in parts."""
+    """Returns existing images as a stream."""
     return lambda parts: (images[part.start : part.stop] for part in parts)
 
 
 def measured(cfg, cache, names=('fd_efflite12', 'kid_efflite12'), **changes):
-    """The results, and how many real images the detector saw for them."""
+    """Returns the results, and the number of real images that the detector read for them."""
     dataset = ImageDataset(cfg)
     detector = Detector(**changes)
     reals = Reference(images=dataset.parts, num_images=len(dataset), content=dataset.content_digest)

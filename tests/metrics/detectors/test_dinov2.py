@@ -1,4 +1,4 @@
-"""DINOv2: the class token of a folder's network, and a clear word where something is lacking."""
+"""DINOv2: the class token of a folder's network, and a clear message if something is missing."""
 
 import importlib.util
 import sys
@@ -20,7 +20,7 @@ needs_transformers = pytest.mark.skipif(
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """A network as small as can be, with the width of dinov2s, in the folder of detectors."""
+    """The smallest possible network with the width of dinov2s, in the folder of detectors."""
     from transformers import Dinov2Config, Dinov2Model
 
     isolate(monkeypatch, tmp_path)

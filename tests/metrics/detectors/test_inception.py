@@ -35,7 +35,7 @@ def detector():
 
 
 def relative(found, expected):
-    """Largest error as a share of the largest number of each image."""
+    """Returns the largest error as a share of the largest number of each image."""
     assert found.shape == expected.shape
     return float(((found - expected).abs().amax(dim=1) / expected.abs().amax(dim=1)).max())
 

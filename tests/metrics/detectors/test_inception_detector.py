@@ -19,7 +19,7 @@ def tensors():
 
 
 def unnamed(tensors, **leaves):
-    """The tensors under names that say nothing of the layer, as a foreign file may have them."""
+    """Renames the tensors so that the names do not identify the layer, as in a foreign file."""
     leaves = {'weight': 'gamma', 'bias': 'beta', 'running_mean': 'mean', 'running_var': 'var'} | leaves
     result = {}
     for index, (name, tensor) in enumerate(tensors.items()):

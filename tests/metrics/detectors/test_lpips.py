@@ -66,7 +66,7 @@ def test_images_of_another_form_are_refused(lpips, images):
 
 @needs_weights
 def test_published_numbers():
-    """Those of the PyPI package lpips 0.1.4 (net='vgg') with the same convolutions, and its own heads."""
+    """The numbers of the PyPI package lpips 0.1.4 (net='vgg') with the same convolutions, and its own heads."""
     published = Lpips()
     weights = published.network.state_dict()
     assert weights['features.0.weight'][0, 0, 0].tolist() == pytest.approx([-0.5537, 0.1427, 0.5290], abs=1e-4)

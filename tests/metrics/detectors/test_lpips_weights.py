@@ -12,7 +12,7 @@ from metrics.detectors.lpips_weights import HEADS, LAYERS, read_official_lpips, 
 
 
 def packaged():
-    """A tree as the package's pickle has it, with arrays that say which they are."""
+    """Returns a tree with the form of the package's pickle, in which the values identify the arrays."""
     trunk = {
         f'Conv_{i}': {'kernel': np.full([3, 3, 1, 2], i, np.float32), 'bias': np.full([2], i, np.float32)}
         for i in range(13)

@@ -1,4 +1,4 @@
-"""TensorFlow 1's resize: where its samples lie, and that torch's own would be another."""
+"""TensorFlow 1's resize: the positions of its samples, and the difference from torch's own."""
 
 import pytest
 import torch
@@ -15,7 +15,7 @@ def row(values, size):
 
 
 def test_samples_lie_at_multiples_of_the_ratio():
-    assert row([0.0, 2.0], 4) == [0, 1, 2, 2]  # at 0, 0.5, 1, 1.5, the last beyond the last pixel
+    assert row([0.0, 2.0], 4) == [0, 1, 2, 2]  # positions 0, 0.5, 1, 1.5, the last beyond the last pixel
     assert row([0.0, 1.0, 2.0, 3.0], 2) == [0, 2]
     assert row([0.0, 3.0, 6.0], 2) == [0, 4.5]
 

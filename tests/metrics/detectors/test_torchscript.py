@@ -45,7 +45,7 @@ def path(request, network, tmp_path):
 
 
 def rewritten(path, change, name='changed.pt', method=zipfile.ZIP_STORED):
-    """A copy of a zip in which `change` (name, bytes) -> bytes or None has seen every file."""
+    """Copies a zip; `change` maps the name and bytes of every file to new bytes, or to None to omit it."""
     with zipfile.ZipFile(path) as source, zipfile.ZipFile(path.with_name(name), 'w', method) as target:
         for info in source.infolist():
             if (data := change(info.filename, source.read(info))) is not None:

@@ -1,4 +1,4 @@
-"""Weights come from the first place that has them, and are the ones they are said to be."""
+"""Weights: read from the first place that has them, and verified to be the expected ones."""
 
 import hashlib
 import importlib.machinery

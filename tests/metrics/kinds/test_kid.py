@@ -14,7 +14,7 @@ def test_kernel_distance_is_the_official_kid(numbers):
 
 
 def direct_mmd2(x, y):
-    """Gretton et al. 2012, Eq. (4), pair by pair."""
+    """Returns the MMD² of Gretton et al. 2012, Eq. (4), pair by pair."""
     x, y = x.double().numpy(), y.double().numpy()
     m, dim = x.shape
 

@@ -13,7 +13,7 @@ def whole(blocks):
     return torch.cat(list(blocks))
 
 
-# Sets that float32 products cannot tell apart: copies, a grid full of ties, points far from the origin.
+# Sets whose members float32 products cannot distinguish: copies, a grid full of ties, points far from the origin.
 HARD = {
     'copies': torch.cat([randn(20, 6)] * 3).double(),
     'a grid': torch.cartesian_prod(*[torch.arange(4.0)] * 3).double(),

@@ -14,7 +14,7 @@ def test_precision_and_recall_are_the_official_ones(numbers):
 
 
 def brute_force_coverage(queries, members, k):
-    """Kynkäänniemi et al. 2019, Algorithm 1, item by item."""
+    """Returns the share of queries in the manifold of the members: Kynkäänniemi et al. 2019, Algorithm 1."""
     queries, members = queries.double().numpy(), members.double().numpy()
     radii = [sorted(np.linalg.norm(members - member, axis=1))[k] for member in members]  # [0] is the member itself
     return np.mean([any(np.linalg.norm(q - m) <= r for m, r in zip(members, radii, strict=True)) for q in queries])

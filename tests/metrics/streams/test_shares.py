@@ -1,4 +1,4 @@
-"""One pass by several processes: every number of them sees the same bits, and the end of one is the end of all."""
+"""One pass by several processes: bit-identical for any number of them, and the end of one is the end of all."""
 
 import pytest
 import torch
@@ -59,7 +59,7 @@ def test_what_one_process_raises_ends_the_pass_in_all(rank, error, where):
 
 
 def test_a_world_measures_what_one_process_measures():
-    """Rank 0 evaluates, the others serve what it gives out; its numbers have the bits of one process alone."""
+    """Rank 0 evaluates and the others serve; its numbers are bit-identical to those of a single process."""
     options = {'reals': reference(), 'batch_size': 7}
 
     def task(world):
