@@ -168,6 +168,7 @@ def test_the_official_names_are_those_of_stylegan2_ada_the_usual_ones_first():
     assert len(names) == 12
 
 
+@pytest.mark.slow
 def test_importing_the_grammar_loads_no_torch():
     code = "import sys, metrics.spec; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, '-c', code], check=True)

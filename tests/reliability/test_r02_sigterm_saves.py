@@ -24,7 +24,7 @@ def test_sigterm_in_training_in_a_save_in_a_snapshot_in_a_metric(run, undisturbe
     expected = in_peace('measured', (*run().flags[1:], *flags)) if flags else undisturbed
     struck = run(*flags, '--workers=2', plan=[(*moment, 'SIGTERM')])
     launch = struck.launch()
-    assert launch.wait() == 143
+    assert launch.wait() == 143, launch.said()
     (reached,) = struck.reached()
     assert time.time() - reached['time'] <= stretched(10)
     states = list_states(struck.folder / 'state')
@@ -60,7 +60,7 @@ def test_a_second_signal_leaves_at_once(run, undisturbed):
     """Without saving; what was saved before is whole."""
     struck = run(plan=[('phase', 8, 'SIGTERM twice')])
     launch = struck.launch()
-    assert launch.wait() == 143
+    assert launch.wait() == 143, launch.said()
     assert 'stopped and saved' not in launch.said()
     assert json.loads(struck.plan.read_text()) == []
     assert struck.finish() == [0]

@@ -68,7 +68,7 @@ def test_a_run_steps_over_a_damaged_state_and_ends_with_the_same_bits(run, undis
     newest = list_states(struck.folder / 'state')[-1]
     flip_bit(newest / TENSORS, -1)
     launch = struck.launch()
-    assert launch.wait() == 0
+    assert launch.wait() == 0, launch.said()
     assert f'{newest / TENSORS}: damaged' in launch.said()
     assert 'falling back to the state before it' in launch.said()
     assert f'continuing from {newest.parent}' in launch.said()

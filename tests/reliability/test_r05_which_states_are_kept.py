@@ -45,7 +45,7 @@ def test_nothing_is_removed_while_no_new_state_can_be_written(run, undisturbed):
         assert set(before) <= set(names(struck.folder / 'state'))
         for state in list_states(struck.folder / 'state'):
             verify_state(state)
-    assert launch.wait() == 0
+    assert launch.wait() == 0, launch.said()
     assert len(names(struck.folder / 'state')) == 3
     assert fingerprint(struck.folder) == fingerprint(undisturbed)
 

@@ -30,7 +30,7 @@ def test_the_state_before_is_whole_and_the_run_ends_as_any_other(run, undisturbe
     with fill(launch):
         assert launch.watch(lambda: 'not saved' in launch.said())
         newest_state(struck.folder / 'state', lambda text: None)
-    assert launch.wait() == 0
+    assert launch.wait() == 0, launch.said()
     assert re.search(
         r'WARNING: \S+: not saved \(.*\); a training state takes [\d.]+ \wB, [\d.]+ \wB is free', launch.said()
     )
@@ -42,7 +42,7 @@ def test_every_kind_of_write_may_fail_and_is_named(run, undisturbed):
     """Network file, sheet, state, a line of statistics: a warning each, and training continues."""
     struck = run(plan=[('line', 2, 'full'), ('sheet', 1, 'full'), ('snapshot', 1, 'full'), ('state', 1, 'full')])
     launch = struck.launch()
-    assert launch.wait() == 0
+    assert launch.wait() == 0, launch.said()
     assert struck.all_struck()
     assert launch.said().count('WARNING') == 4
     assert last_state(struck.folder) == last_state(undisturbed)

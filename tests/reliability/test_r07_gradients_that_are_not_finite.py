@@ -14,7 +14,7 @@ pytestmark = pytest.mark.slow
 def test_a_poisoned_gradient_is_skipped_counted_and_told(run):
     struck = run(plan=[('phase', 10, 'nan')])
     launch = struck.launch()
-    assert launch.wait() == 0
+    assert launch.wait() == 0, launch.said()
     assert struck.all_struck()
     told = r'WARNING: losses or gradients were not finite in 1 of \d+ optimizer steps of this tick; those steps were'
     assert re.search(told, launch.said())

@@ -22,7 +22,7 @@ def test_a_killed_rank_is_replaced_and_no_bit_is_lost(run, undisturbed_by_two, r
     before = struck.num_lines()
     launch.watch(lambda: struck.num_lines() > before, patience_s=stretched(60))
     assert time.time() - reached['time'] <= stretched(30)
-    assert launch.wait() == 0
+    assert launch.wait() == 0, launch.said()
     assert len(struck.launches) == 1
     assert fingerprint(struck.folder) == fingerprint(undisturbed_by_two)
 

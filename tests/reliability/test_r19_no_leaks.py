@@ -45,7 +45,7 @@ def test_nothing_grows_over_two_thousand_steps(zygote, tmp_path, data):
             samples.append((lines, gauges(parent), gauges(worker)))
 
     launch.watch(sample)
-    assert launch.wait() == 0
+    assert launch.wait() == 0, launch.said()
     assert losses(run.folder)[-1]['nimg'] == 8000
     assert len(samples) >= 40
     steps = np.array([lines * 4 for lines, *_ in samples])

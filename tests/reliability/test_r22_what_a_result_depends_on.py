@@ -38,7 +38,7 @@ def test_a_resume_warns_of_what_has_changed(run, undisturbed, field, value):
     record = json.loads(path.read_text())
     path.write_text(json.dumps(record | {field: value}))
     launch = struck.launch(f'--resume={struck.folder}')
-    assert launch.wait() == 0
+    assert launch.wait() == 0, launch.said()
     assert f'WARNING: {field} {value} when the run began' in launch.said()
     assert launch.said().count('WARNING') == 1
     assert fingerprint(struck.folder) == fingerprint(undisturbed)

@@ -65,6 +65,7 @@ def test_a_kernel_compiles_and_a_warning_fails(tmp_path: Path, monkeypatch: pyte
     assert 'never_read' in said
 
 
+@pytest.mark.slow
 @needs_nvcc
 @pytest.mark.parametrize(
     ('source', 'kernels', 'plain_loads'),
