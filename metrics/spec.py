@@ -207,5 +207,5 @@ def _unknown(name: str) -> str:
     own = ', '.join(kind.pattern.format('DETECTOR') for kind in _kinds('images'))
     return (
         f'unknown metric {name!r}{hint}; there are {", ".join(official_names())}, and {own}, with any number of images '
-        f'for 50k and with DETECTOR one of {", ".join(DETECTORS)}'
+        f'for 50k and with DETECTOR one of {", ".join(DETECTORS)}; those of a plug-in need --plugin=FILE'
     )

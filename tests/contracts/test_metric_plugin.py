@@ -93,3 +93,4 @@ def test_without_the_plugin_the_name_is_unknown_in_one_sentence(place, run):
     done = call(place, *words, script='calc_metrics.py', check=False)
     assert done.returncode == 2
     assert "unknown metric 'shift_thumb16_full'" in done.stderr
+    assert '--plugin=FILE' in done.stderr
