@@ -4,7 +4,8 @@
                      min_images=2, max_reals=1_000_000)
     class Kid(Metric):
         def of(self, chosen, seed):
-            return {'': kernel_distance(self.reals.features, self.fakes.features[chosen], seed)}
+            rng = np.random.default_rng(seed)
+            return {'': kernel_distance(self.reals.features, self.fakes.features[chosen], rng)}
 
 The file is in `metrics/kinds/`, or anywhere if `--plugin=FILE` names it (train.py and calc_metrics.py), or behind the
 entry point `ganfoundry.metrics` of an installed distribution. The registration decides the names that `metrics.spec`
@@ -120,10 +121,10 @@ class MetricKind:
     @property
     def official_names(self) -> tuple[str, ...]:
         """The names with StyleGAN2-ADA's definition, the most usual first; () if there is none."""
-        if self.stream == 'paths':
-            return tuple(f'{self.name}{version}' for version in ('2_wend', '_zfull', '_wfull', '_zend', '_wend'))
         if not self.official:
             return ()
+        if self.stream == 'paths':
+            return tuple(f'{self.official}{version}' for version in ('2_wend', '_zfull', '_wfull', '_zend', '_wend'))
         usual = f'{self.official}{self.pattern.partition("{}")[2]}'
         return tuple(dict.fromkeys((usual, usual.removesuffix('_full'))))
 
@@ -133,8 +134,9 @@ class MetricKind:
         if not re.fullmatch('[a-z]+' if paths else '[a-z][a-z0-9]*', self.name):
             return 'a name is lower-case letters and digits and begins with a letter; for paths it is letters alone'
         if paths:
-            refused = self.pattern or self.official or self.neighbors or self.uses_reals
-            return 'a metric of paths has no pattern, official name, neighbors or real images' if refused else None
+            if self.pattern or self.detector or self.neighbors or self.uses_reals:
+                return 'a metric of paths has no pattern, detector, neighbors or real images'
+            return None if self.official in ('', self.name) else 'the official name of a metric of paths is its name'
         neighbors, full = self.neighbors or '', '_full' if self.uses_reals else ''
         if not re.fullmatch(rf'{self.name}_\{{\}}[1-9]\d*(k{neighbors})?({full})?', self.pattern):
             usual = f'{self.name}_{{}}50k{neighbors}{full}'
@@ -169,8 +171,9 @@ def register_metric(
         lower_is_better: The direction of better, by which runs choose their best snapshot.
         pattern: The usual name with {} in place of the detector, for lists and error messages:
             `<name>_{}<count>k[neighbors][_full]`. Required if `stream` is 'images'.
-        official: The beginning of StyleGAN2-ADA's names for the same metric: 'fid' makes `fid50k_full` a name.
-        detector: The detector of the official names.
+        official: The beginning of StyleGAN2-ADA's names for the same metric, if there are any: 'fid' makes
+            `fid50k_full` a name. For metrics of paths it is `name` itself.
+        detector: The detector of the official names; '' for metrics of paths.
         needs: Data of a sample: 'features', 'moments' (mean and covariance, for `whole`; `of` reads features of the
             generated images) or 'probabilities' (of a detector with a classifier).
         uses_reals: The metric compares with real images; False for metrics of paths.

@@ -111,7 +111,7 @@ def metric_names() -> list[str]:
         for kind in _kinds('images')
         if kind.needs != 'probabilities' or entry.num_classes
     ]
-    return [*official_names(), *own]
+    return [*official_names(), *own, *_other_paths()]
 
 
 def official_names() -> list[str]:
@@ -159,6 +159,11 @@ def with_count(name: str, count: int) -> str:
     return f'{head}{"_" if head[-1].isdigit() else ""}{number}{tail}'
 
 
+def _other_paths() -> list[str]:
+    """Returns the usual names of metrics of paths without an official definition."""
+    return [f'{kind.name}2_wend' for kind in _kinds('paths') if not kind.official]
+
+
 @functools.cache
 def _load_kinds() -> None:
     METRICS.load_all()
@@ -204,8 +209,9 @@ def _unknown(name: str) -> str:
     """Returns the error message for an unknown name."""
     nearest = difflib.get_close_matches(name, metric_names(), n=1, cutoff=0.5)
     hint = f' (nearest: {nearest[0]})' if nearest else ''
-    own = ', '.join(kind.pattern.format('DETECTOR') for kind in _kinds('images'))
+    complete = ', '.join([*official_names(), *_other_paths()])
+    patterns = ', '.join(kind.pattern.format('DETECTOR') for kind in _kinds('images'))
     return (
-        f'unknown metric {name!r}{hint}; there are {", ".join(official_names())}, and {own}, with any number of images '
-        f'for 50k and with DETECTOR one of {", ".join(DETECTORS)}; those of a plug-in need --plugin=FILE'
+        f'unknown metric {name!r}{hint}; there are {complete}, and {patterns}, with any number of images for 50k and '
+        f'with DETECTOR one of {", ".join(DETECTORS)}; those of a plug-in need --plugin=FILE'
     )

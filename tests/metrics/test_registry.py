@@ -5,7 +5,7 @@ import torch
 
 from dnnlib.errors import ConfigError
 from metrics.registry import METRICS, Metric, register_metric
-from metrics.spec import official_names, parse_metric
+from metrics.spec import metric_names, official_names, parse_metric
 
 METRICS.load_all()
 
@@ -48,6 +48,8 @@ def test_a_kind_may_have_official_names_and_a_bound_on_the_reals(kinds):
 def test_a_kind_of_paths_takes_the_names_of_paths(kinds):
     register_metric('bend', stream='paths', uses_reals=False, lower_is_better=True)(Zero)
     assert parse_metric('bend2_zend64').path.sampling == 'end'
+    assert 'bend2_wend' in metric_names()
+    assert 'bend2_wend' not in official_names()
 
 
 @pytest.mark.parametrize(
@@ -60,6 +62,7 @@ def test_a_kind_of_paths_takes_the_names_of_paths(kinds):
         ('mine', {'pattern': 'mine_{}50k_full', 'uses_reals': False}, "the usual one is 'mine_{}50k'"),
         ('mine', {'pattern': 'mine_{}50k_full', 'official': 'me'}, 'comes with its detector'),
         ('mine', {'stream': 'paths'}, 'a metric of paths has no pattern'),
+        ('mine', {'stream': 'paths', 'uses_reals': False, 'official': 'path'}, 'is its name'),
         ('mine2', {'stream': 'paths', 'uses_reals': False}, 'for paths it is letters alone'),
         ('mine', {'pattern': 'mine_{}50k', 'official': 'fid', 'detector': 'vgg16'}, "'fd' has the official name 'fid'"),
         ('fd', {'pattern': 'fd_{}50k'}, 'registered twice: by metrics.kinds.frechet and by'),
