@@ -133,7 +133,7 @@ def test_its_names_are_read_and_written(kind):
         for count in (7, 500, 2000):
             smaller = parse_metric(with_count(name, count))
             assert dataclasses.replace(spec, name=smaller.name, num_fakes=count) == smaller
-    if found.official:
+    if found.official and found.stream == 'images':
         official, ours = parse_metric(found.official_names[0]), found.pattern.format(found.detector)
         assert dataclasses.replace(official, name=ours) == parse_metric(ours)
 
