@@ -30,11 +30,6 @@ EVERYTHING = {
 }
 
 
-@pytest.fixture(scope='module')
-def dataset():
-    return ImageDataset(DataConfig(resolution=8))
-
-
 def everything(dataset: ImageDataset, **changes) -> RunConfig:
     """Style mixing, path lengths, R1, ADA and LeCam on four micro-batches of two images."""
     cfg = tiny(dataset, **{k: v for k, v in EVERYTHING.items() if k != 'batch' and k != 'aug'})

@@ -12,15 +12,9 @@ from tests.support.steps import CPU, assert_resumes, tiny, train
 from training.augment.config import AugmentConfig
 from training.build import build
 from training.config import EmaConfig, GradientPenaltyConfig, LossConfig, OptimizerConfig, R1Config, R2Config
-from training.data.dataset import DataConfig, ImageDataset
 from training.objective.lecam import LeCamConfig
 from training.optimize.optimizers import lr_scale
 from training.step import TrainStep
-
-
-@pytest.fixture(scope='module')
-def dataset():
-    return ImageDataset(DataConfig(resolution=8))
 
 
 @pytest.mark.parametrize('kind', ['cross_entropy', 'hinge', 'lsgan', 'wasserstein', 'relativistic'])

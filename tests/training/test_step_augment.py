@@ -16,7 +16,6 @@ from training.augment.controller import Controller
 from training.augment.presets import PRESETS
 from training.build import build, build_networks
 from training.config import GradientPenaltyConfig, GuidanceConfig, LossConfig, PathLengthConfig, R1Config, R2Config
-from training.data.dataset import DataConfig, ImageDataset
 from training.interface import ImageSpec
 from training.registry import RECIPES
 from training.run.report import status_line, tick_record
@@ -28,11 +27,6 @@ ALL = {
     'r2': R2Config(gamma=1),
 }
 FIXED = AugmentConfig(kind='fixed', p=0.7)
-
-
-@pytest.fixture(scope='module')
-def dataset():
-    return ImageDataset(DataConfig(resolution=8))
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from torch_utils.ops.toolchain import cpu_toolchain
 from torch_utils.ops.toolchain.build import CSRC
 from torch_utils.ops.upfirdn2d import upfirdn2d
 
-pytestmark = pytest.mark.skipif(cpu_toolchain.find_cxx() is None, reason='needs g++')
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(cpu_toolchain.find_cxx() is None, reason='needs g++')]
 
 SETTINGS = settings(max_examples=150, deadline=None, derandomize=True)
 DTYPES = {torch.float32: 0, torch.float16: 1, torch.bfloat16: 2}  # DType in launch.cuh

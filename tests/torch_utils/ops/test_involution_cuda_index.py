@@ -25,7 +25,7 @@ from torch_utils.ops.involution import involution
 from torch_utils.ops.toolchain import cpu_toolchain
 from torch_utils.ops.toolchain.build import CSRC
 
-pytestmark = pytest.mark.skipif(cpu_toolchain.find_cxx() is None, reason='needs g++')
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(cpu_toolchain.find_cxx() is None, reason='needs g++')]
 
 OPERATORS = ('involution', 'involution_adjoint', 'involution_correlation')
 sides = st.sampled_from([1, 3, 3, 5, 7, 9])

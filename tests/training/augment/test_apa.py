@@ -16,11 +16,6 @@ APA = AugmentConfig(kind='apa', p=0.5, interval=2, kimg=0.16)
 
 
 @pytest.fixture(scope='module')
-def dataset():
-    return ImageDataset(DataConfig(resolution=8))
-
-
-@pytest.fixture(scope='module')
 def labelled():
     return ImageDataset(DataConfig(resolution=8, cond=True))
 

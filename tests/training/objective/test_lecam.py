@@ -9,14 +9,8 @@ import torch
 from dnnlib.errors import ConfigError
 from tests.support.steps import CPU, assert_resumes, tiny, train
 from training.config import LossConfig
-from training.data.dataset import DataConfig, ImageDataset
 from training.objective.lecam import LeCam, LeCamConfig
 from training.objective.term import Scored
-
-
-@pytest.fixture(scope='module')
-def dataset():
-    return ImageDataset(DataConfig(resolution=8))
 
 
 def make(**fields):

@@ -10,18 +10,12 @@ from tests.support.steps import CPU, tiny
 from torch_utils.stats import Collector
 from training.build import build
 from training.config import OptimizerConfig, R1Config
-from training.data.dataset import DataConfig, ImageDataset
 from training.objective.losses import LOSSES
 from training.optimize.health import NONFINITE, Undo, guarded_step
 from training.optimize.optimizers import GradientBuffer, make_optimizer
 from training.step import TrainStep
 
 BAD = [float('nan'), float('inf')]
-
-
-@pytest.fixture(scope='module')
-def dataset():
-    return ImageDataset(DataConfig(resolution=8))
 
 
 def batch():
