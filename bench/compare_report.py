@@ -22,7 +22,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from dnnlib.errors import UserError
 from dnnlib.files import atomic_path, read_jsonl, write_bytes, write_json
-from ganfoundry.commands.generate import draw
+from ganfoundry.drawing import draw_seeds
 from metrics.spec import parse_metric
 from torch_utils.images import tile
 from torch_utils.macs import count_macs
@@ -41,7 +41,6 @@ NUM_SAMPLES = 64
 COLUMNS = 12  # of the sheet: the first of the samples
 CELL = 64  # pixels a sample takes on the sheet, at least
 LABEL_WIDTH = 200  # pixels
-DRAW = {'batch': 16, 'truncation_psi': 1, 'noise_mode': 'const'}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -132,7 +131,7 @@ def newest_snapshot(folder: RunFolder) -> Path | None:
 def draw_samples(snapshot: Path) -> torch.Tensor:
     """Seeds 0, 1, 2, ... of a snapshot: uint8 [NUM_SAMPLES, C, H, W]."""
     G = load_generator(load_snapshot(snapshot), torch.device('cpu'), 'fp32')
-    return draw(G, list(range(NUM_SAMPLES)), torch.zeros([1, G.c_dim]), DRAW)
+    return torch.from_numpy(draw_seeds(G, range(NUM_SAMPLES), torch.zeros([1, G.c_dim]), batch=16))
 
 
 def real_samples(dataset: ImageDataset) -> torch.Tensor:

@@ -1,11 +1,8 @@
-"""What the flags of train.py mean: the config fields that they set, what they exclude, and what they no longer do.
-
-given: the options that stand on the command line, by name ('batch_gpu'); what is not there takes the recipe's value.
-"""
+"""The flags of train.py: the config fields that they set, the flags that they exclude, and the flags without effect."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +12,83 @@ from metrics.spec import parse_metric, with_count
 from training.config import RunConfig
 from training.data.dataset import DataConfig
 from training.run.transfer import OFFICIAL
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainFlags:
+    """The options of train.py under their names in Python. None: not given, so that the recipe's value holds.
+
+    `ganfoundry/commands/train.py` describes each option.
+    """
+
+    outdir: str = 'runs'
+    cfg: str | None = None
+    data: str | None = None
+    resume: str | None = None
+    freezed: int | None = None
+    dry_run: bool = False
+    plugin: tuple[str, ...] = ()
+    sets: tuple[str, ...] = ()  # of --set, each 'FIELD=VALUE'
+    # Data
+    cond: bool | None = None
+    subset: int | None = None
+    mirror: bool | None = None
+    resolution: int | None = None
+    # Training
+    gamma: float | None = None
+    kimg: int | None = None
+    batch: int | None = None
+    batch_gpu: int | None = None
+    glr: float | None = None
+    dlr: float | None = None
+    cbase: int | None = None
+    cmax: int | None = None
+    map_depth: int | None = None
+    mbstd_group: int | None = None
+    seed: int | None = None
+    # Limited data
+    aug: str | None = None
+    p: float | None = None
+    target: float | None = None
+    augpipe: str | None = None
+    lecam: float | None = None
+    # Records
+    metrics: str | None = None
+    metric_data: str | None = None
+    metrics_images: int | None = None
+    detector_path: tuple[str, ...] = ()
+    snap: int | None = None
+    tick: float | None = None
+    keep: int | None = None
+    desc: str | None = None
+    # Machine
+    gpus: int | None = None
+    deterministic: bool | None = None
+    max_restarts: int | None = None
+    timeout: float | None = None
+    precision: str | None = None
+    fp32: bool | None = None
+    nhwc: bool | None = None
+    nobench: bool | None = None
+    allow_tf32: bool | None = None
+    workers: int | None = None
+    device: str | None = None
+    # Faults
+    time_limit: str | None = None  # of --for
+    on_nan: str | None = None
+    bad_images: str | None = None
+    guardian: str | None = None
+
+    @property
+    def transfers(self) -> bool:
+        """Whether --resume names the networks of another run."""
+        return self.resume is not None and self.resume not in NO_FILE
+
+    @property
+    def wanted_precision(self) -> str:
+        """--precision, or --fp32."""
+        return 'fp32' if self.fp32 else self.precision or 'auto'
+
 
 # Flags that set config fields. Every other field is reached by --set.
 FLAGS = {
@@ -51,7 +125,7 @@ FLAGS = {
 DATA_FLAGS = {'data': 'path', 'cond': 'cond', 'subset': 'subset', 'mirror': 'mirror', 'resolution': 'resolution'}
 SET_REFUSES = {
     'cfg': '--cfg',
-    'data': '--data and its neighbours',
+    'data': '--data, --cond, --subset, --mirror or --resolution',
     'precision': '--precision',
     'gpus': '--gpus',
     'seed': '--seed',
@@ -72,26 +146,27 @@ NAMED = {
     'desc': '{}',
 }
 NO_FILE = ('noresume', 'auto', 'latest')  # values of --resume that name no file
-# StyleGAN2-ADA's settings for a run that starts from another's networks: ADA finds its strength in a fifth of the
-# images, and the moving average has its full half-life from the first image on.
+# StyleGAN2-ADA's settings for a run that starts from the networks of another: ADA finds its strength in a fifth of the
+# images, and the moving average has its full half-life from the first image.
 TRANSFER = {'aug.kimg': 100.0, 'ema.rampup': None}
 
 
-def config_changes(given: dict[str, Any], cfg: RunConfig) -> dict[str, Any]:
-    """Config fields by path, from the flags and from --set. cfg: what they will change."""
-    check_aug(given, cfg)
+def config_changes(flags: TrainFlags, cfg: RunConfig) -> dict[str, Any]:
+    """Returns config fields by path, from the flags and from --set, as changes to `cfg`."""
+    check_aug(flags, cfg)
     changes: dict[str, Any] = {}
-    for flag, paths in FLAGS.items():
-        for path in paths if flag in given else ():
-            check_field(flag, path, cfg)
-            changes[path] = given[flag]
-    if 'nobench' in given:
-        changes['benchmark'] = not given['nobench']
+    for name, paths in FLAGS.items():
+        value = getattr(flags, name)
+        for path in paths if value is not None else ():
+            check_field(name, path, cfg)
+            changes[path] = value
+    if flags.nobench is not None:
+        changes['benchmark'] = not flags.nobench
     if changes.get('metrics') == 'none':
         changes['metrics'] = ''
     if changes.get('metric_data', 'none') != 'none':
         changes['metric_data'] = str(Path(changes['metric_data']).absolute())
-    for item in given['sets']:
+    for item in flags.sets:
         path, equals, value = item.partition('=')
         if not equals:
             raise ConfigError(f'--set {item}: expected FIELD=VALUE, for instance --set r1.gamma=2')
@@ -101,9 +176,8 @@ def config_changes(given: dict[str, Any], cfg: RunConfig) -> dict[str, Any]:
     return changes
 
 
-def with_fewer_images(given: dict[str, Any], cfg: RunConfig) -> RunConfig:
-    """--metrics-images: no metric generates more images. One that did takes a name that says its number."""
-    most = given.get('metrics_images')
+def with_fewer_images(most: int | None, cfg: RunConfig) -> RunConfig:
+    """Limits the images that a metric generates to `most` (--metrics-images) and renames the metrics accordingly."""
     if most is None:
         return cfg
     if most < 2:
@@ -113,23 +187,23 @@ def with_fewer_images(given: dict[str, Any], cfg: RunConfig) -> RunConfig:
     return replace(cfg, metrics=tuple(dict.fromkeys(names)))
 
 
-def check_aug(given: dict[str, Any], cfg: RunConfig) -> None:
-    """What --p, --target and --augpipe belong to. They may be said without --aug where the recipe has its kind."""
-    kind = given.get('aug', cfg.aug.kind)
-    if kind == 'fixed' and cfg.aug.kind != 'fixed' and 'p' not in given:
+def check_aug(flags: TrainFlags, cfg: RunConfig) -> None:
+    """Refuses --p, --target and --augpipe without the --aug, or the recipe's augmentation, that they belong to."""
+    kind = flags.aug or cfg.aug.kind
+    if kind == 'fixed' and cfg.aug.kind != 'fixed' and flags.p is None:
         raise ConfigError('--aug=fixed requires specifying --p')
-    if 'p' in given and kind != 'fixed':
+    if flags.p is not None and kind != 'fixed':
         raise ConfigError(f'--p can only be specified with --aug=fixed, not with {kind}')
-    if 'target' in given and kind not in ('ada', 'apa'):
+    if flags.target is not None and kind not in ('ada', 'apa'):
         raise ConfigError(f'--target can only be specified with --aug=ada or --aug=apa, not with {kind}')
-    if 'augpipe' in given and kind not in ('ada', 'fixed'):
+    if flags.augpipe is not None and kind not in ('ada', 'fixed'):
         raise ConfigError(f'--augpipe cannot be specified with --aug={kind}; take --aug=ada or --aug=fixed')
-    for flag in ('p', 'target'):
-        if flag in given and not 0 <= given[flag] <= 1:
-            raise ConfigError(f'--{flag} must be between 0 and 1, not {given[flag]:g}')
-    for flag in ('freezed', 'lecam'):
-        if flag in given and not given[flag] >= 0:
-            raise ConfigError(f'--{flag} must be non-negative, not {given[flag]:g}')
+    for name, share in (('p', flags.p), ('target', flags.target)):
+        if share is not None and not 0 <= share <= 1:
+            raise ConfigError(f'--{name} must be between 0 and 1, not {share:g}')
+    for name, value in (('freezed', flags.freezed), ('lecam', flags.lecam)):
+        if value is not None and not value >= 0:
+            raise ConfigError(f'--{name} must be non-negative, not {value:g}')
 
 
 def check_field(flag: str, path: str, cfg: RunConfig) -> None:
@@ -143,41 +217,45 @@ def check_field(flag: str, path: str, cfg: RunConfig) -> None:
     raise ConfigError(f'--{flag.replace("_", "-")}: the {part} of --cfg={cfg.cfg} has no {name}; {has}')
 
 
-def notes_on(given: dict[str, Any]) -> tuple[str, ...]:
-    """A line for each flag that is accepted and does not do what it did in StyleGAN2-ADA, or nothing at all here."""
+def notes_on(flags: TrainFlags) -> tuple[str, ...]:
+    """Returns a line for each given flag that has no effect here, or another one than in StyleGAN2-ADA."""
     notes = []
-    if given.get('nhwc'):
+    if flags.nhwc:
         notes.append('--nhwc: the networks choose the layout, StyleGAN2 channels last; the flag changes nothing')
-    if given.get('freezed') and given.get('resume', 'noresume') == 'noresume':
-        notes.append(f'--freezed={given["freezed"]} without --resume: the frozen layers keep their random weights')
+    if flags.freezed and flags.resume in (None, 'noresume'):
+        notes.append(f'--freezed={flags.freezed} without --resume: the frozen layers keep their random weights')
     return tuple(notes)
 
 
-def data_config(given: dict[str, Any]) -> DataConfig:
-    """The data flags; paths are made absolute, so that a run resumes from any folder."""
-    fields = {field: given[flag] for flag, field in DATA_FLAGS.items() if flag in given}
+def data_config(flags: TrainFlags) -> DataConfig:
+    """Returns the data flags as a config. Paths become absolute, so that a run resumes from any folder."""
+    given = {field: getattr(flags, name) for name, field in DATA_FLAGS.items()}
+    fields = {field: value for field, value in given.items() if value is not None}
     if fields.get('path'):
         fields['path'] = str(Path(fields['path']).absolute())
     return DataConfig(**fields)
 
 
-def wanted_precision(given: dict[str, Any]) -> str:
-    """--precision, or --fp32."""
-    return 'fp32' if given.get('fp32') else given.get('precision', 'auto')
-
-
-def run_name(cfg: RunConfig, dataset_name: str, given: dict[str, Any]) -> str:
-    """What a run folder is called, after its number. The number of GPUs after 'auto' is left out for 1."""
+def run_name(cfg: RunConfig, dataset_name: str, flags: TrainFlags) -> str:
+    """Returns a run folder's name after its number. The number of GPUs follows 'auto' unless it is 1."""
     data = cfg.data
     parts = [dataset_name + (str(data.resolution) if data.resolution else '')]
-    parts += ['cond'] * data.cond + [f'subset{data.subset}'] * (data.subset is not None) + ['mirror'] * data.mirror
-    parts += [cfg.cfg + (str(cfg.gpus) if cfg.cfg == 'auto' and cfg.gpus > 1 else '')]
-    named = given | {'resume': resume_name(given.get('resume'))}
-    return '-'.join(parts + [text.format(named[flag]) for flag, text in NAMED.items() if named.get(flag) is not None])
+    if data.cond:
+        parts.append('cond')
+    if data.subset is not None:
+        parts.append(f'subset{data.subset}')
+    if data.mirror:
+        parts.append('mirror')
+    parts.append(cfg.cfg + (str(cfg.gpus) if cfg.cfg == 'auto' and cfg.gpus > 1 else ''))
+    for name, text in NAMED.items():
+        value = resume_name(flags.resume) if name == 'resume' else getattr(flags, name)
+        if value is not None:
+            parts.append(text.format(value))
+    return '-'.join(parts)
 
 
 def resume_name(resume: str | None) -> str | None:
-    """The part of a run's name that tells where its networks are from. Continuing leaves a name as it is."""
+    """Returns the part of a run's name that shows the origin of its networks; None for a run that continues."""
     if resume in (None, 'auto', 'latest'):
         return None
     return resume if resume == 'noresume' else f'resume{resume}' if resume in OFFICIAL else 'resumecustom'

@@ -1,8 +1,10 @@
-"""How many processes train a run, and by which micro-batches they share its batch."""
+"""The processes that train a run, and the micro-batches by which they share its batch."""
 
 from __future__ import annotations
 
 import math
+import sys
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,20 +17,40 @@ from training.config import RunConfig
 from training.interface import ImageSpec
 from training.registry import RECIPES
 
-SHARES = 4  # under --deterministic a batch has a multiple of so many micro-batches, for 1, 2 and 4 processes alike
+SHARES = 4  # under --deterministic the number of micro-batches is a multiple of this: 1, 2 and 4 processes share them
 
 
-def join_world(given: dict[str, Any]) -> World:
-    """The processes that a launcher has started for this run; this one alone without a launcher."""
-    return distributed.join(pick_device(given.get('device')))
+def join_world(device: str | None) -> World:
+    """Returns the processes that a launcher has started for this run, or this process alone. device: of --device."""
+    return distributed.join(pick_device(device))
 
 
-def num_processes(given: dict[str, Any], device: torch.device, recorded: int = 1) -> int:
-    """How many processes train: those that a launcher has started, or --gpus, or what the run had before."""
-    num = given.get('gpus', recorded)
+def command_line() -> list[str]:
+    """Returns the arguments with which `python` starts the present command again.
+
+    `python -m ganfoundry` has the path of ganfoundry/__main__.py in sys.argv[0]; started by that path, Python would not
+    find the package.
+    """
+    if Path(sys.argv[0]).resolve() == Path(__file__).resolve().with_name('__main__.py'):
+        return ['-m', 'ganfoundry', *sys.argv[1:]]
+    return sys.argv
+
+
+def num_processes(gpus: int | None, device: torch.device, recorded: int = 1) -> int:
+    """Returns the number of processes that train: those that a launcher has started, or --gpus, or `recorded`.
+
+    Args:
+        gpus: value of --gpus; None if it is not given.
+        device: the device that trains; of GPUs there must be as many as processes.
+        recorded: number of processes that trained the run before.
+
+    Raises:
+        ConfigError: if a launcher has started another number than --gpus, or if the machine has fewer GPUs.
+    """
+    num = recorded if gpus is None else gpus
     if distributed.is_launched():
         started = distributed.launched_size()
-        if given.get('gpus', started) != started:
+        if gpus not in (None, started):
             raise ConfigError(f'--gpus={num}: torchrun has started {started} processes; drop the flag')
         return started
     if num < 1:
@@ -41,38 +63,62 @@ def num_processes(given: dict[str, Any], device: torch.device, recorded: int = 1
     return num
 
 
-def recipe(given: dict[str, Any], spec: ImageSpec, num_gpus: int) -> RunConfig:
-    """The config that --cfg makes for so many processes.
+def recipe(cfg: str | None, spec: ImageSpec, num_gpus: int, *, deterministic: bool, own_batch: bool) -> RunConfig:
+    """Returns the config that --cfg makes for a number of processes.
 
-    Under --deterministic for one, since nothing may follow from their number. Recipes share batches of 2^n images:
-    where the user gives a batch for another number of processes, the nearest one below is asked for.
+    Args:
+        cfg: name of the recipe; None for 'auto'.
+        spec: facts of the data.
+        num_gpus: number of processes.
+        deterministic: the recipe is made for one process, since nothing may depend on their number.
+        own_batch: the user gives --batch. Recipes share batches of 2^n images, so the recipe is then made for the
+            largest power of two up to `num_gpus`.
     """
-    if given.get('deterministic'):
+    if deterministic:
         num_gpus = 1
-    elif 'batch' in given:
+    elif own_batch:
         num_gpus = 1 << (num_gpus.bit_length() - 1)
-    return RECIPES.get(given.get('cfg', 'auto')).make(spec, num_gpus)
+    return RECIPES.get('auto' if cfg is None else cfg).make(spec, num_gpus)
 
 
-def shares(cfg: RunConfig, given: dict[str, Any], num_gpus: int) -> dict[str, Any]:
-    """The number of processes, and a micro-batch by which they share the batch, where the user gives none.
+def shares(
+    cfg: RunConfig,
+    num_gpus: int,
+    *,
+    batch: int | None,
+    batch_gpu: int | None,
+    deterministic: bool | None,
+    mbstd_group: int | None,
+) -> dict[str, Any]:
+    """Returns changes to `cfg`: the number of processes and, unless the user gives it, a micro-batch that they share.
 
-    `cfg` has the micro-batch of its recipe, or of the run so far. It stays where it can, so that a run continues on
-    another number of processes with the same micro-batches; else it is the next smaller one.
+    `cfg` has the micro-batch of its recipe, or of the run so far. It is kept if possible, so that a run continues on
+    another number of processes with the same micro-batches; otherwise it is the next smaller one.
+
+    Args:
+        cfg: config before the flags are applied.
+        num_gpus: number of processes.
+        batch: value of --batch, in images; None if it is not given, as for the other flags.
+        batch_gpu: value of --batch-gpu, in images.
+        deterministic: value of --deterministic.
+        mbstd_group: value of --mbstd-group, in images.
+
+    Raises:
+        ConfigError: if 1, 2 and 4 processes cannot share the batch under --deterministic.
     """
-    batch, parts = given.get('batch', cfg.batch), num_gpus
-    if 'batch_gpu' in given:
+    size, parts = cfg.batch if batch is None else batch, num_gpus
+    if batch_gpu is not None:
         return {'gpus': num_gpus}
-    if given.get('deterministic', cfg.deterministic):
+    if cfg.deterministic if deterministic is None else deterministic:
         parts = math.lcm(SHARES, num_gpus)
-        if batch % parts:
+        if size % parts:
             raise ConfigError(
-                f'--batch={batch}: under --deterministic it must be a multiple of {parts}, which 1, 2 and 4 processes '
-                f'share alike; or choose the micro-batch yourself, by --batch-gpu'
+                f'--batch={size}: under --deterministic it must be a multiple of {parts}, so that 1, 2 and 4 processes '
+                f'share it equally; or choose the micro-batch yourself, by --batch-gpu'
             )
-    elif 'batch' in given or batch % num_gpus:
-        return {'gpus': num_gpus}  # one micro-batch a process, or refused
-    group = given.get('mbstd_group', getattr(cfg.discriminator, 'mbstd_group', 1))
-    sizes = range(min(cfg.batch_gpu, batch // parts), 0, -1)
-    fits = (size for size in sizes if batch % (parts * size) == 0 and size % min(group, size) == 0)
+    elif batch is not None or size % num_gpus:
+        return {'gpus': num_gpus}  # one micro-batch per process, or refused
+    group = getattr(cfg.discriminator, 'mbstd_group', 1) if mbstd_group is None else mbstd_group
+    sizes = range(min(cfg.batch_gpu, size // parts), 0, -1)
+    fits = (n for n in sizes if size % (parts * n) == 0 and n % min(group, n) == 0)
     return {'gpus': num_gpus, 'batch_gpu': next(fits)}

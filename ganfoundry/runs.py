@@ -1,7 +1,4 @@
-"""From the flags of a command line to a run that can be trained: facts, recipe, machine, overrides, folder.
-
-given: the options that stand on the command line, by name; what is not there takes the recipe's value.
-"""
+"""From the flags of a command line to a run that can be trained: facts, recipe, machine, overrides, folder."""
 
 from __future__ import annotations
 
@@ -20,6 +17,7 @@ from dnnlib.provenance import environment
 from dnnlib.registry import source_of
 from ganfoundry import options, processes
 from ganfoundry.meter import reference_data
+from ganfoundry.options import TrainFlags
 from metrics.detectors.table import available
 from metrics.spec import parse_metric
 from torch_utils import distributed
@@ -45,49 +43,54 @@ class Run:
     cfg: RunConfig
     dataset: ImageDataset
     device: torch.device
-    notes: tuple[str, ...]  # what to say once there is a log
+    notes: tuple[str, ...]  # lines for the log
     source: Source | None = None  # networks of another run to start from
-    origin: dict[str, str] | None = None  # where the run's first networks were from, for its record
+    origin: dict[str, str] | None = None  # record of the file that the run's first networks came from
 
 
-def new_run(given: dict[str, Any]) -> Run:
-    """Facts of the data, then the recipe, then what the machine can do, then flags and --set."""
-    device = pick_device(given.get('device'))
-    num_gpus = processes.num_processes(given, device)
-    dataset = ImageDataset(options.data_config(given), given.get('seed', 0))
-    cfg = processes.recipe(given, dataset.spec, num_gpus)
+def new_run(flags: TrainFlags) -> Run:
+    """Returns a new run: facts of the data, then the recipe, then settings of the machine, then flags and --set."""
+    device = pick_device(flags.device)
+    num_gpus = processes.num_processes(flags.gpus, device)
+    dataset = ImageDataset(options.data_config(flags), flags.seed or 0)
+    cfg = processes.recipe(
+        flags.cfg,
+        dataset.spec,
+        num_gpus,
+        deterministic=bool(flags.deterministic),
+        own_batch=flags.batch is not None,
+    )
     cfg = replace(cfg, data=dataset.cfg)
-    cfg = with_precision(cfg, resolve_precision(options.wanted_precision(given), device))
-    settings, notes = machine_settings(device, given)
-    resume = given.get('resume', 'noresume')
-    transferred = resume not in options.NO_FILE
-    settings |= options.TRANSFER if transferred else {}
-    asked = apply_overrides(cfg, settings | options.config_changes(given, cfg) | processes.shares(cfg, given, num_gpus))
-    cfg = options.with_fewer_images(given, asked)
+    cfg = with_precision(cfg, resolve_precision(flags.wanted_precision, device))
+    changes, notes = machine_settings(device, asks_for_metrics=flags.metrics is not None)
+    if flags.transfers:
+        changes |= options.TRANSFER
+    asked = apply_overrides(cfg, changes | overrides(flags, cfg, num_gpus))
+    cfg = options.with_fewer_images(flags.metrics_images, asked)
     check(cfg, dataset)
-    notes = options.notes_on(given) + notes + renamed(asked, cfg)
-    if transferred:
-        notes += ('transfer: aug.kimg=100 and ema.rampup=none as in StyleGAN2-ADA, unless --set says otherwise',)
+    notes = options.notes_on(flags) + notes + renamed(asked, cfg)
     source = None
-    if transferred and given['dry_run'] and is_url(address_of(resume)):
-        notes += (f'--resume={public_url(resume)}: is fetched when training begins',)
-    elif transferred:
-        source = load_source(resume)
-        check_source(source, cfg, dataset)
+    if flags.resume is not None and flags.transfers:
+        notes += ('transfer: aug.kimg=100 and ema.rampup=none as in StyleGAN2-ADA, unless --set says otherwise',)
+        if flags.dry_run and is_url(address_of(flags.resume)):
+            notes += (f'--resume={public_url(flags.resume)}: is downloaded when training begins',)
+        else:
+            source = load_source(flags.resume)
+            check_source(source, cfg, dataset)
     return Run(cfg=cfg, dataset=dataset, device=device, notes=notes, source=source, origin=source and source.origin)
 
 
-def continued_run(folder: RunFolder, given: dict[str, Any]) -> Run:
-    """The recorded config, with the flags that are given now on top; each change is told."""
-    device = pick_device(given.get('device'))
+def continued_run(folder: RunFolder, flags: TrainFlags) -> Run:
+    """Returns a run with its recorded config, changed by the flags that are given now. A note names each change."""
+    device = pick_device(flags.device)
     record = folder.record()
     old, spec = from_record(record)
-    check_same(old, given)
-    precision = options.wanted_precision(given)
-    cfg = old if precision in ('auto', old.precision) else with_precision(old, precision)
-    num_gpus = processes.num_processes(given, device, recorded=old.gpus)
-    changes = options.config_changes(given, cfg) | processes.shares(cfg, given, num_gpus)
-    cfg = options.with_fewer_images(given, apply_overrides(cfg, changes))
+    check_same(old, flags)
+    wanted = flags.wanted_precision
+    cfg = old if wanted in ('auto', old.precision) else with_precision(old, wanted)
+    num_gpus = processes.num_processes(flags.gpus, device, recorded=old.gpus)
+    changed = apply_overrides(cfg, overrides(flags, cfg, num_gpus))
+    cfg = options.with_fewer_images(flags.metrics_images, changed)
     check_frozen(old, cfg)
     dataset = ImageDataset(cfg.data, cfg.seed)
     if dataset.spec != spec:
@@ -95,34 +98,50 @@ def continued_run(folder: RunFolder, given: dict[str, Any]) -> Run:
             f'{cfg.data.source}: the data have changed since the run began: {spec} then, {dataset.spec} now'
         )
     check(cfg, dataset)
-    notes = options.notes_on(given)
-    notes += tuple(f'changed for this sitting: {path} {was} -> {now}' for path, was, now in differences(old, cfg))
+    notes = options.notes_on(flags)
+    notes += tuple(f'changed for this launch: {path} {was} -> {now}' for path, was, now in differences(old, cfg))
     # A run that was killed before its first state begins again, from the same networks.
     origin = record.get('source')
     source = load_source(origin['file'], origin['sha256']) if origin and not list_states(folder.states) else None
     return Run(cfg=cfg, dataset=dataset, device=device, notes=notes, source=source, origin=origin)
 
 
+def overrides(flags: TrainFlags, cfg: RunConfig, num_gpus: int) -> dict[str, Any]:
+    """Returns changes to `cfg` by path: those of the flags and --set, and the share of each process in a batch."""
+    changes = options.config_changes(flags, cfg)
+    return changes | processes.shares(
+        cfg,
+        num_gpus,
+        batch=flags.batch,
+        batch_gpu=flags.batch_gpu,
+        deterministic=flags.deterministic,
+        mbstd_group=flags.mbstd_group,
+    )
+
+
 def check_frozen(old: RunConfig, cfg: RunConfig) -> None:
-    """A layer frozen on the way would leave its optimiser's state behind, one thawed would have none."""
+    """Refuses a change of --freezed: the optimizer keeps state for unfrozen layers only."""
     before, now = (getattr(c.discriminator, 'freezed', 0) for c in (old, cfg))
     if before != now:
-        raise ConfigError(f'--freezed={now}: this run began with {before} and goes on with it; drop the flag')
+        raise ConfigError(f'--freezed={now}: this run began with {before} and continues with it; drop the flag')
 
 
-def check_same(old: RunConfig, given: dict[str, Any]) -> None:
-    """What a run may not change on its way: its architecture, its data, its seed."""
+def check_same(old: RunConfig, flags: TrainFlags) -> None:
+    """Refuses flags that change a run's architecture, data or seed."""
     began = {'cfg': old.cfg, 'seed': old.seed}
     began |= {flag: getattr(old.data, field) for flag, field in options.DATA_FLAGS.items()}
     for flag, before in began.items():
-        now = given.get(flag, before)
-        now = str(Path(now).absolute()) if flag == 'data' and now is not None else now
+        now = getattr(flags, flag)
+        if now is None:
+            continue
+        if flag == 'data':
+            now = str(Path(now).absolute())
         if now != before:
-            raise ConfigError(f'--{flag}={now}: this run began with {before} and goes on with it; drop the flag')
+            raise ConfigError(f'--{flag}={now}: this run began with {before} and continues with it; drop the flag')
 
 
 def check(cfg: RunConfig, dataset: ImageDataset) -> None:
-    """Refuses, before a folder is made, what building or measuring would refuse later."""
+    """Refuses, before a folder is made, whatever building or measuring would refuse later."""
     for name in cfg.metrics:
         parse_metric(name)
     reference_data(cfg, dataset)
@@ -131,35 +150,35 @@ def check(cfg: RunConfig, dataset: ImageDataset) -> None:
 
 
 def renamed(asked: RunConfig, cfg: RunConfig) -> tuple[str, ...]:
-    """What --metrics-images has made of the metrics that were asked for."""
+    """Returns a note on the metrics that --metrics-images has renamed, if any."""
     gone = [name for name in asked.metrics if name not in cfg.metrics]
     new = [name for name in cfg.metrics if name not in asked.metrics]
     return (f'--metrics-images: {", ".join(gone)} with fewer images, under the name {", ".join(new)}',) if new else ()
 
 
 def check_source(source: Source, cfg: RunConfig, dataset: ImageDataset) -> None:
-    """Refuses, before a folder is made, networks of which nothing fits. What fits is told when it is taken."""
+    """Refuses, before a folder is made, networks of which nothing fits. The log reports later what was taken."""
     with torch.device('meta'):
         G, D = build_networks(cfg, dataset.spec)
     transfer({'G': G, 'D': D, 'G_ema': G}, source, lambda line: None, lambda line: None)
 
 
-def machine_settings(device: torch.device, given: dict[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Fields that depend on the machine rather than on the recipe, and what to say about them."""
+def machine_settings(device: torch.device, *, asks_for_metrics: bool) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Returns config fields that depend on the machine rather than on the recipe, and notes on them."""
     fields: dict[str, Any] = {}
     notes: tuple[str, ...] = ()
     if device.type == 'cpu':
         fields = {'workers': min(3, max((os.cpu_count() or 1) - 1, 0)), 'grid_images': 256}
     if available('efflite'):
         fields['metrics'] = 'fd_efflite50k_full' if device.type == 'cuda' else 'fd_efflite2k'
-    elif 'metrics' not in given:
-        notes = ('no metrics: the detector is not installed; pip install ".[metrics]" brings it',)
+    elif not asks_for_metrics:
+        notes = ('no metrics: the detector is not installed; pip install ".[metrics]" installs it',)
     return fields, notes
 
 
 def record_of(run: Run) -> dict[str, Any]:
-    """What config.json and every snapshot hold: config, facts, and what else a number depends on."""
-    modules = plugin_modules(run.cfg)  # of loss and terms
+    """Returns the content of config.json: the config, the facts, and everything else that a number depends on."""
+    modules = plugin_modules(run.cfg)  # loss and terms
     return to_record(run.cfg, run.dataset.spec) | {
         **({'source': run.origin} if run.origin else {}),
         'plugin': source_of(RECIPES.module_of(run.cfg.cfg)),
@@ -172,9 +191,9 @@ def record_of(run: Run) -> dict[str, Any]:
 
 
 def drift(before: dict[str, Any], now: dict[str, Any]) -> tuple[str, ...]:
-    """What has changed around a run since it began, so that its last bits may; a line each."""
+    """Returns a warning for each change of library, thread, operation or plug-in that may change the last bits."""
     return tuple(
-        f'{name} {before[name]} when the run began, {now.get(name)} now: it goes on, its last bits may differ'
+        f'{name} {before[name]} when the run began, {now.get(name)} now: it continues, and its last bits may differ'
         for name in ('versions', 'threads', 'operations', 'plugin', 'plugins')
         if name in before and before[name] != now.get(name)
     )
@@ -183,12 +202,12 @@ def drift(before: dict[str, Any], now: dict[str, Any]) -> tuple[str, ...]:
 # ---- run folders
 
 
-def find_run(given: dict[str, Any], world: World | None = None) -> RunFolder | None:
-    """The folder of the run that goes on, if one does: the same in every process, for rank 0 looks.
+def find_run(flags: TrainFlags, world: World | None = None) -> RunFolder | None:
+    """Returns the folder of the run that --resume continues, or None. Rank 0 looks; all processes get its answer.
 
-    'auto' finds nothing on the first launch, and says nothing.
+    'auto' finds nothing on the first launch, without a message.
     """
-    path = (world or World()).shared(lambda: _path_of(_find_run(given)))
+    path = (world or World()).shared(lambda: _path_of(_find_run(flags)))
     return None if path is None else RunFolder(Path(path))
 
 
@@ -196,23 +215,23 @@ def _path_of(folder: RunFolder | None) -> str | None:
     return None if folder is None else str(folder.path)
 
 
-def _find_run(given: dict[str, Any]) -> RunFolder | None:
-    if (again := restarted_run(Path(given['outdir']))) is not None:
+def _find_run(flags: TrainFlags) -> RunFolder | None:
+    outdir, resume = Path(flags.outdir), flags.resume
+    if (again := restarted_run(outdir)) is not None:
         return again
-    resume = given.get('resume', 'noresume')
     if resume in ('auto', 'latest'):
-        runs = [path.parent for path in Path(given['outdir']).glob('[0-9]*-*/config.json')]
+        runs = [path.parent for path in outdir.glob('[0-9]*-*/config.json')]
         if resume == 'auto':
-            name = run_name(new_run(given), given)
+            name = run_name(new_run(flags), flags)
             runs = [path for path in runs if path.name.partition('-')[2] == name]
         if not runs and resume == 'latest':
-            raise ConfigError(f'--resume=latest: no run in {given["outdir"]}; name another --outdir')
+            raise ConfigError(f'--resume=latest: no run in {outdir}; name another --outdir')
         return RunFolder(max(runs)) if runs else None
-    return RunFolder(Path(resume)) if resume != 'noresume' and is_run_folder(resume) else None
+    return RunFolder(Path(resume)) if resume is not None and flags.transfers and is_run_folder(resume) else None
 
 
 def restarted_run(outdir: Path) -> RunFolder | None:
-    """After the launcher has lost a process and started all again: the run that they trained."""
+    """Returns the run that the launcher's processes trained before it lost one and restarted them all, or None."""
     if int(os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')) == 0:
         return None
     mine = {'launch': os.environ['TORCHELASTIC_RUN_ID'], 'argv': sys.argv}
@@ -228,16 +247,23 @@ def is_run_folder(path: str) -> bool:
     return (Path(path) / 'config.json').is_file()
 
 
-def run_name(run: Run, given: dict[str, Any]) -> str:
-    """What the run folder is called, after its number."""
-    return options.run_name(run.cfg, run.dataset.name, given)
+def run_name(run: Run, flags: TrainFlags) -> str:
+    """Returns the run folder's name after its number."""
+    return options.run_name(run.cfg, run.dataset.name, flags)
 
 
-def make_folder(run: Run, given: dict[str, Any], record: dict[str, Any], world: World | None = None) -> RunFolder:
-    """A new run folder with its config.json, made by rank 0 for all processes."""
+def make_folder(outdir: Path, name: str, record: dict[str, Any], world: World | None = None) -> RunFolder:
+    """Creates a run folder with its config.json; rank 0 does it for all processes.
+
+    Args:
+        outdir: folder that holds the runs.
+        name: the folder's name after its number.
+        record: content of config.json.
+        world: the processes that train.
+    """
 
     def make() -> str:
-        path = make_run_dir(Path(given['outdir']), run_name(run, given))
+        path = make_run_dir(outdir, name)
         write_json(path / 'config.json', record)
         return str(path)
 

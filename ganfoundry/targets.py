@@ -57,7 +57,7 @@ class Target:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class MeasureOptions:
+class MeasureSettings:
     """Options of the command line, which apply to every target.
 
     Attributes:
@@ -168,7 +168,7 @@ class Session:
         tell: Prints sentences about targets that are skipped, renamed or drawn.
     """
 
-    def __init__(self, options: MeasureOptions, tell: Callable[[str], None]) -> None:
+    def __init__(self, options: MeasureSettings, tell: Callable[[str], None]) -> None:
         self._options = options
         self._tell = tell
         self._meters: dict[tuple[DataConfig, int], Meter] = {}

@@ -1,30 +1,15 @@
-"""Train an image GAN: flags to config, config to networks, networks to a run folder."""
+"""`train.py` and `ganfoundry train`: the options of a training run."""
 
 from __future__ import annotations
 
-import contextlib
 import sys
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from dnnlib.errors import run_command
-
-if TYPE_CHECKING:  # the real imports stand in the functions that need them: --help must answer at once
-    from dnnlib.log import Log
-    from dnnlib.signals import StopSignal
-    from dnnlib.time_limit import TimeLimit
-    from ganfoundry.runs import Run
-    from torch_utils.distributed import World
-    from training.run.run_folder import RunFolder
-    from training.state import TrainState
-
-REPEAT_S = 2.0  # in which several processes get the same request to stop from a batch system and from their launcher
-
 
 def spelled(name: str) -> str:
-    """--map_depth is --map-depth."""
+    """Returns --map-depth for --map_depth."""
     return name.replace('_', '-')
 
 
@@ -120,176 +105,8 @@ def main(**options: Any) -> None:
     python train.py --resume=latest                  continue the newest run, bit for bit
     python train.py --gpus=8 --data=ffhq.zip         on eight GPUs of this machine
     """
-    from dnnlib.registry import load_file
-    from ganfoundry import processes, runs
-    from metrics.detectors.table import set_path
-    from torch_utils.launch import launch
+    from ganfoundry.options import TrainFlags
+    from ganfoundry.trainer import run_command_line
 
-    given = {name: value for name, value in options.items() if value is not None}
-    time_limit(given)  # refuses at once what is no duration
-    for path in given['plugin']:
-        load_file(path)
-    for option in given['detector_path']:
-        set_path(option)
-    if given.get('cfg') == 'list':
-        return list_recipes(given)
-    world = processes.join_world(given)
-    folder = runs.find_run(given, world)
-    run = runs.continued_run(folder, given) if folder else runs.new_run(given)
-    if given['dry_run']:
-        name = f'NNNNN-{runs.run_name(run, given)}'
-        return print_plan(run, folder.path if folder else Path(given['outdir'], name))
-    if run.cfg.gpus > world.size:  # everything is checked: let each process do the same again, and train
-        sys.exit(launch(run.cfg.gpus, given.get('max_restarts', 0), sys.argv))
-    sys.exit(train_in_folder(run, folder, given, world))
-
-
-def train_in_folder(run: Run, folder: RunFolder | None, given: dict[str, Any], world: World) -> int:
-    """Trains in the folder of a run that goes on, or in a new one, and returns the exit code."""
-    from dnnlib.errors import UserError, print_error
-    from dnnlib.files import exclusive
-    from ganfoundry import runs
-    from torch_utils.devices import prepare
-    from torch_utils.launch import leave
-
-    cfg = run.cfg
-    prepare(run.device, benchmark=cfg.benchmark, allow_tf32=cfg.allow_tf32, deterministic=cfg.deterministic)
-    record = runs.record_of(run)
-    warnings = runs.drift(folder.record(), record) if folder else ()
-    folder = folder or runs.make_folder(run, given, record, world)
-    with exclusive(folder.lock) if world.leads else contextlib.nullcontext():
-        try:
-            # Of several processes rank 0 keeps the time, and all stop with it.
-            code = train(run, folder, record, warnings, world, time_limit(given) if world.leads else None)
-        except UserError as error:
-            if world.size == 1:
-                raise
-            print_error(error)  # all processes have it: to start them again would not help
-            code = 2
-    world.close()
-    return leave(code, world.rank)
-
-
-def time_limit(given: dict[str, Any]) -> TimeLimit | None:
-    """--for, counted from the launch of this process, or of the one that has started it and others."""
-    import time
-
-    from dnnlib.time_limit import TimeLimit, parse_duration
-    from torch_utils.launch import began
-
-    if 'time_limit' not in given:
-        return None
-    return TimeLimit(parse_duration(given['time_limit'], '--for'), time.time() - began())
-
-
-def list_recipes(given: dict[str, Any]) -> None:
-    """--cfg=list"""
-    from ganfoundry.options import data_config
-    from training import plan
-    from training.data.dataset import read_spec
-
-    click.echo(plan.list_recipes(read_spec(data_config(given))))
-
-
-def print_plan(run: Run, where: Path) -> None:
-    """--dry-run"""
-    from training.plan import describe_run
-
-    for note in run.notes:
-        click.echo(f'note: {note}')
-    click.echo(describe_run(run.cfg, run.dataset.spec, str(where)))
-
-
-def train(
-    run: Run,
-    folder: RunFolder,
-    record: dict[str, Any],
-    warnings: tuple[str, ...],
-    world: World,
-    limit: TimeLimit | None,
-) -> int:
-    """Trains until the end, a signal or the time limit, and returns the exit code, which is that of all processes."""
-    from dnnlib.log import Log, format_time
-    from dnnlib.signals import StopSignal
-    from dnnlib.time_limit import EXIT_CODE
-    from torch_utils.allocator import keep_freed_memory
-    from torch_utils.checkpoint import list_states
-    from training.build import build
-    from training.run.restore import restore
-
-    keep_freed_memory()
-    repeat_s = REPEAT_S if world.size > 1 else 0
-    with Log(folder.path / 'log.txt', rank=world.rank) as log, StopSignal(limit, repeat_s) as stop:
-        several = f', {world.size} processes' if world.size > 1 else ''
-        log.line(f'run folder {folder.path}, {run.device}{several}, {run.cfg.precision}')
-        for note in run.notes:
-            log.line(note)
-        for warning in warnings if world.leads else ():
-            log.warn(warning)
-        state = build(run.cfg, run.dataset.spec, run.device)
-        restore(state, folder, run.source, log, world)
-        complete = run_loop(run, folder, record, state, log, stop, world)
-        code = world.maximum(stop.exit_code, 'the exit code')
-        if complete:
-            log.line(f'done: {folder.snapshot(state.nimg)}')
-            return 0
-        saved = max((int(path.name) for path in list_states(folder.states)), default=0)
-        why = f', --for={format_time(limit.seconds)} is over' if limit and code == EXIT_CODE else ''
-        log.line(f'stopped at {state.nimg / 1000:.2f} kimg{why}; the newest state is of {saved / 1000:.2f} kimg')
-        log.line(f'continue: python train.py --resume={folder.path}')
-        return code
-
-
-def run_loop(
-    run: Run, folder: RunFolder, record: dict[str, Any], state: TrainState, log: Log, stop: StopSignal, world: World
-) -> bool:
-    """Puts the parts of the loop together and runs it. Returns whether the run is complete."""
-    from dnnlib.signals import StopRequested
-    from ganfoundry.snapshot_metrics import for_training
-    from training.data.bad_images import BadImages
-    from training.data.loader import data_loader
-    from training.loop import Loop
-    from training.run.sheets import SampleSheet
-    from training.step import TrainStep
-
-    def check() -> None:
-        stop.check()
-        if world.peer_asked():
-            raise StopRequested
-
-    cfg, dataset, device = run.cfg, run.dataset, run.device
-    sheet = SampleSheet(dataset, state.G.z_dim, cfg.seed, cfg.grid_images) if world.leads else None
-    bad_images = BadImages(folder.bad_images, dataset, log.warn) if cfg.bad_images == 'skip' else None
-    most_bad = 0 if bad_images is None else bad_images.max_bad
-    if state.nimg == 0:  # a fault that rank 0 finds ends all
-        world.shared(lambda: sheet and sheet.save_reals(folder.path / 'reals.png', most_bad))
-    loop = Loop(
-        cfg=cfg,
-        record=record,
-        state=state,
-        step=TrainStep(cfg, state, dataset, device, world),
-        sheet=sheet,
-        folder=folder,
-        log=log,
-        evaluate=for_training(cfg, dataset, state.G_ema, log.warn, check, world),
-        stop=stop.requested,
-        saved=lambda seconds: stop.limit.saved(seconds) if stop.limit else None,
-        world=world,
-    )
-    with data_loader(
-        dataset,
-        start_nimg=state.data_position,
-        batch_size=cfg.batch,
-        seed=cfg.seed,
-        num_workers=cfg.workers,
-        rank=world.rank,
-        world=world.size,
-        device=device,
-        bad_images=bad_images,
-        warn=log.warn,
-    ) as batches:
-        return loop.run(batches)
-
-
-if __name__ == '__main__':
-    run_command(main)
+    if code := run_command_line(TrainFlags(**options)):
+        sys.exit(code)

@@ -14,6 +14,7 @@ import torch
 
 from dnnlib.errors import UserError
 from ganfoundry.commands import calc_metrics, generate, train
+from ganfoundry.drawing import draw_seeds
 from tests.conftest import ROOT
 from tests.support.runs import TINY, call, make_zip, only_run
 from training.run.snapshot import load_generator, load_snapshot
@@ -204,7 +205,7 @@ def test_what_changed_around_a_run_is_told_on_resume(tmp_path, run):
 def test_a_longer_run_continues_and_says_what_changed(tmp_path, run):
     copy = shutil.copytree(run, tmp_path / '00000-copy')
     done = call(tmp_path, f'--resume={copy}', '--kimg=2', '--snap=100')
-    assert 'changed for this sitting: kimg 1 -> 2' in done.stdout
+    assert 'changed for this launch: kimg 1 -> 2' in done.stdout
     assert (copy / 'network-snapshot-000002.safetensors').exists()
 
 
@@ -255,7 +256,7 @@ def test_a_seed_means_the_latent_that_stylegan_users_know(snapshot, monkeypatch)
 
     import torch
 
-    generate.draw(Spy(), [0, 85], torch.zeros(1, 0), {'batch': 8, 'truncation_psi': 1, 'noise_mode': 'const'})
+    draw_seeds(Spy(), [0, 85], torch.zeros(1, 0))
     expected = [[1.764052, 0.400157, 0.978738, 2.240893], [0.176851, 2.377754, 0.998733, -1.310151]]
     assert latents[0][:, :4].numpy() == pytest.approx(np.array(expected), abs=1e-6)
 

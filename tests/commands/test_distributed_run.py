@@ -91,7 +91,7 @@ def test_a_run_goes_on_from_one_process_to_two_and_back_with_the_same_bits(tmp_p
         output, errors = process.communicate(timeout=200)
         assert process.returncode == 128 + number, output + errors
         assert f'continue: python train.py --resume={only_run(tmp_path)}' in output
-    assert 'changed for this sitting: gpus 1 -> 2' in output
+    assert 'changed for this launch: gpus 1 -> 2' in output
     call(tmp_path, '--resume=latest', '--gpus=1')
     assert_same_run(only_run(tmp_path), undisturbed)
 

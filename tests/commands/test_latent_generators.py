@@ -7,6 +7,7 @@ import torch
 
 from dnnlib.errors import ConfigError, UserError
 from ganfoundry.commands import generate
+from ganfoundry.drawing import measure_batch_norm
 from tests.support.runs import SHORT, call, make_zip, only_run
 from training.build import build_networks
 from training.config import apply_overrides
@@ -64,8 +65,8 @@ def test_recalibration_of_a_network_without_batch_norm_is_refused(tmp_path):
         def modules(self):
             return []
 
-    with pytest.raises(UserError, match='--recalibrate: this network has no batch normalisation; drop the flag'):
-        generate.measure_batch_norm(Plain(), torch.zeros(1, 0), {'truncation_psi': 1})
+    with pytest.raises(UserError, match='--recalibrate: this network has no batch normalization; drop the flag'):
+        measure_batch_norm(Plain(), torch.zeros(1, 0), 1)
 
 
 @pytest.mark.parametrize('name', ['ifgan', 'gconv', 'giu', 'igan', 'lsgan'])

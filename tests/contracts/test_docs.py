@@ -18,6 +18,7 @@ from bench.counts import cells_of
 from docs import flags as option_tables
 from ganfoundry import runs
 from ganfoundry.commands import train
+from ganfoundry.options import TrainFlags
 from metrics.spec import parse_metric
 from tests.conftest import ROOT
 from tests.support.forks import environment
@@ -124,11 +125,10 @@ def place(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp('place')
     for res in RESOLUTIONS:
         make_zip(folder / f'images{res}.zip', num_images=4, resolution=res)
-    given = {'cfg': 'squeeze', 'data': str(folder / 'images64.zip'), 'outdir': str(folder / 'runs'), 'device': 'cpu'}
-    given |= {'plugin': (), 'sets': (), 'detector_path': (), 'dry_run': False}
-    run = runs.new_run(given)
+    flags = TrainFlags(cfg='squeeze', data=str(folder / 'images64.zip'), device='cpu')
+    run = runs.new_run(flags)
     record = runs.record_of(run)
-    runs.make_folder(run, given, record)
+    runs.make_folder(folder / 'runs', runs.run_name(run, flags), record)
     with torch.device('meta'):
         _, D = build_networks(run.cfg, run.dataset.spec)
     tensors = {f'D.{name}': torch.zeros(value.shape) for name, value in D.state_dict().items() if name.startswith('b4')}
@@ -153,8 +153,8 @@ def plans_of(page: str) -> Iterator[list[str]]:
 def test_every_training_command_makes_a_plan(page, place, monkeypatch):
     planned = []
     # The text of the plan has its own tests; it is printed after networks, data and config were made.
-    monkeypatch.setattr(train, 'print_plan', lambda run, where: planned.append(run.cfg))
-    monkeypatch.setattr(train, 'list_recipes', lambda given: planned.append(None))
+    monkeypatch.setattr('ganfoundry.trainer.print_plan', lambda run, where: planned.append(run.cfg))
+    monkeypatch.setattr('ganfoundry.trainer.list_recipes', lambda flags: planned.append(None))
     monkeypatch.chdir(place)
     (run,) = (place / 'runs').glob('0*')
     lines = list(plans_of(page))

@@ -4,9 +4,11 @@ import click
 import pytest
 
 from dnnlib.errors import UserError
-from ganfoundry import runs
+from ganfoundry import options
 from ganfoundry.commands import calc_metrics, generate, train
+from ganfoundry.options import TrainFlags
 from tests.support.runs import make_zip
+from training.data.dataset import ImageDataset
 from training.registry import RECIPES
 
 # A new flag is a promise to keep: a field is reached by --set already.
@@ -41,7 +43,7 @@ def data(tmp_path_factory):
 def plan(data, tmp_path, monkeypatch):
     """A function from flags to the run that they plan and its folder's name."""
     planned = []
-    monkeypatch.setattr(train, 'print_plan', lambda run, where: planned.append((run, where.name)))
+    monkeypatch.setattr('ganfoundry.trainer.print_plan', lambda run, where: planned.append((run, where.name)))
 
     def make(*flags):
         train.main.main(['-n', f'--outdir={tmp_path}', f'--data={data}', *flags], standalone_mode=False)
@@ -174,7 +176,7 @@ def test_a_run_folder_is_called_as_in_stylegan2_ada(plan, flags, name):
 def test_a_dry_run_downloads_nothing(plan, monkeypatch):
     monkeypatch.setenv('GANFOUNDRY_OFFLINE', '1')  # a download would be refused
     run, _ = plan('--resume=ffhq256', '--set', 'aug.kimg=50')
-    assert '--resume=ffhq256: is fetched when training begins' in run.notes
+    assert '--resume=ffhq256: is downloaded when training begins' in run.notes
     assert (run.cfg.aug.kimg, run.cfg.ema.rampup) == (50, None)
 
 
@@ -187,7 +189,7 @@ def test_transfer_brings_the_settings_of_stylegan2_ada(plan):
 def test_no_recipe_that_is_not_stylegan2_has_layers_to_freeze(data):
     """The sentence that refuses --freezed names StyleGAN2's discriminator as the one that can."""
     RECIPES.load_all()
-    dataset = runs.ImageDataset(runs.options.data_config({'data': str(data), 'resolution': 16}), 0)
+    dataset = ImageDataset(options.data_config(TrainFlags(data=str(data), resolution=16)), 0)
     for name in RECIPES.names():
         recipe = RECIPES.get(name)
         if recipe.min_resolution <= 16:

@@ -19,9 +19,8 @@ import sys
 from typing import Any
 
 PRELOADED = (
-    'ganfoundry.commands.train', 'ganfoundry.commands.generate', 'ganfoundry.commands.calc_metrics', 'ganfoundry.runs',
-    'ganfoundry.snapshot_metrics', 'training.loop', 'training.data.loader', 'training.run.sheets', 'training.build',
-    'training.step', 'training.run.transfer', 'metrics.evaluate', 'metrics.detectors.efficientnet',
+    'ganfoundry.commands.train', 'ganfoundry.commands.generate', 'ganfoundry.commands.calc_metrics',
+    'ganfoundry.trainer', 'ganfoundry.drawing', 'ganfoundry.measuring', 'metrics.detectors.efficientnet',
     'torch.utils.tensorboard',
     'torch._dynamo',  # the first module on the meta device imports it, which takes seconds
 )  # fmt: skip

@@ -10,7 +10,7 @@ from PIL import Image
 
 from dnnlib.errors import ConfigError, DataError, UserError
 from ganfoundry import meter as module
-from ganfoundry import processes, targets
+from ganfoundry import targets
 from ganfoundry.commands import calc_metrics
 from tests.support.measured import ToyDetector, make_run, measure, tiny_config
 from tests.support.ranks import run_ranks
@@ -112,7 +112,7 @@ def test_two_processes_measure_what_one_measures(run, tmp_path, data):
 
 def test_a_process_that_cannot_open_its_target_is_told_by_the_first(run, detector, capfd, monkeypatch):
     def task(world):
-        monkeypatch.setattr(processes, 'join_world', lambda given: world)
+        monkeypatch.setattr('ganfoundry.measuring.join_world', lambda device: world)
         if world.rank == 1:
             monkeypatch.setattr(
                 targets, 'load_snapshot', lambda path: (_ for _ in ()).throw(DataError(f'{path}: gone'))

@@ -1,0 +1,170 @@
+"""Measuring networks and finished images: from the options of calc_metrics.py to lines of JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from dnnlib.errors import ConfigError, UserError
+from dnnlib.registry import load_file
+from ganfoundry.processes import command_line, join_world, num_processes
+from ganfoundry.targets import MeasureSettings, Session, Target, comparisons, find_targets
+from metrics.cache import Cache
+from metrics.detectors.table import set_path
+from metrics.spec import parse_metric
+from metrics.uncertainty import REPLICATES
+from torch_utils.devices import pick_device
+from torch_utils.launch import launch, leave
+
+REPORT_S = 10.0  # seconds between two lines of progress
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MeasureOptions:
+    """The options of calc_metrics.py under their names in Python; `ganfoundry/commands/calc_metrics.py` describes each.
+
+    None: not given, so that the value of the training run holds.
+    """
+
+    others: tuple[str, ...] = ()  # [A [B]]
+    network: str | None = None
+    images: str | None = None
+    metrics: str
+    data: str | None = None
+    mirror: bool | None = None
+    seed: int = 0
+    seeds: int = 1
+    bootstrap: int | None = None
+    gpus: int | None = None
+    batch: int | None = None
+    precision: str | None = None
+    verbose: bool = True
+    cache: bool = True
+    plot: bool = True
+    detector_path: tuple[str, ...] = ()
+    plugin: tuple[str, ...] = ()
+    device: str | None = None
+
+    @property
+    def words(self) -> list[str]:
+        """Paths and addresses of networks, and of images that are given in the same way."""
+        return [*([self.network] if self.network else []), *self.others]
+
+    @property
+    def num_subjects(self) -> int:
+        """Number of networks and sets of images to measure; two are compared."""
+        return len(self.words) + (self.images is not None)
+
+
+def run_command_line(options: MeasureOptions) -> int:
+    """Carries out a command line of calc_metrics.py and returns its exit code."""
+    words = options.words
+    if not 1 <= options.num_subjects <= 2:
+        raise ConfigError('--network must point to a file, a URL or a folder; give one, or two (A B) to compare them')
+    for path in options.plugin:
+        load_file(path)
+    for option in options.detector_path:
+        set_path(option)
+    resolved = resolve(options)
+    found = [find_targets(word) for word in words]
+    if options.images is not None:
+        found.append(find_targets(options.images, images=True))
+    world = resolved.world
+    if options.gpus is not None and options.gpus > world.size:  # everything that can be checked has been
+        return launch(options.gpus, 0, command_line())
+    session = Session(resolved, tell)
+    failed = None
+    with world.rank0_section('metrics', lambda: False, session.serve) as leads:
+        try:
+            if leads and len(found) == 2:
+                measure_two(session, *[targets[0] for targets in found])
+            elif leads:
+                measure_all(session, found[0], skip=bool(words) and Path(words[0]).is_dir())
+        except UserError as error:  # the other processes have done their part
+            failed = error
+    world.close()
+    if failed is not None:
+        raise failed
+    return leave(0, world.rank)
+
+
+def resolve(options: MeasureOptions) -> MeasureSettings:
+    """Checks the options, and returns them with the device, the processes and the cache that they stand for."""
+    device = pick_device(options.device)
+    num_processes(options.gpus, device)
+    names = tuple(name for name in options.metrics.split(',') if name)
+    for name in names:
+        parse_metric(name)
+    if not names:
+        raise ConfigError('--metrics is empty; name at least one, e.g. --metrics=fid50k_full')
+    replicates = options.bootstrap
+    if replicates is None:
+        replicates = REPLICATES if options.num_subjects == 2 and options.seeds == 1 else 0
+    if replicates == 1:
+        raise ConfigError('--bootstrap=1: one half gives no error; give 2 or more, usually 20')
+    if options.seeds > 1 and replicates:
+        raise ConfigError('--seeds and --bootstrap both give the errors; choose one of them')
+    return MeasureSettings(
+        names=names,
+        device=device,
+        data=options.data,
+        mirror=options.mirror,
+        seeds=tuple(range(options.seed, options.seed + options.seeds)),
+        replicates=replicates,
+        batch=options.batch,
+        precision=options.precision,
+        cache=Cache(warn=tell) if options.cache else None,
+        plot=options.plot,
+        progress=Progress() if options.verbose else None,
+        world=join_world(options.device),
+    )
+
+
+def measure_all(session: Session, targets: list[Target], *, skip: bool) -> None:
+    """Measures targets one by one and prints their lines. skip: lines that the run folder holds are not repeated."""
+    for target in targets:
+        for line in session.measure(session.open(target), skip=skip):
+            print(json.dumps(line), flush=True)
+
+
+def measure_two(session: Session, *targets: Target) -> None:
+    """Measures two targets against the same reals, and prints a comparison of each number that both have.
+
+    Of a run folder the newest snapshot is taken.
+    """
+    a, b = map(session.open, targets)
+    if a.meter is not b.meter:
+        raise ConfigError('the two were trained on different images; say with --data which ones both are compared with')
+    if a.names != b.names:
+        raise ConfigError(
+            f'{a.target.path} gives {", ".join(a.names)}, {b.target.path} {", ".join(b.names)}: ask for metrics of as '
+            f'many images as both have'
+        )
+    lines = []
+    for job in (a, b):
+        lines.append(list(session.measure(job)))
+        for line in lines[-1]:
+            print(json.dumps(line), flush=True)
+    for comparison in comparisons(a, b, (lines[0], lines[1])):
+        print(json.dumps(comparison), flush=True)
+        tell(comparison['sentence'])
+
+
+class Progress:
+    """Prints from time to time how many images have passed a detector."""
+
+    def __init__(self) -> None:
+        self._printed_at = time.monotonic()
+
+    def __call__(self, source: str, done: int, total: int) -> None:
+        if time.monotonic() - self._printed_at >= REPORT_S:
+            self._printed_at = time.monotonic()
+            tell(f'{source}: {done} of {total}')
+
+
+def tell(text: str) -> None:
+    """Prints a line for people on stderr; stdout is for the lines of JSON."""
+    print(text, file=sys.stderr, flush=True)

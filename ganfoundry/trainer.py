@@ -1,0 +1,235 @@
+"""A training run from its flags to its exit code: plug-ins, run folder, lock, networks, loop."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dnnlib.errors import UserError, print_error
+from dnnlib.files import exclusive
+from dnnlib.log import Log, format_time
+from dnnlib.registry import load_file
+from dnnlib.signals import StopRequested, StopSignal
+from dnnlib.time_limit import EXIT_CODE, TimeLimit, parse_duration
+from ganfoundry import options, processes, runs
+from ganfoundry.options import TrainFlags
+from ganfoundry.runs import Run
+from ganfoundry.snapshot_metrics import for_training
+from metrics.detectors.table import set_path
+from torch_utils.allocator import keep_freed_memory
+from torch_utils.checkpoint import list_states
+from torch_utils.devices import prepare
+from torch_utils.distributed import World
+from torch_utils.launch import began, launch, leave
+from training import plan
+from training.build import build
+from training.data.bad_images import BadImages
+from training.data.dataset import read_spec
+from training.data.loader import data_loader
+from training.loop import Loop
+from training.run.restore import restore
+from training.run.run_folder import RunFolder
+from training.run.sheets import SampleSheet
+from training.state import TrainState
+from training.step import TrainStep
+
+REPEAT_S = 2.0  # signals within this time are one request: a batch system sends one, and the launcher passes on its own
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Session:
+    """A run that is ready to be trained by the processes of `world`. folder: None for a new run."""
+
+    flags: TrainFlags
+    world: World
+    run: Run
+    folder: RunFolder | None
+
+    @property
+    def name(self) -> str:
+        """The folder name of a new run after its number."""
+        return runs.run_name(self.run, self.flags)
+
+    @property
+    def num_missing(self) -> int:
+        """Number of processes still to be started: all of the run's, or 0 if they are there."""
+        return self.run.cfg.gpus if self.run.cfg.gpus > self.world.size else 0
+
+
+def run_command_line(flags: TrainFlags) -> int:
+    """Carries out a command line of train.py and returns its exit code."""
+    load_plugins(flags)
+    if flags.cfg == 'list':
+        list_recipes(flags)
+        return 0
+    session = prepare_session(flags)
+    if flags.dry_run:
+        print_plan(session.run, session.folder.path if session.folder else Path(flags.outdir, f'NNNNN-{session.name}'))
+        return 0
+    if session.num_missing:  # everything is checked: each process does the same again, and trains
+        return launch(session.num_missing, flags.max_restarts or 0, processes.command_line())
+    return train(session)[1]
+
+
+def load_plugins(flags: TrainFlags) -> None:
+    """Imports the files of --plugin and notes the files of --detector-path. Refuses a malformed --for at once."""
+    time_limit(flags.time_limit)
+    for path in flags.plugin:
+        load_file(path)
+    for option in flags.detector_path:
+        set_path(option)
+
+
+def prepare_session(flags: TrainFlags) -> Session:
+    """Checks everything that can be checked before a folder is made. Raises UserError."""
+    world = processes.join_world(flags.device)
+    folder = runs.find_run(flags, world)
+    run = runs.continued_run(folder, flags) if folder else runs.new_run(flags)
+    return Session(flags=flags, world=world, run=run, folder=folder)
+
+
+def list_recipes(flags: TrainFlags) -> None:
+    """Prints the recipes that --cfg=list shows, with the size of their networks for these data."""
+    print(plan.list_recipes(read_spec(options.data_config(flags))))
+
+
+def print_plan(run: Run, where: Path) -> None:
+    """Prints the notes and the plan of --dry-run."""
+    for note in run.notes:
+        print(f'note: {note}')
+    print(plan.describe_run(run.cfg, run.dataset.spec, str(where)))
+
+
+def train(session: Session) -> tuple[RunFolder, int]:
+    """Trains in the folder of the run, or in a new one. Returns the folder and the exit code."""
+    run, folder, flags, world = session.run, session.folder, session.flags, session.world
+    cfg = run.cfg
+    prepare(run.device, benchmark=cfg.benchmark, allow_tf32=cfg.allow_tf32, deterministic=cfg.deterministic)
+    record = runs.record_of(run)
+    warnings = runs.drift(folder.record(), record) if folder else ()
+    folder = folder or runs.make_folder(Path(flags.outdir), session.name, record, world)
+    limit = time_limit(flags.time_limit) if world.leads else None  # rank 0 keeps the time, and all stop with it
+    with exclusive(folder.lock) if world.leads else contextlib.nullcontext():
+        try:
+            code = train_in_folder(run, folder, record, warnings, world, limit)
+        except UserError as error:
+            if world.size == 1:
+                raise
+            print_error(error)  # every process has it: a restart would not help
+            code = 2
+    world.close()
+    return folder, leave(code, world.rank)
+
+
+def time_limit(text: str | None) -> TimeLimit | None:
+    """Returns the limit of --for, counted from the start of this process or of the launcher that started it."""
+    if text is None:
+        return None
+    return TimeLimit(parse_duration(text, '--for'), time.time() - began())
+
+
+def train_in_folder(
+    run: Run,
+    folder: RunFolder,
+    record: dict[str, Any],
+    warnings: tuple[str, ...],
+    world: World,
+    limit: TimeLimit | None,
+) -> int:
+    """Trains until the end, a signal or the time limit. Returns the exit code, the same in all processes.
+
+    Args:
+        run: the checked run.
+        folder: its folder, locked.
+        record: content of config.json.
+        warnings: lines that the log begins with.
+        world: the processes that train.
+        limit: time limit of --for; None without one, and in all processes except rank 0.
+    """
+    keep_freed_memory()
+    repeat_s = REPEAT_S if world.size > 1 else 0
+    with Log(folder.path / 'log.txt', rank=world.rank) as log, StopSignal(limit, repeat_s) as stop:
+        several = f', {world.size} processes' if world.size > 1 else ''
+        log.line(f'run folder {folder.path}, {run.device}{several}, {run.cfg.precision}')
+        for note in run.notes:
+            log.line(note)
+        for warning in warnings if world.leads else ():
+            log.warn(warning)
+        state = build(run.cfg, run.dataset.spec, run.device)
+        restore(state, folder, run.source, log, world)
+        complete = run_loop(run, folder, record, state, log, stop, world)
+        code = world.maximum(stop.exit_code, 'the exit code')
+        if complete:
+            log.line(f'done: {folder.snapshot(state.nimg)}')
+            return 0
+        saved = max((int(path.name) for path in list_states(folder.states)), default=0)
+        why = f', --for={format_time(limit.seconds)} is over' if limit and code == EXIT_CODE else ''
+        log.line(f'stopped at {state.nimg / 1000:.2f} kimg{why}; the newest state is of {saved / 1000:.2f} kimg')
+        log.line(f'continue: {program()} --resume={folder.path}')
+        return code
+
+
+def program() -> str:
+    """Returns the words that start this command: those of the console script unless train.py runs."""
+    return 'python train.py' if Path(sys.argv[0]).name == 'train.py' else 'ganfoundry train'
+
+
+def run_loop(
+    run: Run, folder: RunFolder, record: dict[str, Any], state: TrainState, log: Log, stop: StopSignal, world: World
+) -> bool:
+    """Assembles the parts of the loop and runs it.
+
+    Args:
+        run: the checked run.
+        folder: its folder.
+        record: content of config.json, which snapshots hold too.
+        state: the state to train, restored.
+        log: the run's log.
+        stop: requests to stop.
+        world: the processes that train.
+
+    Returns:
+        Whether the run is complete.
+    """
+
+    def check() -> None:
+        stop.check()
+        if world.peer_asked():
+            raise StopRequested
+
+    cfg, dataset, device = run.cfg, run.dataset, run.device
+    sheet = SampleSheet(dataset, state.G.z_dim, cfg.seed, cfg.grid_images) if world.leads else None
+    bad_images = BadImages(folder.bad_images, dataset, log.warn) if cfg.bad_images == 'skip' else None
+    most_bad = 0 if bad_images is None else bad_images.max_bad
+    if state.nimg == 0:  # an error of rank 0 ends all processes
+        world.shared(lambda: sheet and sheet.save_reals(folder.path / 'reals.png', most_bad))
+    loop = Loop(
+        cfg=cfg,
+        record=record,
+        state=state,
+        step=TrainStep(cfg, state, dataset, device, world),
+        sheet=sheet,
+        folder=folder,
+        log=log,
+        evaluate=for_training(cfg, dataset, state.G_ema, log.warn, check, world),
+        stop=stop.requested,
+        saved=lambda seconds: stop.limit.saved(seconds) if stop.limit else None,
+        world=world,
+    )
+    with data_loader(
+        dataset,
+        start_nimg=state.data_position,
+        batch_size=cfg.batch,
+        seed=cfg.seed,
+        num_workers=cfg.workers,
+        rank=world.rank,
+        world=world.size,
+        device=device,
+        bad_images=bad_images,
+        warn=log.warn,
+    ) as batches:
+        return loop.run(batches)
