@@ -1,11 +1,15 @@
 """The flags of train.py: which there are, what they set, exclude and are called in a run folder's name."""
 
+import dataclasses
+
 import click
 import pytest
 
 from dnnlib.errors import UserError
 from ganfoundry import options
 from ganfoundry.commands import calc_metrics, generate, train
+from ganfoundry.drawing import DrawOptions
+from ganfoundry.measuring import MeasureOptions
 from ganfoundry.options import TrainFlags
 from tests.support.runs import make_zip
 from training.data.dataset import ImageDataset
@@ -50,6 +54,20 @@ def plan(data, tmp_path, monkeypatch):
         return planned.pop()
 
     return make
+
+
+@pytest.mark.parametrize(
+    ('command', 'options', 'required'),
+    [
+        (train.main, TrainFlags, {}),
+        (generate.main, DrawOptions, {'network': 'n'}),
+        (calc_metrics.main, MeasureOptions, {'metrics': 'm'}),
+    ],
+)
+def test_every_option_is_a_field_of_its_dataclass_with_the_same_default(command, options, required):
+    context = command.make_context('command', [f'--{name}={value}' for name, value in required.items()])
+    assert options(**context.params) == options(**required)
+    assert context.params.keys() == {field.name for field in dataclasses.fields(options)}
 
 
 def options_of(command):

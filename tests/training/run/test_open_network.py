@@ -1,0 +1,45 @@
+"""Finding a network: a file, an address, the best or the newest snapshot of a run."""
+
+import json
+
+import pytest
+
+from dnnlib.errors import CheckpointError
+from training.run.open_network import find_network, open_network
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A folder with the names of three snapshots, which hold nothing."""
+    folder = tmp_path / '00000-run'
+    folder.mkdir()
+    (folder / 'config.json').write_text('{}')
+    for kimg in (0, 20, 100):
+        (folder / f'network-snapshot-{kimg:06d}.safetensors').touch()
+    return folder
+
+
+def best(folder, name):
+    (folder / 'best.json').write_text(json.dumps({'metric': 'fid', 'snapshot': name}))
+
+
+def test_a_run_gives_its_best_snapshot_and_the_newest_without_one(run):
+    newest = run / 'network-snapshot-000100.safetensors'
+    assert find_network(run) == newest
+    best(run, 'network-snapshot-000020.safetensors')
+    assert find_network(str(run)) == run / 'network-snapshot-000020.safetensors'
+    best(run, 'network-snapshot-000040.safetensors')  # deleted since
+    assert find_network(run) == newest
+    (run / 'best.json').write_text('{')
+    assert find_network(run) == newest
+
+
+def test_a_file_is_itself(run):
+    path = run / 'network-snapshot-000020.safetensors'
+    assert find_network(path) == find_network(str(path)) == path
+
+
+def test_what_is_no_network_is_named(tmp_path, run):
+    for path in (tmp_path / 'absent', tmp_path, run):
+        with pytest.raises(CheckpointError, match=path.name):
+            open_network(path)
