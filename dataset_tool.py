@@ -1,4 +1,4 @@
-"""Make or check a data set: `ganfoundry.commands.dataset_tool` without installing the package."""
+"""Convert images to a data set, or verify one: `ganfoundry.commands.dataset_tool` without installing the package."""
 
 from dnnlib.errors import run_command
 from ganfoundry.commands.dataset_tool import main

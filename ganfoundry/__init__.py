@@ -1,1 +1,85 @@
-"""The public package: everything that a user of this project needs."""
+"""Train image GANs, draw with them and measure them.
+
+    import ganfoundry as gf
+    G = gf.load('runs/00003-ffhq256-squeeze')
+    images = G.images(seeds=range(16), psi=0.7)                        # uint8 [N, H, W, C]
+    estimates = gf.measure(G, ['fid50k_full'], data='ffhq256.zip')     # {'fid50k_full': Estimate(...)}
+    run = gf.train(cfg='squeeze', data='ffhq256.zip', kimg=1000)       # path of the run folder
+
+A plug-in imports `register_generator`, `register_recipe` and so on from here. A name is imported when it is first used,
+so that `import ganfoundry` loads no torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ganfoundry.api import measure, train
+    from ganfoundry.network import Network, load
+    from metrics.uncertainty import Estimate
+    from training import recipes
+    from training.interface import ImageSpec
+    from training.registry import register_discriminator, register_generator, register_recipe
+
+__version__ = '0.2.0.dev0'
+__all__ = [
+    'Estimate',
+    'ImageSpec',
+    'Network',
+    '__version__',
+    'load',
+    'measure',
+    'recipes',
+    'register_discriminator',
+    'register_generator',
+    'register_recipe',
+    'train',
+]
+
+_MODULES = {
+    'Estimate': 'metrics.uncertainty',
+    'ImageSpec': 'training.interface',
+    'Network': 'ganfoundry.network',
+    'load': 'ganfoundry.network',
+    'measure': 'ganfoundry.api',
+    'register_discriminator': 'training.registry',
+    'register_generator': 'training.registry',
+    'register_recipe': 'training.registry',
+    'train': 'ganfoundry.api',
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Imports a public name when it is first used (PEP 562)."""
+    if name == 'recipes':
+        value: Any = importlib.import_module('training.recipes')
+    elif name in _MODULES:
+        value = getattr(importlib.import_module(_MODULES[name]), name)
+    else:
+        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+def _check_sibling() -> None:
+    """Refuses another package named `training`, such as that of a StyleGAN checkout in the current folder."""
+    expected = Path(__file__).resolve().parent.with_name('training')
+    spec = importlib.util.find_spec('training')
+    found = [Path(place).resolve() for place in spec.submodule_search_locations or ()] if spec is not None else []
+    if expected not in found:
+        where = ', '.join(str(path) for path in found) or (spec.origin if spec is not None else None) or 'nowhere'
+        raise ImportError(
+            f'ganfoundry needs its own package `training` in {expected}, but Python finds {where} first; start Python '
+            f'in another folder, or remove that folder from PYTHONPATH'
+        )
+
+
+_check_sibling()

@@ -35,7 +35,7 @@ from training.data.stored_image import to_8_bits
 from training.optimize.recalibrate import BATCHES, batch_norms, recalibrate
 from training.run.latents import note_on
 from training.run.open_network import find_network
-from training.run.snapshot import load_generator, load_snapshot
+from training.run.snapshot import Snapshot, load_generator, load_snapshot
 
 RECALIBRATION_BATCH = 32  # images in each of the batches that --recalibrate measures
 RECORDED = ('truncation_psi', 'class_idx', 'noise_mode', 'precision', 'recalibrate')  # options that each PNG names
@@ -69,13 +69,14 @@ def run_command_line(options: DrawOptions) -> None:
     device = pick_device(options.device, kinds=('cpu', 'cuda', 'mps'))
     path = find_network(options.network)
     snapshot = load_snapshot(path)
-    G = load_generator(snapshot, device, resolve_precision(options.precision, device))
+    G: Any = load_generator(snapshot, device, resolve_precision(options.precision, device))
     _, spec = snapshot.config()
-    info = {'network': path.name, 'network_sha256': sha256_of(path), 'nimg': snapshot.nimg}
-    info |= {name: getattr(options, name) for name in RECORDED}
+    digest = sha256_of(path)
+    info = image_info(snapshot, digest, **{name: getattr(options, name) for name in RECORDED})
     batch = batch_for(options.noise_mode, options.batch)
+    names: list[tuple[str, dict[str, Any]]]  # of each image's file, and its origin
     if options.projected_w:
-        batches, num_images = stored_batches(options, G, info['network_sha256'], batch)
+        batches, num_images = stored_batches(options, G, digest, batch)
         names = [(f'proj{index:02d}', {'projected_w': options.projected_w}) for index in range(num_images)]
     else:
         label = label_of(G, options.class_idx)  # [1, c_dim]
@@ -94,6 +95,13 @@ def run_command_line(options: DrawOptions) -> None:
     for (name, origin), image in zip(names, itertools.chain.from_iterable(images), strict=True):
         save_image(image, outdir / f'{name}.png', {**info, **origin})
     print(f'{outdir}: {len(names)} images')
+
+
+def image_info(snapshot: Snapshot, network_sha256: str, **settings: Any) -> dict[str, Any]:
+    """Returns the text chunks of a PNG: its network and the settings of `RECORDED`."""
+    assert settings.keys() == set(RECORDED)
+    info = {'network': snapshot.path.name, 'network_sha256': network_sha256, 'nimg': snapshot.nimg}
+    return info | {name: settings[name] for name in RECORDED}
 
 
 def parse_grid(text: str) -> tuple[int, int]:

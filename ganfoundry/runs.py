@@ -77,7 +77,8 @@ def new_run(flags: TrainFlags) -> Run:
         else:
             source = load_source(flags.resume)
             check_source(source, cfg, dataset)
-    return Run(cfg=cfg, dataset=dataset, device=device, notes=notes, source=source, origin=source and source.origin)
+    origin = None if source is None else source.origin
+    return Run(cfg=cfg, dataset=dataset, device=device, notes=notes, source=source, origin=origin)
 
 
 def continued_run(folder: RunFolder, flags: TrainFlags) -> Run:

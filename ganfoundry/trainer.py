@@ -201,12 +201,16 @@ def run_loop(
         if world.peer_asked():
             raise StopRequested
 
+    def save_reals() -> None:
+        if sheet is not None:
+            sheet.save_reals(folder.path / 'reals.png', most_bad)
+
     cfg, dataset, device = run.cfg, run.dataset, run.device
     sheet = SampleSheet(dataset, state.G.z_dim, cfg.seed, cfg.grid_images) if world.leads else None
     bad_images = BadImages(folder.bad_images, dataset, log.warn) if cfg.bad_images == 'skip' else None
     most_bad = 0 if bad_images is None else bad_images.max_bad
     if state.nimg == 0:  # an error of rank 0 ends all processes
-        world.shared(lambda: sheet and sheet.save_reals(folder.path / 'reals.png', most_bad))
+        world.shared(save_reals)
     loop = Loop(
         cfg=cfg,
         record=record,

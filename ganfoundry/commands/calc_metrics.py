@@ -50,10 +50,11 @@ import click
 @click.option('--plugin', help='Python file that registers the --cfg of the snapshot.', multiple=True, metavar='FILE')
 @click.option('--device', help='cpu or cuda.  [default: the best available]')
 def main(**options: Any) -> None:
-    """Measure a network, a run or finished images; print each metric as a line of JSON.
+    """Measure a network, a run or finished images.
 
-    With A and B, also says whether they differ by more than noise. With --seeds, numbers are means with their errors.
-    Results of a snapshot in a run folder are appended to metric-NAME.jsonl there, and metric-NAME.png shows them.
+    Prints each metric as a line of JSON. With A and B, also says whether they differ by more than noise. With --seeds,
+    numbers are means with their errors. Results of a snapshot in a run folder are appended to metric-NAME.jsonl there,
+    and metric-NAME.png plots them.
 
     \b
     python calc_metrics.py --network=runs/00000-peeps64-squeeze/network-snapshot-000200.safetensors \\

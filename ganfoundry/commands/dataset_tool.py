@@ -12,7 +12,7 @@ from dnnlib.signals import StopRequested, StopSignal
 from training.data.convert.options import ConvertOptions, Filter, Labels, Mode, PictureOptions, Split, Transform
 
 
-class _Size(click.ParamType):
+class _Size(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.2
     """WxH in pixels, as (height, width)."""
 
     name = 'WxH'
@@ -24,7 +24,7 @@ class _Size(click.ParamType):
         return int(height), int(width)
 
 
-class _Colour(click.ParamType):
+class _Color(click.ParamType):  # type: ignore[type-arg]
     """A colour by name or #rrggbb, as (red, green, blue); 'keep' stays."""
 
     name = 'COLOUR'
@@ -81,9 +81,9 @@ def _choice(kind: Any) -> click.Choice[str]:
 @click.option('--height', type=click.IntRange(min=1), help='With --width, the same.')
 @click.option('--transform', type=_choice(Transform), help='How pictures get that size.  [default: resize]')
 @click.option('--resize-filter', type=_choice(Filter), default='lanczos', show_default=True)
-@click.option('--pad-colour', type=_Colour(), help='Around pictures, with --transform=pad.  [default: black]')
+@click.option('--pad-colour', type=_Color(), help='Around pictures, with --transform=pad.  [default: black]')
 @click.option('--mode', type=_choice(Mode), default='auto', show_default=True, help='auto: grey if all pictures are.')
-@click.option('--alpha', type=_Colour(), default='white', show_default=True, help='Transparency over COLOUR, or: keep.')
+@click.option('--alpha', type=_Color(), default='white', show_default=True, help='Transparency over COLOUR, or: keep.')
 @click.option('--bits', type=click.Choice(['8', '16']), default='8', show_default=True, help='Of a channel.')
 @click.option(
     '--labels',
@@ -98,13 +98,13 @@ def _choice(kind: Any) -> click.Choice[str]:
 @click.option('--workers', type=click.IntRange(min=1), help='Processes.  [default: one a core]')
 @click.option('--strict', is_flag=True, help='Stop at the first bad picture and write nothing.')
 @click.pass_context
-def main(ctx: click.Context, **flags: Any) -> None:
-    """Convert pictures to the StyleGAN data-set layout, or verify a data set.
+def main(ctx: click.Context, /, **flags: Any) -> None:
+    """Convert images to a data set, or verify one.
 
-    Reads a folder (searched throughout), a zip or a tar of PNG, JPEG, WebP, BMP, GIF, TIFF, PPM or .npy; an LSUN
-    *_lmdb folder; cifar-10-python.tar.gz and cifar-100-python.tar.gz; MNIST's *-images-idx3-ubyte.gz; a .txt, .csv or
-    .tsv list of paths. EXIF rotation and colour profiles are applied. Bad pictures are left out and listed at the end.
-    docs/data.md explains every option.
+    Writes the StyleGAN data-set layout. Reads a folder (with all folders below it), a zip or a tar of PNG, JPEG, WebP,
+    BMP, GIF, TIFF, PPM or .npy; an LSUN *_lmdb folder; cifar-10-python.tar.gz and cifar-100-python.tar.gz; MNIST's
+    *-images-idx3-ubyte.gz; a .txt, .csv or .tsv list of paths. EXIF rotation and color profiles are applied. Bad
+    images are left out and listed at the end. docs/data.md explains every option.
 
     \b
     python dataset_tool.py --source=photos --dest=photos-256.zip --resolution=256x256 --transform=center-crop
@@ -163,7 +163,8 @@ def _size(flags: dict[str, Any]) -> tuple[int, int] | None:
     """Height and width from --resolution, or from --width and --height, which are StyleGAN2-ADA's."""
     width, height = flags['width'], flags['height']
     if width is None and height is None:
-        return flags['resolution']
+        resolution: tuple[int, int] | None = flags['resolution']
+        return resolution
     if width is None or height is None:
         missing = 'width' if width is None else 'height'
         raise ConfigError(f'--width and --height go together; give --{missing} too, or --resolution=WxH')

@@ -47,6 +47,26 @@ def shape_of(G: Any, space: Space) -> tuple[int, ...]:
     return (G.num_ws, G.w_dim) if space == 'w' else (G.z_dim,)
 
 
+def check_points(where: str, space: Space, points: np.ndarray | torch.Tensor, G: Any) -> None:
+    """Refuses points that are not floats of the shape that a generator takes, or of a space that it does not have.
+
+    Args:
+        where: the file or argument, for messages.
+        space: 'w' or 'z'.
+        points: `w` [N, num_ws, w_dim] or `z` [N, z_dim].
+        G: the generator.
+    """
+    if space == 'w' and space_of(G) == 'z':
+        raise DataError(f'{where}: holds w, and this network has no W space; give z, or seeds')
+    takes = shape_of(G, space)
+    is_float = points.dtype.is_floating_point if isinstance(points, torch.Tensor) else points.dtype.kind == 'f'
+    if tuple(points.shape[1:]) != takes or not is_float:
+        sizes = ', '.join(str(n) for n in takes)
+        raise DataError(
+            f'{where}: {space} is {points.dtype} {list(points.shape)}; this network takes floats [N, {sizes}]'
+        )
+
+
 def write_latents(path: Path, latents: Latents) -> None:
     """Writes a latents file atomically."""
     arrays = {latents.space: latents.points.numpy(), 'provenance': np.array(json.dumps(latents.provenance))}
@@ -78,14 +98,8 @@ def _checked(path: Path, arrays: Mapping[str, np.ndarray], G: Any) -> Latents:
     if 'w' not in arrays and 'z' not in arrays:
         raise DataError(f'{path}: expected an .npz with an array "w" or "z"')
     space: Space = 'z' if 'z' in arrays and (space_of(G) == 'z' or 'w' not in arrays) else 'w'
-    if space == 'w' and space_of(G) == 'z':
-        raise DataError(f'{path}: holds w, and this network has no W space; give a file with z, or seeds')
-    points, shape = arrays[space], shape_of(G, space)
-    if points.shape[1:] != shape or points.dtype.kind != 'f':
-        takes = ', '.join(str(n) for n in shape)
-        raise DataError(
-            f'{path}: {space} is {points.dtype} {list(points.shape)}; this network takes floats [N, {takes}]'
-        )
+    points = arrays[space]
+    check_points(str(path), space, points, G)
     c = arrays.get('c')
     if c is not None and c.shape != (len(points), G.c_dim):
         raise DataError(f'{path}: c has the shape {list(c.shape)}; this network takes [{len(points)}, {G.c_dim}]')

@@ -1,0 +1,219 @@
+"""Measuring and training from Python, exported by ganfoundry/__init__.py."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import torch
+
+from dnnlib.errors import ConfigError, DataError
+from dnnlib.registry import suggest
+from dnnlib.time_limit import EXIT_CODE
+from ganfoundry import trainer
+from ganfoundry.batches import ImageFile
+from ganfoundry.commands.train import main as train_command
+from ganfoundry.meter import Meter, Subject, estimates_of, of_generator, reference_data
+from ganfoundry.network import Network
+from ganfoundry.options import TrainFlags
+from ganfoundry.targets import reference_images
+from metrics.cache import Cache
+from metrics.spec import parse_metric
+from metrics.uncertainty import Estimate
+from torch_utils.devices import pick_device
+from torch_utils.launch import launch
+from training.data.dataset import DataConfig, ImageDataset
+
+
+def measure(
+    subject: Network | Iterable[np.ndarray | torch.Tensor],
+    metrics: str | Sequence[str],
+    *,
+    data: str | Path | None = None,
+    mirror: bool | None = None,
+    seed: int = 0,
+    num_seeds: int = 1,
+    bootstrap: int = 0,
+    batch: int | None = None,
+    device: str = 'auto',
+    cache: bool = True,
+) -> dict[str, Estimate]:
+    """Measures a generator or finished images.
+
+    The numbers of a `Network` are those of calc_metrics.py with the --precision that it was loaded with.
+
+    Args:
+        subject: a `Network`, or any iterable of batches, uint8 [N, H, W, C]. Images are taken until the metrics have
+            enough, and kept in a temporary file.
+        metrics: names such as 'fid50k_full', as a sequence or a comma list.
+        data: the real images, a zip or a folder; by default those that the network was trained on.
+        mirror: count x-flipped images as real, except in _full metrics; by default as in training.
+        seed: seed of latents, labels and noise.
+        num_seeds: number of seeds, from `seed` upward; with several, numbers are means with their errors.
+        bootstrap: number of random halves of the generated images that give the errors; 0 for none.
+        batch: number of images that the network draws at a time, which is part of a number; by default by their size.
+        device: device of the detectors for finished images; a `Network` is measured on its own.
+        cache: keep the features of the real images on disk.
+
+    Returns:
+        Estimates (value, std) by name. Metrics of several numbers have a name for each, such as
+        'pr50k3_full_precision'.
+
+    Raises:
+        ConfigError: names the metric or argument that is wrong.
+        DataError: if the images do not fit the real ones, or are too few.
+    """
+    names = _metric_names(metrics)
+    if num_seeds > 1 and bootstrap > 0:
+        raise ConfigError('num_seeds and bootstrap both give the errors; choose one of them')
+    how: dict[str, Any] = {
+        'seeds': tuple(range(seed, seed + num_seeds)),
+        'replicates': bootstrap,
+        'cache': Cache(warn=warnings.warn) if cache else None,
+    }
+    if isinstance(subject, Network):
+        dataset = reference_images(subject.snapshot, None if data is None else str(data), mirror)
+        reals = dataset if data is not None else reference_data(subject.config, dataset)
+        images = of_generator(subject.module, dataset, precision=subject.precision, batch_size=batch)
+        return _numbers(Meter(reals, subject.device, **how), names, images)
+    if data is None:
+        raise ConfigError('data is needed: finished images do not say which real ones to compare them with')
+    if num_seeds > 1:
+        raise ConfigError('num_seeds: finished images have no seed; bootstrap=20 gives their error')
+    reals = ImageDataset(DataConfig(path=str(data), mirror=bool(mirror)))
+    meter = Meter(reals, pick_device(None if device == 'auto' else device), **how)
+    with tempfile.TemporaryDirectory(prefix='ganfoundry-') as folder:
+        file = ImageFile(Path(folder) / 'images', reals.spec)
+        images = Subject(fakes=lambda num_images, seed: file.parts, paths=None, record=dict)
+        for name in names:
+            meter.check(name, images)
+        needed = {name: parse_metric(name).num_fakes for name in names}
+        file.write(subject, max(needed.values()))
+        for name, count in needed.items():
+            if file.num_images < count:
+                raise DataError(f'{name} needs {count} images, there are {file.num_images}; ask for a smaller metric')
+        return _numbers(meter, names, images)
+
+
+def _metric_names(metrics: str | Sequence[str]) -> list[str]:
+    """Returns the names of metrics, each checked."""
+    names = [name for name in metrics.split(',') if name] if isinstance(metrics, str) else list(metrics)
+    if not names:
+        raise ConfigError('metrics is empty; name at least one, such as fid50k_full')
+    for name in names:
+        parse_metric(name)
+    return names
+
+
+def _numbers(meter: Meter, names: Sequence[str], subject: Subject) -> dict[str, Estimate]:
+    """Checks all metrics, then measures them; the first failure is raised."""
+    for name in names:
+        meter.check(name, subject)
+    found: dict[str, Estimate] = {}
+    for _, line in meter.measure(names, subject):
+        if isinstance(line, Exception):
+            raise line
+        found |= estimates_of(line)
+    return found
+
+
+def train(**flags: Any) -> Path:
+    """Trains, and returns the run folder.
+
+    Ctrl-C saves the state and then raises KeyboardInterrupt; `train(resume=FOLDER)` continues, bit for bit. After
+    `time_limit` the folder is returned, as after the end.
+
+    Args:
+        **flags: the options of train.py with underscores: cfg='squeeze', data='ffhq.zip', batch_gpu=4. `set` is a dict
+            of config fields, {'r1.interval': 8}; `time_limit` is --for. With gpus=8 the processes are started by
+            `python -m ganfoundry`, which knows registered plug-ins only through plugin='FILE'.
+
+    Raises:
+        UserError: as train.py prints it: names the flag, file or image at fault.
+        RuntimeError: if one of several processes fails.
+    """
+    args = train_arguments(flags)
+    try:
+        parsed = TrainFlags(**train_command.make_context('train', list(args)).params)
+    except click.UsageError as error:
+        raise ConfigError(error.format_message()) from None
+    if parsed.dry_run or parsed.cfg == 'list':
+        raise ConfigError('train() trains; for a plan or a list use `ganfoundry train`')
+    trainer.load_plugins(parsed)
+    session = trainer.prepare_session(parsed)
+    if session.num_missing:
+        return _train_in_processes(session, args)
+    folder, code = trainer.train(session)
+    return _after(folder.path, code)
+
+
+def _train_in_processes(session: trainer.Session, args: Sequence[str]) -> Path:
+    """Starts the processes of a run, and returns its folder."""
+    outdir, flags = Path(session.flags.outdir), session.flags
+    before = set(outdir.glob(f'*-{session.name}'))
+    root, path = str(Path(__file__).resolve().parent.parent), os.environ.get('PYTHONPATH')
+    os.environ['PYTHONPATH'] = root if path is None else os.pathsep.join((root, path))
+    try:
+        code = launch(session.num_missing, flags.max_restarts or 0, ['-m', 'ganfoundry', 'train', *args])
+    finally:
+        if path is None:
+            del os.environ['PYTHONPATH']
+        else:
+            os.environ['PYTHONPATH'] = path
+    new = sorted(set(outdir.glob(f'*-{session.name}')) - before)
+    if session.folder is None and not new:
+        raise RuntimeError(f'training ended with exit code {code} before it made a folder')
+    return _after(session.folder.path if session.folder is not None else new[0], code)
+
+
+def _after(folder: Path, code: int) -> Path:
+    """Returns the folder of a run that ended with `code`, or raises what a signal or failure asks for."""
+    if code == 130:
+        raise KeyboardInterrupt
+    if code == 143:
+        raise SystemExit(code)
+    if code not in (0, EXIT_CODE):
+        raise RuntimeError(f'{folder}: training ended with exit code {code}')
+    return folder
+
+
+def train_arguments(flags: Mapping[str, Any]) -> list[str]:
+    """Returns keywords as the arguments of train.py: {'batch_gpu': 4} becomes ['--batch-gpu=4'].
+
+    Raises:
+        ConfigError: names a keyword that is no flag, and the nearest one.
+    """
+    options: dict[str, click.Option] = {}
+    for param in train_command.params:
+        if isinstance(param, click.Option) and param.name is not None:
+            options |= {param.name: param, param.opts[-1].lstrip('-').replace('-', '_'): param}
+    args: list[str] = []
+    for name, value in flags.items():
+        if name not in options:
+            raise ConfigError(f"train() has no flag '{name}': {suggest(name, options)}")
+        option, flag = options[name], options[name].opts[-1]
+        if option.is_flag:
+            args += [flag] if value else []
+        elif option.multiple:
+            args += [f'{flag}={item}' for item in _items(value)]
+        elif value is not None:
+            args.append(f'{flag}={_text(value)}')
+    return args
+
+
+def _items(value: Any) -> list[str]:
+    if isinstance(value, Mapping):
+        return [f'{name}={item}' for name, item in value.items()]
+    return [str(value)] if isinstance(value, str | Path) else [str(item) for item in value or ()]
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(int(value))
+    return ','.join(value) if isinstance(value, list | tuple) else str(value)

@@ -1,0 +1,50 @@
+"""The console script `ganfoundry NAME ...`: the same as `python NAME.py ...` for every command."""
+
+from __future__ import annotations
+
+import importlib
+
+import click
+
+from dnnlib.errors import run_command
+from ganfoundry import __version__
+
+COMMANDS = ('train', 'generate', 'calc-metrics', 'dataset-tool', 'convert', 'doctor')
+
+
+class _Commands(click.Group):
+    """Imports a command when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        command = importlib.import_module(f'ganfoundry.commands.{name.replace("-", "_")}').main
+        assert isinstance(command, click.Command)
+        return command
+
+
+@click.group(
+    cls=_Commands,
+    context_settings={
+        'help_option_names': ['-h', '--help'],
+        'max_content_width': 110,
+        'token_normalize_func': lambda token: token.replace('_', '-'),
+    },
+)
+@click.version_option(__version__, message='%(prog)s %(version)s')
+def commands() -> None:
+    """Train image GANs, draw with them and measure them.
+
+    \b
+    ganfoundry train --cfg=squeeze --data=ffhq.zip
+    ganfoundry generate --network=runs/00000-ffhq-squeeze --seeds=0-15
+    ganfoundry calc-metrics --network=runs/00000-ffhq-squeeze --metrics=fid50k_full
+    """
+
+
+def main() -> None:
+    """Runs the command line of this process."""
+    run_command(commands)

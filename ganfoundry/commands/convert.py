@@ -1,0 +1,28 @@
+"""`ganfoundry convert`, also `python -m training.legacy`: the options of converting networks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+PATH = click.Path(path_type=Path)
+
+
+@click.command(context_settings={'help_option_names': ['-h', '--help'], 'max_content_width': 110})
+@click.argument('file', type=PATH)
+@click.option('--out', help='Write FILE as a snapshot, and a JSON report, to a folder.', type=PATH, metavar='DIR')
+@click.option('--inspect', 'look', help='Print what FILE holds, even if its kind is unknown.', is_flag=True)
+@click.option('--export', 'target', help='Write snapshot FILE as a state dict under official names.',
+              type=PATH, metavar='FILE')  # fmt: skip
+def main(file: Path, out: Path | None, look: bool, target: Path | None) -> None:
+    """Convert an official network pickle. Nothing in it is executed.
+
+    \b
+    ganfoundry convert ffhq.pkl --out=converted
+    ganfoundry convert unknown.pkl --inspect
+    ganfoundry convert network-snapshot-025000.safetensors --export=stylegan2-ada.safetensors
+    """
+    from ganfoundry.convert import run_command_line
+
+    run_command_line(file, out, look, target)

@@ -1,0 +1,17 @@
+"""`ganfoundry doctor`: a report on this machine."""
+
+from __future__ import annotations
+
+import click
+
+
+@click.command(context_settings={'help_option_names': ['-h', '--help'], 'max_content_width': 110})
+def main() -> None:
+    """Report what this machine offers for training.
+
+    Prints one line per subject. Takes a few seconds, changes nothing, downloads nothing and builds nothing. A line that begins with !! ends with a
+    remedy.
+    """
+    from torch_utils.doctor import main as report
+
+    report()

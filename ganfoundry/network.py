@@ -1,0 +1,247 @@
+"""A trained generator as a Python object: drawing with it, and loading it.
+
+Letters: N images in a batch, C channels, H and W image size.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from dnnlib.errors import ConfigError
+from dnnlib.files import sha256_of
+from dnnlib.registry import load_file
+from ganfoundry.drawing import batch_for, draw, image_info, make_outdir, save_image
+from ganfoundry.latent_options import MAX_SEED, batches_of_latents, batches_of_seeds, one_hot, z_of
+from torch_utils.devices import pick_device
+from training.build import DTYPES, resolve_precision
+from training.run.latents import Latents, Space, check_points, read_latents
+from training.run.open_network import find_network
+from training.run.snapshot import Snapshot, load_generator, load_snapshot
+
+PRECISIONS = ('auto', *DTYPES)
+
+
+class Network:
+    """A trained generator. Made by `load`.
+
+    Attributes:
+        module: the generator, a `torch.nn.Module` in evaluation mode without gradients of its parameters.
+        spec: the facts of the images that it draws (`ImageSpec`): height, width, channels, bits, label_dim.
+        path: the file that it was read from.
+        device: the device that it computes on.
+        precision: 'fp32', 'bf16' or 'fp16'.
+    """
+
+    def __init__(self, snapshot: Snapshot, module: Any, precision: str) -> None:
+        self.module, self.precision = module, precision
+        self.config, self.spec = snapshot.config()
+        self.path = snapshot.path
+        self.snapshot = Snapshot(path=snapshot.path, tensors={}, record=snapshot.record, nimg=snapshot.nimg)
+
+    def __repr__(self) -> str:
+        return f'Network({str(self.path)!r}: {self.config.cfg}, {self.spec.width}x{self.spec.height}, {self.device})'
+
+    @property
+    def device(self) -> torch.device:
+        """The device that the network computes on."""
+        device: torch.device = next(self.module.parameters()).device
+        return device
+
+    @functools.cached_property
+    def sha256(self) -> str:
+        """The digest of the network's file, in hex."""
+        return sha256_of(self.path)
+
+    def __call__(self, z: torch.Tensor, c: torch.Tensor | None = None, **kwargs: Any) -> torch.Tensor:
+        """Runs the network's forward.
+
+        Args:
+            z: latents, float32 [N, z_dim].
+            c: labels, float32 [N, label_dim]; not needed if label_dim is 0.
+            **kwargs: `truncation_psi` (1) and `noise_mode` ('const', 'random' or 'none').
+
+        Returns:
+            Images, float32 [N, C, H, W], nominally in [-1, 1], not clipped.
+
+        Raises:
+            ConfigError: if a conditional network gets no labels.
+        """
+        if c is None and self.spec.label_dim > 0:
+            raise ConfigError(f'c is needed: this network is conditional, with labels [N, {self.spec.label_dim}]')
+        labels = torch.zeros([len(z), 0]) if c is None else c
+        images: torch.Tensor = self.module(z.to(self.device), labels.to(self.device), **kwargs)
+        return images
+
+    def latents(self, seeds: Iterable[int]) -> torch.Tensor:
+        """Returns the latents of seeds as in StyleGAN2-ADA, float32 [N, z_dim] on the CPU."""
+        return z_of(checked_seeds(seeds), self.module.z_dim)
+
+    def images(
+        self,
+        seeds: Iterable[int],
+        *,
+        psi: float = 1,
+        class_idx: int | None = None,
+        noise_mode: str = 'const',
+        batch: int = 8,
+    ) -> np.ndarray:
+        """Draws the images of seeds, bit for bit those of generate.py.
+
+        Args:
+            seeds: numbers from 0 to 2^32 - 1.
+            psi: truncation; 1 for none.
+            class_idx: class of all images; needed by a conditional network.
+            noise_mode: 'const', 'random' (a function of the seed) or 'none'.
+            batch: number of images that the network draws at a time.
+
+        Returns:
+            uint8 [N, H, W, C], or uint16 for a network of 16-bit images.
+
+        Raises:
+            ConfigError: names the argument that does not fit the network.
+        """
+        return channels_last(self._of_seeds(checked_seeds(seeds), psi, class_idx, noise_mode, batch))
+
+    def draw(
+        self,
+        latents: torch.Tensor | np.ndarray | str | Path,
+        *,
+        c: torch.Tensor | None = None,
+        psi: float = 1,
+        noise_mode: str = 'const',
+        batch: int = 8,
+    ) -> np.ndarray:
+        """Draws the images of latents.
+
+        Args:
+            latents: z [N, z_dim], or w [N, num_ws, w_dim] for a network with a W space; or the path of a latents file.
+            c: labels [1, label_dim] or [N, label_dim], for z; by default those of the file, or none.
+            psi: truncation of z; w is final.
+            noise_mode: 'const', 'random' or 'none'.
+            batch: number of images that the network draws at a time.
+
+        Returns:
+            uint8 [N, H, W, C], or uint16 for a network of 16-bit images.
+
+        Raises:
+            ConfigError: if a conditional network gets no labels.
+            DataError: if the latents do not fit the network.
+        """
+        found = self._read(latents)
+        labels = found.c if c is None else c
+        if labels is None:
+            if found.space == 'z' and self.spec.label_dim > 0:
+                raise ConfigError(f'c is needed: this network is conditional, with labels [N, {self.spec.label_dim}]')
+            labels = torch.zeros([1, self.spec.label_dim])
+        batches = batches_of_latents(found, labels, batch_for(noise_mode, batch))
+        how: dict[str, Any] = {'truncation_psi': psi, 'noise_mode': noise_mode, 'bits': self.spec.bits}
+        return channels_last(draw(self.module, batches, **how))
+
+    def save(
+        self,
+        outdir: str | Path,
+        seeds: Iterable[int],
+        *,
+        psi: float = 1,
+        class_idx: int | None = None,
+        noise_mode: str = 'const',
+        batch: int = 8,
+    ) -> list[Path]:
+        """Writes the images of seeds as generate.py does, one PNG per seed with its origin as text.
+
+        Args:
+            outdir: folder of the PNGs, created if need be.
+            seeds: numbers from 0 to 2^32 - 1.
+            psi: truncation; 1 for none.
+            class_idx: class of all images; needed by a conditional network.
+            noise_mode: 'const', 'random' or 'none'.
+            batch: number of images that the network draws at a time.
+
+        Returns:
+            The paths, in the order of the seeds.
+        """
+        chosen = checked_seeds(seeds)
+        parts = self._of_seeds(chosen, psi, class_idx, noise_mode, batch)
+        info = image_info(
+            self.snapshot,
+            self.sha256,
+            truncation_psi=psi,
+            class_idx=class_idx,
+            noise_mode=noise_mode,
+            precision=self.precision,
+            recalibrate=False,
+        )
+        folder = make_outdir(str(outdir))
+        paths = [folder / f'seed{seed:04d}.png' for seed in chosen]
+        images = (image for part in parts for image in part)
+        for path, seed, image in zip(paths, chosen, images, strict=True):
+            save_image(image, path, {**info, 'seed': seed})
+        return paths
+
+    def _of_seeds(
+        self, seeds: Sequence[int], psi: float, class_idx: int | None, noise_mode: str, batch: int
+    ) -> Iterator[np.ndarray]:
+        label = one_hot(self.module.c_dim, class_idx, 'class_idx')  # [1, c_dim]
+        batches = batches_of_seeds(seeds, self.module.z_dim, label, batch_for(noise_mode, batch))
+        return draw(self.module, batches, truncation_psi=psi, noise_mode=noise_mode, bits=self.spec.bits)
+
+    def _read(self, latents: torch.Tensor | np.ndarray | str | Path) -> Latents:
+        if isinstance(latents, str | Path):
+            return read_latents(Path(latents), self.module)
+        points = torch.as_tensor(latents).detach().cpu().float()
+        space: Space = 'z' if points.ndim == 2 else 'w'
+        check_points('latents', space, points, self.module)
+        return Latents(space=space, points=points)
+
+
+def load(
+    where: str | Path,
+    *,
+    device: str = 'auto',
+    precision: str = 'fp32',
+    plugin: str | Path | Iterable[str | Path] = (),
+) -> Network:
+    """Loads a trained generator.
+
+    Args:
+        where: a run folder (its best snapshot, or the newest if none is known as the best), a snapshot, an official
+            .pkl (read as data, nothing in it is executed), or the http(s) address of a file.
+        device: 'cpu', 'cuda', 'mps', or 'auto' for the best available.
+        precision: 'fp32', 'bf16', 'fp16', or 'auto' for the fastest safe one on the device.
+        plugin: Python files that register the network's architecture, unless they are imported already.
+
+    Raises:
+        CheckpointError: names the file if it is absent, damaged, or not a network.
+        ConfigError: if the machine does not have the device.
+        DownloadError: names the address if it cannot be fetched.
+    """
+    if precision not in PRECISIONS:
+        raise ConfigError(f'precision={precision}: choose one of {", ".join(PRECISIONS)}')
+    for path in [plugin] if isinstance(plugin, str | Path) else plugin:
+        load_file(path)
+    chosen = pick_device(None if device == 'auto' else device, kinds=('cpu', 'cuda', 'mps'))
+    snapshot = load_snapshot(find_network(where))
+    precision = resolve_precision(precision, chosen)
+    return Network(snapshot, load_generator(snapshot, chosen, precision), precision)
+
+
+def checked_seeds(seeds: Iterable[int]) -> list[int]:
+    """Returns seeds as a list. Raises ConfigError if there are none, or if one is out of range."""
+    chosen = [int(seed) for seed in seeds]
+    if not chosen:
+        raise ConfigError('seeds is empty; give at least one, such as range(16)')
+    for seed in (min(chosen), max(chosen)):
+        if not 0 <= seed <= MAX_SEED:
+            raise ConfigError(f'seeds: {seed} is not in 0 to {MAX_SEED}')
+    return chosen
+
+
+def channels_last(images: Iterable[np.ndarray]) -> np.ndarray:
+    """Returns batches [N, C, H, W] as one array [N, H, W, C]."""
+    return np.ascontiguousarray(np.concatenate(list(images)).transpose(0, 2, 3, 1))
