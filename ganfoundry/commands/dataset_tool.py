@@ -1,4 +1,4 @@
-"""Makes a data set for training out of pictures, and checks one. See `python dataset_tool.py --help`."""
+"""`dataset_tool.py` and `ganfoundry dataset-tool`: the options of converting and verifying data sets."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ class _Size(click.ParamType):  # type: ignore[type-arg]  # generic since click 8
 
 
 class _Color(click.ParamType):  # type: ignore[type-arg]
-    """A colour by name or #rrggbb, as (red, green, blue); 'keep' stays."""
+    """A color by name or #rrggbb, as (red, green, blue). --alpha also takes 'keep'."""
 
-    name = 'COLOUR'
+    name = 'COLOR'
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        from PIL import ImageColor  # here: --help needs no pictures
+        from PIL import ImageColor  # here, so that --help is fast
 
         if value == 'keep' and param is not None and param.name == 'alpha':
             return value
         try:
             return ImageColor.getrgb(value)[:3]
         except ValueError:
-            self.fail(f'{value!r} is not a colour; give a name such as white, or #rrggbb', param, ctx)
+            self.fail(f'{value!r} is not a color; give a name such as white, or #rrggbb', param, ctx)
 
 
 class _Tool(click.Group):
-    """Converts without a subcommand; `verify` is imported when it is asked for."""
+    """Converts without a subcommand, and imports `verify` when it is asked for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return ['verify']
@@ -72,31 +72,33 @@ def _choice(kind: Any) -> click.Choice[str]:
         'token_normalize_func': lambda token: token.replace('_', '-'),
     },
 )
-@click.option('--source', metavar='PATH', help='What to read, see above.')
+@click.option('--source', metavar='PATH', help='Images to read, see above.')
 @click.option('--dest', metavar='PATH', help='New .zip, or new or empty folder, to write.')
 @click.option(
-    '--resolution', type=_Size(), metavar='WxH', help='Size of the pictures written, such as 256x256 or 384x256.'
+    '--resolution', type=_Size(), metavar='WxH', help='Size of the written images, such as 256x256 or 384x256.'
 )
 @click.option('--width', type=click.IntRange(min=1), help='With --height, the same.')
 @click.option('--height', type=click.IntRange(min=1), help='With --width, the same.')
-@click.option('--transform', type=_choice(Transform), help='How pictures get that size.  [default: resize]')
+@click.option('--transform', type=_choice(Transform), help='How images get that size.  [default: resize]')
 @click.option('--resize-filter', type=_choice(Filter), default='lanczos', show_default=True)
-@click.option('--pad-colour', type=_Color(), help='Around pictures, with --transform=pad.  [default: black]')
-@click.option('--mode', type=_choice(Mode), default='auto', show_default=True, help='auto: grey if all pictures are.')
-@click.option('--alpha', type=_Color(), default='white', show_default=True, help='Transparency over COLOUR, or: keep.')
-@click.option('--bits', type=click.Choice(['8', '16']), default='8', show_default=True, help='Of a channel.')
+@click.option('--pad-colour', type=_Color(), help='Color around images, with --transform=pad.  [default: black]')
+@click.option('--mode', type=_choice(Mode), default='auto', show_default=True, help='auto: gray if all images are.')
+@click.option(
+    '--alpha', type=_Color(), default='white', show_default=True, help='Color under transparent pixels, or: keep.'
+)
+@click.option('--bits', type=click.Choice(['8', '16']), default='8', show_default=True, help='Bits of a channel.')
 @click.option(
     '--labels',
     type=_choice(Labels),
     default='json',
     show_default=True,
-    help="json: the source's own (dataset.json, the list, the archive); folders: a class for each folder at its top.",
+    help="json: the source's own (dataset.json, the list, the archive); folders: a class for each top folder.",
 )
-@click.option('--split', type=_choice(Split), help='Of a CIFAR archive.  [default: train]')
-@click.option('--max-images', type=click.IntRange(min=1), help='Take only so many pictures, the first.')
-@click.option('--shuffle-seed', type=int, metavar='SEED', help='Choose the --max-images at random.')
-@click.option('--workers', type=click.IntRange(min=1), help='Processes.  [default: one a core]')
-@click.option('--strict', is_flag=True, help='Stop at the first bad picture and write nothing.')
+@click.option('--split', type=_choice(Split), help='Part of a CIFAR archive.  [default: train]')
+@click.option('--max-images', type=click.IntRange(min=1), help='Number of images to take, from the first.')
+@click.option('--shuffle-seed', type=int, metavar='SEED', help='Take the --max-images at random.')
+@click.option('--workers', type=click.IntRange(min=1), help='Processes.  [default: one per core]')
+@click.option('--strict', is_flag=True, help='Stop at the first bad image and write nothing.')
 @click.pass_context
 def main(ctx: click.Context, /, **flags: Any) -> None:
     """Convert images to a data set, or verify one.
@@ -121,7 +123,7 @@ def main(ctx: click.Context, /, **flags: Any) -> None:
 
 
 def _convert(flags: dict[str, Any]) -> None:
-    """Converts, and prints what was done. Raises UserError; then there is no output."""
+    """Converts, and prints a summary. Raises UserError; then there is no output."""
     options = read_options(flags)
     from training.data.convert.run import convert_pictures
 
@@ -136,7 +138,7 @@ def _convert(flags: dict[str, Any]) -> None:
 
 
 def read_options(flags: dict[str, Any]) -> ConvertOptions:
-    """The command line as checked options."""
+    """Returns the command line as checked options."""
     picture = PictureOptions(
         size=_size(flags),
         transform=flags['transform'],
@@ -160,7 +162,7 @@ def read_options(flags: dict[str, Any]) -> ConvertOptions:
 
 
 def _size(flags: dict[str, Any]) -> tuple[int, int] | None:
-    """Height and width from --resolution, or from --width and --height, which are StyleGAN2-ADA's."""
+    """Returns height and width from --resolution, or from StyleGAN2-ADA's --width and --height."""
     width, height = flags['width'], flags['height']
     if width is None and height is None:
         resolution: tuple[int, int] | None = flags['resolution']

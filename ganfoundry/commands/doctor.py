@@ -9,8 +9,8 @@ import click
 def main() -> None:
     """Report what this machine offers for training.
 
-    Prints one line per subject. Takes a few seconds, changes nothing, downloads nothing and builds nothing. A line that begins with !! ends with a
-    remedy.
+    Prints one line per subject; a line that begins with !! ends with a remedy. Takes a few seconds, changes nothing,
+    downloads nothing and builds nothing.
     """
     from torch_utils.doctor import main as report
 
