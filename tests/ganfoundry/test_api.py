@@ -21,6 +21,8 @@ from tests.conftest import ROOT
 from tests.support.measured import ToyDetector
 from tests.support.runs import call, last_state, make_zip, only_run
 
+pytestmark = pytest.mark.slow
+
 TINY = {
     'batch': 8,
     'batch_gpu': 4,

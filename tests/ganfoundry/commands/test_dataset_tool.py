@@ -152,7 +152,7 @@ def test_enlarging_is_told(tmp_path):
         ({'0.png': noise(0)}, ['--resolution=32x16', '--transform=center-crop-wide'], '1 pictures are too small'),
         ({'0.png': noise(0)}, ['--shuffle-seed=1'], '--shuffle-seed chooses which --max-images pictures'),
         ({'0.png': noise(0)}, ['--pad-colour=red'], '--pad-colour is the colour around pictures that --transform=pad'),
-        ({'0.png': noise(0)}, ['--alpha=nocolour'], "'nocolour' is not a colour; give a name such as white"),
+        ({'0.png': noise(0)}, ['--alpha=nocolour'], "'nocolour' is not a color; give a name such as white"),
         (
             {'0.npy': npy(noise_16(0, channels=5)), '1.npy': npy(noise_16(0, channels=6))},
             [],

@@ -1,0 +1,93 @@
+"""The console script: every command under its name, with help at once and restarts for several processes."""
+
+import resource
+import signal
+import subprocess
+import sys
+
+import pytest
+
+import ganfoundry
+from ganfoundry.cli import COMMANDS, commands
+from ganfoundry.processes import command_line
+from tests.commands.test_distributed_run import FLAGS, start, wait_until_trained
+from tests.conftest import ROOT
+from tests.support.runs import environment, last_state, make_zip, only_run
+
+pytestmark = pytest.mark.slow
+
+MODULE = [sys.executable, '-m', 'ganfoundry']
+
+
+def run(*args, **kwargs):
+    return subprocess.run([*MODULE, *args], capture_output=True, text=True, env=environment(), timeout=300, **kwargs)
+
+
+def test_the_version_is_the_one_of_the_package():
+    assert run('--version').stdout.split()[-1] == ganfoundry.__version__
+
+
+@pytest.mark.parametrize('name', [None, *COMMANDS])
+def test_help_answers_in_less_than_half_a_second_without_torch(name):
+    """Of the processor's time: the machine may be busy."""
+
+    def seconds():
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        code = (
+            'import sys; from ganfoundry.cli import main\n'
+            'try: main()\nfinally: assert not {"torch", "PIL", "scipy"} & set(sys.modules)'
+        )
+        args = [sys.executable, '-c', code, *([name] if name else []), '--help']
+        done = subprocess.run(args, capture_output=True, text=True, env=environment())
+        assert done.returncode == 0, done.stderr
+        assert 'Usage' in done.stdout
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+    assert min(seconds() for _ in range(3)) < 0.4
+
+
+def test_the_help_lists_every_command_with_a_whole_sentence():
+    text = commands.get_help(commands.make_context('ganfoundry', [], resilient_parsing=True))
+    for name in COMMANDS:
+        (line,) = [line for line in text.splitlines() if line.split()[:1] == [name]]
+        assert line.endswith('.')
+        assert not line.endswith('...')
+
+
+def test_launchers_of_the_root_are_the_commands_that_have_one():
+    for path in ROOT.glob('[a-z]*.py'):
+        assert path.stem.replace('_', '-') in COMMANDS
+        lines = [line for line in path.read_text().splitlines() if line]
+        assert len(lines) <= 10
+        assert f'from ganfoundry.commands.{path.stem} import main' in lines
+
+
+def test_an_error_is_one_line_and_exit_code_2():
+    done = run('train', '--cfg=nothing')
+    assert done.returncode == 2
+    assert done.stderr.startswith("Error: unknown --cfg 'nothing'")
+    assert len(done.stderr.splitlines()) == 1
+    assert run('calc_metrics', '--metrics=x').returncode == run('paint').returncode == 2
+
+
+def test_a_run_in_two_processes_stops_and_says_how_to_continue(tmp_path):
+    """`python -m ganfoundry` is restarted as a module: by the path in sys.argv its package would not be found."""
+    data = make_zip(tmp_path / 'tiny.zip')
+    outdir = tmp_path / 'runs'
+    process = start([*MODULE, 'train', f'--outdir={outdir}', f'--data={data}', *FLAGS, '--gpus=2'])
+    wait_until_trained(process, outdir, 2)
+    process.send_signal(signal.SIGINT)
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, output + errors
+    assert f'continue: ganfoundry train --resume={only_run(outdir)}' in output
+    done = run('train', f'--outdir={outdir}', '--resume=latest', '--gpus=1')
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert last_state(only_run(outdir))[1]['nimg'] >= 1000
+
+
+def test_a_script_is_started_again_by_its_path_and_the_module_by_its_name(monkeypatch):
+    monkeypatch.setattr(sys, 'argv', ['/usr/bin/ganfoundry', 'train', '--gpus=8'])
+    assert command_line() == sys.argv
+    monkeypatch.setattr(sys, 'argv', [str(ROOT / 'ganfoundry' / '__main__.py'), 'train'])
+    assert command_line() == ['-m', 'ganfoundry', 'train']
