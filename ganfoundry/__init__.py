@@ -20,34 +20,50 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ganfoundry.api import measure, train
     from ganfoundry.network import Network, load
+    from metrics.detectors.interface import Detector
+    from metrics.detectors.table import register_detector
+    from metrics.registry import Metric, register_metric
     from metrics.uncertainty import Estimate
+    from torch_utils.ops.registry import Op, register_op
     from training import recipes
     from training.interface import ImageSpec
     from training.registry import register_discriminator, register_generator, register_recipe
 
 __version__ = '0.2.0.dev0'
 __all__ = [
+    'Detector',
     'Estimate',
     'ImageSpec',
+    'Metric',
     'Network',
+    'Op',
     '__version__',
     'load',
     'measure',
     'recipes',
+    'register_detector',
     'register_discriminator',
     'register_generator',
+    'register_metric',
+    'register_op',
     'register_recipe',
     'train',
 ]
 
 _MODULES = {
+    'Detector': 'metrics.detectors.interface',
     'Estimate': 'metrics.uncertainty',
     'ImageSpec': 'training.interface',
+    'Metric': 'metrics.registry',
     'Network': 'ganfoundry.network',
+    'Op': 'torch_utils.ops.registry',
     'load': 'ganfoundry.network',
     'measure': 'ganfoundry.api',
+    'register_detector': 'metrics.detectors.table',
     'register_discriminator': 'training.registry',
     'register_generator': 'training.registry',
+    'register_metric': 'metrics.registry',
+    'register_op': 'torch_utils.ops.registry',
     'register_recipe': 'training.registry',
     'train': 'ganfoundry.api',
 }

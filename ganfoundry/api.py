@@ -35,7 +35,7 @@ def measure(
     subject: Network | Iterable[np.ndarray | torch.Tensor],
     metrics: str | Sequence[str],
     *,
-    data: str | Path | None = None,
+    data: str | Path | Network | None = None,
     mirror: bool | None = None,
     seed: int = 0,
     num_seeds: int = 1,
@@ -49,25 +49,26 @@ def measure(
     The numbers of a `Network` are those of calc_metrics.py with the --precision that it was loaded with.
 
     Args:
-        subject: a `Network`, or any iterable of batches, uint8 [N, H, W, C]. Images are taken until the metrics have
+        subject: A `Network`, or any iterable of batches, uint8 [N, H, W, C]. Images are taken until the metrics have
             enough, and kept in a temporary file.
-        metrics: names such as 'fid50k_full', as a sequence or a comma list.
-        data: the real images, a zip or a folder; by default those that the network was trained on.
-        mirror: count x-flipped images as real, except in _full metrics; by default as in training.
-        seed: seed of latents, labels and noise.
-        num_seeds: number of seeds, from `seed` upward; with several, numbers are means with their errors.
-        bootstrap: number of random halves of the generated images that give the errors; 0 for none.
-        batch: number of images that the network draws at a time, which is part of a number; by default by their size.
-        device: device of the detectors for finished images; a `Network` is measured on its own.
-        cache: keep the features of the real images on disk.
+        metrics: Names such as 'fid50k_full', as a sequence or a comma list.
+        data: The real images: a zip or a folder, or a `Network`, which stands for the images of its training. By default
+            those of the training of `subject`.
+        mirror: Count x-flipped images as real, except in _full metrics; by default as in training.
+        seed: Seed of latents, labels and noise.
+        num_seeds: Number of seeds, from `seed` upward; with several, numbers are means with their errors.
+        bootstrap: Number of random halves of the generated images that give the errors; 0 for none.
+        batch: Number of images that the network draws at a time, which is part of a number; by default by their size.
+        device: Device of the detectors for finished images; a `Network` is measured on its own.
+        cache: Keep the features of the real images on disk.
 
     Returns:
         Estimates (value, std) by name. Metrics of several numbers have a name for each, such as
         'pr50k3_full_precision'.
 
     Raises:
-        ConfigError: names the metric or argument that is wrong.
-        DataError: if the images do not fit the real ones, or are too few.
+        ConfigError: Names the metric or argument that is wrong.
+        DataError: If the images do not fit the real ones, or are too few.
     """
     names = _metric_names(metrics)
     if num_seeds > 1 and bootstrap > 0:
@@ -78,6 +79,8 @@ def measure(
         'cache': Cache(warn=warnings.warn) if cache else None,
     }
     if isinstance(subject, Network):
+        if isinstance(data, Network):
+            raise ConfigError('data: a Network is measured against a zip or a folder, or its own training images')
         dataset = reference_images(subject.snapshot, None if data is None else str(data), mirror)
         reals = dataset if data is not None else reference_data(subject.config, dataset)
         images = of_generator(subject.module, dataset, precision=subject.precision, batch_size=batch)
@@ -86,7 +89,10 @@ def measure(
         raise ConfigError('data is needed: finished images do not say which real ones to compare them with')
     if num_seeds > 1:
         raise ConfigError('num_seeds: finished images have no seed; bootstrap=20 gives their error')
-    reals = ImageDataset(DataConfig(path=str(data), mirror=bool(mirror)))
+    if isinstance(data, Network):
+        reals = reference_data(data.config, reference_images(data.snapshot, None, mirror))
+    else:
+        reals = ImageDataset(DataConfig(path=str(data), mirror=bool(mirror)))
     meter = Meter(reals, pick_device(None if device == 'auto' else device), **how)
     with tempfile.TemporaryDirectory(prefix='ganfoundry-') as folder:
         file = ImageFile(Path(folder) / 'images', reals.spec)
@@ -130,13 +136,13 @@ def train(**flags: Any) -> Path:
     `time_limit` the folder is returned, as after the end.
 
     Args:
-        **flags: the options of train.py with underscores: cfg='squeeze', data='ffhq.zip', batch_gpu=4. `set` is a dict
+        **flags: The options of train.py with underscores: cfg='squeeze', data='ffhq.zip', batch_gpu=4. `set` is a dict
             of config fields, {'r1.interval': 8}; `time_limit` is --for. With gpus=8 the processes are started by
             `python -m ganfoundry`, which knows registered plug-ins only through plugin='FILE'.
 
     Raises:
-        UserError: as train.py prints it: names the flag, file or image at fault.
-        RuntimeError: if one of several processes fails.
+        UserError: As train.py prints it: names the flag, file or image at fault.
+        RuntimeError: If one of several processes fails.
     """
     args = train_arguments(flags)
     try:
@@ -146,30 +152,30 @@ def train(**flags: Any) -> Path:
     if parsed.dry_run or parsed.cfg == 'list':
         raise ConfigError('train() trains; for a plan or a list use `ganfoundry train`')
     trainer.load_plugins(parsed)
-    session = trainer.prepare_session(parsed)
-    if session.num_missing:
-        return _train_in_processes(session, args)
-    folder, code = trainer.train(session)
+    prepared = trainer.prepare_run(parsed)
+    if prepared.num_missing:
+        return _train_in_processes(prepared, args)
+    folder, code = trainer.train_prepared(prepared)
     return _after(folder.path, code)
 
 
-def _train_in_processes(session: trainer.Session, args: Sequence[str]) -> Path:
+def _train_in_processes(prepared: trainer.PreparedRun, args: Sequence[str]) -> Path:
     """Starts the processes of a run, and returns its folder."""
-    outdir, flags = Path(session.flags.outdir), session.flags
-    before = set(outdir.glob(f'*-{session.name}'))
+    outdir, flags = Path(prepared.flags.outdir), prepared.flags
+    before = set(outdir.glob(f'*-{prepared.name}'))
     root, path = str(Path(__file__).resolve().parent.parent), os.environ.get('PYTHONPATH')
     os.environ['PYTHONPATH'] = root if path is None else os.pathsep.join((root, path))
     try:
-        code = launch(session.num_missing, flags.max_restarts or 0, ['-m', 'ganfoundry', 'train', *args])
+        code = launch(prepared.num_missing, flags.max_restarts or 0, ['-m', 'ganfoundry', 'train', *args])
     finally:
         if path is None:
             del os.environ['PYTHONPATH']
         else:
             os.environ['PYTHONPATH'] = path
-    new = sorted(set(outdir.glob(f'*-{session.name}')) - before)
-    if session.folder is None and not new:
+    new = sorted(set(outdir.glob(f'*-{prepared.name}')) - before)
+    if prepared.folder is None and not new:
         raise RuntimeError(f'training ended with exit code {code} before it made a folder')
-    return _after(session.folder.path if session.folder is not None else new[0], code)
+    return _after(prepared.folder.path if prepared.folder is not None else new[0], code)
 
 
 def _after(folder: Path, code: int) -> Path:
@@ -187,7 +193,7 @@ def train_arguments(flags: Mapping[str, Any]) -> list[str]:
     """Returns keywords as the arguments of train.py: {'batch_gpu': 4} becomes ['--batch-gpu=4'].
 
     Raises:
-        ConfigError: names a keyword that is no flag, and the nearest one.
+        ConfigError: Names a keyword that is no flag, and the nearest one.
     """
     options: dict[str, click.Option] = {}
     for param in train_command.params:

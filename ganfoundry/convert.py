@@ -13,17 +13,17 @@ from training.run.export import export
 from training.run.snapshot import load_snapshot, write_snapshot
 
 
-def run_command_line(file: Path, out: Path | None, look: bool, target: Path | None) -> None:
+def run_conversion(file: Path, out: Path | None, look: bool, target: Path | None) -> None:
     """Carries out a command line of `ganfoundry convert`.
 
     Args:
-        file: an official .pkl; with `target`, a snapshot.
-        out: folder for the snapshot and a JSON report, or None.
-        look: print what `file` holds.
-        target: file for a state dict under official names, or None.
+        file: An official .pkl; with `target`, a snapshot.
+        out: Folder for the snapshot and a JSON report, or None.
+        look: Print what `file` holds.
+        target: File for a state dict under official names, or None.
 
     Raises:
-        ConfigError: unless exactly one of the three is asked for.
+        ConfigError: Unless exactly one of the three is asked for.
     """
     if sum((out is not None, look, target is not None)) != 1:
         raise ConfigError('choose one of --out=DIR, --inspect and --export=FILE')
@@ -31,14 +31,14 @@ def run_command_line(file: Path, out: Path | None, look: bool, target: Path | No
         for line in inspect(file):
             print(line)
     elif out is not None:
-        convert(file, out)
+        convert_network(file, out)
     elif target is not None:
         _make_folder(target.parent, '--export')
         export(load_snapshot(file), target)
         print(f'{target}: the networks of {file.name} under official names, their arguments in its header')
 
 
-def convert(file: Path, out: Path) -> None:
+def convert_network(file: Path, out: Path) -> None:
     """Writes `out`/NAME.safetensors and NAME.json, and prints the report."""
     official = load_official(file)
     _make_folder(out, '--out')

@@ -48,7 +48,7 @@ class DrawOptions:
     network: str
     seeds: str | None = None
     truncation_psi: float = 1
-    class_idx: int | None = None  # of --class
+    class_idx: int | None = None  # --class
     noise_mode: str = 'const'
     recalibrate: bool = False
     projected_w: str | None = None
@@ -60,7 +60,7 @@ class DrawOptions:
     device: str | None = None
 
 
-def run_command_line(options: DrawOptions) -> None:
+def run_drawing(options: DrawOptions) -> None:
     """Carries out a command line of generate.py."""
     grid = parse_grid(options.grid) if options.grid else None
     seeds = [] if options.projected_w else chosen_seeds(options.seeds, grid)
@@ -74,7 +74,7 @@ def run_command_line(options: DrawOptions) -> None:
     digest = sha256_of(path)
     info = image_info(snapshot, digest, **{name: getattr(options, name) for name in RECORDED})
     batch = batch_for(options.noise_mode, options.batch)
-    names: list[tuple[str, dict[str, Any]]]  # of each image's file, and its origin
+    names: list[tuple[str, dict[str, Any]]]  # stem of each image's file, and its origin
     if options.projected_w:
         batches, num_images = stored_batches(options, G, digest, batch)
         names = [(f'proj{index:02d}', {'projected_w': options.projected_w}) for index in range(num_images)]
@@ -115,7 +115,7 @@ def parse_grid(text: str) -> tuple[int, int]:
 def label_of(G: Any, class_idx: int | None) -> torch.Tensor:
     """Returns the label of --class, [1, c_dim]. An unconditional network ignores it, with a note."""
     if G.c_dim == 0 and class_idx is not None:
-        note(f'--class={class_idx} is ignored, this network is unconditional')
+        print_note(f'--class={class_idx} is ignored, this network is unconditional')
         class_idx = None
     return one_hot(G.c_dim, class_idx)
 
@@ -124,10 +124,10 @@ def stored_batches(options: DrawOptions, G: Any, network_sha256: str, batch: int
     """Reads the latents of --projected-w, and notes the options that have no effect on them.
 
     Args:
-        options: the command line.
-        G: the network.
-        network_sha256: digest of its file.
-        batch: number of images in a batch.
+        options: The command line.
+        G: The network.
+        network_sha256: Digest of its file.
+        batch: Number of images in a batch.
 
     Returns:
         The latents in batches, and the number of images.
@@ -139,9 +139,9 @@ def stored_batches(options: DrawOptions, G: Any, network_sha256: str, batch: int
     if options.truncation_psi != 1 and latents.space == 'w':
         ignored.append('--trunc')
     if ignored:
-        note(f'{", ".join(ignored)} ignored: the latents of --projected-w are final')
+        print_note(f'{", ".join(ignored)} ignored: the latents of --projected-w are final')
     if (other := note_on(latents, network_sha256)) is not None:
-        note(other)
+        print_note(other)
     if latents.c is not None or latents.space == 'w':
         c = torch.zeros([1, G.c_dim]) if latents.c is None else latents.c  # styles need no label
     else:
@@ -149,7 +149,7 @@ def stored_batches(options: DrawOptions, G: Any, network_sha256: str, batch: int
     return batches_of_latents(latents, c, batch), len(latents.points)
 
 
-def note(text: str) -> None:
+def print_note(text: str) -> None:
     """Prints a note on stderr."""
     print(f'note: {text}', file=sys.stderr)
 
@@ -158,12 +158,12 @@ def measure_batch_norm(G: Any, label: torch.Tensor, truncation_psi: float) -> No
     """Measures batch-norm statistics again, at one truncation and label; training measures untruncated latents.
 
     Args:
-        G: the network, changed in place.
+        G: The network, changed in place.
         label: [1, c_dim].
-        truncation_psi: factor of the latents.
+        truncation_psi: Factor of the latents.
 
     Raises:
-        ConfigError: if the network has no batch normalization.
+        ConfigError: If the network has no batch normalization.
     """
     if not batch_norms(G):
         raise ConfigError('--recalibrate: this network has no batch normalization; drop the flag')
@@ -190,9 +190,9 @@ def draw(
     """Yields the images of each batch, uint8 or uint16 [N, C, H, W].
 
     Args:
-        G: the network.
-        batches: latents with their labels. Styles (`w`) go to the synthesis network as they are.
-        truncation_psi: truncation of `z`; 1 for none.
+        G: The network.
+        batches: Latents with their labels. Styles (`w`) go to the synthesis network as they are.
+        truncation_psi: Truncation of `z`; 1 for none.
         noise_mode: 'const', 'random' or 'none'. Random noise is seeded per batch (see `batch_for`).
         bits: 8 or 16, of a channel.
     """
@@ -219,9 +219,9 @@ def save_image(image: np.ndarray, path: Path, info: dict[str, Any]) -> None:
     """Writes [C, H, W] as a PNG; if no PNG can hold it, as .npy and as a PNG of 8 bits for viewing.
 
     Args:
-        image: uint8 or uint16 [C, H, W].
-        path: the PNG.
-        info: text chunks of the PNG.
+        image: Image, uint8 or uint16 [C, H, W].
+        path: The PNG.
+        info: Text chunks of the PNG.
     """
     if fits_png(image):
         save_png(image, path, info)

@@ -55,12 +55,12 @@ def one_hot(c_dim: int, class_idx: int | None, name: str = '--class') -> torch.T
     """Returns a label, float32 [1, c_dim].
 
     Args:
-        c_dim: number of classes; 0 for an unconditional network, which takes no class.
-        class_idx: the class, 0 to c_dim - 1.
-        name: the option or argument that gives the class, for messages.
+        c_dim: Number of classes; 0 for an unconditional network, which takes no class.
+        class_idx: The class, 0 to c_dim - 1.
+        name: The option or argument that gives the class, for messages.
 
     Raises:
-        ConfigError: if a class is missing, or if the network does not have it.
+        ConfigError: If a class is missing, or if the network does not have it.
     """
     if c_dim > 0 and class_idx is None:
         raise ConfigError(f'{name} is needed: this network is conditional, on classes 0 to {c_dim - 1}')
@@ -83,10 +83,10 @@ def batches_of_seeds(seeds: Sequence[int], z_dim: int, c: torch.Tensor, batch: i
     """Yields the latents of seeds, each batch when it is asked for.
 
     Args:
-        seeds: numbers from 0 to 2^32 - 1.
-        z_dim: width of a latent.
-        c: label of all images, [1, label_dim], or labels [N, label_dim].
-        batch: number of images in a batch.
+        seeds: Numbers from 0 to 2^32 - 1.
+        z_dim: Width of a latent.
+        c: Label of all images, [1, label_dim], or labels [N, label_dim].
+        batch: Number of images in a batch.
     """
     for start in range(0, len(seeds), batch):
         part = seeds[start : start + batch]

@@ -59,7 +59,7 @@ class MeasureOptions:
         return len(self.words) + (self.images is not None)
 
 
-def run_command_line(options: MeasureOptions) -> int:
+def run_measuring(options: MeasureOptions) -> int:
     """Carries out a command line of calc_metrics.py and returns its exit code."""
     words = options.words
     if not 1 <= options.num_subjects <= 2:
@@ -75,7 +75,7 @@ def run_command_line(options: MeasureOptions) -> int:
     world = resolved.world
     if options.gpus is not None and options.gpus > world.size:  # everything that can be checked has been
         return launch(options.gpus, 0, command_line())
-    session = Session(resolved, tell)
+    session = Session(resolved, print_message)
     failed = None
     with world.rank0_section('metrics', lambda: False, session.serve) as leads:
         try:
@@ -116,9 +116,9 @@ def resolve(options: MeasureOptions) -> MeasureSettings:
         replicates=replicates,
         batch=options.batch,
         precision=options.precision,
-        cache=Cache(warn=tell) if options.cache else None,
+        cache=Cache(warn=print_message) if options.cache else None,
         plot=options.plot,
-        progress=Progress() if options.verbose else None,
+        progress=ProgressPrinter() if options.verbose else None,
         world=join_world(options.device),
     )
 
@@ -150,10 +150,10 @@ def measure_two(session: Session, *targets: Target) -> None:
             print(json.dumps(line), flush=True)
     for comparison in comparisons(a, b, (lines[0], lines[1])):
         print(json.dumps(comparison), flush=True)
-        tell(comparison['sentence'])
+        print_message(comparison['sentence'])
 
 
-class Progress:
+class ProgressPrinter:
     """Prints from time to time how many images have passed a detector."""
 
     def __init__(self) -> None:
@@ -162,9 +162,9 @@ class Progress:
     def __call__(self, source: str, done: int, total: int) -> None:
         if time.monotonic() - self._printed_at >= REPORT_S:
             self._printed_at = time.monotonic()
-            tell(f'{source}: {done} of {total}')
+            print_message(f'{source}: {done} of {total}')
 
 
-def tell(text: str) -> None:
+def print_message(text: str) -> None:
     """Prints a line for people on stderr; stdout is for the lines of JSON."""
     print(text, file=sys.stderr, flush=True)

@@ -31,10 +31,10 @@ class Network:
     """A trained generator. Made by `load`.
 
     Attributes:
-        module: the generator, a `torch.nn.Module` in evaluation mode without gradients of its parameters.
-        spec: the facts of the images that it draws (`ImageSpec`): height, width, channels, bits, label_dim.
-        path: the file that it was read from.
-        device: the device that it computes on.
+        module: The generator, a `torch.nn.Module` in evaluation mode without gradients of its parameters.
+        spec: The facts of the images that it draws (`ImageSpec`): height, width, channels, bits, label_dim.
+        path: The file that it was read from.
+        device: The device that it computes on.
         precision: 'fp32', 'bf16' or 'fp16'.
     """
 
@@ -62,15 +62,15 @@ class Network:
         """Runs the network's forward.
 
         Args:
-            z: latents, float32 [N, z_dim].
-            c: labels, float32 [N, label_dim]; not needed if label_dim is 0.
+            z: Latents, float32 [N, z_dim].
+            c: Labels, float32 [N, label_dim]; not needed if label_dim is 0.
             **kwargs: `truncation_psi` (1) and `noise_mode` ('const', 'random' or 'none').
 
         Returns:
             Images, float32 [N, C, H, W], nominally in [-1, 1], not clipped.
 
         Raises:
-            ConfigError: if a conditional network gets no labels.
+            ConfigError: If a conditional network gets no labels.
         """
         if c is None and self.spec.label_dim > 0:
             raise ConfigError(f'c is needed: this network is conditional, with labels [N, {self.spec.label_dim}]')
@@ -94,17 +94,17 @@ class Network:
         """Draws the images of seeds, bit for bit those of generate.py.
 
         Args:
-            seeds: numbers from 0 to 2^32 - 1.
-            psi: truncation; 1 for none.
-            class_idx: class of all images; needed by a conditional network.
+            seeds: Numbers from 0 to 2^32 - 1.
+            psi: Truncation; 1 for none.
+            class_idx: Class of all images; needed by a conditional network.
             noise_mode: 'const', 'random' (a function of the seed) or 'none'.
-            batch: number of images that the network draws at a time.
+            batch: Number of images that the network draws at a time.
 
         Returns:
             uint8 [N, H, W, C], or uint16 for a network of 16-bit images.
 
         Raises:
-            ConfigError: names the argument that does not fit the network.
+            ConfigError: Names the argument that does not fit the network.
         """
         return channels_last(self._of_seeds(checked_seeds(seeds), psi, class_idx, noise_mode, batch))
 
@@ -120,18 +120,18 @@ class Network:
         """Draws the images of latents.
 
         Args:
-            latents: z [N, z_dim], or w [N, num_ws, w_dim] for a network with a W space; or the path of a latents file.
-            c: labels [1, label_dim] or [N, label_dim], for z; by default those of the file, or none.
-            psi: truncation of z; w is final.
+            latents: Z [N, z_dim], or w [N, num_ws, w_dim] for a network with a W space; or the path of a latents file.
+            c: Labels [1, label_dim] or [N, label_dim], for z; by default those of the file, or none.
+            psi: Truncation of z; w is final.
             noise_mode: 'const', 'random' or 'none'.
-            batch: number of images that the network draws at a time.
+            batch: Number of images that the network draws at a time.
 
         Returns:
             uint8 [N, H, W, C], or uint16 for a network of 16-bit images.
 
         Raises:
-            ConfigError: if a conditional network gets no labels.
-            DataError: if the latents do not fit the network.
+            ConfigError: If a conditional network gets no labels.
+            DataError: If the latents do not fit the network.
         """
         found = self._read(latents)
         labels = found.c if c is None else c
@@ -156,12 +156,12 @@ class Network:
         """Writes the images of seeds as generate.py does, one PNG per seed with its origin as text.
 
         Args:
-            outdir: folder of the PNGs, created if need be.
-            seeds: numbers from 0 to 2^32 - 1.
-            psi: truncation; 1 for none.
-            class_idx: class of all images; needed by a conditional network.
+            outdir: Folder of the PNGs, created if need be.
+            seeds: Numbers from 0 to 2^32 - 1.
+            psi: Truncation; 1 for none.
+            class_idx: Class of all images; needed by a conditional network.
             noise_mode: 'const', 'random' or 'none'.
-            batch: number of images that the network draws at a time.
+            batch: Number of images that the network draws at a time.
 
         Returns:
             The paths, in the order of the seeds.
@@ -210,16 +210,16 @@ def load(
     """Loads a trained generator.
 
     Args:
-        where: a run folder (its best snapshot, or the newest if none is known as the best), a snapshot, an official
+        where: A run folder (its best snapshot, or the newest if none is known as the best), a snapshot, an official
             .pkl (read as data, nothing in it is executed), or the http(s) address of a file.
         device: 'cpu', 'cuda', 'mps', or 'auto' for the best available.
         precision: 'fp32', 'bf16', 'fp16', or 'auto' for the fastest safe one on the device.
         plugin: Python files that register the network's architecture, unless they are imported already.
 
     Raises:
-        CheckpointError: names the file if it is absent, damaged, or not a network.
-        ConfigError: if the machine does not have the device.
-        DownloadError: names the address if it cannot be fetched.
+        CheckpointError: Names the file if it is absent, damaged, or not a network.
+        ConfigError: If the machine does not have the device.
+        DownloadError: Names the address if it cannot be fetched.
     """
     if precision not in PRECISIONS:
         raise ConfigError(f'precision={precision}: choose one of {", ".join(PRECISIONS)}')

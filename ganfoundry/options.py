@@ -28,7 +28,7 @@ class TrainFlags:
     freezed: int | None = None
     dry_run: bool = False
     plugin: tuple[str, ...] = ()
-    sets: tuple[str, ...] = ()  # of --set, each 'FIELD=VALUE'
+    sets: tuple[str, ...] = ()  # 'FIELD=VALUE' of each --set
     # Data
     cond: bool | None = None
     subset: int | None = None
@@ -74,7 +74,7 @@ class TrainFlags:
     workers: int | None = None
     device: str | None = None
     # Faults
-    time_limit: str | None = None  # of --for
+    time_limit: str | None = None  # --for
     on_nan: str | None = None
     bad_images: str | None = None
     guardian: str | None = None

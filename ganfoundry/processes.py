@@ -40,12 +40,12 @@ def num_processes(gpus: int | None, device: torch.device, recorded: int = 1) -> 
     """Returns the number of processes that train: those that a launcher has started, or --gpus, or `recorded`.
 
     Args:
-        gpus: value of --gpus; None if it is not given.
-        device: the device that trains; of GPUs there must be as many as processes.
-        recorded: number of processes that trained the run before.
+        gpus: Value of --gpus; None if it is not given.
+        device: The device that trains; of GPUs there must be as many as processes.
+        recorded: Number of processes that trained the run before.
 
     Raises:
-        ConfigError: if a launcher has started another number than --gpus, or if the machine has fewer GPUs.
+        ConfigError: If a launcher has started another number than --gpus, or if the machine has fewer GPUs.
     """
     num = recorded if gpus is None else gpus
     if distributed.is_launched():
@@ -67,11 +67,11 @@ def recipe(cfg: str | None, spec: ImageSpec, num_gpus: int, *, deterministic: bo
     """Returns the config that --cfg makes for a number of processes.
 
     Args:
-        cfg: name of the recipe; None for 'auto'.
-        spec: facts of the data.
-        num_gpus: number of processes.
-        deterministic: the recipe is made for one process, since nothing may depend on their number.
-        own_batch: the user gives --batch. Recipes share batches of 2^n images, so the recipe is then made for the
+        cfg: Name of the recipe; None for 'auto'.
+        spec: Facts of the data.
+        num_gpus: Number of processes.
+        deterministic: The recipe is made for one process, since nothing may depend on their number.
+        own_batch: The user gives --batch. Recipes share batches of 2^n images, so the recipe is then made for the
             largest power of two up to `num_gpus`.
     """
     if deterministic:
@@ -96,15 +96,15 @@ def shares(
     another number of processes with the same micro-batches; otherwise it is the next smaller one.
 
     Args:
-        cfg: config before the flags are applied.
-        num_gpus: number of processes.
-        batch: value of --batch, in images; None if it is not given, as for the other flags.
-        batch_gpu: value of --batch-gpu, in images.
-        deterministic: value of --deterministic.
-        mbstd_group: value of --mbstd-group, in images.
+        cfg: Config before the flags are applied.
+        num_gpus: Number of processes.
+        batch: Value of --batch, in images; None if it is not given, as for the other flags.
+        batch_gpu: Value of --batch-gpu, in images.
+        deterministic: Value of --deterministic.
+        mbstd_group: Value of --mbstd-group, in images.
 
     Raises:
-        ConfigError: if 1, 2 and 4 processes cannot share the batch under --deterministic.
+        ConfigError: If 1, 2 and 4 processes cannot share the batch under --deterministic.
     """
     size, parts = cfg.batch if batch is None else batch, num_gpus
     if batch_gpu is not None:

@@ -257,10 +257,10 @@ def make_folder(outdir: Path, name: str, record: dict[str, Any], world: World | 
     """Creates a run folder with its config.json; rank 0 does it for all processes.
 
     Args:
-        outdir: folder that holds the runs.
-        name: the folder's name after its number.
-        record: content of config.json.
-        world: the processes that train.
+        outdir: Folder that holds the runs.
+        name: The folder's name after its number.
+        record: Content of config.json.
+        world: The processes that train.
     """
 
     def make() -> str:

@@ -41,7 +41,7 @@ REPEAT_S = 2.0  # signals within this time are one request: a batch system sends
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Session:
+class PreparedRun:
     """A run that is ready to be trained by the processes of `world`. folder: None for a new run."""
 
     flags: TrainFlags
@@ -60,19 +60,19 @@ class Session:
         return self.run.cfg.gpus if self.run.cfg.gpus > self.world.size else 0
 
 
-def run_command_line(flags: TrainFlags) -> int:
+def run_training(flags: TrainFlags) -> int:
     """Carries out a command line of train.py and returns its exit code."""
     load_plugins(flags)
     if flags.cfg == 'list':
         list_recipes(flags)
         return 0
-    session = prepare_session(flags)
+    prepared = prepare_run(flags)
     if flags.dry_run:
-        print_plan(session.run, session.folder.path if session.folder else Path(flags.outdir, f'NNNNN-{session.name}'))
+        print_plan(prepared.run, prepared.folder.path if prepared.folder else Path(flags.outdir, f'NNNNN-{prepared.name}'))
         return 0
-    if session.num_missing:  # everything is checked: each process does the same again, and trains
-        return launch(session.num_missing, flags.max_restarts or 0, processes.command_line())
-    return train(session)[1]
+    if prepared.num_missing:  # everything is checked: each process does the same again, and trains
+        return launch(prepared.num_missing, flags.max_restarts or 0, processes.command_line())
+    return train_prepared(prepared)[1]
 
 
 def load_plugins(flags: TrainFlags) -> None:
@@ -84,12 +84,12 @@ def load_plugins(flags: TrainFlags) -> None:
         set_path(option)
 
 
-def prepare_session(flags: TrainFlags) -> Session:
+def prepare_run(flags: TrainFlags) -> PreparedRun:
     """Checks everything that can be checked before a folder is made. Raises UserError."""
     world = processes.join_world(flags.device)
     folder = runs.find_run(flags, world)
     run = runs.continued_run(folder, flags) if folder else runs.new_run(flags)
-    return Session(flags=flags, world=world, run=run, folder=folder)
+    return PreparedRun(flags=flags, world=world, run=run, folder=folder)
 
 
 def list_recipes(flags: TrainFlags) -> None:
@@ -104,14 +104,14 @@ def print_plan(run: Run, where: Path) -> None:
     print(plan.describe_run(run.cfg, run.dataset.spec, str(where)))
 
 
-def train(session: Session) -> tuple[RunFolder, int]:
+def train_prepared(prepared: PreparedRun) -> tuple[RunFolder, int]:
     """Trains in the folder of the run, or in a new one. Returns the folder and the exit code."""
-    run, folder, flags, world = session.run, session.folder, session.flags, session.world
+    run, folder, flags, world = prepared.run, prepared.folder, prepared.flags, prepared.world
     cfg = run.cfg
     prepare(run.device, benchmark=cfg.benchmark, allow_tf32=cfg.allow_tf32, deterministic=cfg.deterministic)
     record = runs.record_of(run)
     warnings = runs.drift(folder.record(), record) if folder else ()
-    folder = folder or runs.make_folder(Path(flags.outdir), session.name, record, world)
+    folder = folder or runs.make_folder(Path(flags.outdir), prepared.name, record, world)
     limit = time_limit(flags.time_limit) if world.leads else None  # rank 0 keeps the time, and all stop with it
     with exclusive(folder.lock) if world.leads else contextlib.nullcontext():
         try:
@@ -143,12 +143,12 @@ def train_in_folder(
     """Trains until the end, a signal or the time limit. Returns the exit code, the same in all processes.
 
     Args:
-        run: the checked run.
-        folder: its folder, locked.
-        record: content of config.json.
-        warnings: lines that the log begins with.
-        world: the processes that train.
-        limit: time limit of --for; None without one, and in all processes except rank 0.
+        run: The checked run.
+        folder: Its folder, locked.
+        record: Content of config.json.
+        warnings: Lines that the log begins with.
+        world: The processes that train.
+        limit: Time limit of --for; None without one, and in all processes except rank 0.
     """
     keep_freed_memory()
     repeat_s = REPEAT_S if world.size > 1 else 0
@@ -184,13 +184,13 @@ def run_loop(
     """Assembles the parts of the loop and runs it.
 
     Args:
-        run: the checked run.
-        folder: its folder.
-        record: content of config.json, which snapshots hold too.
-        state: the state to train, restored.
-        log: the run's log.
-        stop: requests to stop.
-        world: the processes that train.
+        run: The checked run.
+        folder: Its folder.
+        record: Content of config.json, which snapshots hold too.
+        state: The state to train, restored.
+        log: The run's log.
+        stop: Requests to stop.
+        world: The processes that train.
 
     Returns:
         Whether the run is complete.

@@ -63,7 +63,7 @@ def main(**options: Any) -> None:
     python calc_metrics.py --images=samples.zip --data=ffhq.zip --metrics=fid50k_full,kid50k_full
     python calc_metrics.py A.safetensors B.safetensors --metrics=fid50k_full --seeds=3
     """
-    from ganfoundry.measuring import MeasureOptions, run_command_line
+    from ganfoundry.measuring import MeasureOptions, run_measuring
 
-    if code := run_command_line(MeasureOptions(**options)):
+    if code := run_measuring(MeasureOptions(**options)):
         sys.exit(code)

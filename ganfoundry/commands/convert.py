@@ -23,6 +23,6 @@ def main(file: Path, out: Path | None, look: bool, target: Path | None) -> None:
     ganfoundry convert unknown.pkl --inspect
     ganfoundry convert network-snapshot-025000.safetensors --export=stylegan2-ada.safetensors
     """
-    from ganfoundry.convert import run_command_line
+    from ganfoundry.convert import run_conversion
 
-    run_command_line(file, out, look, target)
+    run_conversion(file, out, look, target)

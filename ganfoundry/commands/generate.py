@@ -42,6 +42,6 @@ def main(**options: Any) -> None:
     Networks of 16-bit color, or of more than four channels, write a .npy file [height, width, channels] per seed, and
     next to it a PNG of 8 bits for viewing, which shows the first three of more than four channels.
     """
-    from ganfoundry.drawing import DrawOptions, run_command_line
+    from ganfoundry.drawing import DrawOptions, run_drawing
 
-    run_command_line(DrawOptions(**options))
+    run_drawing(DrawOptions(**options))

@@ -106,7 +106,7 @@ def main(**options: Any) -> None:
     python train.py --gpus=8 --data=ffhq.zip         on eight GPUs of this machine
     """
     from ganfoundry.options import TrainFlags
-    from ganfoundry.trainer import run_command_line
+    from ganfoundry.trainer import run_training
 
-    if code := run_command_line(TrainFlags(**options)):
+    if code := run_training(TrainFlags(**options)):
         sys.exit(code)

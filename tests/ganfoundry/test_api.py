@@ -197,13 +197,14 @@ def test_a_generator_has_the_numbers_of_calc_metrics(G, detector, capsys):
     assert {name: estimate.value for name, estimate in found.items()} == {**lines[0]['results'], **lines[1]['results']}
 
 
-def test_batches_are_measured_whether_they_can_be_read_again_or_not(data, detector):
+def test_batches_are_measured_whether_they_can_be_read_again_or_not(data, G, detector):
     images = np.random.default_rng(0).integers(0, 256, [40, 16, 16, 3], np.uint8)
     names = ['fd_efflite16', 'is_efflite32']
     batches = [images[:10], torch.from_numpy(images[10:30]), images[30:]]
     expected = gf.measure(batches, names, data=data)
     assert expected.keys() == {'fd_efflite16', 'is_efflite32_mean', 'is_efflite32_std'}
     assert gf.measure(iter(batches), names, data=str(data)) == expected
+    assert gf.measure(batches, names, data=G) == expected  # the same images, without x-flips and subset
     with_errors = gf.measure(batches, 'fd_efflite16', data=data, bootstrap=5)['fd_efflite16']
     assert with_errors.value == expected['fd_efflite16'].value
     assert with_errors.std > 0

@@ -51,10 +51,10 @@ def check_points(where: str, space: Space, points: np.ndarray | torch.Tensor, G:
     """Refuses points that are not floats of the shape that a generator takes, or of a space that it does not have.
 
     Args:
-        where: the file or argument, for messages.
+        where: The file or argument, for messages.
         space: 'w' or 'z'.
         points: `w` [N, num_ws, w_dim] or `z` [N, z_dim].
-        G: the generator.
+        G: The generator.
     """
     if space == 'w' and space_of(G) == 'z':
         raise DataError(f'{where}: holds w, and this network has no W space; give z, or seeds')
@@ -80,11 +80,11 @@ def read_latents(path: Path, G: Any) -> Latents:
     """Reads the latents of a file that a generator can draw: `w` if it has a W space and the file holds it, else `z`.
 
     Args:
-        path: an .npz as this module describes it. A file with nothing except `w`, as other projectors write it, is one.
-        G: the generator.
+        path: An .npz as this module describes it. A file with nothing except `w`, as other projectors write it, is one.
+        G: The generator.
 
     Raises:
-        DataError: names the file if it is no latents file, or does not fit the generator.
+        DataError: Names the file if it is no latents file, or does not fit the generator.
     """
     try:
         with np.load(path, allow_pickle=False) as file:

@@ -15,8 +15,8 @@ def find_network(where: str | Path) -> Path:
     """Returns the file of a network: a path as it is, the download of an address, or a snapshot of a run folder.
 
     Raises:
-        CheckpointError: for a folder without snapshots.
-        DownloadError: for an address that cannot be fetched.
+        CheckpointError: For a folder without snapshots.
+        DownloadError: For an address that cannot be fetched.
     """
     path = Path(where)
     return snapshot_of(RunFolder(path)) if path.is_dir() else fetch(str(where))
@@ -38,11 +38,11 @@ def open_network(where: str | Path) -> Snapshot:
     """Reads a network.
 
     Args:
-        where: a snapshot, an official .pkl (read as data), the http(s) address of one, or a run folder, of which the
+        where: A snapshot, an official .pkl (read as data), the http(s) address of one, or a run folder, of which the
             best snapshot is read, or the newest if none is known as the best.
 
     Raises:
-        CheckpointError: names the file if it is absent, damaged, or not a network.
-        DownloadError: names the address if it cannot be fetched.
+        CheckpointError: Names the file if it is absent, damaged, or not a network.
+        DownloadError: Names the address if it cannot be fetched.
     """
     return load_snapshot(find_network(where))
