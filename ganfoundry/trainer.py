@@ -68,7 +68,8 @@ def run_training(flags: TrainFlags) -> int:
         return 0
     prepared = prepare_run(flags)
     if flags.dry_run:
-        print_plan(prepared.run, prepared.folder.path if prepared.folder else Path(flags.outdir, f'NNNNN-{prepared.name}'))
+        folder = prepared.folder
+        print_plan(prepared.run, folder.path if folder else Path(flags.outdir, f'NNNNN-{prepared.name}'))
         return 0
     if prepared.num_missing:  # everything is checked: each process does the same again, and trains
         return launch(prepared.num_missing, flags.max_restarts or 0, processes.command_line())
