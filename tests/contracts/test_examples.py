@@ -1,0 +1,56 @@
+"""The examples run as they are, outside the repository."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from dnnlib.registry import load_file
+from tests.conftest import ROOT
+from tests.support.runs import SHORT, call, environment, last_state, make_zip, only_run
+from training.interface import Generator, ImageSpec
+from training.registry import GENERATORS, RECIPES, architecture_of
+
+EXAMPLES = ROOT / 'examples'
+
+
+@pytest.mark.slow
+def test_the_generator_trains_resumes_and_draws_from_another_folder(tmp_path):
+    data = make_zip(tmp_path / 'tiny.zip')
+    plugin = shutil.copy(EXAMPLES / 'my_generator.py', tmp_path)
+    flags = [f'--plugin={plugin}', '--cfg=mine', f'--data={data}', '--cond=1', '--kimg=1', *SHORT]
+    call(tmp_path / 'runs', *flags, '--set=generator.width=32')
+    run = only_run(tmp_path / 'runs')
+    record = json.loads((run / 'config.json').read_text())
+    assert record['config']['generator'] == {'kind': 'mine', 'z_dim': 64, 'width': 32, 'depth': 3}
+    assert record['plugin']['file'] == str(plugin)
+    call(tmp_path / 'runs', f'--resume={run}', f'--plugin={plugin}', '--kimg=2', '--snap=1000')
+    assert last_state(run)[1]['nimg'] == 2000
+    call(run, f'--network={run}', f'--plugin={plugin}', '--grid=2x2', '--class=1', f'--outdir={tmp_path / "out"}',
+         script='generate.py')  # fmt: skip
+    assert (tmp_path / 'out' / 'grid.png').exists()
+
+
+def test_the_generator_meets_its_contract():
+    load_file(EXAMPLES / 'my_generator.py')
+    spec = ImageSpec(resolution=32, channels=3, label_dim=4, num_images=8, base=(4, 6))
+    cfg = RECIPES.get('mine').make(spec, 1)
+    G = architecture_of(GENERATORS, cfg.generator).build(cfg.generator, spec)
+    assert isinstance(G, Generator)
+
+
+@pytest.mark.slow
+def test_the_code_of_the_notebook_runs(tmp_path):
+    """Cell by cell in one namespace, with a network of another run and fewer images."""
+    data = make_zip(tmp_path / 'tiny.zip')
+    call(tmp_path / 'runs', f'--data={data}', '--cfg=dcgan', '--kimg=1', *SHORT, '--set=generator.z_dim=8')
+    run = only_run(tmp_path / 'runs')
+    notebook = json.loads((EXAMPLES / 'draw_and_measure.ipynb').read_text())
+    cells = [''.join(cell['source']) for cell in notebook['cells'] if cell['cell_type'] == 'code']
+    assert all(not cell.get('outputs') for cell in notebook['cells'])
+    (network,) = [line for line in cells[0].splitlines() if line.startswith('NETWORK = ')]
+    code = '\n'.join(cells).replace(network, f'NETWORK = {str(run)!r}').replace('efflite1k', 'efflite32')
+    done = subprocess.run([sys.executable, '-c', code], cwd=tmp_path, env=environment(), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
