@@ -52,8 +52,8 @@ def measure(
         subject: A `Network`, or any iterable of batches, uint8 [N, H, W, C]. Images are taken until the metrics have
             enough, and kept in a temporary file.
         metrics: Names such as 'fid50k_full', as a sequence or a comma list.
-        data: The real images: a zip or a folder, or a `Network` that was trained on them. By default, those of the training
-            of `subject`.
+        data: The real images: a zip or a folder, or a `Network` that was trained on them. Default: those that `subject`
+            was trained on.
         mirror: Count x-flipped images as real, except in _full metrics; by default as in training.
         seed: Seed of latents, labels and noise.
         num_seeds: Number of seeds, from `seed` upward; with several, numbers are means with their errors.

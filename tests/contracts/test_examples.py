@@ -9,7 +9,8 @@ import pytest
 
 from dnnlib.registry import load_file
 from tests.conftest import ROOT
-from tests.support.runs import SHORT, call, environment, last_state, make_zip, only_run
+from tests.support.forks import environment
+from tests.support.runs import SHORT, TINY, call, last_state, make_zip, only_run
 from training.interface import Generator, ImageSpec
 from training.registry import GENERATORS, RECIPES, architecture_of
 
@@ -45,7 +46,7 @@ def test_the_generator_meets_its_contract():
 def test_the_code_of_the_notebook_runs(tmp_path):
     """Cell by cell in one namespace, with a network of another run and fewer images."""
     data = make_zip(tmp_path / 'tiny.zip')
-    call(tmp_path / 'runs', f'--data={data}', '--cfg=dcgan', '--kimg=1', *SHORT, '--set=generator.z_dim=8')
+    call(tmp_path / 'runs', f'--data={data}', '--cfg=squeeze', '--kimg=1', *TINY)
     run = only_run(tmp_path / 'runs')
     notebook = json.loads((EXAMPLES / 'draw_and_measure.ipynb').read_text())
     cells = [''.join(cell['source']) for cell in notebook['cells'] if cell['cell_type'] == 'code']

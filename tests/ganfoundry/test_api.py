@@ -24,12 +24,12 @@ from tests.support.runs import call, last_state, make_zip, only_run
 pytestmark = pytest.mark.slow
 
 TINY = {
-    'batch': 8,
-    'batch_gpu': 4,
+    'batch': 40,
+    'batch_gpu': 20,
     'mbstd_group': 4,
     'metrics': 'none',
     'workers': 0,
-    'tick': 0.064,
+    'tick': 0.08,
     'snap': 2,
     'device': 'cpu',
     'cbase': 192,

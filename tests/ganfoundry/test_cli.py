@@ -12,7 +12,8 @@ from ganfoundry.cli import COMMANDS, commands
 from ganfoundry.processes import command_line
 from tests.commands.test_distributed_run import FLAGS, start, wait_until_trained
 from tests.conftest import ROOT
-from tests.support.runs import environment, last_state, make_zip, only_run
+from tests.support.forks import environment
+from tests.support.runs import last_state, make_zip, only_run
 
 pytestmark = pytest.mark.slow
 
