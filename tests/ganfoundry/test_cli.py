@@ -56,14 +56,6 @@ def test_the_help_lists_every_command_with_a_whole_sentence():
         assert not line.endswith('...')
 
 
-def test_launchers_of_the_root_are_the_commands_that_have_one():
-    for path in ROOT.glob('[a-z]*.py'):
-        assert path.stem.replace('_', '-') in COMMANDS
-        lines = [line for line in path.read_text().splitlines() if line]
-        assert len(lines) <= 10
-        assert f'from ganfoundry.commands.{path.stem} import main' in lines
-
-
 def test_an_error_is_one_line_and_exit_code_2():
     done = run('train', '--cfg=nothing')
     assert done.returncode == 2
