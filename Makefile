@@ -20,12 +20,15 @@ $(VENV)/.done: pyproject.toml constraints.txt
 demo: setup
 	$(BIN)/python train.py $(DEMO)
 
+# A file's tests stay in one process, so that what they share is made once.
+PYTEST := $(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
+
 test: setup
-	$(BIN)/python -m pytest -q -n 2
+	$(PYTEST)
 
 # Without the tests that are marked `slow`: three minutes on two cores.
 test-fast: setup
-	$(BIN)/python -m pytest -q -n 2 -m 'not slow'
+	$(PYTEST) -m 'not slow'
 
 lint: setup
 	$(BIN)/ruff check .
