@@ -23,7 +23,7 @@ import torch
 from dnnlib.errors import UserError
 from training.interface import ImageSpec
 from training.legacy.convert import load_official
-from training.legacy.networks import shapes_of
+from training.legacy.fit import shapes_of
 from training.legacy.reader import Module, read_network_pickle, state_dict
 from training.networks.config import StyleGAN2DiscriminatorConfig, StyleGAN2GeneratorConfig
 from training.networks.discriminator import StyleGAN2Discriminator

@@ -14,7 +14,8 @@ from training import recipes
 from training.config import RunConfig
 from training.data.dataset import DataConfig
 from training.interface import ImageSpec
-from training.legacy.networks import Network, read_discriminator, read_generator
+from training.legacy.fit import Network
+from training.legacy.networks import read_discriminator, read_generator
 from training.legacy.reader import Module, TFNetwork, arguments, plain, read_network_pickle, state_dict
 from training.legacy.tensorflow import read_tf_discriminator, read_tf_generator
 from training.networks.config import StyleGAN2DiscriminatorConfig

@@ -22,7 +22,7 @@ import torch
 from dnnlib.errors import CheckpointError, UnsafeModelFile
 from torch_utils.checkpoint import Tensors
 from torch_utils.ops.upfirdn2d import setup_filter
-from training.legacy.networks import FIR_LENGTH, Network, check_fit, make_config, make_spec, shapes_of
+from training.legacy.fit import FIR_LENGTH, Network, check_fit, make_config, make_spec, shapes_of
 from training.legacy.reader import TFNetwork, plain
 from training.networks.config import StyleGAN2DiscriminatorConfig, StyleGAN2GeneratorConfig
 from training.networks.discriminator import StyleGAN2Discriminator

@@ -13,7 +13,7 @@ from typing import Any
 from dnnlib.errors import CheckpointError
 from torch_utils.checkpoint import save_tensors
 from training.interface import ImageSpec
-from training.legacy.networks import check_fit
+from training.legacy.fit import check_fit
 from training.networks.config import StyleGAN2DiscriminatorConfig, StyleGAN2GeneratorConfig
 from training.networks.discriminator import StyleGAN2Discriminator
 from training.networks.stylegan2 import StyleGAN2Generator
