@@ -121,7 +121,7 @@ class BadImages:
         if len(self._names) > self.max_bad:
             raise DataError(
                 f'{len(self._names)} of {self.num_files} images cannot be used, more than the {self.max_bad} that '
-                f'--bad-images=skip passes over; they are listed in {self._path}: mend them and delete that list'
+                f'--bad-images=skip passes over; they are listed in {self._path}: repair them and delete that list'
             )
 
     def _recorded(self) -> set[str]:

@@ -75,11 +75,11 @@ def storage_fault(image: Image.Image, data: bytes) -> str | None:
     if is_16_bit(image, data) and image.mode not in ('I;16', 'I'):
         return 'several channels of 16 bits'
     if image.mode in ('P', 'PA'):
-        return f'a colour palette (mode {image.mode})'
+        return f'a color palette (mode {image.mode})'
     if 'transparency' in image.info:
-        return f'a transparent colour (mode {image.mode})'
+        return f'a transparent color (mode {image.mode})'
     if image.mode not in ('L', 'LA', 'RGB', 'RGBA') and not is_16_bit(image, data):
-        return f'colour mode {image.mode}'
+        return f'color mode {image.mode}'
     return None
 
 

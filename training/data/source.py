@@ -92,7 +92,7 @@ class FolderSource(ImageSource):
             with open(path, 'rb') as file:
                 return file.read()
         except FileNotFoundError as error:
-            raise DataError(f'{path}: is gone; was it moved or deleted while in use?') from error
+            raise DataError(f'{path}: is missing; was it moved or deleted while in use?') from error
         except OSError as error:
             raise DataError(f'{path}: cannot be read ({error.strerror or error})') from error
 
@@ -148,7 +148,7 @@ class ZipSource(ImageSource):
             try:
                 self._file = open(self.path, 'rb')  # noqa: SIM115 - kept, closed by close()
             except OSError as error:
-                raise DataError(f'{self.path}: cannot be opened any more ({error.strerror or error})') from error
+                raise DataError(f'{self.path}: can no longer be opened ({error.strerror or error})') from error
         return self._file
 
     def _read_entry(self, entry: np.void, where: str) -> bytes:

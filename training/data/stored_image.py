@@ -15,7 +15,7 @@ from training.data import array_file, picture_file
 
 STORED_EXTENSIONS = (*picture_file.PICTURE_EXTENSIONS, array_file.ARRAY_EXTENSION)
 
-CHANNEL_KINDS = {1: 'grey', 2: 'grey with alpha', 3: 'RGB', 4: 'RGBA'}
+CHANNEL_KINDS = {1: 'gray', 2: 'gray with alpha', 3: 'RGB', 4: 'RGBA'}
 _BANDS = {
     'L': 1,
     'LA': 2,
@@ -23,7 +23,7 @@ _BANDS = {
     'RGBA': 4,
 }  # Pillow's mode to channels; 16-bit gray pictures have one of several modes
 _NEEDS = (
-    'training needs 8-bit RGB or grey, with or without alpha, 16-bit grey, or .npy arrays of uint8 or uint16 '
+    'training needs 8-bit RGB or gray, with or without alpha, 16-bit gray, or .npy arrays of uint8 or uint16 '
     '[height, width, channels]'
 )
 
@@ -44,7 +44,7 @@ class Layout:
 
     @property
     def kind(self) -> str:
-        """The kind of channels for messages: 'RGB', '16-bit grey', '6 channels'."""
+        """The kind of channels for messages: 'RGB', '16-bit gray', '6 channels'."""
         kind = CHANNEL_KINDS.get(self.channels, f'{self.channels} channels')
         return kind if self.bits == 8 else f'16-bit {kind}'
 

@@ -199,7 +199,7 @@ class _Worker:
             cause = f'was killed by {signal.Signals(-code).name}'
             hint = 'SIGKILL mostly means that memory ran out (see dmesg): lower --workers, or leave it more memory'
         else:
-            cause, hint = f'ended with exit code {code}', 'its traceback stands above'
+            cause, hint = f'ended with exit code {code}', 'its traceback is above'
         return WorkerDiedError(f'data worker {self.pid} {cause}; {hint}', killed=killed)
 
 

@@ -55,7 +55,7 @@ def load_official(path: Path) -> Official:
         raise CheckpointError(f'{where}: holds a {type(content).__name__}; expected a dict with G, D and G_ema')
     tensors = {f'{name}.{key}': value for name, net in networks.items() for key, value in net.tensors.items()}
     if len({tensor.data_ptr() for tensor in tensors.values()}) < len(tensors):
-        raise UnsafeModelFile(f'{where}: one tensor stands in two networks; expected networks of their own')
+        raise UnsafeModelFile(f'{where}: one tensor occurs in two networks; expected separate networks')
     report = {
         'source': {'file': path.name, 'bytes': path.stat().st_size, 'sha256': files.sha256_of(path)},
         'networks': {name: _described(net) for name, net in networks.items()},
@@ -103,7 +103,7 @@ def _with_ema(networks: dict[str, Network], where: str) -> dict[str, Network]:
     facts = networks['G_ema'].spec
     for name, net in networks.items():
         if net.spec != facts:
-            raise CheckpointError(f'{where}: {name} is for {net.spec}, G_ema for {facts}; they are no pair')
+            raise CheckpointError(f'{where}: {name} is for {net.spec}, G_ema for {facts}; they do not belong together')
     return networks
 
 

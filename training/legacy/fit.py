@@ -52,7 +52,7 @@ def make_spec(given: dict[str, Any], num_images: int, where: str) -> ImageSpec:
     for name, official in sizes.items():
         value = given.get(official)
         if type(value) is not int or not (0 if name == 'label_dim' else 1) <= value <= 2**16:
-            raise CheckpointError(f'{where}: made with {sizes[name]}={value!a:.80}, which is no size')
+            raise CheckpointError(f'{where}: made with {sizes[name]}={value!a:.80}, which is not a size')
         values[name] = value
     return ImageSpec(
         num_images=num_images,

@@ -166,13 +166,13 @@ def state_dict(module: Module, where: str) -> Tensors:
     def visit(node: Any, prefix: str) -> None:
         """Adds the tensors of a module and its submodules."""
         if not isinstance(node, Module) or id(node) in seen:
-            raise UnsafeModelFile(f'{where}: {prefix[:-1] or "it"} is no module, or one that stands in two places')
+            raise UnsafeModelFile(f'{where}: {prefix[:-1] or "it"} is not a module, or occurs in two places')
         seen.add(id(node))
         for name, value in _table(node, '_parameters', prefix, where) + _buffers(node, prefix, where):
             if value is None:
                 continue
             if not isinstance(value, torch.Tensor) or id(value) in seen:
-                raise UnsafeModelFile(f'{where}: {prefix}{name} is no tensor, or one that stands in two places')
+                raise UnsafeModelFile(f'{where}: {prefix}{name} is not a tensor, or occurs in two places')
             seen.add(id(value))
             tensors[prefix + name] = value
         for name, child in _table(node, '_modules', prefix, where):
@@ -187,7 +187,7 @@ def _buffers(node: Module, prefix: str, where: str) -> list[tuple[str, Any]]:
     """Returns the persistent buffers of a module; the arguments are those of `_table`."""
     hidden = node.state.get('_non_persistent_buffers_set', set())
     if type(hidden) is not set:
-        raise UnsafeModelFile(f'{where}: {prefix}_non_persistent_buffers_set is no set')
+        raise UnsafeModelFile(f'{where}: {prefix}_non_persistent_buffers_set is not a set')
     return [(name, value) for name, value in _table(node, '_buffers', prefix, where) if name not in hidden]
 
 
@@ -209,7 +209,7 @@ def _table(node: Module, key: str, prefix: str, where: str) -> list[tuple[str, A
         raise UnsafeModelFile(f'{where}: {prefix}{ascii(hooks[0]) if hooks else key}: expected no hooks, and a table')
     bad = [name for name in table if type(name) is not str or not _NAME.fullmatch(name)]
     if bad:
-        raise UnsafeModelFile(f'{where}: {prefix}{key} holds {ascii(bad[0])[:80]}, which is no name')
+        raise UnsafeModelFile(f'{where}: {prefix}{key} holds {ascii(bad[0])[:80]}, which is not a name')
     return list(table.items())
 
 

@@ -133,7 +133,7 @@ def _collect(network: Any, prefix: str, arrays: _Arrays, where: str) -> None:
     variables = network.state.get('variables') if isinstance(network, TFNetwork) else None
     components = network.state.get('components', {}) if isinstance(network, TFNetwork) else None
     if type(variables) is not list or type(components) is not dict or prefix.count('/') > 1:
-        raise UnsafeModelFile(f'{where}: {prefix or "it"} is no TensorFlow network with variables and components')
+        raise UnsafeModelFile(f'{where}: {prefix or "it"} is not a TensorFlow network with variables and components')
     for item in variables:
         match item:
             case [str(name), np.ndarray() as array] if prefix + name not in arrays:
@@ -144,7 +144,7 @@ def _collect(network: Any, prefix: str, arrays: _Arrays, where: str) -> None:
                 raise UnsafeModelFile(f'{where}: {prefix}variables holds something else than names with arrays')
     for name, part in components.items():
         if type(name) is not str:
-            raise UnsafeModelFile(f'{where}: a component whose name is no text')
+            raise UnsafeModelFile(f'{where}: a component whose name is not text')
         _collect(part, f'{prefix}{name}/', arrays, where)
 
 
@@ -179,11 +179,13 @@ def _converted(
             continue
         variable, layout = source(name)
         if variable not in arrays:
-            raise CheckpointError(f'{where}: has no variable {variable}; it is no StyleGAN2 of these arguments')
+            raise CheckpointError(f'{where}: has no variable {variable}; it is not a StyleGAN2 of these arguments')
         tensors[name] = _tensor(arrays[variable], layout, f'{where}: {variable}')
         left.discard(variable)
     if left:
-        raise CheckpointError(f'{where}: holds {sorted(left)[:5]!a}, which a StyleGAN2 of these arguments has not')
+        raise CheckpointError(
+            f'{where}: holds {sorted(left)[:5]!a}, which a StyleGAN2 of these arguments does not have'
+        )
     check_fit(build, config, spec, tensors, where)
     text = network.state.get('build_module_src')
     digest = hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest() if type(text) is str else ''

@@ -159,4 +159,4 @@ def _promise_of(identity: Any) -> _Promise:
             if not _DEVICE.fullmatch(device):
                 raise ValueError(f'a storage on {device!a:.40}; expected cpu or cuda')
             return _Promise(kind, key, numel)
-    raise ValueError('a persistent id that is no storage, or a view of one')
+    raise ValueError('a persistent id that is a view, or not a storage')

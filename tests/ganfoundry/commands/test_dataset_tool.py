@@ -151,7 +151,7 @@ def test_enlarging_is_told(tmp_path):
         ({'0.png': noise(0)}, ['--width=8', '--height=8', '--resolution=8x8'], '--resolution says the same as'),
         ({'0.png': noise(0)}, ['--resolution=32x16', '--transform=center-crop-wide'], '1 pictures are too small'),
         ({'0.png': noise(0)}, ['--shuffle-seed=1'], '--shuffle-seed chooses which --max-images pictures'),
-        ({'0.png': noise(0)}, ['--pad-colour=red'], '--pad-colour is the colour around pictures that --transform=pad'),
+        ({'0.png': noise(0)}, ['--pad-colour=red'], '--pad-colour is the color around pictures that --transform=pad'),
         ({'0.png': noise(0)}, ['--alpha=nocolour'], "'nocolour' is not a color; give a name such as white"),
         (
             {'0.npy': npy(noise_16(0, channels=5)), '1.npy': npy(noise_16(0, channels=6))},
@@ -194,11 +194,11 @@ def test_landscape_grey_alpha_planes_and_16_bits_come_back_whole(tmp_path):
     kinds = {
         'landscape': ({'0.png': noise(0, 24, 16)}, [], wide, '24x16 RGB'),
         'grey-alpha': ({'0.png': noise(0, mode='LA')}, ['--alpha=keep'], hwc(noise(0, mode='LA')),
-                       '16x16 grey with alpha'),
+                       '16x16 gray with alpha'),
         'alpha': ({'0.webp': encoded(noise(0, mode='RGBA'), 'WEBP', lossless=True, exact=True)}, ['--alpha=keep'],
                   hwc(noise(0, mode='RGBA')), '16x16 RGBA'),
         'grey16': ({'0.png': Image.fromarray(noise_16(0, channels=1)[..., 0])}, ['--bits=16'], noise_16(0, channels=1),
-                   '16x16 grey, 16 bits'),
+                   '16x16 gray, 16 bits'),
         'rgb16': ({'0.npy': npy(noise_16(0))}, ['--bits=16'], noise_16(0), '16x16 RGB, 16 bits'),
         'planes': ({'0.npy': npy(noise_16(0, 24, 16, 6).astype(np.uint8))}, [], noise_16(0, 24, 16, 6).astype(np.uint8),
                    '24x16 6 planes'),
@@ -334,7 +334,7 @@ def test_a_random_choice_is_the_same_for_a_seed(tmp_path):
 def test_profiles_that_cannot_be_read_are_counted(tmp_path):
     pictures = {f'{i}.png': encoded(noise(i), icc_profile=b'broken') for i in range(2)}
     result = run('--source', fill(tmp_path / 'in', pictures), '--dest', tmp_path / 'a.zip')
-    assert 'colour profiles that cannot be read, and were ignored: 2' in result.stdout
+    assert 'color profiles that cannot be read, and were ignored: 2' in result.stdout
 
 
 def test_verify_is_imported_when_it_is_asked_for(monkeypatch):

@@ -135,7 +135,7 @@ def test_zip_overwritten_while_in_use(tmp_path):
         dataset.image(1)
     path.unlink()
     dataset.close()
-    with pytest.raises(DataError, match=r'a\.zip: cannot be opened any more'):
+    with pytest.raises(DataError, match=r'a\.zip: can no longer be opened'):
         dataset.image(1)
 
 
@@ -144,7 +144,7 @@ def test_file_that_vanishes_from_a_folder(tmp_path):
         (tmp_path / f'{name}.png').write_bytes(png())
     dataset = ImageDataset(DataConfig(path=str(tmp_path)))
     (tmp_path / 'b.png').unlink()
-    with pytest.raises(DataError, match=r'b\.png: is gone; was it moved or deleted while in use'):
+    with pytest.raises(DataError, match=r'b\.png: is missing; was it moved or deleted while in use'):
         dataset.image(1)
 
 
@@ -182,7 +182,7 @@ def test_later_image_of_another_size(tmp_path):
 def test_grey_among_rgb(tmp_path):
     path = write_zip(tmp_path / 'a.zip', {'a.png': png(), 'b.png': png(mode='L')})
     message = refusal(DataError, path, 1)
-    assert 'b.png: is grey, but the first image (a.png) is RGB; all must be equal' in message
+    assert 'b.png: is gray, but the first image (a.png) is RGB; all must be equal' in message
     assert 'python dataset_tool.py --source=' in message
 
 
@@ -200,18 +200,18 @@ def png_16_bit_rgb() -> bytes:
 @pytest.mark.parametrize(
     ('data', 'what'),
     [
-        (png(mode='P'), 'a colour palette (mode P)'),
-        (png(transparency=(1, 2, 3)), 'a transparent colour (mode RGB)'),
-        (png(mode='L', transparency=3), 'a transparent colour (mode L)'),
-        (png(mode='1'), 'colour mode 1'),
-        (encoded(Image.new('CMYK', (8, 8)), 'JPEG'), 'colour mode CMYK'),
+        (png(mode='P'), 'a color palette (mode P)'),
+        (png(transparency=(1, 2, 3)), 'a transparent color (mode RGB)'),
+        (png(mode='L', transparency=3), 'a transparent color (mode L)'),
+        (png(mode='1'), 'color mode 1'),
+        (encoded(Image.new('CMYK', (8, 8)), 'JPEG'), 'color mode CMYK'),
         (png_16_bit_rgb(), 'several channels of 16 bits'),
     ],
 )
 def test_picture_of_a_mode_that_cannot_be_trained_on(tmp_path, data, what):
     path = write_zip(tmp_path / 'a.zip', {'a.png': png(), 'b.png': data})
     message = refusal(DataError, path, 1)
-    assert f'b.png: has {what}; training needs 8-bit RGB or grey' in message
+    assert f'b.png: has {what}; training needs 8-bit RGB or gray' in message
     assert f'python dataset_tool.py --source={path} --dest={path[:-4]}-rgb.zip' in message
     assert 'has' in refusal(DataError, write_zip(tmp_path / 'first.zip', {'a.png': data}))
 

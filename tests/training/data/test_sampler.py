@@ -175,7 +175,7 @@ def test_worker_with_a_bug_says_so(dataset, monkeypatch, capfd):
     monkeypatch.setattr(ImageDataset, 'image', lambda self, index: 1 / 0)
     with (
         data_loader(dataset, start_nimg=0, batch_size=8, seed=0, num_workers=1) as stream,
-        pytest.raises(WorkerDiedError, match='ended with exit code 1; its traceback stands above'),
+        pytest.raises(WorkerDiedError, match='ended with exit code 1; its traceback is above'),
     ):
         next(stream)
     assert 'ZeroDivisionError' in capfd.readouterr().err

@@ -211,8 +211,8 @@ def refusal(path: str, index: int = 0, **options: object) -> str:
     [
         (((3, 16, 16), 8, 'png'), ((3, 16, 24), 8, 'png'), 'is 24x16, but the first image (a.png) is 16x16'),
         (((3, 16, 16), 8, 'png'), ((4, 16, 16), 8, 'png'), 'is RGBA, but the first image (a.png) is RGB'),
-        (((1, 16, 16), 16, 'png'), ((1, 16, 16), 8, 'png'), 'is grey, but the first image (a.png) is 16-bit grey'),
-        (((1, 16, 16), 8, 'png'), ((2, 16, 16), 8, 'png'), 'is grey with alpha, but the first image (a.png) is grey'),
+        (((1, 16, 16), 16, 'png'), ((1, 16, 16), 8, 'png'), 'is gray, but the first image (a.png) is 16-bit gray'),
+        (((1, 16, 16), 8, 'png'), ((2, 16, 16), 8, 'png'), 'is gray with alpha, but the first image (a.png) is gray'),
         (((5, 16, 16), 8, 'npy'), ((6, 16, 16), 8, 'npy'), 'is 6 channels, but the first image (a.npy) is 5 channels'),
         (((3, 16, 16), 8, 'png'), ((3, 16, 16), 16, 'npy'), 'is 16-bit RGB, but the first image (a.png) is RGB'),
     ],

@@ -40,7 +40,7 @@ def write(tmp_path: Path, G_kwargs: dict[str, Any] | None = None, name: str = 'G
         ({'synthesis_kwargs': {'activation': 'swish'}}, "made with activation='swish', which no network here has"),
         ({'synthesis_kwargs': {'resample_filter': [1, 2, 1]}}, r'made with resample_filter=\[1, 2, 1\]'),
         ({'img_resolution': 12}, 'made with arguments that no network here takes: resolution=12'),
-        ({'img_resolution': '8'}, "made with img_resolution='8', which is no size"),
+        ({'img_resolution': '8'}, "made with img_resolution='8', which is not a size"),
         ({'synthesis_kwargs': {'channel_base': 'big'}}, 'expected a whole number'),
         ({'z_dim': 7}, r'mapping\.fc0\.weight is \[5, 6\] torch.float32, expected \[5, 7\]'),
         ({'c_dim': 2}, r'mapping\.embed\.weight is missing'),
@@ -96,14 +96,14 @@ def test_tables_of_a_module_that_are_none_are_refused(tmp_path: Path) -> None:
     w = torch.ones(1)
     child = persistent(torch.nn.Linear(1, 1), 'Linear')
     for state, message in (
-        ({'_parameters': {'a.b': w}}, "_parameters holds 'a.b', which is no name"),
-        ({'_parameters': {'a': 'text'}}, 'a is no tensor'),
-        ({'_parameters': {'a': w, 'b': w}}, 'b is no tensor, or one that stands in two places'),
-        ({'_modules': {'a': 'text'}}, 'a is no module'),
-        ({'_modules': {'a': child, 'b': child}}, 'b is no module, or one that stands in two places'),
+        ({'_parameters': {'a.b': w}}, "_parameters holds 'a.b', which is not a name"),
+        ({'_parameters': {'a': 'text'}}, 'a is not a tensor'),
+        ({'_parameters': {'a': w, 'b': w}}, 'b is not a tensor, or occurs in two places'),
+        ({'_modules': {'a': 'text'}}, 'a is not a module'),
+        ({'_modules': {'a': child, 'b': child}}, 'b is not a module, or occurs in two places'),
         ({'_modules': []}, '_modules: expected no hooks, and a table'),
         ({'_forward_hooks': {0: 'hook'}}, '_forward_hooks.*: expected no hooks'),
-        ({'_non_persistent_buffers_set': ['a']}, '_non_persistent_buffers_set is no set'),
+        ({'_non_persistent_buffers_set': ['a']}, '_non_persistent_buffers_set is not a set'),
         ({'_init_kwargs': {'z_dim': {1: 2}}}, 'a dict where plain values are expected'),
         ({'_init_args': (6,)}, 'without its keyword arguments'),
     ):

@@ -160,7 +160,7 @@ def _read_tiff_16(data: bytes, where: str) -> np.ndarray:
         import tifffile
     except ImportError as error:
         way_out = 'pip install ".[tiff]", or save it as a 16-bit PNG'
-        raise DataError(f'{where}: is a TIFF of 16-bit colour, which needs the tifffile package; {way_out}') from error
+        raise DataError(f'{where}: is a TIFF of 16-bit color, which needs the tifffile package; {way_out}') from error
     with tifffile.TiffFile(io.BytesIO(data)) as file:
         page = file.pages.first  # a whole page: later ones may be abridged
         if page.photometric != tifffile.PHOTOMETRIC.RGB or page.planarconfig != tifffile.PLANARCONFIG.CONTIG:

@@ -60,7 +60,7 @@ def read_idx(path: str, num_dims: int) -> np.ndarray:
         with gzip.open(path, 'rb') if is_gzip else open(path, 'rb') as file:
             header = file.read(4 + 4 * num_dims)
             if header[:4] != bytes([0, 0, _UNSIGNED_BYTE, num_dims]) or len(header) != 4 + 4 * num_dims:
-                raise DataError(f'{path}: is no idx file of unsigned bytes with {num_dims} dimensions')
+                raise DataError(f'{path}: is not an idx file of unsigned bytes with {num_dims} dimensions')
             shape = struct.unpack(f'>{num_dims}I', header[4:])
             count = math.prod(shape)
             if count > min(_MAX_BYTES, size * (MAX_RATIO if is_gzip else 1)):
@@ -80,4 +80,4 @@ def _labels_file(path: str) -> str:
     for candidate in (stem, f'{stem}.gz'):
         if os.path.exists(os.path.join(folder, candidate)):
             return os.path.join(folder, candidate)
-    raise ConfigError(f'{path}: there is no {stem}(.gz) beside it; add it, or give --labels=none')
+    raise ConfigError(f'{path}: there is no {stem}(.gz) next to it; add it, or give --labels=none')

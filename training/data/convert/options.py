@@ -37,7 +37,7 @@ class PictureOptions:
         if self.transform and self.size is None:
             raise ConfigError(f'--transform={self.transform} needs --resolution=WxH, the size of the pictures written')
         if self.pad_color is not None and self.transform != 'pad':
-            raise ConfigError('--pad-colour is the colour around pictures that --transform=pad adds; give both')
+            raise ConfigError('--pad-colour is the color around pictures that --transform=pad adds; give both')
         if self.size is None:
             return
         height, width = self.size

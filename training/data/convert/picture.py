@@ -116,7 +116,7 @@ def _to_channels(decoded: Decoded, pixels: np.ndarray, job: PictureJob, options:
     if decoded.is_planes:
         if options.mode != 'auto':
             count = pixels.shape[2]
-            raise ConfigError(f'{job.where}: has {count} planes, which --mode={options.mode} cannot turn into colours')
+            raise ConfigError(f'{job.where}: has {count} planes, which --mode={options.mode} cannot turn into colors')
         return pixels
     if options.alpha is None:
         return to_mode(with_alpha(pixels), job.mode)

@@ -43,7 +43,7 @@ def decode_png_16(data: bytes, where: str) -> np.ndarray:
     header = dict(chunks)[b'IHDR']
     width, height, _, kind, _, _, interlaced = struct.unpack('>IIBBBBB', header)
     if interlaced:
-        raise DataError(f'{where}: is an interlaced PNG of 16 bits a channel; save it without interlacing')
+        raise DataError(f'{where}: is an interlaced PNG of 16 bits per channel; save it without interlacing')
     channels = _CHANNELS[kind]
     row_bytes = 1 + 2 * channels * width
     packed = b''.join(body for name, body in chunks if name == b'IDAT')

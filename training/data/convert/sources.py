@@ -34,7 +34,7 @@ def open_pictures(path: str, split: Split | None = None) -> PictureSource:
     source = _open_kind(path, os.path.basename(os.path.abspath(path)).lower(), split)
     if len(source) == 0:
         source.close()
-        raise DataError(f'{path}: holds no pictures; what is read: {_KINDS}')
+        raise DataError(f'{path}: holds no pictures; supported sources are {_KINDS}')
     return source
 
 
@@ -49,7 +49,7 @@ def _open_kind(path: str, name: str, split: Split | None) -> PictureSource:
     if re.fullmatch(r'cifar-100?-python\.(tar\.gz|tgz|tar)', name):
         return CifarSource(path, split or 'train')
     if split is not None:
-        raise ConfigError(f'--split={split}: only CIFAR archives hold a train and a test split; {path} is none')
+        raise ConfigError(f'--split={split}: only CIFAR archives hold a train and a test split; {path} is not one')
     if os.path.isdir(path):
         return LmdbSource(path) if is_lmdb(path) else FilesSource(path)
     if is_images_file(name):
@@ -60,4 +60,4 @@ def _open_kind(path: str, name: str, split: Split | None) -> PictureSource:
         return TarSource(path)
     if name.endswith(_LISTS):
         return ListSource(path)
-    raise DataError(f'{path}: is of no kind that is read. These are: {_KINDS}')
+    raise DataError(f'{path}: is not a supported source; supported sources are {_KINDS}')

@@ -45,9 +45,9 @@ class Summary:
         if self.num_too_small:
             yield f'  too small, and left out: {self.num_too_small}'
         if self.num_profiles_broken:
-            yield f'  colour profiles that cannot be read, and were ignored: {self.num_profiles_broken}'
+            yield f'  color profiles that cannot be read, and were ignored: {self.num_profiles_broken}'
         if self.num_profiles_kept:
-            yield f'  16-bit pictures whose colour profile was not applied: {self.num_profiles_kept}'
+            yield f'  16-bit pictures whose color profile was not applied: {self.num_profiles_kept}'
         if self.bad:
             yield f'  bad pictures left out: {len(self.bad)}'
             yield from (f'    {line}' for line in self.bad)

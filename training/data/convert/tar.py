@@ -97,7 +97,7 @@ def open_tar(path: str) -> tuple[BoundedReader, list[Member]]:
         raise
     except _FAULTS as error:
         reader.close()
-        raise DataError(f'{path}: is no tar, or is cut short ({error}); copy or download it again') from error
+        raise DataError(f'{path}: is not a tar, or is cut short ({error}); copy or download it again') from error
 
 
 def read_member(reader: BoundedReader, member: Member, where: str) -> bytes:

@@ -33,9 +33,11 @@ class _Sheet(click.ParamType):  # type: ignore[type-arg]  # generic since click 
 
 @click.command('verify', context_settings={'help_option_names': ['-h', '--help']})
 @click.argument('data')
-@click.option('--out', metavar='DIR', help='Folder for the report.  [default: beside the data, NAME-verify]')
-@click.option('--workers', type=click.IntRange(0, 256), help='Processes that decode.  [default: one a core]')
-@click.option('--max-images', type=click.IntRange(min=1), help='Look at so many images only, evenly spread.')
+@click.option('--out', metavar='DIR', help='Folder for the report.  [default: NAME-verify next to the data]')
+@click.option('--workers', type=click.IntRange(0, 256), help='Decoding processes.  [default: one per core]')
+@click.option(
+    '--max-images', type=click.IntRange(min=1), help='Number of images to check, evenly spread.  [default: all]'
+)
 @click.option(
     '--near',
     type=click.IntRange(0, 15),
@@ -43,16 +45,16 @@ class _Sheet(click.ParamType):  # type: ignore[type-arg]  # generic since click 
     show_default=True,
     help='Bits of 64 in which the hashes of near duplicates may differ.',
 )
-@click.option('--no-duplicates', is_flag=True, help='Look for no duplicates.')
+@click.option('--no-duplicates', is_flag=True, help='Skip the search for duplicates.')
 @click.option('--sheet', type=_Sheet(), default='16x10', show_default=True, help='Size of the contact sheet.')
 @click.option('--write-manifest', is_flag=True, help='Without defects, write manifest.json into the folder of images.')
 def verify(data: str, out: str | None, sheet: tuple[int, int], no_duplicates: bool, **options: Any) -> None:
-    """List everything that is wrong with the data set DATA, a folder or a zip.
+    """List all faults of the data set DATA, a folder or a zip.
 
     Checks names, sizes and CRCs of a zip, sha256 of a folder with a manifest.json, decodes every image, checks labels,
     and looks for exact, near and mirrored duplicates. Writes report.html, report.json and contact-sheet.png.
 
-    Exit code: 0 without defects (warnings do not count), 1 with defects, 2 when it cannot be done.
+    Exit code: 0 without defects (warnings do not count), 1 with defects, 2 if the check fails.
 
     \b
     python dataset_tool.py verify photos.zip

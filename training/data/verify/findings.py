@@ -16,7 +16,7 @@ _MAKE_AGAIN = 'make the zip again with dataset_tool.py'
 _COPY_AGAIN = 'copy it again from where it came from, or remove it'
 _CONVERT = 'python dataset_tool.py --source=DATA --dest=NEW.zip converts it'
 _RESIZE = 'python dataset_tool.py --source=DATA --dest=NEW.zip --resolution=WxH --transform=center-crop makes all equal'
-_LABELS = 'mend dataset.json: {"labels": [["a.png", 0], ["b.png", 1]]}, every image once'
+_LABELS = 'repair dataset.json: {"labels": [["a.png", 0], ["b.png", 1]]}, every image once'
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,23 +47,23 @@ KINDS: dict[str, FindingKind] = {
     'missing': FindingKind(
         'defect', 'In manifest.json but not in the folder', 'copy it again, or write another manifest'
     ),
-    'not-an-image': FindingKind('defect', 'No image', _COPY_AGAIN),
+    'not-an-image': FindingKind('defect', 'Not an image', _COPY_AGAIN),
     'truncated': FindingKind('defect', 'Cut short', _COPY_AGAIN),
     'damaged': FindingKind('defect', 'Damaged', _COPY_AGAIN),
     'too-many-pixels': FindingKind('defect', 'Too many pixels', 'make it smaller'),
-    'animation': FindingKind('defect', 'Animation', 'save the frame that is meant'),
-    'palette': FindingKind('defect', 'Colour palette', _CONVERT),
-    'transparent-colour': FindingKind('defect', 'Transparency by colour', _CONVERT),
-    'colour-mode': FindingKind('defect', 'Colour mode that cannot be trained on', _CONVERT),
-    '16-bit-colour': FindingKind('defect', '16-bit colour in an image file', _CONVERT),
+    'animation': FindingKind('defect', 'Animation', 'save one frame as an image'),
+    'palette': FindingKind('defect', 'Color palette', _CONVERT),
+    'transparent-colour': FindingKind('defect', 'Transparency by color', _CONVERT),
+    'colour-mode': FindingKind('defect', 'Color mode that cannot be trained on', _CONVERT),
+    '16-bit-colour': FindingKind('defect', '16-bit color in an image file', _CONVERT),
     'array': FindingKind('defect', 'Array that cannot be used', 'save uint8 or uint16 [H, W, C] with numpy.save'),
     'wrong-size': FindingKind('defect', 'Another size than most', _RESIZE),
     'wrong-channels': FindingKind('defect', 'Other channels than most', _CONVERT),
-    'wrong-bits': FindingKind('defect', 'Other bits a channel than most', _CONVERT),
+    'wrong-bits': FindingKind('defect', 'Other bits per channel than most', _CONVERT),
     'untrainable-size': FindingKind('defect', 'Size that cannot be trained on', _RESIZE),
     'exact-duplicate': FindingKind('defect', 'Same pixels as another', 'keep one of each group'),
     'labels-file': FindingKind('defect', 'dataset.json cannot be used', _LABELS),
-    'label-entry': FindingKind('defect', 'Entry of dataset.json that is no ["image.png", label]', _LABELS),
+    'label-entry': FindingKind('defect', 'Entry of dataset.json that is not ["image.png", label]', _LABELS),
     'label-without-image': FindingKind('defect', 'Label of a missing image', _LABELS),
     'image-without-label': FindingKind('defect', 'Image without label', _LABELS),
     'label-twice': FindingKind('defect', 'Image with more than one label', _LABELS),
@@ -75,20 +75,20 @@ KINDS: dict[str, FindingKind] = {
     'one-class': FindingKind('warning', 'All images in one class', 'train without --cond'),
     'class-names': FindingKind('warning', 'Names of classes that do not fit', 'give "classes" one name for each class'),
     'near-duplicate': FindingKind(
-        'warning', 'Looks like another', 'look at the groups in report.html and keep what is meant'
+        'warning', 'Looks like another', 'check the groups in report.html and keep the intended images'
     ),
     'flipped-duplicate': FindingKind(
         'warning', 'Mirror image of another', 'keep one of each group, and train with --mirror'
     ),
-    'flat': FindingKind('warning', 'One colour all over', 'remove it unless it is meant'),
+    'flat': FindingKind('warning', 'A single color', 'remove it unless it is intended'),
     'rotated': FindingKind('warning', 'EXIF rotation, which training does not apply', _CONVERT),
     'unlisted': FindingKind('warning', 'Not in manifest.json', 'add it with --write-manifest'),
     'some-candidates': FindingKind('warning', 'Too many look-alikes to compare all', 'lower --near'),
     'no-manifest': FindingKind('note', 'Damage in a JPEG mostly goes unseen', '--write-manifest records what is there'),
-    'hidden': FindingKind('note', 'Hidden file, passed over', 'remove it if it is not meant'),
-    'other-file': FindingKind('note', 'No image by its name, passed over', 'remove it if it is not meant'),
+    'hidden': FindingKind('note', 'Hidden file, ignored', 'remove it if it is not intended'),
+    'other-file': FindingKind('note', 'Not an image by its name, ignored', 'remove it if it is not intended'),
     'linked-folder': FindingKind('note', 'Link to a folder, not followed', 'give the folder itself'),
-    'sample': FindingKind('note', 'Not all images were looked at', 'leave out --max-images'),
+    'sample': FindingKind('note', 'Not all images were checked', 'leave out --max-images'),
 }
 
 

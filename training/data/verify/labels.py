@@ -77,7 +77,7 @@ def _assign(pairs: list[Any], positions: dict[str, int], findings: Findings) -> 
         elif index is None:
             missing.add(name)
             findings.add(
-                'label-without-image', name, f'has the label {short(label)}, but is no image that can be opened'
+                'label-without-image', name, f'has the label {short(label)}, but is not an image that can be opened'
             )
         else:
             labels[index] = label

@@ -104,7 +104,7 @@ def _read(folder: str, findings: Findings) -> dict[str, dict[str, Any]] | None:
             raise ValueError(f'version {content["version"]}, expected {MANIFEST_VERSION}')
         files: dict[str, dict[str, Any]] = content['files']
         if not all(isinstance(entry['size'], int) and isinstance(entry['sha256'], str) for entry in files.values()):
-            raise ValueError('a size or a sha256 is no number or no text')
+            raise ValueError('a size is not a number, or a sha256 is not text')
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         findings.add('manifest', MANIFEST_NAME, f'cannot be used ({error})')
         return None

@@ -78,7 +78,7 @@ def verdict(report: VerifyReport) -> str:
 def facts(report: VerifyReport) -> list[tuple[str, str]]:
     """Returns the facts about the data set as pairs (name, value)."""
     looked = len(report.positions)
-    some = '' if looked == report.num_files else f', {looked:,} of them looked at'
+    some = '' if looked == report.num_files else f', {looked:,} of them checked'
     pairs = [('images', f'{report.num_files:,}{some}')]
     if report.sizes:
         sizes = [f'{w}x{h} ({n:,})' for (h, w), n in report.sizes.most_common(3)]

@@ -61,7 +61,7 @@ def _scan_zip(index: list[zipfile.ZipInfo], findings: Findings) -> dict[str, zip
         name = entry_name(info)
         faults = list(entry_faults(info))
         if name in seen:
-            faults.append(('same-name', 'is in the zip more than once; the first is the one that is looked at'))
+            faults.append(('same-name', 'is in the zip more than once; only the first is checked'))
         if info.header_offset < end:
             faults.append(('overlap', f'shares bytes with {last}, as zip bombs do'))
         seen.add(name)
@@ -98,7 +98,7 @@ def _is_wanted(name: str, findings: Findings) -> bool:
     if name == LABELS_NAME or is_image(name, STORED_EXTENSIONS):
         return True
     hidden = any(part.startswith('.') or part == '__MACOSX' for part in name.split('/'))
-    findings.add('hidden' if hidden else 'other-file', name, 'is passed over')
+    findings.add('hidden' if hidden else 'other-file', name, 'is ignored')
     return False
 
 
@@ -116,7 +116,7 @@ def _is_file(path: str, name: str, findings: Findings) -> bool:
         findings.add('unreadable', name, f'cannot be read ({error.strerror})')
         return False
     if not stat.S_ISREG(status.st_mode):
-        findings.add('unreadable', name, 'is no regular file')
+        findings.add('unreadable', name, 'is not a regular file')
         return False
     if status.st_size > MAX_FILE_BYTES:
         findings.add('too-large', name, TOO_LARGE)

@@ -95,7 +95,7 @@ def verify_dataset(path: str, options: VerifyOptions, watch: Callable[[int], Non
     report.positions = np.arange(len(source))
     if options.max_images is not None and options.max_images < len(source):
         report.positions = evenly_spread(report.positions, options.max_images)
-        findings.add('sample', path, f'{options.max_images} of {len(source)} images were looked at')
+        findings.add('sample', path, f'{options.max_images} of {len(source)} images were checked')
     num_workers = resolve_num_workers(options.workers, len(report.positions))
     table = _summarize_all(report, options, num_workers, watch)
     report.decoded = table['height'] > 0
@@ -137,7 +137,7 @@ def _summarize_all(
         for kind, words in summary.problems:
             findings.add(kind, name, words)
         if summary.flat:
-            findings.add('flat', name, 'has one colour all over')
+            findings.add('flat', name, 'has a single color')
         manifest.add(name, summary)
         statistics.add(summary)
         _keep(row, summary)
@@ -215,12 +215,12 @@ def _check_forms(report: VerifyReport, table: np.ndarray) -> None:
         own = kind_of(int(table['channels'][index]), int(table['bits'][index]))
         report.findings.add('wrong-channels', _name(report, index), f'is {own}, most are {kind_of(channels, bits)}')
     for index in np.flatnonzero(good & (table['bits'] != bits)):
-        words = f'has {table["bits"][index]} bits a channel, most have {bits}'
+        words = f'has {table["bits"][index]} bits per channel, most have {bits}'
         report.findings.add('wrong-bits', _name(report, index), words)
 
 
 def kind_of(channels: int, bits: int) -> str:
-    """Returns the kind of channels for messages: 'RGB', '16-bit grey', '6 channels'."""
+    """Returns the kind of channels for messages: 'RGB', '16-bit gray', '6 channels'."""
     return Layout(0, 0, channels, bits).kind
 
 

@@ -73,7 +73,7 @@ def test_tar_that_is_cut_short_or_none(tmp_path):
     data = path.read_bytes()
     for name, part in (('a', data[: len(data) // 2]), ('b', b''), ('c', b'hello' * 300)):
         (tmp_path / f'{name}.tar.gz').write_bytes(part)
-        assert 'is no tar, or is cut short' in refusal(tmp_path / f'{name}.tar.gz')
+        assert 'is not a tar, or is cut short' in refusal(tmp_path / f'{name}.tar.gz')
 
 
 def test_tar_bombs_and_lies(tmp_path):
@@ -116,7 +116,7 @@ def test_mnist_is_padded_to_32_with_its_labels(tmp_path, folder, suffix):
     source = fill(tmp_path / folder, files) / f'train-images-idx3-ubyte{suffix}'
     result = run('--source', source, '--dest', tmp_path / 'a.zip')
     images, content = read_set(tmp_path / 'a.zip')
-    assert 'pictures: 5, 32x32 grey' in result.stdout
+    assert 'pictures: 5, 32x32 gray' in result.stdout
     for image, digit in zip(images, digits(), strict=True):
         assert np.array_equal(image[2:30, 2:30, 0], digit)
         assert image.sum() == digit.sum()
@@ -128,7 +128,7 @@ def test_mnist_is_padded_to_32_with_its_labels(tmp_path, folder, suffix):
 def test_mnist_without_labels_needs_to_be_told(tmp_path):
     path = fill(tmp_path, {'t10k-images.idx3-ubyte': idx(digits(2, 16))}) / 't10k-images.idx3-ubyte'
     result = run('--source', path, '--dest', tmp_path / 'a.zip', code=2)
-    assert 'there is no t10k-labels.idx1-ubyte(.gz) beside it; add it, or give --labels=none' in result.stderr
+    assert 'there is no t10k-labels.idx1-ubyte(.gz) next to it; add it, or give --labels=none' in result.stderr
     run('--source', path, '--dest', tmp_path / 'a.zip', '--labels=none')
     images, content = read_set(tmp_path / 'a.zip')
     assert np.array_equal(np.stack(images)[..., 0], digits(2, 16))
@@ -138,8 +138,8 @@ def test_mnist_without_labels_needs_to_be_told(tmp_path):
 @pytest.mark.parametrize(
     ('data', 'message'),
     [
-        (b'', 'is no idx file of unsigned bytes with 3 dimensions'),
-        (idx(np.zeros(4, np.uint8)), 'is no idx file'),
+        (b'', 'is not an idx file of unsigned bytes with 3 dimensions'),
+        (idx(np.zeros(4, np.uint8)), 'is not an idx file'),
         (idx(digits())[:-1], 'does not hold the 3920 bytes that its header says'),
         (idx(digits()) + b'x', 'does not hold the 3920 bytes'),
         (gzip.compress(idx(digits()))[:-9], 'cannot be read'),
@@ -324,7 +324,7 @@ def test_lists_with_numbers_or_without_labels(tmp_path):
         ('a.png,0.5\nb.png,1', 'labels that are neither class numbers 0, 1, ... nor names: a.png (0.5), b.png (1)'),
         ('a.png,-1', 'neither class numbers'),
         ('a.png,65536', 'has the class number 65536; 65535 is the largest'),
-        ('a.png,"x', 'is gone; was it moved'),
+        ('a.png,"x', 'is missing; was it moved'),
     ],
 )
 def test_bad_lists(tmp_path, text, message):

@@ -72,7 +72,7 @@ def test_a_clean_set_exits_with_0_and_says_so(tmp_path):
 def test_defects_exit_with_1_and_warnings_with_0(tmp_path):
     planted = {f'{i}.png': b'no image' for i in range(12)}
     result = run(write_zip(tmp_path / 'a.zip', unlabelled(planted)), '--out', tmp_path / 'out', code=1)
-    assert 'defect: No image (12). Way out: copy it again' in result.stdout
+    assert 'defect: Not an image (12). Way out: copy it again' in result.stdout
     assert result.stdout.count('is not a PNG, JPEG or WEBP image') == 10
     assert 'and 2 more' in result.stdout
     assert sorted(os.listdir(tmp_path)) == ['a.zip', 'out']
@@ -161,7 +161,13 @@ def test_the_page_shows_defects_duplicates_classes_and_statistics(tmp_path):
     path = write_zip(tmp_path / 'a.zip', {**clean(), **planted})
     run(path, code=1)
     page = Page((tmp_path / 'a-verify' / 'report.html').read_text(encoding='utf-8'))
-    for words in ('No image: 1 (defect)', 'Groups: Same pixels as another (1)', 'Classes', 'Contact sheet', '1: dog'):
+    for words in (
+        'Not an image: 1 (defect)',
+        'Groups: Same pixels as another (1)',
+        'Classes',
+        'Contact sheet',
+        '1: dog',
+    ):
         assert words in page.words
     assert sum(address.startswith('data:image/png;base64,') for address in page.addresses) >= 4
 
