@@ -2,7 +2,7 @@
 
     python train.py --data=ffhq.zip --plugin=examples/my_loss_term.py --set=bcr.weight=10
 
-D is to score an image and a slightly changed copy of it alike, for real and for generated images:
+D gives an image and a slightly changed copy of it the same score, for real and for generated images:
 
     L_bCR = weight * (E[(D(x) - D(T(x)))^2] + E[(D(G(z)) - D(T(G(z))))^2])
 

@@ -95,7 +95,7 @@ def prepare_run(flags: TrainFlags) -> PreparedRun:
 
 def list_recipes(flags: TrainFlags) -> None:
     """Prints the recipes that --cfg=list shows, with the size of their networks for these data."""
-    print(plan.list_recipes(read_spec(options.data_config(flags))))
+    print(plan.describe_recipes(read_spec(options.data_config(flags))))
 
 
 def print_plan(run: Run, where: Path) -> None:

@@ -117,7 +117,7 @@ def _describe_disk(cfg: RunConfig, spec: ImageSpec, G: torch.nn.Module, D: torch
     )
 
 
-def list_recipes(spec: ImageSpec) -> str:
+def describe_recipes(spec: ImageSpec) -> str:
     """Returns every `--cfg` with paper, parameters and multiply-adds at this data set's size, and options of G."""
     RECIPES.load_all()
     entries = []

@@ -1,86 +1,72 @@
-"""Typed configs: what text becomes, what is refused, and that a record rebuilds the config."""
+"""A run's config: changes across fields, and what is refused with its name."""
 
-from dataclasses import dataclass, field
-from typing import Literal
+import dataclasses
 
 import pytest
 
-from dnnlib.config import fields_of, flatten, from_dict, set_fields, to_dict
 from dnnlib.errors import ConfigError
+from tests.support.steps import tiny
+from training import config
+from training.augment.config import AugmentConfig
+from training.config import GuidanceConfig, LossConfig, apply_overrides, differences, leaves_of, with_precision
+from training.interface import ImageSpec
+from training.recipes import auto
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Inner:
-    rate: float = 0.5
-    kind: Literal['a', 'b'] = 'a'
+def test_precision_lowers_blocks_and_only_float16_clamps():
+    cfg = auto(ImageSpec(resolution=256, channels=3, label_dim=0, num_images=1000), 1)
+    for precision, clamp, lowered in (('fp16', 256, 4), ('bf16', None, 4), ('fp32', None, 0)):
+        changed = with_precision(cfg, precision)
+        for network in (changed.generator, changed.discriminator):
+            assert (network.conv_clamp, network.num_fp16_res) == (clamp, lowered)
+        assert changed.precision == precision
 
-    def __post_init__(self):
-        if self.rate < 0:
-            raise ConfigError(f'rate={self.rate}: must be non-negative')
+
+def test_plug_ins_import_every_config_class_from_here():
+    used = {field.default_factory for field in dataclasses.fields(config.RunConfig)} - {dict, dataclasses.MISSING}
+    assert {cls.__name__ for cls in used} <= set(config.__all__)
+    assert all(hasattr(config, name) for name in config.__all__)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Outer:
-    inner: Inner = field(default_factory=Inner)
-    size: int = 1
-    limit: float | None = None
-    flag: bool = False
-    names: tuple[str, ...] = ()
+def test_a_new_batch_is_one_micro_batch_per_process(dataset):
+    cfg = apply_overrides(tiny(dataset), {'batch': '8', 'gpus': 2})
+    assert (cfg.batch, cfg.batch_gpu, cfg.num_micro) == (8, 4, 1)
+    assert apply_overrides(tiny(dataset), {'batch': 8, 'batch_gpu': 2}).num_micro == 4
+    with pytest.raises(ConfigError, match='batch=7: --batch must be at least 1 and divisible by --gpus'):
+        apply_overrides(tiny(dataset), {'batch': 7, 'gpus': 2})
+
+
+def test_differences_are_named_by_path(dataset):
+    old = tiny(dataset)
+    new = apply_overrides(old, {'r1.gamma': 3, 'kimg': 2})
+    assert differences(old, new) == [('r1.gamma', old.r1.gamma, 3.0), ('kimg', 1, 2)]
+    assert 'terms' not in leaves_of(old)
+
+
+@pytest.mark.parametrize('aug', ['ada', 'apa'])
+@pytest.mark.parametrize('kind', ['wasserstein', 'relativistic'])
+def test_p_does_not_follow_a_sign_that_means_nothing(dataset, aug, kind):
+    with pytest.raises(ConfigError, match=rf'aug\.kind={aug}: .* loss\.kind={kind}; --set aug\.kind=noaug'):
+        tiny(dataset, aug=AugmentConfig(kind=aug), loss=LossConfig(kind=kind))
+    assert tiny(dataset, aug=AugmentConfig(kind='fixed'), loss=LossConfig(kind=kind)).aug.kind == 'fixed'
+
+
+@pytest.mark.parametrize('field', ['ggdr', 'glead'])
+@pytest.mark.parametrize(
+    'aug',
+    [{'kind': 'ada'}, {'kind': 'fixed', 'pipe': 'cutout'}, {'kind': 'fixed', 'pipe': 'blit'}, {'kind': 'diffaug'},
+     {'kind': 'diffaug', 'policy': 'color,cutout'}],
+)  # fmt: skip
+def test_tasks_of_places_refuse_an_augmentation_that_moves_or_hides_them(dataset, field, aug):
+    message = rf'{field}\.weight=1\.0: D then speaks .* aug\.kind={aug["kind"]} .*--set aug\.kind=noaug'
+    with pytest.raises(ConfigError, match=message):
+        tiny(dataset, aug=AugmentConfig(**aug), **{field: GuidanceConfig(weight=1.0)})
 
 
 @pytest.mark.parametrize(
-    ('path', 'text', 'value'),
-    [
-        ('size', '12', 12),
-        ('inner.rate', '1e-3', 1e-3),
-        ('inner.rate', 2, 2.0),
-        ('inner.kind', 'b', 'b'),
-        ('limit', '3', 3.0),
-        ('limit', 'none', None),
-        ('flag', '1', True),
-        ('flag', 'False', False),
-        ('names', 'x,y', ('x', 'y')),
-        ('names', '', ()),
-    ],
-)
-def test_text_becomes_the_type_of_the_field(path, text, value):
-    changed = flatten(set_fields(Outer(), {path: text}))
-    assert changed[path] == value
-    assert type(changed[path]) is type(value)
-
-
-@pytest.mark.parametrize(
-    ('path', 'text', 'message'),
-    [
-        ('size', '1.5', 'size=1.5: expected a whole number'),
-        ('size', 'none', 'size=none: expected a whole number'),
-        ('size', True, 'expected a whole number'),
-        ('inner.rate', 'fast', 'inner.rate=fast: expected a number'),
-        ('inner.rate', 'nan', 'expected a finite number'),
-        ('inner.kind', 'c', 'inner.kind=c: choose one of a, b'),
-        ('flag', 'maybe', 'flag=maybe: expected true or false'),
-        ('inner.rat', '1', "'inner.rat' is no config field; did you mean 'rate'?"),
-        ('siz', '1', "'siz' is no config field; did you mean 'size'?"),
-        ('inner', '1', "'inner' has fields, change one of them: rate, kind"),
-        ('size.x', '1', "'size' is a single value"),
-        ('inner.rate', '-1', 'must be non-negative'),
-    ],
-)
-def test_what_cannot_work_is_refused_by_name(path, text, message):
-    with pytest.raises(ConfigError) as error:
-        set_fields(Outer(), {path: text})
-    assert message in str(error.value)
-
-
-def test_a_record_rebuilds_the_config():
-    cfg = set_fields(Outer(), {'inner.rate': '0.1', 'names': 'p,q', 'limit': '7', 'flag': 'yes'})
-    assert from_dict(Outer, to_dict(cfg)) == cfg
-    with pytest.raises(ConfigError, match="no field 'sise'; did you mean 'size'"):
-        from_dict(Outer, {'sise': 1})
-
-
-def test_several_fields_change_at_once():
-    assert set_fields(Outer(), {'inner.rate': 1, 'inner.kind': 'b', 'size': 3}) == Outer(
-        inner=Inner(rate=1.0, kind='b'), size=3
-    )
-    assert fields_of(Outer()) == ['inner', 'size', 'limit', 'flag', 'names']
+    'aug',
+    [{'kind': 'ada', 'pipe': 'color'}, {'kind': 'fixed', 'pipe': 'noise'}, {'kind': 'diffaug', 'policy': 'color'},
+     {'kind': 'apa'}, {'kind': 'noaug'}],
+)  # fmt: skip
+def test_tasks_of_places_take_every_other_augmentation(dataset, aug):
+    assert tiny(dataset, aug=AugmentConfig(**aug), ggdr=GuidanceConfig(weight=1.0)).ggdr.weight == 1

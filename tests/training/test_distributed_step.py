@@ -31,13 +31,23 @@ EVERYTHING = {
 
 
 def everything(dataset: ImageDataset, **changes) -> RunConfig:
-    """Style mixing, path lengths, R1, ADA and LeCam on four micro-batches of two images."""
+    """Returns a run with style mixing, path lengths, R1, ADA and LeCam on four micro-batches of two images."""
     cfg = tiny(dataset, **{k: v for k, v in EVERYTHING.items() if k != 'batch' and k != 'aug'})
     return dataclasses.replace(cfg, aug=EVERYTHING['aug'], batch=8, **changes)
 
 
 def trained(world: World, cfg: RunConfig, dataset: ImageDataset, steps: int = STEPS) -> tuple[dict, dict, dict]:
-    """Tensors, scalars and statistics after so many steps of this process."""
+    """Trains in this process.
+
+    Args:
+        world: Processes of the run.
+        cfg: Config of the run.
+        dataset: Data set.
+        steps: Number of steps.
+
+    Returns:
+        Tensors, scalars and statistics of the last state.
+    """
     cfg = dataclasses.replace(cfg, gpus=world.size)
     state = build(cfg, dataset.spec, CPU)
     step = TrainStep(cfg, state, dataset, CPU, world)
@@ -56,7 +66,7 @@ def assert_same(a: dict[str, np.ndarray], b: dict[str, np.ndarray]) -> None:
 
 @pytest.fixture(scope='module')
 def alone(dataset):
-    """What one process makes of everything, deterministically."""
+    """Returns the deterministic results of one process."""
     return run_ranks(1, trained, everything(dataset, deterministic=True), dataset)[0]
 
 
@@ -67,7 +77,7 @@ def test_deterministic_bits_do_not_depend_on_the_number_of_processes(dataset, al
     assert_same(alone[0], several[0])
     assert alone[1:] == several[1:]  # statistics, ADA's p and sums, LeCam's anchors
     assert several[2]['Loss/D/loss']['num'] == STEPS * cfg.batch
-    assert_same(several[0], others[-1][0])  # in every process
+    assert_same(several[0], others[-1][0])  # every process has the same
     assert several[1:] == others[-1][1:]
 
 

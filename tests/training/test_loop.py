@@ -39,7 +39,7 @@ def test_divergence_ends_the_run_with_a_way_out(make_loop):
 
 @pytest.fixture
 def start():
-    """Starts train.py beside the test; whatever happens, nothing is left running."""
+    """Yields a function that starts train.py; the processes are ended with the test."""
     started = []
 
     def run(outdir, *flags):
@@ -54,7 +54,7 @@ def start():
 
 
 def first_state(outdir):
-    """The run's folder, once it holds a whole state."""
+    """Returns the folder of the run as soon as it holds a whole state."""
     deadline = time.monotonic() + 100
     while time.monotonic() < deadline:
         for folder in outdir.glob('0*'):

@@ -1,4 +1,4 @@
-"""A training step beyond StyleGAN2's own: losses, critics, batches of G, schedules, optimisers, averages."""
+"""A training step beyond StyleGAN2's own: losses, critics, batches of G, schedules, optimizers, averages."""
 
 import dataclasses
 
@@ -12,8 +12,10 @@ from tests.support.steps import CPU, assert_resumes, tiny, train
 from training.augment.config import AugmentConfig
 from training.build import build
 from training.config import EmaConfig, GradientPenaltyConfig, LossConfig, OptimizerConfig, R1Config, R2Config
+from training.networks.config import StyleGAN2DiscriminatorConfig, StyleGAN2GeneratorConfig
 from training.objective.lecam import LeCamConfig
 from training.optimize.optimizers import lr_scale
+from training.recipes import auto
 from training.step import TrainStep
 
 
@@ -30,7 +32,7 @@ def test_every_loss_trains_and_resumes_bit_for_bit(dataset, kind):
 def test_d_steps_n_critic_times_for_one_of_g(dataset):
     state, step = train(tiny(dataset, n_critic=3, ema=EmaConfig(kimg=0)), dataset, 7)
     counts = {name: phase['num'] for name, phase in state.stats.summary().items() if name in ('Loss/G/loss',)}
-    assert counts == {'Loss/G/loss': 3 * 4}  # at steps 0, 3 and 6, four images each
+    assert counts == {'Loss/G/loss': 3 * 4}  # steps 0, 3 and 6, four images each
     assert state.stats.summary()['Loss/D/loss']['num'] == 7 * 4
     greg = next(phase for phase in step.phases if phase.name == 'Greg')
     assert (greg.interval, greg.gain) == (3 * 4, 4)
@@ -53,7 +55,7 @@ def test_learning_rates_fall_linearly_to_zero_at_the_end(dataset):
 
 
 @pytest.mark.parametrize('kind', ['adagrad', 'rmsprop'])
-def test_other_optimisers_resume_bit_for_bit(dataset, kind):
+def test_other_optimizers_resume_bit_for_bit(dataset, kind):
     assert_resumes(tiny(dataset, g_opt=OptimizerConfig(kind=kind), d_opt=OptimizerConfig(kind=kind)), dataset, 2, 1)
 
 
@@ -87,7 +89,7 @@ def test_a_step_reads_no_tensor_back_to_the_host(dataset, kind):
     state = build(cfg, dataset.spec, CPU)
     step = TrainStep(cfg, state, dataset, CPU)
     img, c = torch.zeros(4, 3, 8, 8, dtype=torch.uint8), torch.zeros(4, 0)
-    step(img, c)  # optimisers make their state
+    step(img, c)  # optimizers make their state
     state.step = 0
     with Reads() as reads:
         step(img, c)  # every phase is due
@@ -113,3 +115,24 @@ def test_on_a_gpu_the_host_never_waits_in_a_step(dataset, kind):
     with no_waits():
         for _ in range(4):
             step(img, c)
+
+
+def test_gradient_accumulation_averages(dataset):
+    """Two micro-batches of 4 give the gradient of one batch of 8 if no statistic couples samples."""
+    widths = {'channel_base': 64, 'channel_max': 8, 'conv_clamp': None}
+    base = dataclasses.replace(
+        auto(dataset.spec, 1),
+        generator=StyleGAN2GeneratorConfig(z_dim=8, w_dim=8, map_depth=1, **widths),
+        discriminator=StyleGAN2DiscriminatorConfig(mbstd_channels=0, **widths),
+        style_mixing_prob=0, batch=8, batch_gpu=8,
+    )  # fmt: skip
+    img = torch.randint(0, 256, [8, 3, 8, 8], dtype=torch.uint8)
+    gradients = []
+    for batch_gpu in (8, 4):
+        cfg = dataclasses.replace(base, batch_gpu=batch_gpu)
+        state = build(cfg, dataset.spec, torch.device('cpu'))
+        step = TrainStep(cfg, state, dataset, torch.device('cpu'))
+        phase = next(phase for phase in step.phases if phase.name == 'Dreg')  # R1 sees real images alone: no latents
+        step.run_phase(phase, step.split(img, torch.zeros(8, 0)))
+        gradients.append(torch.cat([p.grad.flatten() for p in state.D.parameters() if p.grad is not None]))
+    torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-4, atol=1e-7)

@@ -87,7 +87,7 @@ def path_length_penalty(lengths: torch.Tensor, mean: torch.Tensor, decay: float)
 
 
 @register_term('pl', config=PathLengthConfig)
-class PathLength(Term):
+class PathLengthRegularization(Term):
     """Path length regularization. The paths are G's alone: they see no augmentation.
 
     mean: running mean of the path lengths, [], which state files hold as `pl_mean`.

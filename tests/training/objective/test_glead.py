@@ -29,7 +29,7 @@ def test_glead_redraws_exactly_what_g_would_from_its_own_features(dataset):
     torch.testing.assert_close(later + share, whole)  # the image is a sum over blocks: what is missing is b4's share
 
 
-def test_the_image_itself_is_redrawn_while_d_sees_the_augmented_one(dataset):
+def test_a_task_speaks_of_the_image_itself_and_d_sees_the_augmented_one(dataset):
     torch.manual_seed(0)
     scorer = Scorer(small(dataset, glead=GuidanceConfig(weight=1)), dataset.spec, dataset)
     img, c = torch.rand(2, 3, 32, 32), torch.zeros(2, 0)

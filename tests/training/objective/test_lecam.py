@@ -18,7 +18,14 @@ def make(**fields):
 
 
 def penalty(lecam, logits, generated, nimg=0):
-    """The loss for logits, or None."""
+    """Returns the loss for logits, or None.
+
+    Args:
+        lecam: Term.
+        logits: D's logits, [N, 1].
+        generated: Whether they are of generated images.
+        nimg: Images shown so far.
+    """
     img = torch.zeros(len(logits), 3, 8, 8)
     scored = Scored(img=img, seen=img, c=torch.zeros(len(logits), 0), logits=logits, generated=generated, nimg=nimg)
     summand = lecam.on_logits(scored)

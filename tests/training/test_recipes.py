@@ -1,12 +1,8 @@
-"""The formulas of training: schedules, optimiser corrections, presets, averages, each against its definition."""
+"""Recipes: the numbers that their papers and users know."""
 
 import pytest
-import torch
 
-from training.build import resolve_precision
-from training.config import with_precision
 from training.interface import ImageSpec
-from training.objective.pl import path_length_penalty
 from training.recipes import auto
 from training.registry import RECIPES
 
@@ -67,52 +63,12 @@ def test_squeeze_follows_table_1_of_its_paper():
     assert RECIPES.get('squeeze').make(facts(64), 1).r1.gamma == pytest.approx(1 / 16)
 
 
-def test_the_mean_path_length_moves_first_and_carries_gradient():
-    lengths = torch.tensor([1.0, 3.0], requires_grad=True)
-    penalty, mean = path_length_penalty(lengths, torch.tensor(1.0), decay=0.5)
-    assert mean.item() == 1.5
-    assert not mean.requires_grad
-    assert penalty.tolist() == [0.25, 2.25]
-    penalty.mean().backward()
-    # d/dl_i of 1/2 sum (l_j - m)^2 with m = 0.5 + 0.25 (l_0 + l_1): (l_i - m) - 0.25 sum (l_j - m)
-    assert lengths.grad.tolist() == pytest.approx([-0.5 - 0.25, 1.5 - 0.25])
-
-
-def test_precision_lowers_blocks_and_only_float16_clamps():
-    cfg = auto(facts(256), 1)
-    for precision, clamp, lowered in (('fp16', 256, 4), ('bf16', None, 4), ('fp32', None, 0)):
-        changed = with_precision(cfg, precision)
-        for network in (changed.generator, changed.discriminator):
-            assert (network.conv_clamp, network.num_fp16_res) == (clamp, lowered)
-        assert changed.precision == precision
-    assert resolve_precision('auto', torch.device('cpu')) in ('bf16', 'fp32')
-    assert resolve_precision('fp16', torch.device('cpu')) == 'fp16'
-
-
-def test_gradient_accumulation_averages():
-    """Two micro-batches of 4 give the gradient of one batch of 8 where no statistic couples samples."""
-    import dataclasses
-
-    from training.build import build
-    from training.data.dataset import DataConfig, ImageDataset
-    from training.networks.config import StyleGAN2DiscriminatorConfig, StyleGAN2GeneratorConfig
-    from training.step import TrainStep
-
-    dataset = ImageDataset(DataConfig(resolution=8))
-    widths = {'channel_base': 64, 'channel_max': 8, 'conv_clamp': None}
-    base = dataclasses.replace(
-        auto(dataset.spec, 1),
-        generator=StyleGAN2GeneratorConfig(z_dim=8, w_dim=8, map_depth=1, **widths),
-        discriminator=StyleGAN2DiscriminatorConfig(mbstd_channels=0, **widths),
-        style_mixing_prob=0, batch=8, batch_gpu=8,
-    )  # fmt: skip
-    img = torch.randint(0, 256, [8, 3, 8, 8], dtype=torch.uint8)
-    gradients = []
-    for batch_gpu in (8, 4):
-        cfg = dataclasses.replace(base, batch_gpu=batch_gpu)
-        state = build(cfg, dataset.spec, torch.device('cpu'))
-        step = TrainStep(cfg, state, dataset, torch.device('cpu'))
-        phase = next(phase for phase in step.phases if phase.name == 'Dreg')  # R1 sees real images alone: no latents
-        step.run_phase(phase, step.split(img, torch.zeros(8, 0)))
-        gradients.append(torch.cat([p.grad.flatten() for p in state.D.parameters() if p.grad is not None]))
-    torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-4, atol=1e-7)
+def test_nvidias_presets_have_ada_and_other_recipes_what_their_papers_say():
+    RECIPES.load_all()
+    nvidia = {'auto', 'stylegan2', 'paper256', 'paper512', 'paper1024', 'cifar'}
+    for resolution in (32, 64, 256):
+        spec = ImageSpec(resolution=resolution, channels=3, label_dim=0, num_images=100)
+        kinds = {name: RECIPES.get(name).make(spec, 1).aug.kind for name in RECIPES.names()}
+        ada = nvidia | {'squeeze'} if resolution == 32 else nvidia
+        assert {name for name, kind in kinds.items() if kind != 'noaug'} == ada
+        assert {kinds[name] for name in ada} == {'ada'}
