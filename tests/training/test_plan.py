@@ -1,6 +1,5 @@
 """The plan of a run in text."""
 
-
 from tests.support.steps import tiny
 from training import plan
 from training.augment.config import AugmentConfig
