@@ -8,7 +8,8 @@ from typing import Any
 import torch
 
 from dnnlib.errors import UserError
-from ganfoundry.meter import Meter, MetricLine, Subject, of_generator, reference_data, serve_meter
+from ganfoundry.meter import Meter, MetricLine, serve_meter
+from ganfoundry.subjects import Subject, of_generator, reference_data
 from metrics.cache import Cache
 from metrics.spec import parse_metric
 from torch_utils.distributed import World

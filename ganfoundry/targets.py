@@ -16,17 +16,8 @@ import torch
 from dnnlib.download import fetch
 from dnnlib.errors import ConfigError, DataError
 from dnnlib.files import append_line
-from ganfoundry.meter import (
-    Meter,
-    MetricLine,
-    Subject,
-    check_shape,
-    estimates_of,
-    of_generator,
-    of_images,
-    reference_data,
-    serve_meter,
-)
+from ganfoundry.meter import Meter, MetricLine, estimates_of, serve_meter
+from ganfoundry.subjects import Subject, check_shape, of_generator, of_images, reference_data
 from metrics.cache import Cache
 from metrics.compare import compare
 from metrics.extraction import ProgressCallback

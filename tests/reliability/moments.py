@@ -32,7 +32,7 @@ MOMENTS = {
     'sheet': 'training.run.sheets:SampleSheet.save_fakes',
     'snapshot': 'training.loop:save_snapshot',
     'state': 'torch_utils.checkpoint:save_state',
-    'metric': 'ganfoundry.meter:generated',
+    'metric': 'ganfoundry.subjects:generated',
     'open board': 'torch.utils.tensorboard:SummaryWriter.__init__',
     'board': 'torch.utils.tensorboard:SummaryWriter.add_scalar',
 }

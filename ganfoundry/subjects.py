@@ -1,0 +1,153 @@
+"""Subjects of measurements (a generator's images, finished images) and the real images that they are compared with.
+
+Training and metrics meet here; neither package knows the other. Letters: N images, C channels, H and W image size.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from operator import attrgetter
+from typing import Any
+
+import torch
+
+from dnnlib.errors import DataError
+from metrics.evaluate import GeneratedStreams
+from metrics.reference import Reference
+from metrics.spec import PathSpec
+from metrics.streams.images import ImageStream
+from metrics.streams.paths import EPSILON, PairStream, Paths
+from training.config import RunConfig
+from training.data.dataset import DataConfig, ImageDataset
+from training.run.sampling import generated, generated_paths
+
+# Pixels that a generator draws at a time, at most 64 images: the activations of a large one fit into 8 GB.
+PIXELS_AT_A_TIME = {'cpu': 2**20, 'cuda': 2**24}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """Something that can be measured.
+
+    Attributes:
+        fakes: (num_images, seed) -> stream of images.
+        paths: Streams of pairs of images for PPL; None for finished images.
+        record: Returns the fields of the provenance that describe the origin of the images; called after measuring.
+    """
+
+    fakes: GeneratedStreams
+    paths: Paths | None
+    record: Callable[[], dict[str, Any]]
+
+
+def of_generator(
+    G: torch.nn.Module,
+    dataset: ImageDataset,
+    *,
+    precision: str,
+    batch_size: int | None = None,
+    check: Callable[[], None] = lambda: None,
+) -> Subject:
+    """Returns the images of a generator as a subject.
+
+    Args:
+        G: The generator.
+        dataset: Labels are drawn from those of this data set.
+        precision: For the record.
+        batch_size: Images drawn at a time; None for the default of their size.
+        check: Called before each batch; it may raise.
+    """
+    device = next(G.parameters()).device
+    batch = batch_size or draw_batch(dataset, device)
+
+    def fakes(num_images: int, seed: int) -> ImageStream:
+        return functools.partial(generated, G, dataset, num_images=num_images, seed=seed, batch_size=batch, check=check)
+
+    def paths(path: PathSpec, seed: int, num_pairs: int) -> PairStream:
+        def pairs(parts: Iterable[range]) -> Iterator[torch.Tensor]:
+            return generated_paths(
+                G,
+                dataset,
+                parts,
+                space=path.space,
+                sampling=path.sampling,
+                num_pairs=num_pairs,
+                seed=seed,
+                epsilon=EPSILON,
+                check=check,
+            )
+
+        pairs(())  # raises for paths that G cannot follow
+        return pairs
+
+    def record() -> dict[str, Any]:
+        labels = {'labels_sha256': _content(dataset)} if dataset.spec.label_dim else {}
+        return {'precision': precision, 'batch': batch, **labels}
+
+    return Subject(fakes=fakes, paths=paths, record=record)
+
+
+def of_images(images: ImageDataset) -> Subject:
+    """Returns finished images, in their order, as a subject; they do not depend on the seed."""
+    return Subject(
+        fakes=lambda num_images, seed: images.parts,
+        paths=None,
+        record=lambda: {'images': images.name, 'images_sha256': _content(images)},
+    )
+
+
+def draw_batch(dataset: ImageDataset, device: torch.device) -> int:
+    """Returns the images drawn at a time; the noise of each batch has a seed, so a number depends on this."""
+    pixels = dataset.spec.height * dataset.spec.width
+    return min(max(PIXELS_AT_A_TIME.get(device.type, 2**20) // pixels, 1), 64)
+
+
+def reference(dataset: ImageDataset) -> Reference:
+    """Returns a data set as metrics see it: all its images, x-flips included."""
+    return Reference(
+        images=dataset.parts,
+        num_images=len(dataset),
+        content=dataset.content_digest,
+        name=dataset.name,
+    )
+
+
+def whole(dataset: ImageDataset) -> ImageDataset:
+    """Returns the data set without --subset and x-flips, the reference of `_full` metrics."""
+    cfg = dataset.cfg
+    if cfg.subset is None and not cfg.mirror:
+        return dataset
+    return ImageDataset(replace(cfg, subset=None, mirror=False, cond=False))
+
+
+def reference_data(cfg: RunConfig, dataset: ImageDataset) -> ImageDataset:
+    """Returns the real images of a run's metrics: --metric-data, else the training set. DataError for another shape."""
+    if cfg.metric_data is None:
+        return dataset
+    reals = ImageDataset(DataConfig(path=cfg.metric_data, resolution=cfg.data.resolution))
+    check_shape(reals, dataset.spec, '--metric-data')
+    return reals
+
+
+def check_shape(reals: ImageDataset, drawn: Any, option: str) -> None:
+    """Raises DataError for reals of another shape than generated images.
+
+    Args:
+        reals: The real images.
+        drawn: ImageSpec of the generated images.
+        option: The option that names the reals, for the message.
+    """
+    compared = attrgetter('height', 'width', 'channels')
+    if compared(reals.spec) != compared(drawn):
+        raise DataError(
+            f'{option}={reals.cfg.source}: its images are {reals.spec}, the generated ones {drawn}; '
+            f'metrics compare images of one shape'
+        )
+
+
+@functools.cache
+def _content(dataset: ImageDataset) -> str:
+    """Returns the digest of a data set, computed once, because it reads every file."""
+    return dataset.content_digest()
