@@ -19,9 +19,10 @@ from dnnlib.time_limit import EXIT_CODE
 from ganfoundry import trainer
 from ganfoundry.batches import ImageFile
 from ganfoundry.commands.train import main as train_command
-from ganfoundry.meter import Meter, Subject, estimates_of, of_generator, reference_data
+from ganfoundry.meter import Meter, estimates_of
 from ganfoundry.network import Network
 from ganfoundry.options import TrainFlags
+from ganfoundry.subjects import Subject, of_generator, reference_data
 from ganfoundry.targets import reference_images
 from metrics.cache import Cache
 from metrics.spec import parse_metric

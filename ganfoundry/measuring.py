@@ -11,7 +11,8 @@ from pathlib import Path
 from dnnlib.errors import ConfigError, UserError
 from dnnlib.registry import load_file
 from ganfoundry.processes import command_line, join_world, num_processes
-from ganfoundry.targets import MeasureSettings, Session, Target, comparisons, find_targets
+from ganfoundry.session import MeasureSettings, Session, comparisons
+from ganfoundry.targets import Target, find_targets
 from metrics.cache import Cache
 from metrics.detectors.table import set_path
 from metrics.spec import parse_metric

@@ -16,8 +16,8 @@ from dnnlib.http_file import is_url, public_url
 from dnnlib.provenance import environment
 from dnnlib.registry import source_of
 from ganfoundry import options, processes
-from ganfoundry.subjects import reference_data
 from ganfoundry.options import TrainFlags
+from ganfoundry.subjects import reference_data
 from metrics.detectors.table import available
 from metrics.spec import parse_metric
 from torch_utils import distributed

@@ -10,7 +10,7 @@ from PIL import Image
 
 from dnnlib.errors import ConfigError, DataError, UserError
 from ganfoundry import meter as module
-from ganfoundry import targets
+from ganfoundry import session
 from ganfoundry.commands import calc_metrics
 from tests.support.measured import ToyDetector, make_run, measure, tiny_config
 from tests.support.ranks import run_ranks
@@ -115,7 +115,7 @@ def test_a_process_that_cannot_open_its_target_is_told_by_the_first(run, detecto
         monkeypatch.setattr('ganfoundry.measuring.join_world', lambda device: world)
         if world.rank == 1:
             monkeypatch.setattr(
-                targets, 'load_snapshot', lambda path: (_ for _ in ()).throw(DataError(f'{path}: gone'))
+                session, 'load_snapshot', lambda path: (_ for _ in ()).throw(DataError(f'{path}: gone'))
             )
         words = [str(run.snapshot(1000)), '--metrics=fd_efflite99', '--device=cpu', '--no-cache']
         try:

@@ -1,0 +1,270 @@
+"""Measurement of targets by calc_metrics.py, and their records in the run folders."""
+
+from __future__ import annotations
+
+import functools
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dnnlib.errors import ConfigError
+from dnnlib.files import append_line
+from ganfoundry.meter import Meter, MetricLine, estimates_of, serve_meter
+from ganfoundry.subjects import Subject, check_shape, of_generator, of_images, reference_data
+from ganfoundry.targets import Target, reference_images
+from metrics.cache import Cache
+from metrics.compare import compare
+from metrics.extraction import ProgressCallback
+from metrics.spec import parse_metric, with_count
+from metrics.uncertainty import Estimate
+from torch_utils.distributed import PeerLost, World
+from torch_utils.images import save_png
+from training.build import resolve_precision
+from training.data.dataset import DataConfig, ImageDataset
+from training.run.report import draw_metric
+from training.run.run_folder import SETTINGS, same
+from training.run.snapshot import load_generator, load_snapshot
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MeasureSettings:
+    """Options of the command line, which apply to every target.
+
+    Attributes:
+        names: Metrics.
+        device: Device of networks and detectors.
+        data: Real images; None for those that the network was trained on.
+        mirror: Count x-flipped images as real; None for the choice of the training.
+        seeds: As in `Meter`.
+        replicates: As in `Meter`.
+        batch: Images drawn at a time; None for the default of their size.
+        precision: Precision of the networks; None for that of the training.
+        cache: As in `Meter`.
+        progress: As in `Meter`.
+        plot: Draw the curve of a metric in the run folder.
+        world: As in `Meter`.
+    """
+
+    names: tuple[str, ...]
+    device: torch.device
+    data: str | None = None
+    mirror: bool | None = None
+    seeds: tuple[int, ...] = (0,)
+    replicates: int = 0
+    batch: int | None = None
+    precision: str | None = None
+    cache: Cache | None = None
+    progress: ProgressCallback | None = None
+    plot: bool = True
+    world: World = field(default_factory=World)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OpenTarget:
+    """A target that is ready to be measured.
+
+    Attributes:
+        target: The target.
+        meter: Measures it.
+        subject: Its images.
+        names: The metrics.
+        key: Function from a metric to the name of its record in the run's folder.
+        place: Fields of a line that describe the origin of the images.
+    """
+
+    target: Target
+    meter: Meter
+    subject: Subject
+    names: tuple[str, ...]
+    key: Callable[[str], str]
+    place: MetricLine
+
+
+class Session:
+    """Measures targets one after the other; targets with the same reals share the detectors' output for them.
+
+    With several processes, rank 0 measures and the others `serve`.
+
+    Args:
+        options: Options of the command line.
+        tell: Prints sentences about targets that are skipped, renamed or drawn.
+    """
+
+    def __init__(self, options: MeasureSettings, tell: Callable[[str], None]) -> None:
+        self._options = options
+        self._tell = tell
+        self._meters: dict[tuple[DataConfig, int], Meter] = {}
+        self._served: Callable[[], OpenTarget]  # the target of rank 0, opened at its first pass
+
+    def open(self, target: Target) -> OpenTarget:
+        """Loads a target. Raises, before any image is read, if a metric cannot be measured."""
+        opened = self._images(target) if target.is_images else self._network(target)
+        for name in opened.names:
+            opened.meter.check(name, opened.subject)
+        return opened
+
+    def measure(self, opened: OpenTarget, *, skip: bool = False) -> Iterator[MetricLine]:
+        """Yields the lines of a target's metrics, each recorded in its run's folder as soon as it is known.
+
+        With `skip`, a line of the folder with the same settings is yielded in place of a new measurement.
+        """
+        missing = []
+        for name in opened.names:
+            known = recorded(opened, name, opened.meter.provenance(name, opened.subject)) if skip else None
+            if known is None:
+                missing.append(name)
+            else:
+                self._tell(f'{opened.target.path.name}: {name} has been measured already')
+                yield known
+        self._options.world.give({'target': [str(opened.target.path), opened.target.is_images]})
+        failed = None
+        for name, line in opened.meter.measure(missing, opened.subject):
+            if isinstance(line, Exception):
+                failed = line
+                self._tell(f'{opened.target.path.name}: {name} failed: {line}')
+                continue
+            line = {**line, **opened.place, 'timestamp': time.time()}
+            self._keep(opened, name, line)
+            yield line
+        if failed is not None:
+            raise failed
+
+    def serve(self, task: dict[str, Any]) -> None:
+        """Works on a task of rank 0's `measure`. A failure is reported there."""
+        if 'target' in task:
+            path, is_images = task['target']
+            self._served = functools.cache(lambda: self.open(Target(path=Path(path), is_images=is_images)))
+            return
+        options = self._options
+
+        def meter_and_subject() -> tuple[Meter, Subject]:
+            opened = self._served()
+            return opened.meter, opened.subject
+
+        try:
+            serve_meter(task, options.world, options.device, meter_and_subject)
+        except PeerLost:
+            raise
+        except Exception as error:
+            self._tell(f'{options.world}: {type(error).__name__}: {error}')
+
+    def _network(self, target: Target) -> OpenTarget:
+        options, snapshot = self._options, load_snapshot(target.path)
+        dataset = reference_images(snapshot, options.data, options.mirror)
+        cfg, _ = snapshot.config()
+        reals = dataset if options.data is not None else reference_data(cfg, dataset)
+        precision = resolve_precision(options.precision or cfg.precision, options.device)
+        G = load_generator(snapshot, options.device, precision)
+        # A result against other images belongs to another curve than the run's own.
+        own = options.data is None and options.mirror in (None, cfg.data.mirror)
+        name = target.path.name
+        return OpenTarget(
+            target=target,
+            meter=self._meter(reals, cfg.seed),
+            subject=of_generator(G, dataset, precision=precision, batch_size=options.batch),
+            names=options.names,
+            key=lambda metric: metric if own else f'{metric}-{reals.name}',
+            place={'snapshot': name, 'snapshot_pkl': name, 'nimg': snapshot.nimg, 'data': reals.name},
+        )
+
+    def _images(self, target: Target) -> OpenTarget:
+        options = self._options
+        if options.data is None:
+            raise ConfigError(f'{target.path}: images do not say what to compare them with; please specify --data')
+        if len(options.seeds) > 1:
+            raise ConfigError('--seeds draws new images, finished ones stay the same; --bootstrap=20 gives their error')
+        reals = ImageDataset(DataConfig(path=options.data, mirror=bool(options.mirror)))
+        images = ImageDataset(DataConfig(path=str(target.path)))
+        check_shape(reals, images.spec, '--data')
+        return OpenTarget(
+            target=target,
+            meter=self._meter(reals, 0),
+            subject=of_images(images),
+            names=self._within(len(images), target),
+            key=lambda metric: metric,
+            place={'images': images.name, 'data': reals.name},
+        )
+
+    def _within(self, num_images: int, target: Target) -> tuple[str, ...]:
+        """Returns the metrics; one that asks for more images than exist is renamed to the number that exists."""
+        names = []
+        for name in self._options.names:
+            fits = parse_metric(name).num_fakes <= num_images
+            names.append(name if fits else with_count(name, num_images))
+            if not fits:
+                self._tell(f'{target.path}: holds {num_images} images, so {name} becomes {names[-1]}')
+        return tuple(dict.fromkeys(names))
+
+    def _meter(self, reals: ImageDataset, seed: int) -> Meter:
+        """Returns the meter of a set of reals; the seed of the run chooses its --subset."""
+        options, key = self._options, (reals.cfg, seed if reals.cfg.subset is not None else 0)
+        if key not in self._meters:
+            self._meters[key] = Meter(
+                reals,
+                options.device,
+                seeds=options.seeds,
+                replicates=options.replicates,
+                cache=options.cache,
+                progress=options.progress,
+                world=options.world,
+            )
+        return self._meters[key]
+
+    def _keep(self, opened: OpenTarget, name: str, line: MetricLine) -> None:
+        """Appends a new line to metric-NAME.jsonl, and draws the curve and, if the metric has one, the sheet."""
+        folder = opened.target.folder
+        try:
+            if folder is not None and recorded(opened, name, line['provenance']) is None:
+                append_line(folder.metric(opened.key(name)), json.dumps(line))
+                if self._options.plot:
+                    draw_metric(folder, opened.key(name))
+            if (sheet := opened.meter.sheet(name, opened.subject)) is not None:
+                path = Path(folder.path if folder else '.', f'{name}-{opened.target.path.stem}.png')
+                save_png(sheet, path)
+                self._tell(f'{path}: {opened.meter.caption(name)}')
+        except OSError as error:
+            self._tell(f'{opened.target.path.name}: {name} cannot be kept ({error}); its line is printed')
+
+
+def recorded(opened: OpenTarget, name: str, provenance: dict[str, Any]) -> MetricLine | None:
+    """Finds the line of the same measurement in the run's folder.
+
+    Args:
+        opened: The target.
+        name: The metric.
+        provenance: Everything that the number depends on.
+
+    Returns:
+        The line, None if there is none.
+    """
+    if opened.target.folder is None:
+        return None
+    lines = opened.target.folder.results(opened.key(name))
+    found = (line for line in lines if all(line.get(field) == opened.place[field] for field in ('snapshot', 'nimg')))
+    return next((line for line in found if same(line, {'provenance': provenance}, SETTINGS)), None)
+
+
+def comparisons(a: OpenTarget, b: OpenTarget, lines: tuple[list[MetricLine], list[MetricLine]]) -> Iterator[MetricLine]:
+    """Yields, for every number of two targets, whether they differ by more than noise.
+
+    Args:
+        a: The first target.
+        b: The second target, measured against the same reals.
+        lines: The lines of both.
+    """
+    names = (a.target.path.name, b.target.path.name)
+    if names[0] == names[1]:
+        names = (str(a.target.path), str(b.target.path))
+    numbers: list[dict[str, Estimate]] = [{}, {}]
+    for found, side in zip(numbers, lines, strict=True):
+        for line in side:
+            found |= estimates_of(line)
+    for key in numbers[0]:
+        result = compare(numbers[0][key], numbers[1][key], key=key, names=names)
+        fields = {name: value for name, value in result._asdict().items() if name != 'z'}  # infinite where std is 0
+        yield {'comparison': key, 'networks': names, 'significant': result.significant, **fields}

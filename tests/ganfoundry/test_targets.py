@@ -1,0 +1,58 @@
+"""Targets: what a path or an address is, and the real images of a snapshot."""
+
+import pytest
+
+from dnnlib.errors import DataError
+from ganfoundry.targets import Target, find_targets, reference_images
+from tests.support.measured import make_run, tiny_config
+from tests.support.runs import make_zip
+from training.run.run_folder import RunFolder
+from training.run.snapshot import load_snapshot
+
+
+@pytest.fixture(scope='module')
+def data(tmp_path_factory):
+    return make_zip(tmp_path_factory.mktemp('data') / 'tiny.zip', num_images=24)
+
+
+@pytest.fixture(scope='module')
+def run(tmp_path_factory, data):
+    return make_run(tmp_path_factory.mktemp('runs') / 'run', tiny_config(data), (1000, 2000))
+
+
+def test_a_run_folder_is_its_snapshots_the_newest_first(run):
+    found = find_targets(str(run.path))
+    assert [target.path for target in found] == [run.snapshot(2000), run.snapshot(1000)]
+    assert {target.folder.path for target in found} == {run.path}
+
+
+def test_a_snapshot_knows_its_run_and_a_lonely_one_has_none(tmp_path, run):
+    (target,) = find_targets(str(run.snapshot(1000)))
+    assert (target.is_images, target.folder.path) == (False, run.path)
+    lonely = tmp_path / 'net.safetensors'
+    lonely.write_bytes(run.snapshot(1000).read_bytes())
+    assert find_targets(str(lonely)) == [Target(path=lonely, is_images=False)]
+
+
+def test_zips_and_other_folders_hold_images(tmp_path, data, run):
+    assert find_targets(str(data)) == [Target(path=data, is_images=True)]
+    assert find_targets(str(tmp_path)) == [Target(path=tmp_path, is_images=True)]
+    assert find_targets(str(run.path), images=True) == [Target(path=run.path, is_images=True)]
+
+
+def test_a_run_without_snapshots_is_refused(tmp_path):
+    RunFolder(tmp_path)
+    (tmp_path / 'config.json').write_text('{}')
+    with pytest.raises(DataError, match=r'no network-snapshot-\*\.safetensors in this run folder yet'):
+        find_targets(str(tmp_path))
+
+
+def test_the_reals_of_a_snapshot_are_those_of_its_training_unless_flags_differ(tmp_path, data, run):
+    snapshot = load_snapshot(run.snapshot(1000))
+    assert reference_images(snapshot, None, None).cfg.path == str(data)
+    assert len(reference_images(snapshot, None, True)) == 48
+    other = make_zip(tmp_path / 'other.zip', num_images=5)
+    assert len(reference_images(snapshot, str(other), None)) == 5
+    small = make_zip(tmp_path / 'small.zip', num_images=3, resolution=8)
+    with pytest.raises(DataError, match='metrics compare images of one shape'):
+        reference_images(snapshot, str(small), None)
