@@ -1,4 +1,4 @@
-"""Promise R15: whatever a server does, a file enters the cache whole or not at all."""
+"""Promise R15: whatever a server does, a file in the cache is complete."""
 
 import hashlib
 import json
@@ -18,14 +18,14 @@ from dnnlib.http_file import Timeouts
 from dnnlib.provenance import environment
 from tests.conftest import ROOT
 
-DATA = bytes(range(256)) * 4096  # 1 MiB, so that it comes in many chunks
+DATA = bytes(range(256)) * 4096  # 1 MiB, which arrives in many chunks
 SHA256 = hashlib.sha256(DATA).hexdigest()
 QUICK = Timeouts(connect_s=2, read_s=0.3, wait_s=0.01)
 HTML = b'<!DOCTYPE html><html><body>Please log in</body></html>'
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers as the next word of `server.plan` says, and properly once there is none."""
+    """Answers as the next word of `server.plan` says, and correctly after the last one."""
 
     def do_GET(self):
         server = self.server
@@ -45,7 +45,7 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.flush()
 
     def part(self, share):
-        """The rest that was asked for, or the whole; of that the first share, though all is announced."""
+        """Sends the requested rest or the whole file; of that only the first share, although all is announced."""
         data, begun, headers, status = self.server.data, 0, {}, 200
         if 'Range' in self.headers and self.headers['If-Range'] == self.server.etag:
             begun = int(self.headers['Range'].removeprefix('bytes=').removesuffix('-'))
@@ -114,7 +114,7 @@ class Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server(monkeypatch, tmp_path):
-    """A server of one file; the cache is an empty folder."""
+    """A server of one file, with an empty folder as the cache."""
     monkeypatch.setenv('GANFOUNDRY_CACHE', str(tmp_path / 'cache'))
     monkeypatch.delenv('GANFOUNDRY_OFFLINE', raising=False)
     with ThreadingHTTPServer(('127.0.0.1', 0), Handler) as server:
@@ -129,12 +129,12 @@ def server(monkeypatch, tmp_path):
 
 
 def files_of(server):
-    """The files in the cache, locks apart."""
+    """Returns the files in the cache except locks."""
     return sorted(path.name for path in server.cache.rglob('*') if path.is_file() and path.suffix != '.lock')
 
 
 def refusal(server, **kwargs):
-    """The message of a fetch that fails; nothing of it has entered the cache."""
+    """Returns the message of a fetch that fails; checks that nothing of it has entered the cache."""
     with pytest.raises(DownloadError) as error:
         fetch(server.url, timeouts=QUICK, **kwargs)
     assert 'net.safetensors' not in files_of(server)

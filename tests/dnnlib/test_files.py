@@ -1,4 +1,4 @@
-"""Run folders, locks, JSON lines, seeds, statistics: the small things that everything stands on."""
+"""Tests of run folders, locks and JSON lines."""
 
 import multiprocessing
 import signal

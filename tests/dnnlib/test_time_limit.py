@@ -1,4 +1,4 @@
-"""Promises of stopping: in time (--for), on a signal in the middle of a save, and at once on the second signal."""
+"""Promises of stopping: in time (--for), on a signal during a save, and at once on the second signal."""
 
 import os
 import signal
@@ -50,11 +50,11 @@ def test_time_is_kept_back_for_the_longest_step_and_the_longest_save():
     clock, limit = make_limit(100, used=10)  # ends at 1090
     limit.saved(5)
     limit.saved(3)
-    for now in (1040, 1042, 1052, 1053):  # the first question comes late: building is no step
+    for now in (1040, 1042, 1052, 1053):  # the first call is late: building is not a step
         clock.now = now
         assert not limit.reached()
     clock.now = 1090 - 1.1 * (10 + 5) - 0.1
-    limit_before = limit.reached()  # this step took longer than any
+    limit_before = limit.reached()  # this step is the longest
     assert limit_before
     clock, limit = make_limit(100)
     clock.now = 1098
@@ -93,7 +93,7 @@ def test_a_run_stops_in_time_says_how_to_go_on_and_loses_no_bit(tmp_path):
     assert done.returncode == 75, done.stderr
     assert '--for=0s is over; the newest state is of 0.03 kimg' in done.stdout
     assert f'continue: python train.py --resume={folder}' in done.stdout
-    call(tmp_path / 'runs', f'--resume={folder}', '--for=1h')  # more than enough: exit code 0
+    call(tmp_path / 'runs', f'--resume={folder}', '--for=1h')  # ample time: exit code 0
     assert last_state(folder) == last_state(only_run(tmp_path / 'whole'))
     assert losses(folder) == losses(only_run(tmp_path / 'whole'))
     refused = call(tmp_path / 'no', *flags, '--for=2', check=False)

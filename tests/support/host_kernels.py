@@ -1,9 +1,9 @@
-"""A pytest plug-in that takes the CUDA kernels to the CPU.
+"""Pytest plug-in that runs the CUDA kernels on the CPU.
 
 `pytest -p tests.support.host_kernels tests/torch_utils/ops/test_cuda.py`
 
-The sources of the CUDA library, registration included, are compiled by g++ and take the place of the CPU kernels. What
-is not tried so is what only a GPU has: concurrency, streams, the launch itself.
+g++ compiles the sources of the CUDA library, registration included, and they replace the CPU kernels. This does not
+test properties of a GPU: concurrency, streams, the launch itself.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from torch_utils.ops.toolchain.cuda_toolchain import CudaToolchain
 
 
 class HostToolchain(CudaToolchain):
-    """g++ in the place of nvcc, and CPU in that of CUDA."""
+    """Toolchain with g++ in place of nvcc, and the CPU in place of CUDA."""
 
     def compilers(self, folder: Path) -> dict[str, tuple[str, ...]]:
         cpp = (self.cxx, *self.compile_flags, '-O1', f'-I{folder}', '-DGF_DISPATCH_KEY=CPU')
@@ -35,6 +35,7 @@ class HostToolchain(CudaToolchain):
 
 
 def find_host_toolchain() -> HostToolchain:
+    """Returns the tools of this machine."""
     host = find_toolchain()
     tools = {field.name: getattr(host, field.name) for field in fields(host)}
     return HostToolchain(**tools, nvcc=host.cxx, nvcc_version='none', architectures=('host',))
@@ -42,7 +43,7 @@ def find_host_toolchain() -> HostToolchain:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Loads the kernels, points the tests to the CPU, and takes back that they need a GPU."""
+    """Loads the kernels, moves the tests to the CPU, and removes their need of a GPU."""
     loaded = build.load()
     if not loaded:
         pytest.exit(f'no native operations: {loaded.problem}', returncode=1)

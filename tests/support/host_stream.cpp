@@ -1,4 +1,4 @@
-// What tests/support/host_kernels.py has in the place of PyTorch's CUDA: no stream.
+// Replacement of PyTorch's CUDA stream for tests/support/host_kernels.py: there is none.
 
 #include <cstdint>
 

@@ -1,4 +1,4 @@
-"""States on disk: whole or recognised as broken, and a full disk loses nothing."""
+"""Tests of states on disk: they are complete or rejected, and a full disk loses nothing."""
 
 import json
 import subprocess
@@ -16,14 +16,14 @@ TENSORS = {'a': torch.arange(1000.0), 'b': torch.ones(3, 4).t(), 'half': torch.o
 
 @pytest.fixture
 def root(tmp_path):
-    """Three states, at 100, 200 and 300 images."""
+    """A folder with three states, at 100, 200 and 300 images."""
     for n in (100, 200, 300):
         checkpoint.save_state(tmp_path, f'{n:09d}', {**TENSORS, 'n': torch.tensor(n)}, {'nimg': n})
     return tmp_path
 
 
 def damage(path, how):
-    """Breaks a file in one of several ways."""
+    """Damages a file in one of several ways."""
     data = bytearray(path.read_bytes())
     if how == 'missing':
         return path.unlink()

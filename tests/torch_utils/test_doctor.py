@@ -1,4 +1,4 @@
-"""The doctor answers within seconds, and every line that is not well carries its remedy."""
+"""Tests of the doctor: it answers within seconds, and every line with a problem names its remedy."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SUBJECTS = (
 
 
 def run_doctor(cache: Path, **environment: str) -> list[str]:
-    """The doctor's lines, from a process of its own with an empty cache."""
+    """Returns the doctor's lines, from a process of its own with an empty cache."""
     environment = {**os.environ, 'OMP_NUM_THREADS': '1', 'GANFOUNDRY_CACHE': str(cache), **environment}
     done = subprocess.run([sys.executable, '-m', 'torch_utils.doctor'], cwd=ROOT, env=environment, timeout=120,
                           capture_output=True, text=True)  # fmt: skip

@@ -1,4 +1,4 @@
-"""Images on their way out: ranges, files of every number of channels, and sheets."""
+"""Tests of images as output: ranges, files of every number of channels, and sheets."""
 
 import numpy as np
 import PIL.Image
@@ -69,7 +69,7 @@ def test_sheets_are_as_wide_and_high_as_their_images():
     for i, image in enumerate(images):
         row, column = divmod(i, 3)
         assert np.array_equal(sheet[:, 3 * row : 3 * row + 3, 7 * column : 7 * column + 7], image)
-    assert not sheet[:, 3:, 14:].any()  # clear, where there is alpha
+    assert not sheet[:, 3:, 14:].any()  # clear if there is alpha
 
 
 def test_of_five_channels_or_more_the_first_three_are_shown():

@@ -1,4 +1,4 @@
-"""Multiply-adds are counted without computing, by a rule that small networks show and the papers' networks confirm."""
+"""Tests of counting multiply-adds: small networks show the rule, and the papers' networks confirm it."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_small_networks_have_the_multiply_adds_of_their_formula(net, x, expected
     assert count_macs(net, x) == expected
 
 
-# The prototype behind these numbers (in 10^9) differs in three filters: its demodulation is no matrix product, it
+# The prototype behind these numbers (in 10^9) differs in three points: its demodulation is not a matrix product, it
 # filters the image after inserting zeros, and D's skip before dropping pixels.
 PROTOTYPE = [
     ('paper256', 256, {}, 15.04),
@@ -140,7 +140,7 @@ def test_counts_are_shown_in_millions_and_thousands_of_millions():
     [(32, 1.593, 1.769, 1.769, 0.269), (128, 7.08, 7.65, 7.70, 3.76), (256, 8.95, 9.66, 9.72, 4.70)],
 )
 def test_gconvs_networks_are_those_of_the_specification(resolution, conv, plain_shortcut, gconv, d):
-    """Its figures of GConv leave the 1x1 shortcuts plain; the recipe's own have GConv there too."""
+    """The specification's figures have plain 1x1 shortcuts; the recipe's own have GConv there, too."""
     digits = 3 if resolution == 32 else 2
     rows = (
         ({'convolution': 'conv'}, conv),
@@ -163,7 +163,10 @@ def test_gconvs_networks_are_those_of_the_specification(resolution, conv, plain_
     ],
 )
 def test_if_gans_generator_as_its_equations_stand(monkeypatch, options, at_128, at_256):
-    """The plain gates; those that run need less. Without feedback the 1x1 runs before up-sampling: 8.23 for 8.43."""
+    """The plain gates take more than those that run.
+
+    Without feedback, the 1x1 convolution runs before up-sampling: 8.23, not 8.43.
+    """
     monkeypatch.setattr(Fusion, 'forward', Fusion.plain)
     for resolution, expected in ((128, at_128), (256, at_256)):
         assert round(of_g(networks('ifgan', resolution, **options)[0]) / 1e9, 2) == expected

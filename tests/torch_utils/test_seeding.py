@@ -1,4 +1,4 @@
-"""Seeds: a draw is a function of seed, purpose and position."""
+"""Tests of seeds: a draw is a function of seed, purpose and position."""
 
 from __future__ import annotations
 

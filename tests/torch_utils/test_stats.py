@@ -1,4 +1,4 @@
-"""Statistics are those of all values."""
+"""Tests of statistics: they are those of all values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pickles are read as data: plain containers come out as pickle gives them, and nothing else comes out at all."""
+"""Tests of reading pickles as data: plain containers are read as `pickle` reads them, everything else is rejected."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_numeric_arrays_come_out_bit_for_bit(protocol: int, dtype: str) -> None:
 
 
 def test_python_2_text_comes_out_as_bytes() -> None:
-    """As in the CIFAR archives: protocol 2, cPickle, arrays of NumPy 1."""
+    """Pickles like those of the CIFAR archives: protocol 2, cPickle, arrays of NumPy 1."""
     data = (
         b'\x80\x02}q\x01(U\x06labelsq\x02]q\x03(K\x01K\x02eU\x04dataq\x04cnumpy.core.multiarray\n_reconstruct\nq\x05'
         b'cnumpy\nndarray\nq\x06K\x00\x85U\x01b\x87Rq\x07(K\x01K\x01K\x03\x86cnumpy\ndtype\nq\x08U\x02u1K\x00K\x01\x87R'

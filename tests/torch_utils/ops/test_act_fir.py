@@ -1,4 +1,4 @@
-"""Activation and filter in one pass agree with the two of the reference, and so do a discriminator's layers."""
+"""Tests of the fused activation and filter against the two operations, and of a discriminator's layers that use it."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ def test_kernel_equals_the_reference_with_gradients(
     n, c, h, w = shape
     height, width = result_size(h, w, fir, padding)
     assume(min(height, width) >= 1 and n * c * (h + height) * (w + width) < 500_000)
-    # The reference crops by F.pad, which cannot leave nothing.
+    # The reference crops by F.pad, which cannot leave an empty image.
     assume(h + min(padding[2], 0) + min(padding[3], 0) > 0 and w + min(padding[0], 0) + min(padding[1], 0) > 0)
     x, b = normal(*shape, seed=1), torch.linspace(-1, 1, c) if with_bias else None
     v = x if b is None else x + b[:, None, None]
-    # Where the derivative jumps, rounding decides its side.
+    # Near a jump of the derivative, rounding decides its side.
     x[(v.abs() < 0.05) | ((1.3 * v.abs() - 1.5).abs() < 0.1) | ((0.26 * v.abs() - 1.5).abs() < 0.1)] = 3
     x = x.to(dtype, memory_format=torch.channels_last if channels_last else torch.contiguous_format)
     inputs = [t.requires_grad_() for t in (x, b) if t is not None]
@@ -45,7 +45,7 @@ def test_kernel_equals_the_reference_with_gradients(
     grads, wanted = torch.autograd.grad(y, inputs, dy), torch.autograd.grad(expected, wide, dy.double())
     for t, g, e in zip(inputs, grads, wanted, strict=True):
         assert g.dtype == t.dtype
-        # Sums are as exact as their summands are large, and these have been rounded to the features' type.
+        # The error of a sum grows with its summands, which were rounded to the dtype of the features.
         assert_close(g.to(dtype) if dtype == torch.bfloat16 else g, e, scale=float(dy.double().norm()))
 
 
@@ -91,7 +91,7 @@ def test_any_number_of_threads_gives_the_same_bits(num_threads: int) -> None:
 
 @pytest.mark.parametrize('impl', ['ref', 'auto'])
 def test_one_layer_after_another_is_the_two_layers(impl: str) -> None:
-    """With gains and clamps of their own, to the first and the second order."""
+    """Layers with gains and clamps of their own, to the first and the second order."""
     torch.manual_seed(0)
     first, second = Conv2d(4, 6, 3, conv_clamp=0.8).double(), Conv2d(6, 5, 3, down=2, conv_clamp=1.1).double()
     x = normal(2, 4, 8, 8, seed=1).contiguous(memory_format=torch.channels_last).requires_grad_()

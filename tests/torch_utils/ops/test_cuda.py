@@ -1,4 +1,4 @@
-"""The CUDA operations equal the reference, with gradients of two orders; without a GPU, their kernels do on the CPU."""
+"""Tests of the CUDA operations against the reference, with gradients of two orders; without a GPU, on the CPU."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from torch_utils.ops.upfirdn2d import downsample2d, setup_filter, upfirdn2d, ups
 
 DEVICE = 'cuda'  # tests/support/host_kernels.py sets another
 SETTINGS = settings(max_examples=150, deadline=None, derandomize=True)
-# Relative to the largest number. Kernels round once, but gradients are rounded at every operation.
+# Relative to the largest value. Kernels round once, but gradients are rounded at every operation.
 TOLERANCE = {torch.float32: 1e-5, torch.float16: 4e-3, torch.bfloat16: 3e-2}
 TAPS = ([1], [1, 1], [1, 3, 3, 1], [1, 2, 3, 4], [1, 2, 3, 4, 5], list(range(1, 13)), [(-1) ** k for k in range(32)])
 
@@ -34,14 +34,14 @@ images = st.tuples(st.integers(0, 3), st.sampled_from([1, 3, 4, 8, 16, 24]), st.
 
 
 def image(shape: tuple[int, ...], dtype: torch.dtype, layout: str, seed: int) -> torch.Tensor:
-    """A leaf [N, C, H, W] of normal numbers laid out in memory as named."""
+    """Returns a leaf [N, C, H, W] of normal numbers in the named layout."""
     n, c, h, w = shape
     generator = torch.Generator().manual_seed(seed)
     if layout == 'expanded':
         x = torch.randn([n, c, h, 1], generator=generator).to(DEVICE, dtype).expand(shape)
     elif layout == 'strided':
         x = torch.randn([n, c, h, 2 * w], generator=generator).to(DEVICE, dtype)[..., ::2]
-    elif layout == 'offset':  # dense, at an address that no pack begins at
+    elif layout == 'offset':  # dense, at an address that is not aligned for packs
         x = torch.randn([n * c * h * w + 1], generator=generator).to(DEVICE, dtype)[1:].reshape(shape)
     else:
         x = torch.randn(shape, generator=generator).to(DEVICE, dtype)
@@ -50,7 +50,7 @@ def image(shape: tuple[int, ...], dtype: torch.dtype, layout: str, seed: int) ->
 
 
 def normal(like: torch.Tensor, seed: int) -> torch.Tensor:
-    """Normal numbers of the shape, dtype and device of `like`."""
+    """Returns normal numbers of the shape, dtype and device of `like`."""
     return torch.randn(like.shape, generator=torch.Generator().manual_seed(seed)).to(like)
 
 
@@ -71,7 +71,7 @@ def test_upfirdn2d_equals_the_reference_with_gradients(
     f = setup_filter(taps, separable=separable, normalize=False).to(DEVICE) / sum(map(abs, taps)) ** (2 - separable)
     width, height = shape[3] * up[0] + sum(padding[:2]), shape[2] * up[1] + sum(padding[2:])
     assume(width >= len(taps) and height >= len(taps))
-    # The reference crops a transposed convolution, which PyTorch refuses to leave empty.
+    # The reference crops a transposed convolution, and PyTorch rejects an empty result.
     assume(min(shape[2], shape[3]) > 3 or min(padding) >= 0)
     x = image(shape, dtype, layout, seed=1)
     wide = x.detach().double().requires_grad_()
@@ -95,7 +95,7 @@ def test_upfirdn2d_equals_the_reference_with_gradients(
 def test_bias_act_equals_the_reference_with_gradients(
     shape, dtype, layout, act, with_bias, clamp, scales, flat
 ) -> None:
-    """Values, the gradients of x and b, and the gradient of those; 2-D features [N, C] too."""
+    """Values, the gradients of x and b, and the gradient of those; also for 2-D features [N, C]."""
     x = image(shape, dtype, layout, seed=1)
     x = x.detach()[:, :, 0, 0].requires_grad_() if flat else x
     b = torch.linspace(-1, 1, shape[1], device=DEVICE).requires_grad_() if with_bias else None
@@ -104,7 +104,7 @@ def test_bias_act_equals_the_reference_with_gradients(
     y, expected = bias_act(x, b, **args, impl='cuda'), bias_act(*wide, **args, impl='ref')
     assert y.dtype == dtype
     assert_close(y, expected)
-    # Where the derivative jumps, rounding decides its side.
+    # Near a jump of the derivative, rounding decides its side.
     smooth = (expected.abs() > 1e-2) & ((expected.abs() - (clamp or 0)).abs() > 2e-2)
     dy = (normal(y, 2) * smooth).requires_grad_()
     wide_dy = dy.detach().double().requires_grad_()
@@ -112,7 +112,7 @@ def test_bias_act_equals_the_reference_with_gradients(
     first = torch.autograd.grad(y, inputs, dy, create_graph=True)
     expected_first = torch.autograd.grad(expected, wide_inputs, wide_dy, create_graph=True)
     for actual, wanted in zip(first, expected_first, strict=True):
-        # The bias gradient is a sum, and as exact as its summands are large.
+        # The error of the bias gradient, a sum, grows with its summands.
         assert_close(actual, wanted, scale=float(wide_dy.detach().norm()) if actual.ndim == 1 else 1)
     v = [normal(t, 3) for t in first]
     (second,) = torch.autograd.grad(first, dy, v)
@@ -134,7 +134,7 @@ def test_results_keep_the_memory_format(dtype: torch.dtype, memory_format: torch
 
 @pytest.mark.gpu
 def test_two_runs_give_the_same_bits() -> None:
-    """Of the bias gradient too, which many blocks add up."""
+    """Includes the bias gradient, which many blocks sum."""
     x = torch.randn([4, 8, 96, 96], generator=torch.Generator().manual_seed(0)).to(DEVICE).requires_grad_()
     b, f = torch.ones(8, device=DEVICE, requires_grad=True), setup_filter([1, 3, 3, 1]).to(DEVICE)
 
@@ -148,7 +148,7 @@ def test_two_runs_give_the_same_bits() -> None:
 
 @pytest.mark.gpu
 def test_tensors_of_more_elements_than_are_counted_are_refused() -> None:
-    """Before any memory is taken: an expanded tensor has none."""
+    """An expanded tensor takes no memory: it is rejected before any is allocated."""
     x, f = torch.zeros([1, 1, 1, 1], device=DEVICE).expand(2, 1, 2**15, 2**15), setup_filter([1, 3, 3, 1]).to(DEVICE)
     with pytest.raises(ValueError, match=r"bias_act: .* more elements .*smaller batch, or impl='ref'"):
         bias_act(x, torch.zeros(1, device=DEVICE), act='lrelu', impl='cuda')
@@ -158,7 +158,7 @@ def test_tensors_of_more_elements_than_are_counted_are_refused() -> None:
 
 @pytest.mark.gpu
 def test_kernels_run_on_the_current_stream() -> None:
-    """A graph captures what is launched on its stream, and nothing else."""
+    """A graph captures the launches on its stream only."""
     if DEVICE != 'cuda':
         pytest.skip('the CPU has no streams')
     x, b = torch.ones([2, 8, 16, 16], device=DEVICE), torch.zeros(8, device=DEVICE)
@@ -176,7 +176,7 @@ def test_kernels_run_on_the_current_stream() -> None:
 @pytest.mark.skipif(torch.cuda.is_available(), reason='there is a GPU, which runs these tests itself')
 @pytest.mark.skipif(not build.load(), reason='no native operations')
 def test_without_a_gpu_the_tests_above_pass_on_the_cpu() -> None:
-    """Compiles all that is registered and computed for CUDA for the CPU, in a process of its own."""
+    """Compiles the CUDA registrations and kernels for the CPU, in a process of its own."""
     command = [
         sys.executable,
         '-m',
@@ -199,7 +199,7 @@ def test_without_a_gpu_the_tests_above_pass_on_the_cpu() -> None:
 
 @pytest.mark.skipif(not (find_nvcc() and cpu_toolchain.find_cxx() and cpu_toolchain.find_ninja()), reason='needs nvcc')
 def test_nvcc_and_gxx_build_one_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of what is for CUDA; without a GPU, the launch says why it fails."""
+    """The library has the sources for CUDA only; without a GPU, the launch reports its failure."""
     monkeypatch.setenv('GANFOUNDRY_CACHE', str(tmp_path / 'cache'))
     sources = {
         'nothing.cu': '__global__ void nothing() {}\n'

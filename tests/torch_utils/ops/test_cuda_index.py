@@ -1,6 +1,6 @@
-"""The CUDA kernels, run thread by thread on the CPU, equal the reference: every index of a GPU is tried.
+"""Tests of the CUDA kernels against the reference, thread by thread on the CPU: every index of a GPU is tried.
 
-g++ compiles the same sources that nvcc does; `launch.cuh` then calls every thread of every block in turn.
+g++ compiles the same sources as nvcc; `launch.cuh` then calls every thread of every block in turn.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.skipif(cpu_toolchain.find_cxx() is N
 
 SETTINGS = settings(max_examples=150, deadline=None, derandomize=True)
 DTYPES = {torch.float32: 0, torch.float16: 1, torch.bfloat16: 2}  # DType in launch.cuh
-ROUNDING = {torch.float32: 0, torch.float16: 2**-11, torch.bfloat16: 2**-8}  # relative, of one number to its dtype
+ROUNDING = {torch.float32: 0, torch.float16: 2**-11, torch.bfloat16: 2**-8}  # relative rounding error of one value
 FORMATS = {'NCHW': torch.contiguous_format, 'NHWC': torch.channels_last}
 
 dtypes, formats = st.sampled_from(list(DTYPES)), st.sampled_from(list(FORMATS))
@@ -58,7 +58,7 @@ class Target(ctypes.Structure):
 
 @pytest.fixture(scope='module')
 def kernels(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
-    """The launchers of every CUDA source of bias_act and upfirdn2d, compiled as host code without a warning."""
+    """The launchers of the CUDA sources of bias_act and upfirdn2d, compiled as host code without a warning."""
     library = tmp_path_factory.mktemp('kernels') / 'kernels.so'
     sources = [str(CSRC / name / f'{name}.cu') for name in ('bias_act', 'upfirdn2d')]
     flags = ['-std=c++17', '-O1', '-Wall', '-Wextra', '-Werror', '-fsanitize=undefined', '-fno-sanitize-recover']
@@ -89,34 +89,34 @@ def pointer(x: torch.Tensor) -> ctypes.c_void_p:
 
 
 def walled(x: torch.Tensor, layout: str, wall: float) -> torch.Tensor:
-    """A copy of x [N, C, H, W] in the named layout, between two walls of 64 numbers in memory."""
+    """Returns a copy of x [N, C, H, W] in the named layout, between two walls of 64 values in memory."""
     x = x.contiguous(memory_format=FORMATS[layout])
     memory = torch.full([x.numel() + 128], wall).to(x.dtype)
     return memory[64:-64].as_strided(x.shape, x.stride()).copy_(x)
 
 
 def image(shape: tuple[int, ...], dtype: torch.dtype, layout: str, seed: int = 1) -> torch.Tensor:
-    """Normal numbers; a kernel that reads beyond them computes NaN."""
+    """Returns normal numbers between walls of NaN: a kernel that reads beyond them computes NaN."""
     return walled(torch.randn(shape, generator=torch.Generator().manual_seed(seed)).to(dtype), layout, float('nan'))
 
 
 def unwritten(shape: tuple[int, ...], dtype: torch.dtype, layout: str) -> torch.Tensor:
-    """NaN everywhere: what a kernel leaves out is seen. `assert_equal` looks for what it writes beyond."""
+    """Returns NaN everywhere, which reveals values that a kernel omits. `assert_equal` checks the walls around it."""
     return walled(torch.full(shape, float('nan')).to(dtype), layout, 7)
 
 
 def assert_equal(actual: torch.Tensor, expected: torch.Tensor, scale: float = 1) -> None:
-    """Within the rounding of the dtype, and 1e-6 of what was summed up (`scale`, at least the largest result)."""
+    """Checks equality within the rounding of the dtype and 1e-6 of `scale`, at least the largest result."""
     if actual._base is not None:
         walls = actual._base[:64], actual._base[-64:]
         assert all((wall == 7).all() for wall in walls), 'written beyond the result'
     largest = max(float(expected.abs().max()), scale) if expected.numel() else 1.0
-    smallest = 2**-25 if actual.dtype == torch.float16 else 0  # of subnormal numbers
+    smallest = 2**-25 if actual.dtype == torch.float16 else 0  # step of subnormal values
     torch.testing.assert_close(actual.double(), expected, rtol=ROUNDING[actual.dtype], atol=1e-6 * largest + smallest)
 
 
 def run(kernels: ctypes.CDLL, name: str, outputs: list[torch.Tensor], *args: object) -> None:
-    """Launches a kernel twice, its threads in order and backwards: where they meet, the results differ."""
+    """Launches a kernel with its threads in order and backwards; conflicts between threads make the results differ."""
     results = []
     for device in (0, 1):
         assert getattr(kernels, f'ganfoundry_{name}')(*args, Target(device)) is None
@@ -150,7 +150,7 @@ def test_bias_act_grad_equals_autograd_and_sums_over_all_but_the_channels(
     b = torch.linspace(-1, 1, shape[1], dtype=torch.float64).requires_grad_()
     expected_y = bias_act(x, b, act='lrelu', alpha=slope, gain=1.5, clamp=clamp, impl='ref')
     y, dy = walled(expected_y.detach().to(dtype), layout, float('nan')), image(shape, dtype, layout, seed=2)
-    # Rounding to the dtype must not carry a result over a kink of the function.
+    # Rounding to the dtype must not move a result across a kink of the function.
     kinks = (expected_y.abs() < 1e-6) & (slope != 0) | ((expected_y.abs() - (clamp or 0)).abs() < 4e-3)
     dy = walled(torch.where(kinks & (expected_y.abs() != clamp), 0, dy), layout, float('nan'))
     dx, p = unwritten(shape, dtype, layout), BiasAct(slope, 1.5, clamp or 0, clamp is not None)
@@ -163,14 +163,14 @@ def test_bias_act_grad_equals_autograd_and_sums_over_all_but_the_channels(
     assert_equal(sums.sum(0), expected_db, scale=float(dy.abs().double().sum()))
 
 
-FACTORS = [((1, 1), (1, 1)), ((2, 2), (1, 1)), ((1, 1), (2, 2))]  # (up, down) of the specialised kernels
+FACTORS = [((1, 1), (1, 1)), ((2, 2), (1, 1)), ((1, 1), (2, 2))]  # (up, down) of the specialized kernels
 ANY_FACTORS = [((4, 2), (1, 1)), ((1, 1), (2, 4)), ((2, 1), (1, 2)), ((2, 4), (4, 2)), ((4, 4), (4, 4))]
 TAPS = [(4, 4), (4, 4), (4, 4), (4, 4), (1, 1), (3, 2), (1, 12), (12, 1), (5, 4), (32, 32)]
 
 
 @st.composite
 def cases(draw: st.DrawFn) -> tuple:
-    """Shape, filter size (fh, fw), up and down as (x, y), padding (x0, x1, y0, y1), for which something is left."""
+    """Draws shape, filter size (fh, fw), up and down as (x, y), and padding (x0, x1, y0, y1) for a non-empty result."""
     n, c, h, w = draw(shapes)
     up, down = draw(st.sampled_from(FACTORS * 2 + ANY_FACTORS))
     fh, fw = draw(st.sampled_from(TAPS))
@@ -201,7 +201,7 @@ def test_upfirdn2d_equals_the_reference(kernels, case, dtype, layout) -> None:
 
 
 def dense_upfirdn2d(x: torch.Tensor, f: torch.Tensor, up, down, padding) -> torch.Tensor:
-    """The definition, word by word: the reference refuses some croppings that leave something."""
+    """The definition, written out: the reference rejects some croppings with a non-empty result."""
     n, c, h, w = x.shape
     wide = x.new_zeros([n, c, h * up[1], w * up[0]])
     wide[:, :, :: up[1], :: up[0]] = x
@@ -223,7 +223,7 @@ def test_the_definition_above_is_the_reference() -> None:
 
 
 def test_halves_are_loaded_exactly_and_rounded_to_nearest(kernels) -> None:
-    """All of float16 passes through the kernel unchanged; float32 in between goes where PyTorch rounds it to."""
+    """All values of float16 pass through the kernel unchanged; float32 between them rounds as in PyTorch."""
     every = torch.arange(-(2**15), 2**15).to(torch.int16)
     layout, same = Layout(1, 1, len(every)), BiasAct(1, 1, 0, False)
     for dtype in (torch.float16, torch.bfloat16):

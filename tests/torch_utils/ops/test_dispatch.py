@@ -1,4 +1,4 @@
-"""One line says what the operations run on; a choice that cannot be had is refused with the way out."""
+"""Tests of the choice of an implementation: reported once; an unavailable one is rejected with the way out."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from torch_utils.ops.toolchain import build
 
 @pytest.fixture
 def native(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As though the native operations were there, and nothing had been said yet."""
+    """Makes the native operations seem available, with nothing reported yet."""
     monkeypatch.setattr(build, 'load', lambda: build.Loaded(Path('ops.so')))
     dispatch._say_once.cache_clear()
 
 
 @pytest.fixture
 def no_native(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As though they could not be built."""
+    """Makes the native operations seem impossible to build."""
     monkeypatch.setattr(build, 'load', lambda: build.Loaded(problem='native operations cannot be built: no g++'))
     dispatch._say_once.cache_clear()
 

@@ -1,4 +1,4 @@
-"""The fused epilogue agrees with the reference: values, gradients, and which of the two ways back is taken when."""
+"""Tests of the fused epilogue against the reference: values, gradients, and the form of its backward pass."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ LOADED = build.load()
 needs_kernels = pytest.mark.skipif(not LOADED, reason=f'no native operations: {LOADED.problem}')
 
 SETTINGS = settings(max_examples=150, deadline=None, derandomize=True)
-# Of the norm. The kernel rounds bfloat16 once.
+# Relative to the norm. The kernel rounds bfloat16 once.
 TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 1e-2, torch.float64: 1e-12}
 FIRS = (
     setup_filter([1, 3, 3, 1]),
     setup_filter([1, 2, 3, 4, 5], separable=True),
-    torch.tensor([[1.0, 2, -3], [0.5, 4, 1]]),  # no outer product
+    torch.tensor([[1.0, 2, -3], [0.5, 4, 1]]),  # not an outer product
     setup_filter(list(range(1, 13))),
 )
 
@@ -44,7 +44,7 @@ def result_size(h: int, w: int, fir: torch.Tensor | None, padding: tuple[int, ..
 
 @st.composite
 def cases(draw: st.DrawFn) -> tuple[Parts, dict[str, Any]]:
-    """The tensors that are differentiated, x among them, and the other arguments."""
+    """Draws the tensors that are differentiated, x among them, and the other arguments."""
     n, c = draw(st.integers(0, 3)), draw(st.sampled_from([1, 3, 8, 17, 600]))
     h, w = draw(st.integers(1, 11)), draw(st.integers(1, 19))
     if draw(st.booleans()):
@@ -53,7 +53,7 @@ def cases(draw: st.DrawFn) -> tuple[Parts, dict[str, Any]]:
     padding = (0, 0, 0, 0) if fir is None else draw(st.tuples(*[st.integers(-3, 13)] * 4))
     height, width = result_size(h, w, fir, padding)
     assume(min(height, width) >= 1 and n * c * (h + height) * (w + width) < 500_000)
-    # The reference crops by F.pad, which cannot leave nothing.
+    # The reference crops by F.pad, which cannot leave an empty image.
     assume(h + min(padding[2], 0) + min(padding[3], 0) > 0 and w + min(padding[0], 0) + min(padding[1], 0) > 0)
     dtype = draw(st.sampled_from([torch.float32, torch.bfloat16, torch.float64]))
     x = normal(n, c, h, w, seed=1, dtype=dtype)
@@ -84,7 +84,7 @@ def assert_close(actual: torch.Tensor, expected: torch.Tensor, scale: float = 0)
 @SETTINGS
 @given(cases())
 def test_kernel_equals_the_reference_with_gradients(case: tuple[Parts, dict[str, Any]]) -> None:
-    """The kernel against the reference in float64, for both memory formats and with each part present and absent."""
+    """The kernel against the reference in float64, for both memory formats, with each part present and absent."""
     parts, args = case
     for t in parts.values():
         t.requires_grad_()
@@ -92,7 +92,7 @@ def test_kernel_equals_the_reference_with_gradients(case: tuple[Parts, dict[str,
     y, expected = synthesis_epilogue(**parts, **args, impl='cpu'), synthesis_epilogue(**wide, **args, impl='ref')
     assert y.dtype == parts['x'].dtype
     assert_close(y.detach(), expected.detach())
-    # Where the derivative jumps, rounding decides its side.
+    # Near a jump of the derivative, rounding decides its side.
     linear, unbounded = (
         synthesis_epilogue(**wide, **{**args, 'clamp': None, **more}, impl='ref').detach().abs()
         for more in ({'act': 'linear'}, {})
@@ -103,7 +103,7 @@ def test_kernel_equals_the_reference_with_gradients(case: tuple[Parts, dict[str,
     wanted = torch.autograd.grad(expected, list(wide.values()), dy.double())
     for t, g, w in zip(parts.values(), grads, wanted, strict=True):
         assert g.dtype == t.dtype
-        # Sums are as exact as their summands are large, and these have been rounded to the features' type.
+        # The error of a sum grows with its summands, which were rounded to the dtype of the features.
         assert_close(g.to(y.dtype) if y.dtype == torch.bfloat16 else g, w, scale=float(dy.double().norm()))
 
 
@@ -129,7 +129,7 @@ def test_any_number_of_threads_gives_the_same_bits(num_threads: int) -> None:
 
 
 class Recorder(TorchDispatchMode):
-    """The names of the project's own operators that run, in order."""
+    """Names of the project's own operators that run, in order."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -158,7 +158,7 @@ def test_a_gradient_is_one_pass_and_a_graph_of_it_the_composite() -> None:
 
 @needs_kernels
 def test_a_layer_is_a_convolution_and_an_epilogue() -> None:
-    """Forward, in the networks' memory format, with nothing else of ours in between; and in either implementation."""
+    """The forward pass in the networks' memory format runs no other operator of ours; both implementations agree."""
     x = normal(2, 4, 8, 8, seed=1, dtype=torch.float32).contiguous(memory_format=torch.channels_last)
     w, s, b = torch.randn(6, 4, 3, 3), torch.randn(2, 4), torch.randn(6)
     for up, k in ((1, 3), (2, 3), (1, 1)):
@@ -173,7 +173,7 @@ def test_a_layer_is_a_convolution_and_an_epilogue() -> None:
 
 
 def small_case() -> list[torch.Tensor]:
-    """x, demod, noise, bias in float64, by the filter off the points where the gradient jumps."""
+    """Returns x, demod, noise and bias in float64, away from the points where the gradient jumps."""
     x = normal(2, 3, 5, 4, seed=0).contiguous(memory_format=torch.channels_last)
     return [
         t.requires_grad_() for t in (x, 0.5 + torch.rand(2, 3).double(), normal(2, 1, 4, 3, seed=1), normal(3, seed=2))

@@ -1,4 +1,4 @@
-"""A convolution folded with its up- or down-sampling is the plain one: values and gradients of two orders."""
+"""Tests of the folded convolutions against the plain ones: values and gradients of two orders."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def rand(*shape: int, seed: int) -> torch.Tensor:
 def two_orders(
     conv: Conv, x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, fold: bool
 ) -> list[torch.Tensor]:
-    """The result, its gradients, and the gradients of a function of those, which are not linear in them."""
+    """Returns the result, its gradients, and the gradients of a non-linear function of those."""
     inputs = [t.clone().requires_grad_() for t in (x, weight, bias) if t is not None]
     y = conv(*inputs, fold=fold)
     first = torch.autograd.grad(y.square().sum(), inputs, create_graph=True)

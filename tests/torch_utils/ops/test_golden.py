@@ -1,4 +1,4 @@
-"""The operations agree with the official ones to float64's last digits, and with their own definitions."""
+"""Tests of the operations against the official ones to float64's last digits, and against their definitions."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NUM_CASES = {'bias_act': 27, 'upfirdn2d': 7, 'modulated_conv2d': 4}
 
 
 def load(name: str, case: int) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
-    """The arrays and the arguments of one golden case."""
+    """Returns the arrays and the arguments of one golden case."""
     with np.load(GOLDEN / f'{name}.npz', allow_pickle=False) as file:
         meta = json.loads(str(file['meta']))
         assert len(meta) == NUM_CASES[name]
@@ -33,7 +33,7 @@ def load(name: str, case: int) -> tuple[dict[str, torch.Tensor], dict[str, Any]]
 
 
 def close(actual: torch.Tensor, expected: torch.Tensor) -> None:
-    """Equal to 1e-12 of the largest element."""
+    """Checks equality to 1e-12 of the largest element."""
     assert actual.dtype == expected.dtype == torch.float64
     atol = 1e-12 * max(float(expected.detach().abs().max()), 1)
     torch.testing.assert_close(actual, expected, rtol=0, atol=atol)
@@ -101,7 +101,7 @@ def test_upfirdn2d_reproduces_official_values_and_gradient(case: int) -> None:
 
 
 def plain_upfirdn2d(x: torch.Tensor, f: torch.Tensor, up: list, down: list, pad: list) -> torch.Tensor:
-    """The definition, word for word: zeros after every pixel, padding, convolution, every down-th pixel."""
+    """The definition, written out: zeros after every pixel, padding, convolution, every down-th pixel."""
     n, c, h, w = x.shape
     y = x.new_zeros([n, c, h * up[1], w * up[0]])
     y[:, :, :: up[1], :: up[0]] = x
@@ -217,7 +217,7 @@ def test_modulated_conv2d_reproduces_official_values_and_gradients(case: int) ->
 
 
 def per_sample_kernels(x: torch.Tensor, w: torch.Tensor, s: torch.Tensor, demodulate: bool) -> torch.Tensor:
-    """The definition: every sample's own kernel, normalised, Eqs. (1) and (3)."""
+    """The definition: every sample's own kernel, normalized, Eqs. (1) and (3)."""
     kernels = w * s[:, None, :, None, None]
     if demodulate:
         kernels = kernels * (kernels.square().sum([2, 3, 4], keepdim=True) + 1e-8).rsqrt()

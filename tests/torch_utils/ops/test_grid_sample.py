@@ -1,4 +1,4 @@
-"""grid_sample is PyTorch's, with exact derivatives of every order."""
+"""Tests of grid_sample against PyTorch's, and of its derivatives of every order."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def rand(*shape: int, seed: int = 0) -> torch.Tensor:
 
 
 def places(n: int, h: int, w: int, size: tuple[int, int], seed: int = 1) -> torch.Tensor:
-    """A grid [N, h, w, 2] within and beyond an image of `size`, away from pixels' centers, where derivatives jump."""
+    """Returns a grid [N, h, w, 2] within and beyond an image of `size`, away from the centers of pixels."""
     generator = torch.Generator().manual_seed(seed)
     counts = torch.tensor([size[1], size[0]], dtype=torch.float64)
     square = (torch.rand(n, h, w, 2, dtype=torch.float64, generator=generator) * (counts + 4) - 3).floor()
@@ -51,7 +51,7 @@ def test_values_and_first_gradients_are_pytorchs(impl: str, shape: tuple, out: t
 
 @pytest.mark.parametrize('impl', IMPLS)
 def test_places_at_pixels_centres_edges_and_far_away_are_pytorchs(impl: str) -> None:
-    """Where squares meet, the derivative is that of the right and lower one."""
+    """At the border of two squares, the derivative is that of the right and lower one."""
     x = rand(1, 2, 4, 5)
     ticks = torch.tensor([-1e30, -1.2, -1, -0.75, -0.25, 0, 0.6, 0.8, 1, 1.2, 3, 1e30], dtype=torch.float64)
     grid = torch.cartesian_prod(ticks, ticks)[None, None].requires_grad_()
@@ -73,7 +73,7 @@ def test_derivatives_of_three_orders_are_those_of_finite_differences(impl: str, 
         return grid_sample(x, grid, impl)
 
     def gradient(x: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:
-        """A gradient that depends on all there is: R1's, and the grid's where it has one."""
+        """Returns the gradients that R1 needs, and those of the grid if it has one."""
         wanted = [x, grid] if in_grid else [x]
         return torch.cat(
             [d.flatten() for d in torch.autograd.grad((op(x, grid) ** 3).sum(), wanted, create_graph=True)]
@@ -85,7 +85,7 @@ def test_derivatives_of_three_orders_are_those_of_finite_differences(impl: str, 
 
 
 def test_r1_through_a_transform_has_the_gradient_of_the_gathers() -> None:
-    """The penalty on the gradient of what follows, with what precedes trained: ADA's use."""
+    """The penalty on the gradient of a later layer, which trains an earlier one: ADA's use."""
     x, grid = rand(2, 3, 8, 8), places(2, 8, 8, (8, 8)).detach()
     weight = rand(3, 3, 3, 3, seed=3)
 

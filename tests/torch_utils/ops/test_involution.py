@@ -1,4 +1,4 @@
-"""Involution is its definition, with exact gradients of every order, in plain PyTorch and in C++."""
+"""Tests of involution against its definition, with exact gradients of every order, in plain PyTorch and in C++."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def rand(*shape: int, seed: int = 0) -> torch.Tensor:
 
 
 def by_unfolding(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """The definition, all neighbourhoods written out: K * K times the memory of x."""
+    """The definition with all neighborhoods written out: K * K times the memory of x."""
     n, c, h, w = x.shape
     num_groups, num_taps = weight.shape[1:3]
     side = round(num_taps**0.5)
@@ -34,7 +34,7 @@ def by_unfolding(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
 
 
 def penalty(f, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """(|df/dx| - 1)^2, as WGAN-GP takes it of a critic."""
+    """Returns (|df/dx| - 1)^2, the penalty of WGAN-GP."""
     (dx,) = torch.autograd.grad(f(x, weight).square().sum(), x, create_graph=True)
     return (dx.flatten(1).norm(dim=1) - 1).square().sum()
 
@@ -44,7 +44,7 @@ def penalty(f, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
 @pytest.mark.parametrize('size', SIZES, ids=str)
 @pytest.mark.parametrize('num_groups', [1, 3])
 def test_values_and_gradients_are_those_of_unfolding(impl: str, side: int, size: list[int], num_groups: int) -> None:
-    """Images narrower and lower than the kernel, too; and the second order of a gradient penalty."""
+    """Includes images narrower and lower than the kernel, and the second order of a gradient penalty."""
     x, weight = rand(*size), rand(size[0], num_groups, side**2, *size[2:], seed=1)
     f = lambda x, weight: involution(x, weight, impl)  # noqa: E731
     y, expected = f(x, weight), by_unfolding(x, weight)
@@ -68,7 +68,7 @@ def test_gradients_of_three_orders_are_those_of_finite_differences(impl: str, si
         return involution(x, weight, impl)
 
     def second(x: torch.Tensor, weight: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-        """A derivative of second order, itself of third degree in x."""
+        """Returns a derivative of second order, itself of third degree in x."""
         (dx,) = torch.autograd.grad((op(x, weight) ** 3).sum(), x, v.sum(), create_graph=True)
         return torch.autograd.grad((dx * u).sum(), weight, create_graph=True)[0]
 
@@ -149,7 +149,7 @@ def test_what_cannot_work_is_refused_with_what_was_expected() -> None:
 @native
 @pytest.mark.parametrize('name', OPERATORS)
 def test_operators_called_directly_refuse_what_they_cannot_read(name: str) -> None:
-    """Kernels read memory by these shapes, whoever calls them."""
+    """Kernels read memory by these shapes, so every caller is checked."""
     op, x = getattr(torch.ops.ganfoundry, name), torch.zeros(2, 6, 4, 5)
     if name == 'involution_correlation':
         wrong = {
@@ -182,7 +182,7 @@ def test_operators_called_directly_refuse_what_they_cannot_read(name: str) -> No
     st.sampled_from(['contiguous', 'channels_last', 'expanded']),
 )
 def test_kernels_equal_the_reference_with_gradients(counts, size, side, dtype, layout, weight_layout) -> None:
-    """The kernels against the reference in float64: bfloat16 then differs by its own rounding alone."""
+    """The kernels against the reference in float64: bfloat16 then differs by its own rounding only."""
     n, num_groups, members = counts
     x = image((n, num_groups * members, *size), dtype, layout, seed=1)
     weight = image((n, num_groups * side**2, *size), dtype, weight_layout, seed=2)
@@ -197,7 +197,7 @@ def test_kernels_equal_the_reference_with_gradients(counts, size, side, dtype, l
     for actual, wanted in zip(first, expected_first, strict=True):
         assert_close(actual, wanted.to(dtype))
     second = torch.autograd.grad(first, (*inputs, dy), first)
-    # From the same numbers as the kernels had, so that only the second order's rounding is compared.
+    # The same inputs as the kernels had, so that only the rounding of the second order is compared.
     same = [t.detach().double() for t in first]
     for actual, wanted in zip(second, torch.autograd.grad(expected_first, (*wide, wide_dy), same), strict=True):
         assert_close(actual, wanted.to(dtype))
@@ -221,7 +221,7 @@ def test_any_number_of_threads_gives_the_same_bits(num_threads: int) -> None:
     assert all(torch.equal(a, e) for a, e in zip(results, expected, strict=True))
 
 
-# PyTorch's own warning, about how torch.compile treats a Function.
+# PyTorch's own warning about a Function in torch.compile.
 @pytest.mark.slow
 @pytest.mark.filterwarnings('ignore:.*should not be instantiated:DeprecationWarning')
 def test_compile_and_export_see_one_graph_of_the_reference() -> None:
@@ -240,7 +240,7 @@ def test_compile_and_export_see_one_graph_of_the_reference() -> None:
 
 @native
 def test_a_number_that_is_none_stays_within_its_neighbourhood() -> None:
-    """The kernels' workspace runs on from row to row and from plane to plane."""
+    """The kernels' workspace is contiguous across rows and planes."""
     x, weight = torch.randn(1, 6, 9, 5), torch.randn(1, 2, 9, 9, 5)
     x[0, 1, 4, 4] = float('nan')
     weight[0, 1, :, 0, 4] = float('nan')

@@ -1,4 +1,4 @@
-"""Involution on CUDA equals the reference, with gradients of two orders; without a GPU, its kernels do on the CPU."""
+"""Tests of involution on CUDA against the reference, with gradients of two orders; without a GPU, on the CPU."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from torch_utils.ops.toolchain import build
 
 DEVICE = 'cuda'  # tests/support/host_kernels.py sets another
 SETTINGS = settings(max_examples=60, deadline=None, derandomize=True)
-# Relative to the largest number. Kernels round once, but gradients are rounded at every operation.
+# Relative to the largest value. Kernels round once, but gradients are rounded at every operation.
 TOLERANCE = {torch.float32: 1e-5, torch.float16: 4e-3, torch.bfloat16: 3e-2}
 
 
 def normal(*shape: int, dtype: torch.dtype = torch.float32, layout: str = 'contiguous', seed: int) -> torch.Tensor:
-    """A leaf [N, C, H, W] of normal numbers laid out in memory as named."""
+    """Returns a leaf [N, C, H, W] of normal numbers in the named layout."""
     x = torch.randn([*shape[:-1], 2 * shape[-1]], generator=torch.Generator().manual_seed(seed)).to(DEVICE, dtype)
     x = x[..., ::2] if layout == 'strided' else x[..., : shape[-1]].contiguous()
     x = x.contiguous(memory_format=torch.channels_last) if layout == 'channels_last' else x
@@ -60,7 +60,7 @@ def test_involution_equals_the_reference_with_gradients(counts, size, side, dtyp
     expected_first = torch.autograd.grad(expected, wide, wide_dy, create_graph=True)
     for actual, wanted in zip(first, expected_first, strict=True):
         assert_close(actual, wanted)
-    same = [t.detach().double() for t in first]  # so that only the second order's rounding is compared
+    same = [t.detach().double() for t in first]  # only the rounding of the second order is compared
     second = torch.autograd.grad(first, (x, weight, dy), first)
     for actual, wanted in zip(second, torch.autograd.grad(expected_first, (*wide, wide_dy), same), strict=True):
         assert_close(actual, wanted)
@@ -68,7 +68,7 @@ def test_involution_equals_the_reference_with_gradients(counts, size, side, dtyp
 
 @pytest.mark.gpu
 def test_what_the_kernels_cannot_take_is_refused() -> None:
-    """More elements than are counted, before any memory is taken: an expanded tensor has none."""
+    """Too many elements are rejected before memory is allocated: an expanded tensor takes none."""
     x = torch.zeros([1, 1, 1, 1], device=DEVICE).expand(2, 1, 2**15, 2**15)
     with pytest.raises(ValueError, match=r"involution: .* more elements .*smaller batch, or impl='ref'"):
         involution(x, x[:, :, None], 'cuda')
@@ -83,7 +83,7 @@ def test_what_the_kernels_cannot_take_is_refused() -> None:
 @pytest.mark.skipif(torch.cuda.is_available(), reason='there is a GPU, which runs these tests itself')
 @pytest.mark.skipif(not build.load(), reason='no native operations')
 def test_without_a_gpu_the_tests_above_pass_on_the_cpu() -> None:
-    """All that is registered and computed for CUDA, compiled for the CPU, in a process of its own."""
+    """Compiles the CUDA registrations and kernels for the CPU, in a process of its own."""
     command = [
         sys.executable,
         '-m',

@@ -1,4 +1,4 @@
-"""The CUDA kernels of involution, run thread by thread on the CPU, equal the reference."""
+"""Tests of the CUDA kernels of involution against the reference, thread by thread on the CPU."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def kernels(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
 @SETTINGS
 @given(images, sides, dtypes)
 def test_involution_and_its_gradients_equal_the_reference(kernels, sizes, side, dtype) -> None:
-    """Values, the gradient in x and the one in the weights: all three kernels."""
+    """Values, and the gradients in x and in the weights: all three kernels."""
     n, num_groups, members, h, w = sizes
     shape, weight_shape = (n, num_groups * members, h, w), (n, num_groups * side**2, h, w)
     x, dy = (image(shape, dtype, 'NCHW', seed) for seed in (1, 2))

@@ -1,4 +1,4 @@
-"""A modulated convolution of several tensors is that of their concatenation, by kernels for every sample or without."""
+"""Tests of the modulated convolution of several tensors against that of their concatenation."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SIZES = (2, 4, 1)  # channels of the parts
 
 
 def inputs(k: int, size: int = 4) -> tuple[list[torch.Tensor], torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Parts, weight, styles and bias, all with a gradient."""
+    """Returns parts, weight, styles and bias, all with a gradient."""
     g = torch.Generator().manual_seed(0)
 
     def rand(*shape: int) -> torch.Tensor:
@@ -24,7 +24,7 @@ def inputs(k: int, size: int = 4) -> tuple[list[torch.Tensor], torch.Tensor, tor
 
 
 def assert_same(y: torch.Tensor, expected: torch.Tensor, leaves: list[torch.Tensor]) -> None:
-    """Values and gradients to 1e-12 of the largest."""
+    """Checks values and gradients to 1e-12 of the largest."""
     close(y, expected)
     dy = torch.randn_like(y)
     for a, b in zip(*(torch.autograd.grad(v, leaves, dy) for v in (y, expected)), strict=True):

@@ -1,4 +1,4 @@
-"""The CPU kernels agree with the reference: values, gradients of two orders, shapes and strides under every layout."""
+"""Tests of the CPU kernels against the reference: values, gradients of two orders, shapes, strides of all layouts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LOADED = build.load()
 pytestmark = pytest.mark.skipif(not LOADED, reason=f'no native operations: {LOADED.problem}')
 
 SETTINGS = settings(max_examples=150, deadline=None, derandomize=True)
-# Relative to the largest number. The reference rounds bfloat16 at every step, the kernels once.
+# Relative to the largest value. The reference rounds bfloat16 at every step, the kernels once.
 TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 3e-2, torch.float64: 1e-12}
 TAPS = ([1], [1, 1], [1, 3, 3, 1], [1, 2, 3, 4, 5], list(range(1, 13)), [(-1) ** k / (k + 1) for k in range(32)])
 
@@ -27,7 +27,7 @@ images = st.tuples(st.integers(0, 3), st.integers(1, 9), st.integers(1, 11), st.
 
 
 def image(shape: tuple[int, ...], dtype: torch.dtype, layout: str, seed: int) -> torch.Tensor:
-    """A leaf [N, C, H, W] of normal numbers laid out in memory as named."""
+    """Returns a leaf [N, C, H, W] of normal numbers in the named layout."""
     n, c, h, w = shape
     generator = torch.Generator().manual_seed(seed)
     if layout == 'expanded':
@@ -42,7 +42,7 @@ def image(shape: tuple[int, ...], dtype: torch.dtype, layout: str, seed: int) ->
 
 @st.composite
 def filters(draw: st.DrawFn) -> torch.Tensor:
-    """One-dimensional, an outer product, or neither."""
+    """Draws a one-dimensional filter, an outer product, or neither."""
     taps = torch.tensor(draw(st.sampled_from(TAPS)), dtype=torch.float32)
     kind = draw(st.sampled_from(['1-D', 'outer', '2-D']))
     if kind == '1-D':
@@ -65,10 +65,10 @@ def assert_close(actual: torch.Tensor, expected: torch.Tensor, scale: float = 1)
 @SETTINGS
 @given(images, dtypes, layouts, filters(), pairs, pairs, st.tuples(*[st.integers(-3, 9)] * 4), st.booleans())
 def test_upfirdn2d_equals_the_reference_with_gradients(shape, dtype, layout, f, up, down, padding, flip) -> None:
-    """The kernel against the reference in float64: bfloat16 then differs by its own rounding alone."""
+    """The kernel against the reference in float64: bfloat16 then differs by its own rounding only."""
     width, height = shape[3] * up[0] + sum(padding[:2]), shape[2] * up[1] + sum(padding[2:])
     assume(width >= f.shape[-1] and height >= f.shape[0])
-    # The reference crops a transposed convolution, which PyTorch refuses to leave empty.
+    # The reference crops a transposed convolution, and PyTorch rejects an empty result.
     assume(min(shape[2], shape[3]) > 3 or min(padding) >= 0)
     x = image(shape, dtype, layout, seed=1)
     wide = x.detach().double().requires_grad_()
@@ -92,7 +92,7 @@ def test_upfirdn2d_equals_the_reference_with_gradients(shape, dtype, layout, f, 
 def test_bias_act_equals_the_reference_with_gradients(
     shape, dtype, layout, act, with_bias, clamp, scales, flat
 ) -> None:
-    """Values, the gradients of x and b, and the gradient of those; 2-D features [N, C] too."""
+    """Values, the gradients of x and b, and the gradient of those; also for 2-D features [N, C]."""
     x = image(shape, dtype, layout, seed=1)
     x = x.detach()[:, :, 0, 0].requires_grad_() if flat else x
     b = torch.linspace(-1, 1, shape[1]).requires_grad_() if with_bias else None
@@ -100,7 +100,7 @@ def test_bias_act_equals_the_reference_with_gradients(
     args = {'act': act, 'alpha': scales[0], 'gain': scales[1], 'clamp': clamp}
     y, expected = bias_act(x, b, **args, impl='cpu'), bias_act(*wide, **args, impl='ref')
     assert_close(y, expected.to(dtype))
-    # Where the derivative jumps, rounding decides its side.
+    # Near a jump of the derivative, rounding decides its side.
     smooth = (expected.abs() > 1e-2) & ((expected.abs() - (clamp or 0)).abs() > 2e-2)
     if clamp is not None:
         smooth |= (wide[0] + (0 if b is None else wide[1].reshape(-1, *[1] * (x.ndim - 2)))).abs() > 50
@@ -110,7 +110,7 @@ def test_bias_act_equals_the_reference_with_gradients(
     first = torch.autograd.grad(y, inputs, dy, create_graph=True)
     expected_first = torch.autograd.grad(expected, wide_inputs, wide_dy, create_graph=True)
     for actual, wanted in zip(first, expected_first, strict=True):
-        # The bias gradient is a sum, and as exact as its summands are large.
+        # The error of the bias gradient, a sum, grows with its summands.
         assert_close(actual, wanted.to(actual.dtype), scale=float(wide_dy.detach().norm()) if actual.ndim == 1 else 1)
     v = [torch.randn(t.shape, generator=torch.Generator().manual_seed(3)).to(t.dtype) for t in first]
     (second,) = torch.autograd.grad(first, dy, v)
@@ -131,7 +131,7 @@ def test_results_keep_the_memory_format(dtype: torch.dtype, memory_format: torch
 
 @pytest.mark.parametrize('num_threads', [1, 2, 3])
 def test_any_number_of_threads_gives_the_same_bits(num_threads: int) -> None:
-    """Of upfirdn2d and of bias_act with its bias gradient, on features large enough to be shared out."""
+    """upfirdn2d and bias_act with its bias gradient, on features large enough for several threads."""
     x = torch.randn([4, 8, 96, 96], generator=torch.Generator().manual_seed(0)).requires_grad_()
     b, f = torch.ones(8, requires_grad=True), setup_filter([1, 3, 3, 1])
 
@@ -149,7 +149,7 @@ def test_any_number_of_threads_gives_the_same_bits(num_threads: int) -> None:
 
 
 def test_what_the_kernels_do_not_know_is_the_reference() -> None:
-    """Other activations, a gain that turns signs, and float16."""
+    """Other activations, a gain that changes signs, and float16."""
     x = torch.randn([2, 3, 4, 4], generator=torch.Generator().manual_seed(0))
     for args in ({'act': 'tanh'}, {'act': 'lrelu', 'gain': -1}, {'act': 'lrelu', 'alpha': -0.5}):
         assert torch.equal(bias_act(x, **args, impl='cpu'), bias_act(x, **args, impl='ref'))
@@ -160,7 +160,7 @@ def test_what_the_kernels_do_not_know_is_the_reference() -> None:
 
 @pytest.mark.parametrize('impl', ['ref', 'cpu'])
 def test_what_is_not_a_number_stays_so(impl: str) -> None:
-    """NaN and infinity are neither hidden by the clamp nor by the rounding to bfloat16."""
+    """Neither the clamp nor the rounding to bfloat16 hides NaN or infinity."""
     x = torch.tensor([[float('nan'), float('inf'), -float('inf'), 3e38]])
     assert bias_act(x, act='lrelu', clamp=2, impl=impl)[0, 1:].tolist() == [2, -2, 2]
     assert bias_act(x, act='lrelu', clamp=2, impl=impl)[0, 0].isnan()

@@ -1,4 +1,4 @@
-"""Native operations build once, whatever the machine lacks is named, and nothing ever hangs or needs a compiler."""
+"""Tests of the build: once per library, missing tools are named, nothing hangs, and no compiler is required."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ANSWER = 'extern "C" int answer() { return %d; }\n'
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty cache, and a temporary folder that is no other test's."""
+    """An empty cache, and a temporary folder of this test only."""
     (tmp_path / 'tmp').mkdir()
     monkeypatch.setattr(tempfile, 'tempdir', str(tmp_path / 'tmp'))
     monkeypatch.setenv('GANFOUNDRY_CACHE', str(tmp_path / 'cache'))
@@ -34,7 +34,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def source(tmp_path: Path, cache: Path) -> Path:
-    """A folder with one C++ file that takes no time to compile."""
+    """A folder with one C++ file that compiles quickly."""
     folder = tmp_path / 'csrc'
     folder.mkdir()
     (folder / 'answer.cpp').write_text(ANSWER % 42)
@@ -46,7 +46,7 @@ def answer(library: Path) -> int:
 
 
 def use_path(monkeypatch: pytest.MonkeyPatch, folder: Path, *tools: str) -> None:
-    """A PATH with these tools and nothing else; pip's folder is out of reach, too."""
+    """Sets a PATH with these tools only and hides pip's folder."""
     folder.mkdir()
     for tool in tools:
         (folder / tool).symlink_to(shutil.which(tool) or 'nowhere')
@@ -55,7 +55,7 @@ def use_path(monkeypatch: pytest.MonkeyPatch, folder: Path, *tools: str) -> None
 
 
 def lock_path(source: Path, cache: Path) -> Path:
-    """Where the lock of this library stands; the cache folder is made."""
+    """Returns the path of the lock of this library; makes the cache folder."""
     cache.mkdir()
     return cache / f'ops-{build.digest(source, cpu_toolchain.find_toolchain())[:20]}.lock'
 

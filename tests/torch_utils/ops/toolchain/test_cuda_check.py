@@ -1,4 +1,4 @@
-"""The CUDA check reads the compiler's report rightly, fails on a warning, and asks for nothing where nvcc is not."""
+"""Tests of the CUDA check: it parses the compiler's report, fails on a warning, and succeeds without nvcc."""
 
 from __future__ import annotations
 
@@ -70,14 +70,14 @@ def test_a_kernel_compiles_and_a_warning_fails(tmp_path: Path, monkeypatch: pyte
 @pytest.mark.parametrize(
     ('source', 'kernels', 'plain_loads'),
     [
-        ('upfirdn2d', 'ChannelsLastKernel', {'ld.global.f32'}),  # of the filter
+        ('upfirdn2d', 'ChannelsLastKernel', {'ld.global.f32'}),  # filter
         ('upfirdn2d', 'PlanarKernel.*ELb1', {'ld.global.f32', 'ld.global.nc.v2.u32'}),  # up 2 reads half as much
-        ('bias_act', 'BiasActKernel.*Li[48]', {'ld.global.f32'}),  # of the bias
+        ('bias_act', 'BiasActKernel.*Li[48]', {'ld.global.f32'}),  # bias
         ('bias_act', 'BiasActGradKernel.*Li[48]', set()),
     ],
 )
 def test_packs_are_moved_by_instructions_of_128_bits(source: str, kernels: str, plain_loads: set, ptx: dict):
-    """All loads of images and all stores, but those at the rim of images whose rows are no packs."""
+    """All loads of images and all stores, except at the rim of images whose rows are not whole packs."""
     chosen = {name: used for name, used in ptx[source].items() if re.search(kernels, name)}
     assert len(chosen) in (3, 9)
     for name, used in chosen.items():
@@ -89,7 +89,7 @@ def test_packs_are_moved_by_instructions_of_128_bits(source: str, kernels: str, 
 
 @pytest.fixture(scope='module')
 def ptx(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, set[str]]]:
-    """Source -> mangled kernel -> its loads and stores."""
+    """Loads and stores by source and mangled kernel."""
     found: dict[str, dict[str, set[str]]] = {}
     for source in ('bias_act', 'upfirdn2d'):
         output = tmp_path_factory.mktemp('ptx') / source
