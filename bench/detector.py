@@ -1,4 +1,4 @@
-"""Images a second through a detector, by the number of images at a time, beside its network alone on ready inputs.
+"""Images per second of a detector, by batch size, compared with its network alone on prepared inputs.
 
 python bench/detector.py --images=128
 python bench/detector.py --detector=inception --images=64
@@ -26,7 +26,7 @@ from metrics.detectors.vgg import Vgg16ConvDetector, Vgg16Detector
 from torch_utils.devices import pick_device
 from training.data.dataset import DataConfig, ImageDataset
 
-# The speed of these does not depend on what the weights are.
+# The speed of these does not depend on the weights.
 RANDOM = {'inception': InceptionDetector, 'vgg16': Vgg16Detector, 'vgg16conv': Vgg16ConvDetector}
 
 
@@ -37,7 +37,7 @@ RANDOM = {'inception': InceptionDetector, 'vgg16': Vgg16Detector, 'vgg16conv': V
 @click.option('--rounds', default=3, show_default=True, help='The median of so many is reported.')
 @click.option('--device')
 def main(name: str, num_images: int, chunks: str, rounds: int, device: str | None) -> None:
-    """Times a detector, with weights drawn at random where they need a download, on the embedded images."""
+    """Measures a detector on the embedded images; weights that need a download are drawn at random."""
     where = pick_device(device)
     detector = RANDOM[name].random(where) if name in RANDOM else get_detector(name, where)
     images = torch.from_numpy(next(ImageDataset(DataConfig()).parts([range(num_images)]))).to(where)  # [N, 3, 64, 64]
@@ -52,14 +52,30 @@ def main(name: str, num_images: int, chunks: str, rounds: int, device: str | Non
 
 @torch.inference_mode()
 def network_alone(detector: Any, images: torch.Tensor, ready: torch.Tensor) -> None:
-    """The network over as many inputs as there are images; only the first chunk is prepared, and used again."""
+    """Runs the network on as many inputs as there are images; only the first chunk is prepared, and reused.
+
+    Args:
+        detector: The detector.
+        images: Images, uint8 [N, C, H, W].
+        ready: Prepared inputs of one chunk.
+    """
     with deterministic_float32():
         for start in range(0, len(images), detector.chunk_size):
             detector.network(ready[: len(images) - start])
 
 
 def paired(a: Callable[[], object], b: Callable[[], object], where: torch.device, rounds: int) -> tuple[float, float]:
-    """Median seconds of two functions, run in turn after one round to warm up."""
+    """Measures two functions in turn, after one round to warm up.
+
+    Args:
+        a: First function.
+        b: Second function.
+        where: Device that they run on.
+        rounds: Number of rounds.
+
+    Returns:
+        Median seconds of each.
+    """
     seconds: tuple[list[float], list[float]] = ([], [])
     for _ in range(rounds + 1):
         for run, taken in zip((a, b), seconds, strict=True):
@@ -72,7 +88,7 @@ def paired(a: Callable[[], object], b: Callable[[], object], where: torch.device
 
 
 def synchronise(where: torch.device) -> None:
-    """Waits for the work that was sent to a GPU."""
+    """Waits for work on a GPU."""
     if where.type == 'cuda':
         torch.cuda.synchronize(where)
 

@@ -1,8 +1,8 @@
-"""Milliseconds of what stands around the convolutions: fused, one native operation after another, and the reference.
+"""Milliseconds of the steps around the convolutions: fused, by single native operations, and by the reference.
 
     python bench/epilogue.py --threads 2 --repeat 9
 
-All in channels last, which is what the networks use. Letters in shapes: N batch, C channels, H and W height and width.
+Everything is channels last, as in the networks. Letters in shapes: N batch, C channels, H and W height and width.
 """
 
 from __future__ import annotations
@@ -37,7 +37,13 @@ def image(n: int, c: int, h: int, w: int, dtype: torch.dtype) -> torch.Tensor:
 
 
 def synthesis(shape: list[int], dtype: torch.dtype, fir: bool) -> Case:
-    """The epilogue of a layer whose result is `shape`: filter, demodulation, noise, bias, lrelu, clamp."""
+    """Returns the epilogue of a layer: filter, demodulation, noise, bias, lrelu, clamp.
+
+    Args:
+        shape: Shape of the result, [N, C, H, W].
+        dtype: Dtype of the features.
+        fir: Whether there is a filter.
+    """
     n, c, h, w = shape
     x = image(n, c, h + fir, w + fir, dtype)
     d, noise, b = (t.requires_grad_() for t in (torch.rand(n, c) + 0.5, torch.randn(n, 1, h, w), torch.randn(c)))
@@ -56,7 +62,7 @@ def synthesis(shape: list[int], dtype: torch.dtype, fir: bool) -> Case:
 
 
 def discriminator(shape: list[int], dtype: torch.dtype) -> Case:
-    """Activation, and filter before a strided convolution, of features `shape`."""
+    """Returns the activation, and the filter before a strided convolution, of features `shape`."""
     x, b = image(*shape, dtype), torch.randn(shape[1]).requires_grad_()
 
     def whole(impl: str) -> torch.Tensor:
@@ -70,7 +76,7 @@ def discriminator(shape: list[int], dtype: torch.dtype) -> Case:
 
 
 def milliseconds(runs: dict[str, Callable[[], object]], repeat: int) -> dict[str, float]:
-    """The median of `repeat` calls of each, taken in turn, after one to warm up."""
+    """Returns the median of `repeat` calls of each function, in turn, after one to warm up."""
     times: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(repeat + 1):
         for name, run in runs.items():
@@ -81,7 +87,7 @@ def milliseconds(runs: dict[str, Callable[[], object]], repeat: int) -> dict[str
 
 
 def cells(case: Case, repeat: int) -> str:
-    """Forward, and forward with backward: each way's milliseconds, and how many times as fast the fused one is."""
+    """Returns a row: milliseconds of each form, forward and with backward, and the relative speed of the fused form."""
     inputs, ways = case
     dy = torch.randn_like(ways['fused']())
     both = {name: lambda way=way: torch.autograd.grad(way(), inputs, dy) for name, way in ways.items()}
@@ -97,7 +103,7 @@ def cells(case: Case, repeat: int) -> str:
 @click.option('--threads', type=int, default=2, show_default=True, help='CPU threads.')
 @click.option('--repeat', type=int, default=9, show_default=True, help='Calls to take the median of.')
 def main(threads: int, repeat: int) -> None:
-    """Prints a table a shape and dtype; beside the milliseconds, one by one and ref as multiples of fused."""
+    """Prints a table per shape and dtype: milliseconds, and the other forms as multiples of the fused one."""
     torch.set_num_threads(threads)
     keep_freed_memory()
     for shape in SHAPES:

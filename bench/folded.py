@@ -1,10 +1,10 @@
-"""Milliseconds of the convolutions that fold with a doubling or a pooling, plain and folded, in the papers' networks.
+"""Milliseconds of the papers' convolutions with a doubling or a pooling, plain and folded into one kernel.
 
     python bench/folded.py --threads=2 --batch=16
 
-Forward with backward (image, weight and bias), channels last. The two forms take turns, so that a disturbance meets
-both. The ratio is the plain time over the folded one: above 1, folding is the faster. "rule" says what `fold=None`
-takes: `FOLD_FROM` in torch_utils/ops/folded_conv.py is set from these ratios. Lines "all" add a network up.
+Forward with backward (image, weight and bias), channels last. The two forms take turns, so that a disturbance affects
+both. The ratio is the plain time over the folded one: above 1, folding is faster. "rule" is the choice of `fold=None`:
+`FOLD_FROM` in torch_utils/ops/folded_conv.py follows from these ratios. Lines "all" sum over a network.
 
 Letters in shapes: I and O input and output channels, H height and width before the operation.
 """
@@ -42,13 +42,13 @@ class Case:
 
 
 def generator(*channels: int) -> list[Case]:
-    """The first convolution of each block from 4x4 up; `channels` before the first block and after each."""
+    """Returns the first convolution of each block from 4x4 up; `channels` before the first block and after each."""
     pairs = itertools.pairwise(channels)
     return [Case(op='up', i=i, o=o, h=4 << k) for k, (i, o) in enumerate(pairs)]
 
 
 def discriminator(resolution: int, *channels: int) -> list[Case]:
-    """The second convolution of each block that halves; `channels` of those blocks, from the image down."""
+    """Returns the second convolution of each block that halves; `channels` of those blocks, from the image down."""
     return [Case(op='down', i=c, o=c, h=resolution >> k) for k, c in enumerate(channels)]
 
 
@@ -62,7 +62,18 @@ NETWORKS = {
 
 
 def measure(case: Case, dtype: torch.dtype, batch: int, repeat: int, device: torch.device) -> tuple[float, float]:
-    """Median (plain, folded) in milliseconds of forward with backward, after one of each to warm up."""
+    """Measures both forms, forward with backward, after one call of each to warm up.
+
+    Args:
+        case: The convolution.
+        dtype: Dtype of the features.
+        batch: Batch size, N.
+        repeat: Number of calls.
+        device: Device to measure on.
+
+    Returns:
+        Median milliseconds (plain, folded).
+    """
     op = OPS[case.op]
     x = torch.randn(batch, case.i, case.h, case.h, device=device).to(dtype=dtype, memory_format=torch.channels_last)
     x.requires_grad_()
@@ -81,18 +92,24 @@ def measure(case: Case, dtype: torch.dtype, batch: int, repeat: int, device: tor
 
 
 def print_row(name: str, cells: list[tuple[float, float]], rule: str) -> None:
-    """A line: plain, folded and their ratio for each dtype; what the rule takes."""
+    """Prints a line: plain, folded and their ratio for each dtype, and the choice of the rule.
+
+    Args:
+        name: Name of the row.
+        cells: Milliseconds (plain, folded) per dtype.
+        rule: Choice of the rule.
+    """
     numbers = ''.join(f'{plain:11.2f}{folded:9.2f}{plain / folded:7.2f}' for plain, folded in cells)
     print(f'{name:28}{numbers}  {rule}'.rstrip())
 
 
 def rule_of(case: Case, device: torch.device) -> str:
-    """What `fold=None` takes."""
+    """Returns the choice of `fold=None`."""
     return 'folded' if folds(case.op, torch.empty(1, 1, case.h, case.h, device=device)) else 'plain'
 
 
 def add(rows: list[list[tuple[float, float]]]) -> list[tuple[float, float]]:
-    """Rows summed, column by column."""
+    """Returns the sum of rows, column by column."""
     return [(sum(a for a, _ in column), sum(b for _, b in column)) for column in zip(*rows, strict=True)]
 
 
@@ -103,7 +120,7 @@ def add(rows: list[list[tuple[float, float]]]) -> list[tuple[float, float]]:
 @click.option('--device', default='cpu', show_default=True, help='cpu or cuda.')
 @click.option('--only', type=click.Choice(list(NETWORKS)), help='One network.')
 def main(threads: int, batch: int, repeat: int, device: str, only: str | None) -> None:
-    """Prints a table: a row a convolution, and a row a network and direction that adds them up."""
+    """Prints a row per convolution, and a row per network and direction with their sum."""
     torch.set_num_threads(threads)
     keep_freed_memory()
     where = torch.device(device)

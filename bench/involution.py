@@ -1,4 +1,4 @@
-"""Milliseconds of involution as the networks use it: unfolding beside the reference and the kernels.
+"""Milliseconds of involution in the networks: by unfolding, by the reference, and by the kernels.
 
     python bench/involution.py --threads 2 --repeat 9
 
@@ -39,7 +39,7 @@ ORDERS = ('forward', 'and backward', 'second order')
 
 
 def by_unfolding(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """What involution is without an operation of its own: K * K copies of x, weighted and summed."""
+    """Returns involution without an operation of its own: K * K copies of x, weighted and summed."""
     n, c, h, w = x.shape
     num_groups, num_taps = weight.shape[1:3]
     side = round(num_taps**0.5)
@@ -48,20 +48,38 @@ def by_unfolding(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
 
 
 def gradients(op: Op, x: torch.Tensor, weight: torch.Tensor) -> None:
-    """One step through the operation, forward and backward."""
+    """Runs one step through the operation, forward and backward.
+
+    Args:
+        op: The operation.
+        x: Features [N, C, H, W].
+        weight: Weights [N, G, K * K, H, W].
+    """
     y = op(x, weight)
     torch.autograd.grad(y, [x, weight], y.detach())
 
 
 def second_order(op: Op, x: torch.Tensor, weight: torch.Tensor) -> None:
-    """What a gradient penalty asks of the operation: forward, gradient in x, and the gradients of its norm."""
+    """Runs the operations of a gradient penalty: forward, the gradient in x, and the gradients of its norm.
+
+    Args:
+        op: The operation.
+        x: Features [N, C, H, W].
+        weight: Weights [N, G, K * K, H, W].
+    """
     y = op(x, weight)
     (dx,) = torch.autograd.grad(y.square().sum(), x, create_graph=True)
     torch.autograd.grad(dx.square().sum(), [x, weight])
 
 
 def milliseconds(run: Callable[[], object], repeat: int, device: torch.device) -> float:
-    """The median of `repeat` calls, after one to warm up."""
+    """Returns the median time of a function after one call to warm up.
+
+    Args:
+        run: The function.
+        repeat: Number of calls.
+        device: Device that it runs on.
+    """
     times = []
     for _ in range(repeat + 1):
         start = time.perf_counter()
@@ -73,7 +91,14 @@ def milliseconds(run: Callable[[], object], repeat: int, device: torch.device) -
 
 
 def print_shape(shape: tuple[int, int, int, int], dtype: torch.dtype, repeat: int, device: torch.device) -> None:
-    """A row: three times for each implementation, and how often as fast as the others the kernels are."""
+    """Prints a row: three times per implementation, and the speed of the kernels relative to the others.
+
+    Args:
+        shape: N, C, H = W and K.
+        dtype: Dtype of the features.
+        repeat: Number of calls.
+        device: Device to measure on.
+    """
     n, c, size, side = shape
     x = torch.randn(n, c, size, size, device=device).to(dtype).requires_grad_()
     weight = torch.randn(n, c // GROUP_CHANNELS, side**2, size, size, device=device).to(dtype).requires_grad_()
@@ -95,7 +120,7 @@ def print_shape(shape: tuple[int, int, int, int], dtype: torch.dtype, repeat: in
 @click.option('--device', default='cpu', show_default=True, help='cpu or cuda.')
 @click.option('--dtype', type=click.Choice(['float32', 'bfloat16']), default='float32', show_default=True)
 def main(threads: int, repeat: int, device: str, dtype: str) -> None:
-    """Prints a row a shape: ms by unfolding, of the reference and of the kernels, for each order of gradient."""
+    """Prints a row per shape: milliseconds by unfolding, reference and kernels, for each order of gradient."""
     torch.set_num_threads(threads)
     keep_freed_memory()
     print(f'{dtype}, ms; times faster than unfolding and than the reference')

@@ -1,4 +1,4 @@
-"""What the native operations are worth in a whole training step: each phase with and without them, in turn.
+"""Effect of the native operations on a whole training step: each phase with and without them, in turn.
 
 python bench/native_step.py --resolution=32 --batch=32 --cbase=2048 --cmax=128
 """
@@ -23,7 +23,17 @@ from training.step import Phase, TrainStep
 
 
 def paired_seconds(step: TrainStep, phase: Phase, micros: list, repeats: int) -> tuple[list[float], list[float]]:
-    """Seconds with the reference and with what 'auto' picks, one after the other, the first pair left out."""
+    """Measures a phase with the reference and with the choice of 'auto', in turn; the first pair is left out.
+
+    Args:
+        step: The training step.
+        phase: The phase.
+        micros: Its micro-batches.
+        repeats: Number of pairs.
+
+    Returns:
+        Seconds with the reference, and with the choice of 'auto'.
+    """
     times: dict[str, list[float]] = {'ref': [], 'auto': []}
     for _ in range(repeats + 1):
         for impl, seconds in times.items():

@@ -1,17 +1,17 @@
-"""Milliseconds of two exact rewrites, each beside its plain form: squeeze's blend, one product for all styles.
+"""Milliseconds of two exact rewrites, each compared with its plain form: squeeze's blend, one product for all styles.
 
     python bench/rewrites.py --threads=2 --batch=8
 
-Forward with backward, channels last. The forms take turns, so that a disturbance meets all of them. A ratio is the
-plain time over the other form's: above 1, the rewrite is the faster.
+Forward with backward, channels last. The forms take turns, so that a disturbance affects all of them. A ratio is the
+plain time over that of the other form: above 1, the rewrite is faster.
 
 Blend, in every block of squeeze that has one, from the styles on. "concat" makes the tensor [f_i, f_e], "split" adds
-two convolutions, "kernels" adds two products with kernels built for every sample. "MiB" is what a form keeps for the
-backward pass beyond its inputs. "rule" says which one `modulated_conv2d` takes for a list.
+two convolutions, "kernels" adds two products with kernels built for every sample. "MiB" is the memory that a form keeps
+for the backward pass beyond its inputs. "rule" is the choice of `modulated_conv2d` for a list.
 
 Styles: every linear layer by itself, or their weights concatenated, multiplied once and the result split. In StyleGAN2
-and squeeze the layers' ws must be one and the same for that: style mixing, path length's gradient with respect to ws
-and w+ projection give every layer a w of its own, and there the single product is another function.
+and squeeze this requires that all layers have the same w: style mixing, the gradient of path length in the ws, and w+
+projection give every layer a w of its own, and there the single product is another function.
 
 Letters: C channels of a block, H height and width.
 """
@@ -50,36 +50,36 @@ Form = Callable[[], torch.Tensor]
 
 
 def network(resolution: int, make: Callable[[ImageSpec], torch.nn.Module]) -> torch.nn.Module:
-    """A network without memory: only its shapes are read."""
+    """Returns a network without memory, of which only the shapes are read."""
     with torch.device('meta'):
         return make(ImageSpec(resolution=resolution, channels=3, label_dim=0, num_images=1))
 
 
 def squeeze(resolution: int) -> torch.nn.Module:
-    """Table I's squeeze generator."""
+    """Returns Table I's squeeze generator."""
     return network(resolution, lambda spec: SqueezeGenerator(SqueezeConfig(channel_base=BASES[resolution]), spec))
 
 
 def stylegan2(resolution: int) -> torch.nn.Module:
-    """The generator that it is compared with."""
+    """Returns the generator that it is compared with."""
     cfg = StyleGAN2GeneratorConfig(channel_base=BASES[resolution])
     return network(resolution, lambda spec: StyleGAN2Generator(cfg, spec))
 
 
 def blends(resolution: int) -> list[tuple[int, int]]:
-    """(C, H) of every block with a blend."""
+    """Returns (C, H) of every block with a blend."""
     blocks = [block for block in squeeze(resolution).modules() if isinstance(block, SqueezeBlock)]
     return [(b.blend.weight.shape[0], b.blend.noise_const.shape[0]) for b in blocks if b.blend is not None]
 
 
 def affine_shapes(G: torch.nn.Module) -> list[tuple[int, int]]:
-    """[O, I] of the layers between the ws and the styles."""
+    """Returns [O, I] of the layers between the ws and the styles."""
     named = [m for name, m in G.named_modules() if name.endswith('.affine')]
     return [tuple(m.weight.shape) for m in named if isinstance(m, FullyConnected)]
 
 
 def gconv_shapes() -> list[tuple[int, int]]:
-    """[O, V] of what reads v alone: BigBN's gains and shifts, and those columns of W_s that meet v."""
+    """Returns [O, V] of the layers that read v only: BigBN's gains and shifts, and the columns of W_s for v."""
     cfg = GConvConfig(channel_max=256)
     G = network(32, lambda spec: GConvGenerator(cfg, spec))
     shapes: list[tuple[int, int]] = []
@@ -92,7 +92,14 @@ def gconv_shapes() -> list[tuple[int, int]]:
 
 
 def blend_forms(c: int, h: int, dtype: torch.dtype, batch: int) -> tuple[dict[str, Form], list[torch.Tensor]]:
-    """The forms of a blend, and what they are differentiated by."""
+    """Returns the forms of a blend and the tensors that they are differentiated by.
+
+    Args:
+        c: Channels of the block.
+        h: Height and width.
+        dtype: Dtype of the features.
+        batch: Batch size.
+    """
     layer = SynthesisLayer(2 * c, c, w_dim=W_DIM, size=(h, h), kernel_size=1)
     noise, act = layer.noise_const, {'act': 'lrelu', 'gain': LRELU_GAIN}
     x = [torch.randn(batch, c, h, h).to(dtype=dtype, memory_format=torch.channels_last) for _ in range(2)]
@@ -110,17 +117,17 @@ def blend_forms(c: int, h: int, dtype: torch.dtype, batch: int) -> tuple[dict[st
 
 
 def rule_of(c: int, h: int) -> str:
-    """What `by_sample=None` takes."""
+    """Returns the choice of `by_sample=None`."""
     with torch.device('meta'):
         return 'kernels' if prefers_kernels(torch.empty(1, c, h, h), torch.empty(c, 2 * c, 1, 1)) else 'split'
 
 
 def style_forms(shapes: list[tuple[int, int]], batch: int) -> tuple[dict[str, Form], list[torch.Tensor]]:
-    """Separate layers, and one product; both end in one tensor, so that they are differentiated alike."""
+    """Returns separate layers and one product; both end in one tensor, to be differentiated in the same way."""
     v = torch.randn(batch, shapes[0][1], requires_grad=True)
     weights = [torch.randn(o, i, requires_grad=True) for o, i in shapes]
     sizes = [o for o, _ in shapes]
-    factors = torch.randn(sum(sizes)).split(sizes)  # each layer's result is used by itself
+    factors = torch.randn(sum(sizes)).split(sizes)  # each layer's result is used separately
 
     def used(styles: list[torch.Tensor]) -> torch.Tensor:
         return torch.stack([(s * f).sum() for s, f in zip(styles, factors, strict=True)])
@@ -133,7 +140,16 @@ def style_forms(shapes: list[tuple[int, int]], batch: int) -> tuple[dict[str, Fo
 
 
 def measure(forms: dict[str, Form], inputs: list[torch.Tensor], repeat: int) -> list[float]:
-    """Median milliseconds of forward with backward, a form at a time in turn, after one of each to warm up."""
+    """Measures all forms in turn, forward with backward, after one call of each to warm up.
+
+    Args:
+        forms: Functions by name.
+        inputs: Tensors to differentiate by.
+        repeat: Number of calls.
+
+    Returns:
+        Median milliseconds of each form.
+    """
     dy = {name: torch.randn_like(form()) for name, form in forms.items()}
     times: dict[str, list[float]] = {name: [] for name in forms}
     for _ in range(repeat + 1):
@@ -145,7 +161,7 @@ def measure(forms: dict[str, Form], inputs: list[torch.Tensor], repeat: int) -> 
 
 
 def kept(form: Form, inputs: list[torch.Tensor]) -> float:
-    """MiB that the graph holds beyond the inputs, every storage once."""
+    """Returns the MiB that the graph holds beyond the inputs, every storage once."""
     storages = {}
 
     def pack(t: torch.Tensor) -> torch.Tensor:
@@ -153,14 +169,21 @@ def kept(form: Form, inputs: list[torch.Tensor]) -> float:
         return t
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
-        y = form()  # alive until here: no address is given twice
+        y = form()  # kept alive until here, so that no address is reused
     for t in [y, *inputs]:
         storages.pop(t.untyped_storage().data_ptr(), None)
     return sum(storages.values()) / 2**20
 
 
 def print_row(name: str, times: list[float], memory: list[float], rule: str) -> None:
-    """A line: milliseconds of every form, ratios of the first to the others, MiB of every form, what the rule takes."""
+    """Prints a line: milliseconds of every form, ratios of the first to the others, memory, and the choice of the rule.
+
+    Args:
+        name: Name of the row.
+        times: Milliseconds of every form.
+        memory: MiB of every form.
+        rule: Choice of the rule.
+    """
     ratios = ''.join(f'{times[0] / t:8.2f}' for t in times[1:])
     kept_mib = ''.join(f'{m:8.1f}' for m in memory)
     print(f'{name:30}{"".join(f"{t:10.2f}" for t in times)}{ratios}{kept_mib}  {rule}'.rstrip())
@@ -171,7 +194,7 @@ def print_row(name: str, times: list[float], memory: list[float], rule: str) -> 
 @click.option('--batch', type=int, default=8, show_default=True, help='Images.')
 @click.option('--repeat', type=int, default=7, show_default=True, help='Calls to take the median of.')
 def main(threads: int, batch: int, repeat: int) -> None:
-    """Prints two tables: a row a blend and dtype, a row a network's styles."""
+    """Prints two tables: a row per blend and dtype, and a row per network's styles."""
     torch.set_num_threads(threads)
     keep_freed_memory()
     print(f'{threads} threads, batch {batch}; ms, forward and backward\n')

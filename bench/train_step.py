@@ -1,8 +1,8 @@
-"""Seconds per kimg of a whole training step, and where they go: forward, backward and optimizer of each phase.
+"""Seconds per kimg of a whole training step and its parts: forward, backward and optimizer of each phase.
 
 python bench/train_step.py --cfg=auto --resolution=64 --batch=16 --precision=bf16,fp32
 
-Phases are timed one by one, then weighted by their intervals, as training runs them. "busy" is the share of the
+Phases are measured one by one and then weighted by their intervals, as training runs them. "busy" is the share of the
 machine's own peak that the networks' multiplications reach: the peak is a 3x3 convolution, channels last, measured in
 the same run.
 """
@@ -35,7 +35,7 @@ from training.step import Phase, TrainStep
 def make_step(
     cfg_name: str, resolution: int, batch: int, precision: str, sets: dict[str, str], device: torch.device
 ) -> TrainStep:
-    """A training step on images without labels, of which there are none: it is given random ones."""
+    """Returns a training step for images without labels; the step receives random images."""
     spec = ImageSpec(resolution=resolution, channels=3, label_dim=0, num_images=10_000)
     cfg = with_precision(RECIPES.get(cfg_name).make(spec, 1), precision)
     cfg = apply_overrides(cfg, {'batch': batch, **sets})
@@ -43,16 +43,22 @@ def make_step(
 
 
 def conv_peak(dtype: torch.dtype, device: torch.device) -> float:
-    """FLOP/s of a 3x3 convolution of 128 channels, channels last."""
+    """Returns the FLOP/s of a 3x3 convolution of 128 channels, channels last."""
     x = torch.randn(16, 128, 32, 32, device=device).to(dtype).to(memory_format=torch.channels_last)
     w = torch.randn(128, 128, 3, 3, device=device).to(dtype).to(memory_format=torch.channels_last)
-    # The best of several medians: what the machine can do, not what it did while it was disturbed.
+    # The best of several medians: the peak of the undisturbed machine.
     seconds = min(median_seconds(lambda: torch.nn.functional.conv2d(x, w, padding=1), 20, device) for _ in range(5))
     return 2 * x.numel() * 128 * 9 / seconds
 
 
 def median_seconds(run, repeats: int, device: torch.device) -> float:
-    """Median time of `run`, after one call to warm up."""
+    """Returns the median time of a function after one call to warm up.
+
+    Args:
+        run: The function.
+        repeats: Number of calls.
+        device: Device that it runs on.
+    """
     times = []
     for _ in range(repeats + 1):
         began = time.perf_counter()
@@ -64,7 +70,7 @@ def median_seconds(run, repeats: int, device: torch.device) -> float:
 
 
 class FlopCounter(TorchDispatchMode):
-    """Adds up the operations of every convolution and matrix product. (FlopCounterMode cannot see autograd.grad.)"""
+    """Sum of the operations of every convolution and matrix product. (FlopCounterMode cannot see autograd.grad.)"""
 
     def __init__(self) -> None:
         super().__init__()
@@ -78,14 +84,20 @@ class FlopCounter(TorchDispatchMode):
 
 
 def phase_flops(step: TrainStep, phase: Phase, micros: list) -> int:
-    """Floating-point operations of one execution of a phase, first and second order."""
+    """Returns the floating-point operations of one execution of a phase, first and second order.
+
+    Args:
+        step: The training step.
+        phase: The phase.
+        micros: Its micro-batches.
+    """
     with FlopCounter() as counter:
         step.run_phase(phase, micros)
     return counter.total
 
 
 def measure(step: TrainStep, repeats: int) -> list[tuple[str, int, float, int]]:
-    """(phase, interval, seconds, FLOPs) of each phase."""
+    """Returns (phase, interval, seconds, FLOPs) of each phase."""
     cfg, spec = step.cfg, step.dataset.spec
     img = torch.randint(0, 256, [cfg.batch, spec.channels, spec.resolution, spec.resolution], dtype=torch.uint8)
     micros = step.split(img, torch.zeros([cfg.batch, 0]))
