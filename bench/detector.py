@@ -79,15 +79,15 @@ def paired(a: Callable[[], object], b: Callable[[], object], where: torch.device
     seconds: tuple[list[float], list[float]] = ([], [])
     for _ in range(rounds + 1):
         for run, taken in zip((a, b), seconds, strict=True):
-            synchronise(where)
+            synchronize(where)
             began = time.perf_counter()
             run()
-            synchronise(where)
+            synchronize(where)
             taken.append(time.perf_counter() - began)
     return statistics.median(seconds[0][1:]), statistics.median(seconds[1][1:])
 
 
-def synchronise(where: torch.device) -> None:
+def synchronize(where: torch.device) -> None:
     """Waits for work on a GPU."""
     if where.type == 'cuda':
         torch.cuda.synchronize(where)
