@@ -1,4 +1,4 @@
-// The operators ganfoundry::act_fir and, for its gradient, ganfoundry::act_fir_backward.
+// Operators ganfoundry::act_fir and ganfoundry::act_fir_backward, its gradient.
 
 #include "act_fir/act_fir.h"
 
@@ -9,14 +9,14 @@
 namespace ganfoundry {
 namespace {
 
-using Gradients = std::tuple<Tensor, Tensor>;  // of x and b
+using Gradients = std::tuple<Tensor, Tensor>;  // gradients of x and b
 
-// What a call to the kernels refers to, in the types that they read.
+// Arguments of the kernels, in the types that they read.
 struct Arguments {
     Tensor x, b, f;
     std::vector<double> fy, fx;
-    bool outer;  // whether f is the outer product fy fx, which is what the kernels filter with
-    std::vector<int64_t> sizes;  // of the result
+    bool outer;  // whether f is the outer product fy fx, which the kernels need
+    std::vector<int64_t> sizes;  // shape of the result
     BiasAct act;
 
     Arguments(
@@ -138,7 +138,7 @@ Tensor act_fir_autograd(
     return ActFirFunction::apply(x, b, f, padding, slope, gain, clamp);
 }
 
-// One pass where a gradient is all that is wanted; differentiable operators where a graph of it is being built.
+// One pass for a gradient alone; differentiable operators if a graph of the gradient is being built.
 Gradients act_fir_backward_autograd(
     const Tensor& dy, const Tensor& x, const Tensor& b, const Tensor& f, Padding padding, double slope, double gain,
     Clamp clamp) {
@@ -148,7 +148,7 @@ Gradients act_fir_backward_autograd(
     }
     Tensor h;
     {
-        at::NoGradGuard constant;  // the gradient depends on the signs of h and on what is clamped, no more
+        at::NoGradGuard constant;  // the gradient depends on the signs of h and the clamped values only
         h = call_bias_act(x, b, slope, gain, clamp);
     }
     return call_bias_act_grad(call_upfirdn2d_transposed(dy, f, padding), h, slope, gain, clamp);

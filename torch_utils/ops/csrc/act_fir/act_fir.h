@@ -1,10 +1,11 @@
-// Bias, leaky ReLU and the filter before a strided convolution, in one pass forward and one backward. Free of PyTorch.
+// Bias, leaky ReLU and the filter before a strided convolution, in one pass forward and one backward. Does not include
+// PyTorch.
 //
 //     h = clip(gain * lrelu(x + b), -clamp, clamp),  y = FIR(h)
 //
-// Images are dense [N, H, W, C] (channels last), b [C]. Work is cut into bands of rows as in epilogue.h; h and its
-// gradient exist in a ring of the last few rows, and in a chunk of pixels. Whether x + b was positive or clipped is
-// seen from x again, so h is not kept.
+// Images are dense [N, H, W, C] (channels last), b [C]. Work is divided into bands of rows as in epilogue.h; h and its
+// gradient exist in a ring of the last few rows, and in a chunk of pixels. h is not stored: the backward pass computes
+// from x again where x + b was positive or clipped.
 
 #pragma once
 
@@ -20,7 +21,7 @@ namespace ganfoundry {
 template <class A>
 struct ActFir {
     int64_t images, channels;
-    FirAxis<A> y, x;  // of the filter, from h to y
+    FirAxis<A> y, x;  // axes of the filter, from h to y
     const A* b;
     BiasAct act;
 
@@ -28,10 +29,10 @@ struct ActFir {
     int64_t tasks() const { return images * bands(); }
     int64_t row_in() const { return x.in * channels; }
     int64_t row_out() const { return x.out * channels; }
-    int64_t chunk() const { return pixels_per_chunk(channels) * channels; }  // in numbers
+    int64_t chunk() const { return pixels_per_chunk(channels) * channels; }  // in values
 };
 
-// b, repeated for each pixel of a chunk.
+// b, repeated for every pixel of a chunk.
 template <class A>
 Buffer<A> repeated_bias(const ActFir<A>& e) {
     Buffer<A> bias(e.chunk());
@@ -68,7 +69,7 @@ void act_fir_tasks(const T* x, T* y, const ActFir<compute_t<T>>& e, int64_t begi
     }
 }
 
-// Writes dx, and for each task its share [C] of the gradient of b.
+// Writes dx, and per task its part [C] of the gradient of b.
 template <bool kBounded, class T>
 void act_fir_backward_tasks(
     const T* x, const T* dy, T* dx, compute_t<T>* db, const ActFir<compute_t<T>>& e, int64_t begin, int64_t end) {

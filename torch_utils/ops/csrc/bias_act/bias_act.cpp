@@ -1,4 +1,4 @@
-// The operators ganfoundry::bias_act and, for its gradient, ganfoundry::bias_act_grad.
+// Operators ganfoundry::bias_act and ganfoundry::bias_act_grad, its gradient.
 
 #include "bias_act/bias_act.h"
 
@@ -105,7 +105,7 @@ struct BiasActFunction : torch::autograd::Function<BiasActFunction> {
     }
 };
 
-// Linear in dy, and constant in y, on whose sign alone it depends.
+// Linear in dy and constant in y, because it depends on the sign of y only.
 struct BiasActGradFunction : torch::autograd::Function<BiasActGradFunction> {
     static variable_list forward(
         AutogradContext* ctx, const Tensor& dy, const Tensor& y, int64_t dim, double slope, double gain, Clamp clamp) {
@@ -120,7 +120,7 @@ struct BiasActGradFunction : torch::autograd::Function<BiasActGradFunction> {
     static variable_list backward(AutogradContext* ctx, variable_list grads) {
         const Tensor y = ctx->get_saved_variables()[0];
         Tensor v = grads[0];
-        if (grads[1].defined()) {  // db sums dx over all axes but `dim`; its transpose repeats along them
+        if (grads[1].defined()) {  // db sums dx over all axes except `dim`; its transpose repeats along them
             std::vector<c10::SymInt> shape(y.dim(), 1);
             const int64_t dim = ctx->saved_data["dim"].toInt();
             shape[dim] = y.sym_size(dim);

@@ -1,4 +1,4 @@
-// Chooses and launches the kernels of bias_act.cuh.
+// Choice and launch of the kernels of bias_act.cuh.
 
 #include "bias_act/bias_act.cuh"
 

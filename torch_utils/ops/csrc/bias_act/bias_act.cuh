@@ -1,6 +1,6 @@
-// Bias, leaky ReLU, gain and clamp on a GPU, forward and backward, V numbers at a time. Free of PyTorch.
+// Bias, leaky ReLU, gain and clamp on a GPU, forward and backward, V values at a time. Does not include PyTorch.
 //
-// V > 1 needs packs that lie in one channel (inner > 1) or one row of channels (inner = 1).
+// V > 1 requires that each pack is in one channel (inner > 1) or in one row of channels (inner = 1).
 
 #pragma once
 
@@ -20,7 +20,7 @@ struct Sizes {
     GF_HD uint32_t channel(uint32_t i) const { return inner == 1 ? i % channels : i / inner % channels; }
 };
 
-// The formula with or without bounds, which all threads have or have not.
+// The formula with or without bounds; the choice is the same for all threads.
 struct AnyActivation {
     Activation<true, float> act;
     bool bounded;
@@ -37,7 +37,7 @@ struct AnyActivation {
 
 template <class T, int V>
 struct BiasActKernel : Kernel<> {
-    // Packs a thread, loaded before the first is used.
+    // Packs per thread, all loaded before the first is used.
     static constexpr uint32_t kRepeat = V == 1 ? 4 : 2;
     static constexpr uint32_t kBlockSize = kThreads * kRepeat * V;
 
@@ -81,22 +81,22 @@ struct BiasActKernel : Kernel<> {
     }
 };
 
-// Numbers of a block on their way to one sum a channel.
+// Values of a block that are reduced to one sum per channel.
 template <int V>
 struct BiasSums {
     float thread[V][256];
     float part[32];
 };
 
-// dx, and the sums over each block of dx: by channel. The order of the sums is fixed, so their bits are.
+// dx, and the sums of dx over each block, by channel. The order of summation is fixed, and so are the bits.
 //
-// A block takes a stretch of one channel's plane (inner > 1), or kLanes packs of channels of several rows (inner = 1).
+// A block takes a segment of one channel's plane (inner > 1), or kLanes packs of channels of several rows (inner = 1).
 template <class T, int V>
 struct BiasActGradKernel : Kernel<3, BiasSums<V>> {
     using Base = Kernel<3, BiasSums<V>>;
     using Base::kThreads;
-    static constexpr uint32_t kRepeat = 4;  // packs a thread
-    static constexpr uint32_t kLanes = 8;   // threads side by side along the channels when inner = 1
+    static constexpr uint32_t kRepeat = 4;  // packs per thread
+    static constexpr uint32_t kLanes = 8;   // neighboring threads along the channels if inner = 1
     static constexpr uint32_t kStretch = kThreads * kRepeat * V;
     static constexpr uint32_t kRows = kThreads / kLanes * kRepeat;
 
@@ -110,7 +110,7 @@ struct BiasActGradKernel : Kernel<3, BiasSums<V>> {
     BiasActGradKernel(const T* dy, const T* y, T* dx, float* sums, const Layout& layout, const BiasAct& p)
         : dy(dy), y(y), dx(dx), sums(sums), sizes(layout), act(p) {}
 
-    // Blocks along the channels, and how many of them one after another add to the same channel.
+    // Number of blocks along the channels, and number of consecutive blocks that add to the same channel.
     static int64_t across(const Layout& s) { return s.inner == 1 ? ceil_div(s.channels, kLanes * V) : s.channels; }
     static int64_t sum_rows(const Layout& s) {
         return s.inner == 1 ? ceil_div(s.outer, kRows) : s.outer * ceil_div(s.inner, kStretch);
@@ -146,7 +146,7 @@ struct BiasActGradKernel : Kernel<3, BiasSums<V>> {
         gradients(plane * sizes.inner + at, kThreads * V, at, kThreads * V, sizes.inner, thread, shared);
     }
 
-    // Packs at i, i + step …, while `at`, which grows by `stride` with each, is below `limit`.
+    // Packs at i, i + step, …, while `at`, which grows by `stride` per pack, is below `limit`.
     GF_HD void gradients(
         uint32_t i, uint32_t step, uint32_t at, uint32_t stride, uint32_t limit, uint32_t thread,
         BiasSums<V>& shared) const {
@@ -199,7 +199,7 @@ struct BiasActGradKernel : Kernel<3, BiasSums<V>> {
     }
 };
 
-// Whether a tensor that begins at a multiple of 16 bytes falls into packs of V.
+// Whether a tensor that begins at a multiple of 16 bytes divides into packs of V.
 template <int V>
 bool has_packs(const Layout& s) {
     return (s.inner == 1 ? s.channels : s.inner) % V == 0;

@@ -1,6 +1,6 @@
-// Bias, leaky ReLU, gain and clamp in one pass, forward and backward. Free of PyTorch.
+// Bias, leaky ReLU, gain and clamp in one pass, forward and backward. Does not include PyTorch.
 //
-// Work is cut into tasks that any thread may take; results do not depend on who took which.
+// Work is divided into tasks; results do not depend on the threads that take them.
 
 #pragma once
 
@@ -12,9 +12,9 @@
 
 namespace ganfoundry {
 
-// Rows that one task takes when the channels are innermost: enough to hide the start, few enough to sum in float32.
+// Rows per task if the channels are innermost: enough to hide the start, few enough to sum in float32.
 constexpr int64_t kRowsPerTask = 128;
-// Elements that are summed in one go, for the same reason.
+// Elements that are summed together, for the same reason.
 constexpr int64_t kSumLength = 4096;
 
 inline int64_t num_tasks(const Layout& s) {
@@ -25,7 +25,7 @@ inline int64_t task_length(const Layout& s) {
     return s.inner == 1 ? kRowsPerTask * s.channels : s.inner;
 }
 
-// Columns of the table [num_tasks, columns] of partial sums from which the bias gradient is summed.
+// Columns of the table [num_tasks, columns] of partial sums of the bias gradient.
 inline int64_t sum_columns(const Layout& s) { return s.inner == 1 ? s.channels : 1; }
 
 template <bool kBounded, class T>
@@ -50,7 +50,7 @@ void bias_act_tasks(const T* x, const compute_t<T>* b, T* y, Layout s, BiasAct p
     }
 }
 
-// dx[i] = gradient(dy[i], y[i]) for n elements; returns their sum.
+// Computes dx[i] = gradient(dy[i], y[i]) for n elements and returns their sum.
 template <bool kBounded, class T>
 compute_t<T> gradient_and_sum(
     const T* __restrict dy, const T* __restrict y, T* __restrict dx, int64_t n,
@@ -71,7 +71,7 @@ compute_t<T> gradient_and_sum(
     return total;
 }
 
-// Writes dx, and in sums [num_tasks, sum_columns] what each task adds to the gradient of the bias.
+// Writes dx, and in sums [num_tasks, sum_columns] each task's part of the gradient of the bias.
 template <bool kBounded, class T>
 void bias_act_grad_tasks(
     const T* dy, const T* y, T* dx, compute_t<T>* sums, Layout s, BiasAct p, int64_t begin, int64_t end) {

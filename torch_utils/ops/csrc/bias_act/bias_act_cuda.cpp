@@ -1,4 +1,4 @@
-// The CUDA kernels of ganfoundry::bias_act and ganfoundry::bias_act_grad.
+// CUDA kernels of ganfoundry::bias_act and ganfoundry::bias_act_grad.
 
 #include "bias_act/bias_act_cuda.h"
 
@@ -31,7 +31,7 @@ Tensor bias_act_cuda(const Tensor& x_, const Tensor& b_, int64_t dim, double slo
     return y;
 }
 
-// The sums of each block are added up by PyTorch, in an order that does not change: results are the same, bit by bit.
+// PyTorch adds the sums of the blocks in a fixed order: results are bit-identical.
 std::tuple<Tensor, Tensor> bias_act_grad_cuda(
     const Tensor& dy_, const Tensor& y_, int64_t dim, double slope, double gain, Clamp clamp) {
     check_size("bias_act_grad", y_);

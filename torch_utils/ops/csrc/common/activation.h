@@ -1,4 +1,4 @@
-// The formula of bias_act and its gradient, and how a tensor looks to it; for CPU and CUDA. Free of PyTorch.
+// Formula of bias_act and its gradient, and the layout of its tensors; for CPU and CUDA. Does not include PyTorch.
 
 #pragma once
 
@@ -32,7 +32,7 @@ struct Activation {
         return y > clamp ? clamp : (y < -clamp ? -clamp : y);
     }
 
-    // d y / d x times dy, from y alone: gain > 0 and slope >= 0, so the sign of y is that of x + b.
+    // dy * (d y / d x), computed from y only: gain > 0 and slope >= 0, so y has the sign of x + b.
     GF_HD A gradient(A dy, A y) const {
         const A dx = dy * (y > 0 ? positive : negative);
         return kBounded && (y >= clamp || y <= -clamp) ? A(0) : dx;

@@ -1,4 +1,4 @@
-// Operators as other operators call them, and what the operators with a filter have in common.
+// Calls of operators by other operators, and helpers of the operators with a filter.
 
 #pragma once
 
@@ -23,7 +23,7 @@ inline Tensor call_upfirdn2d(const Tensor& x, const Tensor& f, Padding padding) 
     return op.call(x, f, {1, 1}, {1, 1}, padding);
 }
 
-// The transpose of the filter, from the gradient of its result to that of its image.
+// Transpose of the filter: maps the gradient of its result to that of its image.
 inline Tensor call_upfirdn2d_transposed(const Tensor& dy, const Tensor& f, Padding padding) {
     const auto x = f.size(1) - 1, y = f.size(0) - 1;
     const std::vector<c10::SymInt> transposed = {x - padding[0], x - padding[1], y - padding[2], y - padding[3]};
@@ -43,14 +43,14 @@ inline Tensor call_bias_act(const Tensor& x, const Tensor& b, double slope, doub
     return op.call(x, b, 1, slope, gain, clamp);
 }
 
-// [N, C, H', W'] of an image `x` behind a filter; an empty one is an error where sizes are known.
+// Sizes [N, C, H', W'] of an image `x` after a filter. Callers with known sizes reject an empty image.
 inline std::vector<c10::SymInt> filtered_sizes(const Tensor& x, const Tensor& f, Padding padding) {
     return {
         x.sym_size(0), x.sym_size(1), x.sym_size(2) + padding[2] + padding[3] - f.size(0) + 1,
         x.sym_size(3) + padding[0] + padding[1] - f.size(1) + 1};
 }
 
-// Empty, for the gradient of what is absent.
+// Empty tensor, the gradient of an absent argument.
 inline Tensor absent(const Tensor& x) { return at::empty({0}, x.options().dtype(compute_type(x.scalar_type()))); }
 
 }  // namespace ganfoundry

@@ -1,5 +1,5 @@
-// A separable filter that keeps the resolution, over images of [H, W, C], a row at a time: a weighted sum of rows, then
-// of that sum's neighbouring pixels. The rows may lie anywhere, in an image or in a ring of the last few. Free of
+// A separable filter at constant resolution, over images [H, W, C], one row at a time: a weighted sum of rows, then of
+// neighboring pixels of that sum. The rows may be anywhere, in an image or in a ring of the last few. Does not include
 // PyTorch.
 
 #pragma once
@@ -22,7 +22,7 @@ struct FirAxis {
 
     int64_t size() const { return int64_t(taps.size()); }
 
-    // The transpose of the map is one of the kind.
+    // The transpose is a map of the same kind.
     FirAxis transposed() const { return {{taps.rbegin(), taps.rend()}, size() - 1 - pad, out, in}; }
 };
 
@@ -38,18 +38,18 @@ inline Band band(int64_t rows, int64_t index, int64_t bands) {
     return {rows * index / bands, rows * (index + 1) / bands};
 }
 
-// Rows of a band that goes through a filter. Neighbouring bands both compute the few rows that both need.
+// Rows of a band that is filtered. Neighboring bands both compute the few rows that both need.
 constexpr int64_t kRowsPerFilteredBand = 32;
 
-// Pixels that pass all steps together. 256 numbers measured best: with 1024 the epilogue's way back, which has half a
-// dozen buffers of that size, took 1.5 times as long.
+// Pixels that pass all steps together. 256 values measured best: with 1024 the backward pass of the epilogue, which has
+// six buffers of that size, took 1.5 times as long.
 inline int64_t pixels_per_chunk(int64_t channels) { return std::max<int64_t>(1, 256 / channels); }
 
-// Makes the rows of the input that are in `in` or that results in `out` need, in order, and filters each result as soon
-// as they suffice: a ring of the last size() rows is enough to hold.
+// Makes, in order, the input rows that are in `in` or that results in `out` need, and filters each result as soon as
+// its rows are complete: a ring of the last size() rows suffices.
 template <class A, class Make, class Filter>
 void slide(const FirAxis<A>& axis, Band in, Band out, Make make, Filter filter) {
-    const int64_t reach = axis.size() - 1 - axis.pad;  // from a result's row to the last that it needs
+    const int64_t reach = axis.size() - 1 - axis.pad;  // from a row of the result to the last one that it needs
     const int64_t last = std::min(axis.in, std::max(in.end, out.end + reach));
     int64_t o = out.begin;
     for (int64_t r = std::max<int64_t>(0, std::min(in.begin, out.begin - axis.pad)); r < last; ++r) {
@@ -59,7 +59,7 @@ void slide(const FirAxis<A>& axis, Band in, Band out, Make make, Filter filter) 
     for (; o < out.end; ++o) filter(o);
 }
 
-// One row of the result at a time; one for each thread, for it owns the row between the two sums.
+// One row of the result at a time. Each thread has its own, because it holds the row between the two sums.
 template <class A>
 class FirRow {
    public:
@@ -74,7 +74,7 @@ class FirRow {
         for (int64_t k = 0; k < x_.size(); ++k) offset_.push_back(k * channels);
     }
 
-    // Takes the rows that result row `o` needs; row_at(r) is where row r [in, C] lies.
+    // Sums the rows that result row `o` needs; row_at(r) is the address of row r [in, C].
     template <class RowAt>
     void blend(int64_t o, RowAt row_at) {
         const int64_t begin = std::max<int64_t>(0, y_.pad - o), end = std::min(y_.size(), y_.in + y_.pad - o);
@@ -92,7 +92,7 @@ class FirRow {
         weighted_sum(target, n, first, source_.data(), weight_.data(), end - begin);
     }
 
-    // `count` pixels [count, C] of that row of the result, from `pixel` on.
+    // Filters `count` pixels [count, C] of that row of the result, from `pixel` on.
     template <class T>
     void filter(int64_t pixel, int64_t count, T* out) {
         const A* row = row_.data() + (left_ + pixel - x_.pad) * channels_;

@@ -1,8 +1,8 @@
-// Runs a kernel: on a GPU where nvcc compiles this, else on the CPU, thread by thread, which is how kernels are tested.
+// Runs a kernel: on a GPU if nvcc compiles this; else on the CPU, thread by thread, to test kernels.
 //
 // A kernel is a struct of its arguments that derives from Kernel and has
 //     template <int kPhase> GF_HD void run(uint32_t block, uint32_t thread, Shared& shared) const;
-// A phase is what all threads of a block do before any of them begins the next. Free of PyTorch.
+// All threads of a block finish a phase before any of them begins the next. Does not include PyTorch.
 
 #pragma once
 
@@ -21,10 +21,10 @@ namespace ganfoundry {
 
 enum class DType : int { float32, float16, bfloat16 };
 
-// Indices are 32 bits wide: whoever launches refuses tensors of more elements.
+// Indices are 32 bits wide: the launcher rejects tensors with more elements.
 inline constexpr int64_t kMaxElements = INT32_MAX;
 
-// Where a kernel runs.
+// Device and stream of a kernel.
 struct Target {
     int device;
     void* stream;  // cudaStream_t
@@ -58,10 +58,10 @@ __global__ void __launch_bounds__(K::kThreads) kernel(const __grid_constant__ K 
     static_assert(K::kPhases <= 3);
 }
 
-// What went wrong, or nullptr. Does not wait for the kernel.
+// The error, or nullptr. Does not wait for the kernel.
 template <class K>
 const char* launch(const K& k, int64_t blocks, Target target) {
-    // This library has its own CUDA runtime, which PyTorch's device guard does not reach.
+    // This library has its own CUDA runtime, which PyTorch's device guard does not affect.
     cudaError_t error = cudaSetDevice(target.device);
     if (error == cudaSuccess) {
         kernel<K><<<uint32_t(blocks), K::kThreads, 0, static_cast<cudaStream_t>(target.stream)>>>(k);
@@ -72,7 +72,7 @@ const char* launch(const K& k, int64_t blocks, Target target) {
 
 #else
 
-// Device 1 runs everything backwards: what two threads write, or what one reads that another writes, is then seen.
+// Device 1 runs everything backwards, which reveals data that two threads write, or one writes and another reads.
 template <int kPhase, class K>
 void run_phases(const K& k, uint32_t block, typename K::Shared& shared, bool backwards) {
     for (uint32_t i = 0; i < K::kThreads; ++i) {
@@ -93,7 +93,7 @@ const char* launch(const K& k, int64_t blocks, Target target) {
 
 #endif
 
-// run(T()) for the storage type T of `dtype`.
+// Calls run(T()) with the storage type T of `dtype`.
 template <class F>
 const char* with_dtype(DType dtype, F run) {
     switch (dtype) {

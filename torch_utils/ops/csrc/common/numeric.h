@@ -1,4 +1,4 @@
-// Number types of the kernels: how each is loaded, computed with and stored. Free of PyTorch.
+// Number types of the kernels: loading, computing and storing. Does not include PyTorch.
 
 #pragma once
 
@@ -18,12 +18,12 @@ struct bfloat16 {
     uint16_t bits;
 };
 
-// Storage of an IEEE half; the CPU kernels do not take it, it is here for those of CUDA and their tests.
+// Storage of an IEEE half, for the CUDA kernels and their tests; the CPU kernels do not take it.
 struct float16 {
     uint16_t bits;
 };
 
-// The type that T is computed in.
+// Type of computations with T.
 template <class T>
 struct Compute {
     using type = T;
@@ -50,7 +50,7 @@ GF_HD float load(float16 x) {
 #ifdef __CUDA_ARCH__
     return __half2float(__ushort_as_half(x.bits));
 #else
-    // The exponents' biases differ by 112: a product mends that, and makes subnormal numbers normal.
+    // The exponents' biases differ by 112: a product corrects that and normalizes subnormal numbers.
     const uint32_t sign = uint32_t(x.bits & 0x8000) << 16, magnitude = uint32_t(x.bits & 0x7fff) << 13;
     const bool finite = magnitude < 0x0f800000;
     const uint32_t bits = finite ? bits_of(float_of(magnitude) * 0x1p112f) : magnitude | 0x7f800000;
@@ -61,7 +61,7 @@ GF_HD float load(float16 x) {
 GF_HD void store(float* out, float x) { *out = x; }
 GF_HD void store(double* out, double x) { *out = x; }
 
-// Rounds to nearest, ties to even. Without the test a NaN of low mantissa bits would round to infinity.
+// Rounds to nearest, ties to even. Without the test, a NaN with low mantissa bits only would round to infinity.
 GF_HD void store(bfloat16* out, float x) {
 #ifdef __CUDA_ARCH__
     out->bits = __bfloat16_as_ushort(__float2bfloat16_rn(x));

@@ -1,8 +1,8 @@
-// What the operators have in common: types and formats of tensors, and the sharing out of work among threads.
+// Common parts of the operators: types and formats of tensors, and the distribution of work over threads.
 //
 // Each operator's file registers its schema, its shapes (the Meta kernel, with which torch.compile and torch.export
-// trace) and its gradient, for every device, and its CPU kernel; NAME_cuda.cpp registers that of CUDA. Gradients are written with the operators themselves,
-// so they exist to any order.
+// trace) and its gradient, for every device, and its CPU kernel; NAME_cuda.cpp registers the CUDA kernel. Gradients
+// consist of operators, so they exist to any order.
 
 #pragma once
 
@@ -22,7 +22,7 @@ using torch::autograd::variable_list;
 // Elements that make a task worth a thread.
 inline constexpr int64_t kGrain = 32768;
 
-// run(T()) for the storage type T of `type`.
+// Calls run(T()) with the storage type T of `type`.
 template <class F>
 void with_type(const char* name, at::ScalarType type, F run) {
     switch (type) {

@@ -1,6 +1,6 @@
-// What the operators' CUDA kernels have in common. CUDA's own headers are not needed: those of PyTorch are.
+// Common parts of the CUDA kernels' registration. It needs PyTorch's headers, but not CUDA's.
 //
-// NAME_cuda.cpp registers kernels for operators that NAME.cpp, in the CPU library, gives schema, shapes and gradient.
+// NAME_cuda.cpp registers kernels of operators; NAME.cpp, in the CPU library, defines schema, shapes and gradient.
 
 #pragma once
 
@@ -16,14 +16,14 @@
 #define GF_DISPATCH_KEY CUDA
 #endif
 
-// Of PyTorch's C interface, which all versions share.
+// From PyTorch's C interface, which is stable across versions.
 extern "C" int32_t aoti_torch_get_current_cuda_stream(int32_t device, void** stream);
 
 namespace ganfoundry {
 
 using OnDevice = c10::OptionalDeviceGuard;
 
-// The stream that x's kernels run on.
+// The stream on which kernels for x run.
 inline Target target_of(const Tensor& x) {
     Target target{int(x.get_device()), nullptr};
     TORCH_CHECK(aoti_torch_get_current_cuda_stream(target.device, &target.stream) == 0, "no CUDA stream");
@@ -47,7 +47,7 @@ inline void check_size(const char* name, const Tensor& x) {
         kMaxElements, "); take a smaller batch, or impl='ref'");
 }
 
-// Dense, and at an address that packs may begin at: a view may lie anywhere.
+// Dense, at an address that is aligned for packs: a view may begin anywhere.
 inline Tensor dense(const Tensor& x, at::MemoryFormat format) {
     const Tensor y = x.contiguous(format);
     return reinterpret_cast<uintptr_t>(y.const_data_ptr()) % 16 == 0 ? y : y.clone();

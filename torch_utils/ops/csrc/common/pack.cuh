@@ -1,4 +1,4 @@
-// Packs: neighbours in memory that one instruction loads or stores, 128 bits of them where they are aligned.
+// Packs: neighboring values that one instruction loads or stores, 128 bits of them if they are aligned.
 
 #pragma once
 
@@ -9,7 +9,7 @@
 
 namespace ganfoundry {
 
-// Numbers of type T in 128 bits.
+// Number of values of type T in 128 bits.
 template <class T>
 inline constexpr int kPack = int(16 / sizeof(T));
 
@@ -18,7 +18,7 @@ struct alignas(sizeof(T) * V) Pack {
     T at[V];
 };
 
-// One access of as many bytes as P has. Without the intrinsics nvcc splits some of them into accesses of the parts.
+// One access of all bytes of P. Without the intrinsics nvcc splits some accesses into their parts.
 #ifdef __CUDA_ARCH__
 template <int kBytes> struct Whole;
 template <> struct Whole<2> { using type = unsigned short; };
@@ -51,7 +51,7 @@ GF_HD void store_pack(const float* from, T* to) {
     write(to, pack);
 }
 
-// V float32 numbers, aligned as a pack of four.
+// V float32 values, aligned as a pack of four.
 template <int V>
 GF_HD void load_floats(const float* from, float* to) {
     constexpr int kStep = V < 4 ? V : 4;

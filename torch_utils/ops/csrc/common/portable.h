@@ -1,4 +1,4 @@
-// What lets one header be CUDA for nvcc and plain C++ for g++. Free of PyTorch.
+// Macros that make a header CUDA for nvcc and plain C++ for g++. Does not include PyTorch.
 
 #pragma once
 
@@ -10,7 +10,7 @@
 #define GF_HD inline
 #endif
 
-// g++ does not know the pragma, not even when nvcc hands it the host's half of a source.
+// g++ does not know the pragma, even if nvcc passes it the host part of a source.
 #ifdef __CUDA_ARCH__
 #define GF_UNROLL _Pragma("unroll")
 #else

@@ -1,4 +1,4 @@
-// How tensors look to the kernels: memory format, type of the sums, axes. For CPU and CUDA.
+// Properties of tensors that the kernels need: memory format, type of the sums, axes. For CPU and CUDA.
 
 #pragma once
 
@@ -20,7 +20,7 @@ inline at::MemoryFormat format_of(const Tensor& x) {
     return x.dim() == 4 ? x.suggest_memory_format() : at::MemoryFormat::Contiguous;
 }
 
-// A dense x: the axes in the order of memory, those before `dim` and those behind it.
+// Layout of a dense x: sizes of the axes before and after `dim` in the order of memory.
 inline Layout layout_of(const Tensor& x, int64_t dim) {
     std::vector<int64_t> axes(x.dim());
     std::iota(axes.begin(), axes.end(), 0);
@@ -41,7 +41,7 @@ inline BiasAct parameters(double slope, double gain, const std::optional<double>
     return {slope, gain, clamp.value_or(0), clamp.has_value()};
 }
 
-// Of upfirdn2d. Pairs are (x, y), paddings (x0, x1, y0, y1): axis 0 is x.
+// Size of upfirdn2d's result along an axis. Pairs are (x, y), paddings (x0, x1, y0, y1): axis 0 is x.
 template <class Int>
 Int output_size(
     Int in, int64_t taps, int64_t axis, at::IntArrayRef up, at::IntArrayRef down, at::ArrayRef<Int> padding) {
@@ -57,7 +57,7 @@ inline Axis axis_of(
     return {in, out, up[axis], down[axis], padding[2 * axis], taps};
 }
 
-// For dense x [N, C, H, W] and f [fh, fw].
+// Geometry of upfirdn2d for dense x [N, C, H, W] and f [fh, fw].
 inline Upfirdn2d geometry_of(
     const Tensor& x, const Tensor& f, at::IntArrayRef up, at::IntArrayRef down, at::IntArrayRef padding) {
     const bool channels_last = format_of(x) == at::MemoryFormat::ChannelsLast;

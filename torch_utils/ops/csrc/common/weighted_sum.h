@@ -1,4 +1,4 @@
-// The weighted sum of rows of numbers, or of one row's shifted copies: the inner loop of every filter. Free of PyTorch.
+// Weighted sum of rows, or of shifted copies of one row: the inner loop of every filter. Does not include PyTorch.
 
 #pragma once
 
@@ -10,7 +10,7 @@
 
 namespace ganfoundry {
 
-// Taps of a weighted sum: where each reads, relative to the first element, and its weight.
+// Taps of a weighted sum: their offsets relative to the first element, and their weights.
 template <class A>
 struct Taps {
     std::vector<int64_t> offset;
@@ -42,7 +42,7 @@ inline void sum_fixed(T* __restrict out, int64_t n, const S* x, const int64_t* o
     }
 }
 
-// The same for `num` taps, few enough to be unrolled.
+// The same for `num` taps, a number small enough to be unrolled.
 template <bool kAdd, class T, class S, class A>
 inline void sum_few(T* out, int64_t n, const S* x, const int64_t* offset, const A* weight, int64_t num) {
     switch (num) {
@@ -53,7 +53,7 @@ inline void sum_few(T* out, int64_t n, const S* x, const int64_t* offset, const 
     }
 }
 
-// out[i] = sum over all taps, i < n. Many taps are taken four at a time over a block that stays in the L1 cache.
+// out[i] = sum over all taps, i < n. Many taps are processed four at a time over a block that stays in the L1 cache.
 template <class T, class S, class A>
 void weighted_sum(T* out, int64_t n, const S* x, const int64_t* offset, const A* weight, int64_t num) {
     if (num >= 1 && num <= 4) return sum_few<false>(out, n, x, offset, weight, num);

@@ -1,4 +1,4 @@
-// The operators ganfoundry::epilogue and, for its gradient, ganfoundry::epilogue_backward.
+// Operators ganfoundry::epilogue and ganfoundry::epilogue_backward, its gradient.
 
 #include "epilogue/epilogue.h"
 
@@ -10,17 +10,17 @@
 namespace ganfoundry {
 namespace {
 
-using Gradients = std::tuple<Tensor, Tensor, Tensor, Tensor>;  // of x, d, noise, b; empty where that is absent
+using Gradients = std::tuple<Tensor, Tensor, Tensor, Tensor>;  // gradients of x, d, noise, b; empty if that is absent
 
-// Dense and of that type; undefined where absent.
+// Dense, of the given type; undefined if absent.
 Tensor dense(const Optional& t, at::ScalarType type) { return t ? t->to(type).contiguous() : Tensor(); }
 
-// What a call to the kernels refers to, in the types that they read.
+// Arguments of the kernels, in the types that they read.
 struct Arguments {
     Tensor x, f, d, noise, b;  // undefined: absent
     std::vector<double> fy, fx;
-    bool outer;  // whether f is the outer product fy fx, which is what the kernels filter with
-    int64_t height, width;  // of the result
+    bool outer;  // whether f is the outer product fy fx, which the kernels need
+    int64_t height, width;  // size of the result
     BiasAct act;
 
     Arguments(
@@ -152,13 +152,13 @@ Gradients epilogue_backward(
     return op.call(dy, x, f, padding, d, noise, b, slope, gain, clamp);
 }
 
-// The gradient by differentiable operations, one pass over memory each: what a graph of the gradient is built from.
+// The gradient as differentiable operations, one pass over memory each, from which a graph of the gradient is built.
 Gradients composite_backward(
     const Tensor& dy, const Tensor& x, const Optional& f, Padding padding, const Optional& d, const Optional& noise,
     const Optional& b, double slope, double gain, Clamp clamp) {
     Tensor y;
     {
-        at::NoGradGuard constant;  // the gradient depends on the signs of y and on what is clamped, no more
+        at::NoGradGuard constant;  // the gradient depends on the signs of y and the clamped values only
         y = epilogue(x, f, padding, d, noise, b, slope, gain, clamp);
     }
     const auto type = compute_type(x.scalar_type());
@@ -211,7 +211,7 @@ Tensor epilogue_autograd(
     return EpilogueFunction::apply(x, f, padding, d, noise, b, slope, gain, clamp);
 }
 
-// One pass where a gradient is all that is wanted; the composite where a graph of it is being built.
+// One pass for a gradient alone; the composite if a graph of the gradient is being built.
 Gradients epilogue_backward_autograd(
     const Tensor& dy, const Tensor& x, const Optional& f, Padding padding, const Optional& d, const Optional& noise,
     const Optional& b, double slope, double gain, Clamp clamp) {

@@ -1,13 +1,13 @@
-// What follows a synthesis layer's convolution, in one pass forward and one backward. Free of PyTorch.
+// The steps after a synthesis layer's convolution, in one pass forward and one backward. Does not include PyTorch.
 //
 //     u = FIR(x),  v = d u + noise + b,  y = clip(gain * lrelu(v), -clamp, clamp)
 //
-// Images are dense [N, H, W, C] (channels last); d [N, C], noise [N or 1, H, W], b [C]. Work is cut into bands of rows,
-// the same for every number of threads; a chunk of a row's pixels passes all steps while it lies in the L1 cache. Along
-// a chunk the factors and the sums of the channels are repeated for every pixel, so that few channels vectorise too.
+// Images are dense [N, H, W, C] (channels last); d [N, C], noise [N or 1, H, W], b [C]. Work is divided into bands of
+// rows, the same for every number of threads; a chunk of a row's pixels passes all steps while it is in the L1 cache.
+// Along a chunk the channels' factors and sums are repeated for every pixel, so that few channels vectorize, too.
 //
-// Backward, u is computed from x once more, not y solved for it: that reads as many bytes, and is exact where bfloat16
-// has taken digits from y, and where d u is small beside noise + b.
+// Backward, u is computed from x again instead of solving y for it: this reads as many bytes, and is exact even if
+// bfloat16 has rounded y, and if d u is small compared with noise + b.
 
 #pragma once
 
@@ -21,16 +21,16 @@
 
 namespace ganfoundry {
 
-// Rows of a band without a filter.
+// Rows per band without a filter.
 constexpr int64_t kRowsPerBand = 8;
 
 template <class A>
 struct Epilogue {
     int64_t images, channels;
     bool filtered;
-    FirAxis<A> fir_y, fir_x;  // without a filter: no taps, the sizes alone
+    FirAxis<A> fir_y, fir_x;  // without a filter: no taps, sizes only
     const A *d, *noise, *b;   // nullptr: absent
-    int64_t noise_stride;     // from one image's noise to the next's; 0: they share it
+    int64_t noise_stride;     // from one image's noise to the next; 0: shared
     BiasAct act;
 
     int64_t bands() const {
@@ -42,7 +42,7 @@ struct Epilogue {
     int64_t row_out() const { return fir_x.out * channels; }
 };
 
-// A thread's chunk: u, the factors and shifts beside it.
+// A thread's chunk: u with its factors and shifts.
 template <class T>
 class EpilogueChunk {
    public:
@@ -128,14 +128,14 @@ void epilogue_tasks(const T* x, T* y, const Epilogue<compute_t<T>>& e, int64_t b
     }
 }
 
-// Where the gradients go: dx, d noise [N, H, W] or nullptr, and for each task its share [C] of those of d and of b.
+// Addresses of the gradients: dx, d noise [N, H, W] or nullptr, and per task its parts [C] of those of d and b.
 template <class T>
 struct EpilogueGradients {
     T* dx;
     compute_t<T>*dd, *dnoise, *db;
 };
 
-// The backward pass of a band: dv a row at a time; through the transposed filter, dx from a ring of the last rows.
+// Backward pass of a band: dv row by row; through the transposed filter, dx from a ring of the last rows.
 template <bool kBounded, class T>
 class EpilogueBackward {
     using A = compute_t<T>;
@@ -152,7 +152,7 @@ class EpilogueBackward {
         chunk_.start_image(x_, image_);
         for (A* sum : {sum_d_.data(), sum_b_.data()}) std::fill(sum, sum + size_, A(0));
         if (e_.filtered) {
-            // Rows of dv that only this band's dx needs are another's to sum.
+            // Rows of dv that belong to another band are summed there, although this band's dx needs them.
             slide(
                 back_, dv, band(back_.out, task % e_.bands(), e_.bands()),
                 [&](int64_t oy) { make_row(oy, ring_row(oy), dv.has(oy)); }, [&](int64_t iy) { filter_row(iy); });

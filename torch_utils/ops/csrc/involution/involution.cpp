@@ -1,5 +1,5 @@
-// The operators ganfoundry::involution, ganfoundry::involution_adjoint and ganfoundry::involution_correlation: maps
-// I(x, w), A(y, w) and K(y, x) of involution.py, each of whose gradients are two others of them.
+// Operators ganfoundry::involution, ganfoundry::involution_adjoint and ganfoundry::involution_correlation: the maps
+// I(x, w), A(y, w) and K(y, x) of involution.py. The gradients of each are the two others.
 
 #include "involution/involution.h"
 
@@ -73,7 +73,7 @@ Tensor involution_correlation_cpu(const Tensor& y, const Tensor& x, int64_t grou
     return w;
 }
 
-// Of I and of A.
+// Meta kernel of I and A.
 Tensor image_meta(const Tensor& image, const Tensor&) {
     return at::empty_symint(image.sym_sizes(), image.options(), format_of(image));
 }

@@ -1,4 +1,4 @@
-// Chooses and launches the kernels of involution.cuh.
+// Choice and launch of the kernels of involution.cuh.
 
 #include "involution/involution.cuh"
 
@@ -36,7 +36,7 @@ using Involve = InvolutionKernel<T, kSide, false>;
 template <class T, int kSide>
 using Transpose = InvolutionKernel<T, kSide, true>;
 
-// A row of the kernel a thread; a tap where the side is known only as it runs.
+// One row of the kernel per thread; one tap if the side is known at run time only.
 template <class T, int kSide>
 using Correlate = CorrelationKernel<T, kSide ? kSide : 1>;
 

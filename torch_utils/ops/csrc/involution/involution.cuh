@@ -1,7 +1,7 @@
-// Involution, its transpose and its correlation on a GPU, on dense NCHW. Free of PyTorch.
+// Involution, its transpose and its correlation on a GPU, on dense NCHW. Does not include PyTorch.
 //
-// Neighbouring threads compute neighbouring pixels. What lies outside the image is zero and takes part in the sums, as
-// in the reference, where a weight that is no number makes none of its product with it.
+// Neighboring threads compute neighboring pixels. Pixels outside the image are zero and part of the sums, as in the
+// reference, so that the product with a weight that is NaN is NaN.
 
 #pragma once
 
@@ -21,7 +21,7 @@ struct Field {
     GF_HD uint32_t taps() const { return side * side; }
 };
 
-// A pixel, and those at a distance from it.
+// A pixel, and the pixels at a distance from it.
 struct Pixel {
     uint32_t index;
     int32_t row, column;
@@ -31,14 +31,14 @@ struct Pixel {
     GF_HD bool has(const Field& g, int32_t dy, int32_t dx) const {
         return uint32_t(row + dy) < g.height && uint32_t(column + dx) < g.width;
     }
-    // Unsigned, so that it wraps and wraps back where it is added up.
+    // Unsigned, so that it wraps and wraps back when distances are added.
     GF_HD uint32_t at(const Field& g, int32_t dy, int32_t dx) const {
         return index + uint32_t(dy) * g.width + uint32_t(dx);
     }
 };
 
-// y = I(x, w), or A(x, w): a thread computes one pixel of kMembers channels of a group, which share the weights.
-// kSide is the kernel's side, or 0 for any.
+// y = I(x, w) or A(x, w): a thread computes one pixel of kMembers channels of a group, which share the weights.
+// kSide is the kernel's side; 0: any.
 template <class T, int kSide, bool kTransposed>
 struct InvolutionKernel : Kernel<> {
     static constexpr uint32_t kMembers = 4;
@@ -47,7 +47,7 @@ struct InvolutionKernel : Kernel<> {
     const T* w;
     T* y;
     Field g;
-    uint32_t parts;  // of a group, kMembers each
+    uint32_t parts;  // parts of a group, kMembers each
 
     InvolutionKernel(const T* x, const T* w, T* y, const Involution& sizes)
         : x(x), w(w), y(y), g(sizes), parts(ceil_div(sizes.members, kMembers)) {}
@@ -89,7 +89,7 @@ struct InvolutionKernel : Kernel<> {
     }
 };
 
-// w = K(y, x): a thread computes one pixel of kTaps neighbouring taps of one row of the kernel.
+// w = K(y, x): a thread computes one pixel of kTaps neighboring taps of one row of the kernel.
 template <class T, int kTaps>
 struct CorrelationKernel : Kernel<> {
     const T* y;

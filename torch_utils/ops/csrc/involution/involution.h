@@ -1,15 +1,16 @@
-// Involution, its transpose and its correlation, a band of rows of one group of channels at a time. Free of PyTorch.
+// Involution, its transpose and its correlation, one band of rows of a group of channels at a time. Does not include
+// PyTorch.
 //
 //     I(x, w)[c, q] = sum over k of w[k, q] * x[c, q + k]
 //     A(y, w)[c, q] = sum over k of w[k, q - k] * y[c, q - k]
 //     K(y, x)[k, q] = sum over c of y[c, q] * x[c, q + k]
 //
-// for pixels q, taps k, and the channels c of a group, with zeros outside the image. A band's planes are copied into a
-// workspace, computed with there: with `pitch` numbers a row, of which side - 1 are zeros, a tap is the same distance
-// for every pixel of the band. So each map is sums of products of planes at fixed distances, over memory in order,
-// however narrow the image. What the sums hold between the rows is dropped.
+// Letters: pixels q, taps k, channels c of a group; zeros outside the image. The planes of a band are copied into a
+// workspace with `pitch` values per row, of which side - 1 are zeros, so that a tap has the same distance for every
+// pixel of the band. Each map is then sums of products of planes at fixed distances, over memory in order, even for
+// narrow images. The values of the sums between the rows are dropped.
 //
-// Any strides are read and written where they are; NCHW is fast, for its rows are copied whole.
+// Tensors of any strides are read and written directly; NCHW is fast because its rows are copied as a whole.
 
 #pragma once
 
@@ -23,14 +24,14 @@
 
 namespace ganfoundry {
 
-// A tensor [samples, groups, planes, height, width]: planes are a group's members, or the taps.
+// A tensor [samples, groups, planes, height, width]; planes are the members of a group, or the taps.
 template <class T>
 struct Planes {
     T* data;
     int64_t sample, group, plane, row, column;  // strides
 };
 
-// Widest vectors of numbers that the compiler's target has.
+// Widest vectors of the compiler's target.
 #if defined(__AVX512F__)
 constexpr int64_t kVectorBytes = 64;
 #elif defined(__AVX__)
@@ -57,7 +58,7 @@ struct Products {
     const A *left, *right;
     std::vector<int64_t> left_at, right_at, step;
 
-    // Sums [u, u + kSums), of the kVectors vectors from q on; enough of them to hide the latency of an addition.
+    // Sums [u, u + kSums) of the kVectors vectors from q on: enough to hide the latency of an addition.
     template <int kSums, int kVectors>
     void sum(A* out, int64_t out_plane, int64_t u, int64_t q) const {
         using V = Vector<A>;
@@ -75,7 +76,7 @@ struct Products {
         for (int i = 0; i < kSums; ++i) std::memcpy(out + (u + i) * out_plane + q, sums[i], sizeof(sums[i]));
     }
 
-    // All sums at the kVectors vectors from q on, in blocks of nearly equal size.
+    // All sums of the kVectors vectors from q on, in blocks of nearly equal size.
     template <int kVectors>
     void sum_all(A* out, int64_t out_plane, int64_t q) const {
         const int64_t num = step.size(), blocks = (num + 3) / 4;
@@ -97,15 +98,15 @@ struct Products {
     }
 };
 
-// How a group's rows are cut into bands whose workspace stays in the L2 cache. A task is one band of one group.
+// Division of a group's rows into bands whose workspace fits into the L2 cache. A task is one band of one group.
 struct Bands {
     int64_t pitch, per_group, rows;
 
     explicit Bands(const Involution& g) : pitch(g.width + 2 * g.radius()) {
-        constexpr int64_t kWorkspace = 32768;  // numbers
+        constexpr int64_t kWorkspace = 32768;  // values
         const int64_t planes = g.members + g.taps();
         const int64_t fitting = kWorkspace / (planes * pitch) - 2 * g.radius();
-        // No fewer than the rows above and below that every band copies, too.
+        // At least as many as the rows above and below that every band also copies.
         rows = std::min(g.height, std::max({fitting, 2 * g.radius(), int64_t(1)}));
         per_group = (g.height + rows - 1) / rows;
         rows = (g.height + per_group - 1) / per_group;
@@ -116,7 +117,7 @@ inline int64_t num_tasks(const Involution& g) { return g.samples * g.groups * Ba
 
 inline int64_t task_length(const Involution& g) { return Bands(g).rows * g.width * g.members * g.side; }
 
-// Computes bands of the result; one for each thread, for it owns the workspace.
+// Computes bands of the result. Each thread has its own, because it holds the workspace.
 template <class T>
 class BandMaker {
     using A = compute_t<T>;
@@ -142,7 +143,7 @@ class BandMaker {
         finish(y);
     }
 
-    // x = A(y, w): what meets pixel q by tap k lies where the opposite tap would be met from q.
+    // x = A(y, w): the value that meets pixel q by tap k is at the position of the opposite tap from q.
     void transpose(Planes<const T> y, Planes<const T> w, Planes<T> x, int64_t task) {
         begin(task);
         copy_in(w, g_.taps(), g_.radius(), left_.data());
@@ -166,7 +167,7 @@ class BandMaker {
     }
 
    private:
-    // Behind the last plane: taps of the last vector, which reaches beyond the last pixel.
+    // After the last plane: taps of the last vector, which extends beyond the last pixel.
     static constexpr int64_t kSlack = 2 * Vector<A>::lanes;
 
     void begin(int64_t task) {
@@ -180,7 +181,7 @@ class BandMaker {
         products_.step.clear();
     }
 
-    // From a pixel less the radius in either direction to what tap k meets.
+    // Distance from a pixel, minus the radius in both directions, to the pixel that tap k meets.
     int64_t distance(int64_t k) const { return k / g_.side * bands_.pitch + k % g_.side; }
 
     void term(int64_t left, int64_t right) {
@@ -193,8 +194,8 @@ class BandMaker {
         return planes.data + sample_ * planes.sample + group_ * planes.group;
     }
 
-    // The band with `halo` rows and columns more on every side; zero outside the image.
-    // Columns outside it are never written, and zero from the beginning.
+    // The band with `halo` more rows and columns on every side; zero outside the image.
+    // Columns outside the image are zero from the start and never written.
     void copy_in(const Planes<const T>& from, int64_t num_planes, int64_t halo, A* to) const {
         for (int64_t p = 0; p < num_planes; ++p) {
             for (int64_t row = -halo; row < rows_ + halo; ++row) {

@@ -1,4 +1,4 @@
-// The CUDA kernels of ganfoundry::involution, ganfoundry::involution_adjoint and ganfoundry::involution_correlation.
+// CUDA kernels of ganfoundry::involution, ganfoundry::involution_adjoint and ganfoundry::involution_correlation.
 
 #include "involution/involution_cuda.h"
 
@@ -13,7 +13,7 @@ namespace {
 
 using Launcher = decltype(&ganfoundry_involution);
 
-// What `launcher` makes of a and b, dense whatever they are.
+// Result of `launcher` for a and b, which are made dense.
 Tensor run(const char* name, Launcher launcher, const Tensor& a_, const Tensor& b_, at::IntArrayRef shape,
            const Involution& g) {
     for (const Tensor* t : {&a_, &b_}) check_size(name, *t);

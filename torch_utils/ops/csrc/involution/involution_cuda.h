@@ -1,7 +1,7 @@
-// What involution.cu offers: kernels that read and write memory of a GPU. Free of PyTorch.
+// Interface of involution.cu: kernels that read and write memory of a GPU. Does not include PyTorch.
 //
-// Images are [N, C, H, W], weights [N, G, K * K, H, W], dense, of no more than kMaxElements each and not empty. What
-// went wrong is returned, or nullptr.
+// Images are [N, C, H, W], weights [N, G, K * K, H, W], dense, not empty, of at most kMaxElements each. The functions
+// return the error, or nullptr.
 
 #pragma once
 

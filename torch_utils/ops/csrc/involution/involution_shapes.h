@@ -1,4 +1,4 @@
-// How tensors look to involution's kernels, and whether they belong together. For CPU and CUDA.
+// Checks of involution's tensors and their sizes, for CPU and CUDA.
 
 #pragma once
 
@@ -7,7 +7,7 @@
 
 namespace ganfoundry {
 
-// For images [N, C, H, W] and kernels of so many groups and taps.
+// Sizes for images [N, C, H, W] and kernels of the given numbers of groups and taps.
 inline Involution geometry_of(const char* name, const Tensor& image, int64_t groups, int64_t taps) {
     int64_t side = 1;
     while (side * side < taps) side += 2;
@@ -19,7 +19,7 @@ inline Involution geometry_of(const char* name, const Tensor& image, int64_t gro
     return {image.size(0), groups, image.size(1) / groups, side, image.size(2), image.size(3)};
 }
 
-// For images and weights [N, G, K * K, H, W].
+// Sizes for images and weights [N, G, K * K, H, W].
 inline Involution geometry_of(const char* name, const Tensor& image, const Tensor& w) {
     TORCH_CHECK_VALUE(w.dim() == 5, name, ": expected weights [N, G, K * K, H, W], got ", w.sizes());
     const Involution g = geometry_of(name, image, w.size(1), w.size(2));
@@ -33,7 +33,7 @@ inline Involution geometry_of(const char* name, const Tensor& image, const Tenso
     return g;
 }
 
-// For two images, from which weights of so many groups and taps come.
+// Sizes for two images, whose correlation has the given numbers of groups and taps.
 inline Involution geometry_of(const char* name, const Tensor& y, const Tensor& x, int64_t groups, int64_t taps) {
     TORCH_CHECK_VALUE(
         y.sizes() == x.sizes() && y.scalar_type() == x.scalar_type() && y.device() == x.device(), name,

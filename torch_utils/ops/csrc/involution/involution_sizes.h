@@ -1,4 +1,4 @@
-// The sizes of an involution; for CPU and CUDA. Free of PyTorch.
+// Sizes of an involution, for CPU and CUDA. Does not include PyTorch.
 
 #pragma once
 

@@ -1,4 +1,4 @@
-// The operator ganfoundry::upfirdn2d, whose gradient is itself.
+// Operator ganfoundry::upfirdn2d, which is its own gradient.
 
 #include "upfirdn2d/upfirdn2d.h"
 
@@ -42,7 +42,7 @@ Tensor upfirdn2d(
     return op.call(x, f, up, down, padding);
 }
 
-// The transpose of a linear map of the kind is another: up and down change places, the filter is reversed.
+// The transpose is a map of the same kind: up and down are swapped, the filter is reversed.
 struct Upfirdn2dFunction : torch::autograd::Function<Upfirdn2dFunction> {
     static Tensor forward(
         AutogradContext* ctx, const Tensor& x, const Tensor& f, at::IntArrayRef up, at::IntArrayRef down,

@@ -1,4 +1,4 @@
-// Chooses and launches the kernels of upfirdn2d.cuh and upfirdn2d_general.cuh.
+// Choice and launch of the kernels of upfirdn2d.cuh and upfirdn2d_general.cuh.
 
 #include "upfirdn2d/upfirdn2d.cuh"
 

@@ -1,13 +1,13 @@
-// Up-sample, pad, filter and down-sample images on a GPU. Free of PyTorch.
+// Up-sampling, padding, filtering and down-sampling of images on a GPU. Does not include PyTorch.
 //
-// Filters of 4 x 4 taps with equal factors (up, down) of (1, 1), (2, 1) or (1, 2), which are those of every StyleGAN,
-// take TileKernel: a thread makes a tile of the result from the window of the image under it, in registers. It sums
-// all 16 taps: that a filter is separable stands in memory of the GPU, and to look there costs more than the taps do.
-// Everything else takes GeneralKernel of upfirdn2d_general.cuh.
+// Filters of 4 x 4 taps with equal factors (up, down) of (1, 1), (2, 1) or (1, 2), which every StyleGAN uses, run
+// TileKernel: a thread computes a tile of the result from the window of the image under it, in registers. It sums all
+// 16 taps: whether a filter is separable is known in GPU memory only, and reading it there costs more than the taps.
+// Everything else runs GeneralKernel of upfirdn2d_general.cuh.
 //
-// A tile begins where its first tap meets a pixel, which may be one before the image, so that all else about taps and
-// pixels is known to the compiler: output j of a tile meets window pixel (j * down + k) / up with tap k, if that is
-// a whole number.
+// A tile begins at an output whose first tap meets a pixel, possibly one before the image. All other positions of taps
+// and pixels are then known to the compiler: output j of a tile meets window pixel (j * down + k) / up with tap k if
+// this is a whole number.
 
 #pragma once
 
@@ -19,7 +19,7 @@ namespace ganfoundry {
 
 inline constexpr int kTaps = 4;
 
-// An axis with 32-bit sizes, for factors that the compiler knows.
+// An axis with 32-bit sizes and factors that the compiler knows.
 template <int kUp, int kDown, int kTile>
 struct TileAxis {
     static constexpr int kWindow = ((kTile - 1) * kDown + kTaps - 1) / kUp + 1;  // pixels under a tile
@@ -28,25 +28,25 @@ struct TileAxis {
 
     explicit TileAxis(const Axis& a) : in(int(a.in)), out(int(a.out)), pad(int(a.pad)) {}
 
-    // Outputs of the first tile that lie before the image; 0 or 1.
+    // Number of outputs of the first tile before the image, 0 or 1.
     GF_HD int shift() const { return kUp == 1 ? 0 : pad & 1; }
     GF_HD uint32_t num_tiles() const { return uint32_t(out + shift() + kTile - 1) / kTile; }
     GF_HD int first_output(uint32_t tile) const { return int(tile) * kTile - shift(); }
-    // The division leaves no rest.
+    // The division has no remainder.
     GF_HD int first_pixel(uint32_t tile) const { return (first_output(tile) * kDown - pad) / kUp; }
 
-    // Whether output j of a tile meets window pixel w with some tap, and that tap.
+    // Whether output j of a tile meets window pixel w with a tap, and that tap.
     GF_HD static constexpr int tap(int j, int w) { return w * kUp - j * kDown; }
     GF_HD static constexpr bool meets(int j, int w) { return tap(j, w) >= 0 && tap(j, w) < kTaps; }
 };
 
-// How the threads of a block share out tiles: powers of two.
+// Distribution of tiles over the threads of a block, in powers of two.
 struct Share {
-    uint32_t lanes, columns;              // packs of channels, and tiles in a row, that neighbouring threads take
-    uint32_t lane_blocks, column_blocks;  // blocks that it takes to cover them all
+    uint32_t lanes, columns;              // packs of channels, and tiles in a row, for neighboring threads
+    uint32_t lane_blocks, column_blocks;  // number of blocks that cover them
     int64_t blocks;
 
-    // `packs` to a pixel, `width` tiles to a row, `rows` rows of tiles in all planes together.
+    // `packs` per pixel, `width` tiles per row, `rows` rows of tiles in all planes together.
     Share(int64_t packs, int64_t width, int64_t rows, uint32_t threads, uint32_t most_lanes, uint32_t most_columns)
         : lanes(cover(packs, most_lanes)),
           columns(cover(width, most_columns)),
@@ -55,7 +55,7 @@ struct Share {
           blocks(ceil_div(rows, threads / lanes / columns) * lane_blocks * column_blocks) {}
 
    private:
-    // The least power of two that is no less than n, `most` at most.
+    // The smallest power of two of at least n, limited to `most`.
     static uint32_t cover(int64_t n, uint32_t most) {
         uint32_t result = 1;
         while (result < n && result < most) result *= 2;
@@ -63,7 +63,7 @@ struct Share {
     }
 };
 
-// Which tile is a thread's: pack of channels, column, row among those of all planes.
+// The tile of a thread: pack of channels, column, and row among those of all planes.
 struct Place3 {
     uint32_t pack, column, row;
 
@@ -76,7 +76,7 @@ struct Place3 {
     }
 };
 
-// What the layouts have in common: a tile of kTileY x kTileX outputs of P channels.
+// Common part of both layouts: a tile of kTileY x kTileX outputs of P channels.
 template <class T, int kUp, int kDown, int kTileY, int kTileX, int P>
 struct TileKernel : Kernel<> {
     using AxisY = TileAxis<kUp, kDown, kTileY>;
@@ -96,14 +96,14 @@ struct TileKernel : Kernel<> {
 
     int64_t num_blocks() const { return share.blocks; }
 
-    // A thread's tile: where it lies, and its sums.
+    // A thread's tile: its position and its sums.
     struct Tile {
         uint32_t plane, pack, row, column;
         float weight[kTaps][kTaps];
         float sum[kTileY][kTileX][P] = {};
     };
 
-    // False where the thread has none.
+    // False if the thread has no tile.
     GF_HD bool find(uint32_t block, uint32_t thread, Tile& tile) const {
         const Place3 place(share, kThreads, block, thread);
         const uint32_t tiles = ay.num_tiles();
@@ -123,7 +123,7 @@ struct TileKernel : Kernel<> {
         return out + uint64_t(tile.plane * uint32_t(ay.out) + uint32_t(row)) * uint32_t(ax.out) * pixel;
     }
 
-    // Adds pixel (wy, wx) of the window wherever it belongs.
+    // Adds pixel (wy, wx) of the window to every sum that contains it.
     GF_HD static void add(Tile& tile, int wy, int wx, const float* v) {
         GF_UNROLL for (int j = 0; j < kTileY; ++j) {
             GF_UNROLL for (int i = 0; i < kTileX; ++i) {
@@ -135,14 +135,14 @@ struct TileKernel : Kernel<> {
     }
 };
 
-// NHWC: packs of channels, one load for each pixel of the window.
+// NHWC: packs of channels, one load per pixel of the window.
 template <class T, int kUp, int kDown>
 struct ChannelsLastKernel : TileKernel<T, kUp, kDown, 2, 2, kPack<T>> {
     static constexpr int P = kPack<T>;
     using Base = TileKernel<T, kUp, kDown, 2, 2, P>;
     using typename Base::AxisX, typename Base::AxisY, typename Base::Tile;
 
-    // 8 lanes are a cache line, and 8 columns keep a block's tiles together, for they share pixels.
+    // 8 lanes are a cache line, and 8 columns keep a block's tiles together, because they share pixels.
     ChannelsLastKernel(const T* x, const float* f, T* out, const Upfirdn2d& g) : Base(x, f, out, g, 8, 8) {}
 
     template <int>
@@ -176,13 +176,13 @@ struct ChannelsLastKernel : TileKernel<T, kUp, kDown, 2, 2, kPack<T>> {
     }
 };
 
-// NCHW: a tile is 8 pixels wide. Rows of packs are loaded as such, and what lies before the window is shifted out.
+// NCHW: a tile is 8 pixels wide. Rows are loaded in packs, and pixels before the window are shifted out.
 template <class T, int kUp, int kDown, bool kAligned>
 struct PlanarKernel : TileKernel<T, kUp, kDown, 4, 8, 1> {
     using Base = TileKernel<T, kUp, kDown, 4, 8, 1>;
     using typename Base::AxisX, typename Base::AxisY, typename Base::Tile;
-    static constexpr int kStep = 8 * kDown / kUp;                      // pixels from a tile to the next
-    static constexpr int kLoad = kStep < kPack<T> ? kStep : kPack<T>;  // pixels to a load
+    static constexpr int kStep = 8 * kDown / kUp;                      // pixels from one tile to the next
+    static constexpr int kLoad = kStep < kPack<T> ? kStep : kPack<T>;  // pixels per load
     static constexpr int kLoads = (AxisX::kWindow + 2 * kLoad - 2) / kLoad;
     static constexpr int kStore = kPack<T>;
 
@@ -215,7 +215,7 @@ struct PlanarKernel : TileKernel<T, kUp, kDown, 4, 8, 1> {
     }
 
    private:
-    // The window from pixel x0 on; all tiles lie the same way to the packs, so that no warp takes both branches.
+    // The window from pixel x0 on. All tiles have the same alignment to packs, so no warp takes both branches.
     GF_HD void load_packs(const T* row, int x0, float* v) const {
         const int before = x0 & (kLoad - 1);
         GF_UNROLL for (int k = 0; k < kLoads; ++k) {
@@ -229,7 +229,7 @@ struct PlanarKernel : TileKernel<T, kUp, kDown, 4, 8, 1> {
         shift_out<kLoad / 2>(before, v);
     }
 
-    // v[i] = v[i + before], a binary digit of `before` at a time: registers have no run-time index.
+    // v[i] = v[i + before], one binary digit of `before` at a time, because registers have no run-time index.
     template <int kDigit>
     GF_HD static void shift_out(int before, float* v) {
         if constexpr (kDigit > 0) {

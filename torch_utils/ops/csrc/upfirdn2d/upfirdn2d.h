@@ -1,13 +1,14 @@
-// Up-sample, pad, filter and down-sample images, a row of the result at a time. Free of PyTorch.
+// Up-sampling, padding, filtering and down-sampling of images, one row of the result at a time. Does not include
+// PyTorch.
 //
 //     out[oy, ox] = sum over ky, kx of f[ky, kx] * up(x)[oy * down + ky - pad, ox * down + kx - pad]
 //
-// where up(x) has up - 1 zeros after every pixel and zeros all around. Along each axis, the taps that meet a pixel and
-// not an inserted zero are every up-th from some first one on, and the pixels that they meet are neighbours. So a row
-// is two weighted sums: of neighbouring rows of the image, then of neighbouring pixels of that sum. Both run over
-// memory in order. A filter that is no outer product skips the first sum and takes all its rows in the second.
+// up(x) has up - 1 zeros after every pixel and zeros around the image. Along each axis, every up-th tap from a first
+// one on meets a pixel, the others an inserted zero, and these pixels are neighbors. A row is therefore two weighted
+// sums: of neighboring rows of the image, then of neighboring pixels of that sum. Both run over memory in order. A
+// filter that is not an outer product skips the first sum and takes all its rows in the second.
 //
-// Planes [H, W, P] are dense: NCHW has N C of them with P = 1 numbers a pixel, NHWC has N with P = C.
+// Planes [H, W, P] are dense: NCHW has N C planes with P = 1 value per pixel, NHWC has N with P = C.
 
 #pragma once
 
@@ -22,7 +23,7 @@
 
 namespace ganfoundry {
 
-// Where a pixel of the result finds its taps along an axis: the first that meets a pixel, and that pixel.
+// Place of an output along an axis: its first tap that meets a pixel, and that pixel.
 struct Place {
     int64_t tap, pixel;
 };
@@ -48,7 +49,7 @@ inline bool separate(
     return true;
 }
 
-// Numbers, zero at first, that begin at a cache line.
+// Array of values, initially zero, that begins at a cache line.
 template <class A>
 class Buffer {
    public:
@@ -64,13 +65,13 @@ class Buffer {
     std::vector<A> storage_;
 };
 
-// All that depends on sizes and filter alone, computed once a call: divisions cost more than the sums.
+// Everything that depends on sizes and filter only, computed once per call: divisions cost more than the sums.
 template <class A>
 struct Plan {
     Upfirdn2d g;
     bool separable;
-    bool split;              // P = 1 and down > 1: a row is held as `down` rows of every down-th pixel
-    int64_t left, width;     // zero pixels before a row of the workspace, and its width with those behind
+    bool split;              // P = 1 and down > 1: a row is stored as `down` rows of every down-th pixel
+    int64_t left, width;     // zero pixels before a row of the workspace, and its width with those after it
     int64_t num_rows;        // rows of the workspace that the second sum takes
     std::vector<Place> place_y, place_x;  // by row and by pixel of the result
     std::vector<Taps<A>> y;  // by first tap along y; offsets in pixels' rows
@@ -106,7 +107,7 @@ struct Plan {
             end = std::max(end, pixel + g.x.num_taps(tap));
         }
         left = -begin;
-        // The pixel that the first tap of output 0 meets begins a group of `down`.
+        // The pixel at the first tap of output 0 begins a group of `down`.
         if (split) left += ((g.x.pad - left) % g.x.down + g.x.down) % g.x.down;
         width = left + end;
         if (split) width = (width + g.x.down - 1) / g.x.down * g.x.down;
@@ -132,7 +133,7 @@ struct Plan {
     }
 };
 
-// Computes rows of the result; one for each thread, for it owns the workspace.
+// Computes rows of the result. Each thread has its own, because it holds the workspace.
 template <class T>
 class RowMaker {
     using A = compute_t<T>;
@@ -145,7 +146,7 @@ class RowMaker {
           whole_(plan.split ? plan.width : 0),
           phases_(g_.x.out + g_.x.up) {}
 
-    // out [out, P] is row `oy` of the plane that x [H, W, P] makes.
+    // Writes row `oy` [out, P] of the result of the plane x [H, W, P].
     void make(const T* x, T* out, int64_t oy) {
         const auto [first, top] = plan_.place_y[oy];
         if (plan_.separable) {
@@ -159,7 +160,7 @@ class RowMaker {
     }
 
    private:
-    // The weighted sum of the image's rows under the taps [begin, end), into one row of the workspace.
+    // Writes the weighted sum of the image's rows under the taps [begin, end) to a row of the workspace.
     void blend(const T* x, int64_t top, const Taps<A>& taps, int64_t begin, int64_t end, A* row) {
         A* target = (plan_.split ? whole_.data() : row) + plan_.left * g_.pixel;
         const int64_t n = g_.x.in * g_.pixel;
@@ -170,7 +171,7 @@ class RowMaker {
         if (plan_.split) split(row);
     }
 
-    // Pixels 0, down, 2 down …, then 1, down + 1, …: neighbours in the result read neighbours in memory.
+    // Pixels 0, down, 2 down, …, then 1, down + 1, …: neighbors in the result read neighbors in memory.
     void split(A* row) {
         const int64_t down = g_.x.down, length = plan_.width / down;
         const A* whole = whole_.data();
@@ -197,7 +198,7 @@ class RowMaker {
         }
     }
 
-    // n numbers of the result from pixel `ox` on, which all lie the same way to their taps.
+    // n values of the result from pixel `ox` on, all at the same position relative to their taps.
     template <class To>
     void sum_pixels(To* out, int64_t n, int64_t ox, int64_t first_y) {
         const auto [first_x, pixel] = plan_.place_x[ox];
@@ -207,7 +208,7 @@ class RowMaker {
         weighted_sum(out, n, row, taps.offset.data(), taps.weight.data(), taps.size());
     }
 
-    // P = 1: pixels p, p + up, p + 2 up … of the result are one sum; the sums are then interleaved.
+    // P = 1: pixels p, p + up, p + 2 up, … of the result are one sum; the sums are then interleaved.
     void interleave(T* __restrict out, int64_t first_y) {
         const int64_t up = g_.x.up, length = (g_.x.out + up - 1) / up, whole = g_.x.out / up;
         for (int64_t p = 0; p < std::min(up, g_.x.out); ++p) {

@@ -1,4 +1,4 @@
-// The CUDA kernel of ganfoundry::upfirdn2d.
+// CUDA kernel of ganfoundry::upfirdn2d.
 
 #include "upfirdn2d/upfirdn2d_cuda.h"
 

@@ -1,4 +1,4 @@
-// What upfirdn2d.cu offers: kernels that read and write memory of a GPU. Free of PyTorch.
+// Interface of upfirdn2d.cu: kernels that read and write memory of a GPU. Does not include PyTorch.
 
 #pragma once
 
@@ -8,7 +8,7 @@
 extern "C" {
 
 // y [planes, out, out, pixel] from x [planes, in, in, pixel] and the filter f [fh, fw] float32, all dense and on the
-// GPU. Addresses are multiples of 16. Returns what went wrong, or nullptr.
+// GPU. Addresses are multiples of 16. Returns the error, or nullptr.
 const char* ganfoundry_upfirdn2d(
     const void* x, const float* f, void* y, ganfoundry::DType dtype, ganfoundry::Upfirdn2d g,
     ganfoundry::Target target);

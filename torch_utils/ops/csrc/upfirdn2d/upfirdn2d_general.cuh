@@ -1,4 +1,4 @@
-// upfirdn2d on a GPU for what upfirdn2d.cuh has no kernel for. Free of PyTorch.
+// upfirdn2d on a GPU for the filters and factors that upfirdn2d.cuh does not cover. Does not include PyTorch.
 
 #pragma once
 
@@ -8,7 +8,7 @@
 
 namespace ganfoundry {
 
-// Any filter and factors: every thread makes one pack of V channels, or one number.
+// Any filter and factors: every thread computes one pack of V channels, or one value.
 template <class T, int V>
 struct GeneralKernel : Kernel<> {
     struct Axis32 {
@@ -25,7 +25,7 @@ struct GeneralKernel : Kernel<> {
     const T* x;
     const float* f;
     T* out;
-    uint32_t packs, size;  // packs to a pixel; packs in the result
+    uint32_t packs, size;  // packs per pixel; packs in the result
     Axis32 ay, ax;
 
     GeneralKernel(const T* x, const float* f, T* out, const Upfirdn2d& g)
