@@ -73,7 +73,7 @@ def _changed(cfg: Any, prefix: str, head: str, inner: dict[str, Any]) -> Any:
     """
     hints = typing.get_type_hints(type(cfg))
     if head not in hints:
-        raise ConfigError(f"'{prefix}{head}' is no config field; {suggest(head, hints)}")
+        raise ConfigError(f"'{prefix}{head}' is not a config field; {suggest(head, hints)}")
     old = getattr(cfg, head)
     if dataclasses.is_dataclass(old):
         if '' in inner:

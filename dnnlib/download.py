@@ -193,10 +193,10 @@ def _download(entry: _Entry, partial: Path, sha256: str | None, timeouts: Timeou
             time.sleep(timeouts.wait_s * 2**attempt)
     kept = ''
     if partial.is_file() and read_json(version_file(partial)).get('version'):
-        kept = f'; {format_bytes(partial.stat().st_size)} are kept, the next try goes on there'
+        kept = f'; {format_bytes(partial.stat().st_size)} are kept, the next attempt continues there'
     raise DownloadError(
-        f'{shown}: failed {ATTEMPTS} times, lastly: {reason}{kept}; try again later, or fetch it by other means and '
-        f'give the path of the file'
+        f'{shown}: failed {ATTEMPTS} times, most recently: {reason}{kept}; try again later, or get the file '
+        f'another way and give its path'
     )
 
 
@@ -205,11 +205,11 @@ def _accept(entry: _Entry, partial: Path, sha256: str | None, etag: str | None) 
     with partial.open('rb') as file:
         if HTML.match(file.read(4096)):
             forget(partial)
-            raise DownloadError(f'{public_url(entry.url)}: a web page came, no file; give the address of the file')
+            raise DownloadError(f'{public_url(entry.url)}: the server sent a web page; give the address of the file')
     digest, size = sha256_of(partial), partial.stat().st_size
     if sha256 not in (None, digest):
         forget(partial)
-        raise TransientError(f'the sha256 of what came is {digest}, {sha256} is expected')
+        raise TransientError(f'the sha256 of the download is {digest}, expected {sha256}')
     fsync_path(partial)
     os.replace(partial, entry.path)
     write_json(entry.beside('.json'), {'url': public_url(entry.url), 'size': size, 'sha256': digest, 'etag': etag})

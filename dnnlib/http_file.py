@@ -82,7 +82,7 @@ def receive(url: str, partial: Path, *, certain: bool, timeouts: Timeouts) -> st
             strong = None if etag is None or etag.startswith('W/') else etag
             write_json(version_file(partial), {'version': strong or answer.headers.get('Last-Modified')})
         if total is not None and shutil.disk_usage(partial.parent).free < total - begun:
-            raise OSError(f'{format_bytes(total - begun)} are needed, the disk has less')
+            raise OSError(f'{format_bytes(total - begun)} are needed, the disk has less space')
         with partial.open('ab' if begun else 'wb') as file, _progress(url, begun, total) as show:
             for chunk in answer.iter_content(CHUNK):
                 file.write(chunk)
@@ -91,7 +91,7 @@ def receive(url: str, partial: Path, *, certain: bool, timeouts: Timeouts) -> st
     if total is not None and size != total:
         if size > total:
             forget(partial)
-        raise TransientError(f'{size} bytes came, {total} were announced')
+        raise TransientError(f'received {size} bytes of {total}')
     return etag
 
 
@@ -104,23 +104,25 @@ def _check(answer: requests.Response, partial: Path, begun: int, certain: bool) 
         raise TransientError(f'HTTP {status} {answer.reason}')
     if status == 416 or (status == 206 and not begun):
         forget(partial)
-        raise TransientError(f'HTTP {status}: the server does not know the part that was asked for')
+        raise TransientError(f'HTTP {status}: the server does not know the requested part')
     if status not in (200, 206):
         raise DownloadError(f'{shown}: HTTP {status} {answer.reason}; check the address')
     if 'html' in answer.headers.get('Content-Type', '').lower():
-        raise DownloadError(f'{shown}: a web page came, no file; give the address of the file itself')
+        raise DownloadError(f'{shown}: the server sent a web page; give the address of the file itself')
     if answer.headers.get('Content-Encoding', 'identity') != 'identity':
-        raise DownloadError(f'{shown}: came packed ({answer.headers["Content-Encoding"]}) though asked not to be')
+        raise DownloadError(
+            f'{shown}: compressed by the server ({answer.headers["Content-Encoding"]}) without a request'
+        )
     if status == 206:
         part = re.fullmatch(r'bytes (\d+)-\d+/(\d+)', answer.headers.get('Content-Range', ''))
         if part is None or int(part[1]) != begun:
             forget(partial)
-            raise TransientError('the server sent another part than was asked for')
+            raise TransientError('the server sent a different part than requested')
         return int(part[2])
     length = answer.headers.get('Content-Length', '')
     chunked = 'chunked' in answer.headers.get('Transfer-Encoding', '').lower()  # its end is marked
     if not (length.isdecimal() or chunked or certain):
-        raise DownloadError(f'{shown}: the server states no size, so that a cut would go unnoticed; fetch it by hand')
+        raise DownloadError(f'{shown}: the server states no size, so a cut would go unnoticed; download it by hand')
     return int(length) if length.isdecimal() else None
 
 

@@ -19,7 +19,7 @@ def parse_duration(text: str, option: str) -> float:
         raise ConfigError(f'{option}={text}: expected a duration such as 2h, 90m, 5400s, 1d or 1h30m')
     seconds = sum(float(number) * UNITS[unit] for number, unit in parts)
     if seconds <= 0:
-        raise ConfigError(f'{option}={text}: must be longer than nothing')
+        raise ConfigError(f'{option}={text}: must be longer than 0 s')
     return seconds
 
 

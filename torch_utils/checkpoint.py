@@ -45,7 +45,7 @@ def load_tensors(path: Path) -> tuple[Tensors, dict[str, str]]:
         with safetensors.safe_open(path, framework='pt') as file:
             return {name: file.get_tensor(name).clone() for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
     except (OSError, safetensors.SafetensorError) as error:
-        raise CheckpointError(f'{path}: not a whole safetensors file ({error})') from None
+        raise CheckpointError(f'{path}: not a complete safetensors file ({error})') from None
 
 
 def save_state(root: Path, name: str, tensors: Tensors, scalars: dict[str, Any]) -> Path:
@@ -84,7 +84,7 @@ def verify_state(folder: Path) -> None:
         manifest = json.loads((folder / MANIFEST).read_text())
         entries = {file: (int(entry['size']), str(entry['sha256'])) for file, entry in manifest.items()}
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
-        raise CheckpointError(f'{folder / MANIFEST}: absent or unreadable, the state is not whole') from None
+        raise CheckpointError(f'{folder / MANIFEST}: absent or unreadable, the state is not complete') from None
     for file in (TENSORS, SCALARS):
         if file not in entries:
             raise CheckpointError(f'{folder / MANIFEST}: does not list {file}')
@@ -94,7 +94,7 @@ def verify_state(folder: Path) -> None:
         if path.stat().st_size != size:
             raise CheckpointError(f'{path}: {path.stat().st_size} bytes, the manifest says {size}')
         if files.sha256_of(path) != digest:
-            raise CheckpointError(f'{path}: damaged, its sha256 is not what the manifest says')
+            raise CheckpointError(f'{path}: damaged, its sha256 differs from the manifest')
 
 
 def load_state(folder: Path) -> tuple[Tensors, dict[str, Any]]:
@@ -121,8 +121,8 @@ def newest_state(root: Path, warn: Callable[[str], None]) -> Path:
         except CheckpointError as error:
             damaged += 1
             warn(f'{error}; falling back to the state before it')
-    found = f'{damaged} damaged state(s) and no whole one' if damaged else 'no saved state'
-    raise CheckpointError(f'{root}: {found}; start afresh without --resume')
+    found = f'{damaged} damaged state(s) and no intact one' if damaged else 'no saved state'
+    raise CheckpointError(f'{root}: {found}; start a new run without --resume')
 
 
 def prune_states(root: Path, keep: int, protected: set[str], warn: Callable[[str], None]) -> None:

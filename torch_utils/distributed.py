@@ -116,7 +116,7 @@ class World:
             The largest verdict, and the words of the first process that gave it. Words are exchanged, cut to
             MESSAGE_BYTES, only if a verdict is above 0.
         """
-        largest = self.maximum(verdict, 'whether to go on')
+        largest = self.maximum(verdict, 'whether to continue')
         if largest == 0 or self.size == 1:
             return largest, words
         text = f'{self}: {words}'.encode()[:MESSAGE_BYTES]
@@ -215,7 +215,7 @@ class World:
                 self._store.set(f'{self._place}/asked', '1')
                 deadline = time.monotonic() + ASKED_S
             if deadline is not None and time.monotonic() > deadline:
-                raise PeerLost(f'{self}: asked to stop in {what}, and rank 0, at work there, does not answer')
+                raise PeerLost(f'{self}: asked to stop in {what}, and rank 0, which works there, does not answer')
             time.sleep(POLL_S)
 
     # ---- time-outs
@@ -265,9 +265,7 @@ class World:
             yield
         except RuntimeError as error:
             cause = str(error).strip().splitlines()[0]
-            raise PeerLost(
-                f'{self}{where}: {what} failed, another process has gone or cannot be reached ({cause})'
-            ) from error
+            raise PeerLost(f'{self}{where}: {what} failed, another process is gone or unreachable ({cause})') from error
         if self._watchdog is not None:
             self._watchdog.enter('')
 

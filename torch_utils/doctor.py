@@ -208,7 +208,7 @@ def main() -> None:
                 print(line, flush=True)
         except (OSError, RuntimeError, subprocess.SubprocessError) as error:
             reason = ' '.join(str(error).split())
-            print(Line(check.__name__, f'could not be looked at: {reason}', 'report this'), flush=True)
+            print(Line(check.__name__, f'the check failed: {reason}', 'report this'), flush=True)
 
 
 if __name__ == '__main__':

@@ -64,7 +64,7 @@ class Watchdog:
         """Prints the position and all stacks, and exits: the thread that hangs would not see an exception."""
         doing = f'waiting in {self._what}' if self._what else 'computing, or asleep'
         print(
-            f'{self._who}: nothing has moved for {waited:.0f} s (--timeout={self._timeout_s:g}) at {self.where}, '
+            f'{self._who}: no progress for {waited:.0f} s (--timeout={self._timeout_s:g}) at {self.where}, '
             f'{doing}; the stacks of all threads:',
             file=sys.stderr,
             flush=True,

@@ -96,7 +96,7 @@ class Machine:
     def finished(self, value: Any) -> Any:
         """Returns a value that becomes part of another; ValueError while its state is missing."""
         if isinstance(value, Pending):
-            raise ValueError(f'a {type(value).__name__} that has not got its contents')
+            raise ValueError(f'a {type(value).__name__} without its contents')
         return value
 
     def remember(self, index: int) -> None:
@@ -178,7 +178,7 @@ class Machine:
             raise ValueError(f'a global with a name of more than {self.limits.name_chars} characters')
         ref = Ref(module, name)
         if (module, name) not in self.handlers and not self.inert:
-            raise ValueError(f'the file wants the global {ref}, which is not on the list')
+            raise ValueError(f'the file asks for the global {ref}, which is not on the list')
         self.push(ref)
 
     def call(self) -> None:

@@ -51,13 +51,13 @@ def refusal(command, *args):
     ('flags', 'message'),
     [
         (['--cfg=squeze'], "unknown --cfg 'squeze': did you mean 'squeeze'? known: auto"),
-        (['--set', 'r1.gama=2'], "'r1.gama' is no config field; did you mean 'gamma'?"),
-        (['--set', 'generatr.ratio=2'], "'generatr' is no config field; did you mean 'generator'?"),
+        (['--set', 'r1.gama=2'], "'r1.gama' is not a config field; did you mean 'gamma'?"),
+        (['--set', 'generatr.ratio=2'], "'generatr' is not a config field; did you mean 'generator'?"),
         (['--set', 'r1.gamma'], '--set r1.gamma: expected FIELD=VALUE'),
         (['--set', 'r1.gamma=high'], 'r1.gamma=high: expected a number'),
         (['--cfg=squeeze', '--set', 'generator.rgb=top'], 'generator.rgb=top: choose one of squeeze, pre, excite'),
         (['--cfg=squeeze', '--set', 'generator.ratio=0'], 'ratio=0: must be at least 1'),
-        (['--set', 'generator.ratio=4'], "'generator.ratio' is no config field"),
+        (['--set', 'generator.ratio=4'], "'generator.ratio' is not a config field"),
         (['--set', 'data.mirror=1'], '--set data.mirror=1: other fields follow from this one; set it by --data'),
         (['--set', 'precision=fp32'], 'set it by --precision'),
         (['--gamma=-1'], '--gamma must be non-negative'),
@@ -306,7 +306,7 @@ def test_a_file_that_is_no_snapshot_is_named(tmp_path, run):
     assert 'not a network snapshot of this project' in refusal(generate.main, f'--network={state}', '--seeds=0')
     broken = tmp_path / 'broken.safetensors'
     broken.write_bytes(b'\0' * 100)
-    assert 'not a whole safetensors file' in refusal(generate.main, f'--network={broken}', '--seeds=0')
+    assert 'not a complete safetensors file' in refusal(generate.main, f'--network={broken}', '--seeds=0')
 
 
 # ---- calc_metrics.py

@@ -115,7 +115,7 @@ def test_a_lost_process_without_restarts_ends_the_run_with_its_code(tmp_path, da
     ranks(process)[1].kill()
     _, errors = process.communicate(timeout=200)
     assert process.returncode in (1, 128 + signal.SIGKILL)  # which of the two ends was seen first
-    assert 'another process has gone' in errors
+    assert 'another process is gone' in errors
     assert 'no restart was left of 0' in errors
 
 

@@ -88,5 +88,5 @@ def test_what_needs_a_w_space_or_features_is_refused_by_name(name, field, messag
 
 def test_an_option_of_another_architecture_is_refused_with_the_known_ones():
     spec = ImageSpec(resolution=32, channels=3, label_dim=0, num_images=8)
-    with pytest.raises(ConfigError, match=r"'generator\.ratio' is no config field.*known: .*attention"):
+    with pytest.raises(ConfigError, match=r"'generator\.ratio' is not a config field.*known: .*attention"):
         apply_overrides(RECIPES.get('gconv').make(spec, 1), {'generator.ratio': '4'})

@@ -291,10 +291,10 @@ def test_each_set_of_labels_in_a_micro_batch_is_a_draw_of_its_own(dataset, monke
 @pytest.mark.parametrize(
     ('changes', 'message'),
     [
-        ({'test_everythin.weight': 1}, "'test_everythin' is no config field; did you mean 'test_everything'?"),
-        ({'terms': 1}, "'terms' is no config field"),
+        ({'test_everythin.weight': 1}, "'test_everythin' is not a config field; did you mean 'test_everything'?"),
+        ({'terms': 1}, "'terms' is not a config field"),
         ({'test_everything': 1}, "'test_everything' has fields, change one of them: weight, most"),
-        ({'test_everything.wait': 1}, "'test_everything.wait' is no config field; did you mean 'weight'?"),
+        ({'test_everything.wait': 1}, "'test_everything.wait' is not a config field; did you mean 'weight'?"),
         ({'test_everything.weight': 'much'}, 'test_everything.weight=much: expected a number'),
         ({'test_everything.weight': 1, 'test_everything.most': 2}, 'test_everything.most=2: the batch is 4'),
     ],

@@ -172,7 +172,7 @@ def test_three_failures_are_an_error_and_the_next_call_goes_on(server):
     server.plan = ['cut', 'fail', 'cut']
     message = refusal(server)
     assert 'failed 3 times' in message
-    assert 'are kept, the next try goes on there' in message
+    assert 'are kept, the next attempt continues there' in message
     assert len(server.seen) == 3
     assert fetch(server.url, timeouts=QUICK).read_bytes() == DATA
     assert int(server.seen[3].removeprefix('bytes=').removesuffix('-')) > len(DATA) // 2
@@ -195,11 +195,11 @@ def test_a_part_that_was_not_asked_for_is_thrown_away(server):
 @pytest.mark.parametrize(
     ('answer', 'message'),
     [
-        ('html', 'a web page came, no file'),
-        ('html_in_disguise', 'a web page came, no file'),
+        ('html', 'the server sent a web page'),
+        ('html_in_disguise', 'the server sent a web page'),
         ('gone', 'HTTP 404 Not Found; check the address'),
         ('no_length', 'the server states no size'),
-        ('packed', 'came packed (gzip)'),
+        ('packed', 'compressed by the server (gzip)'),
     ],
 )
 def test_what_is_no_file_is_refused_at_once(server, answer, message):
@@ -233,7 +233,7 @@ def test_a_wrong_digest_is_deleted_tried_again_and_told(server):
     server.plan = ['damaged'] * 3
     message = refusal(server, sha256=SHA256)
     assert hashlib.sha256(DATA[:-1] + b'!').hexdigest() in message
-    assert f'{SHA256} is expected' in message
+    assert f'expected {SHA256}' in message
 
 
 def test_a_file_that_was_damaged_in_the_cache_is_fetched_again(server):

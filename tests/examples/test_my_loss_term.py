@@ -43,7 +43,7 @@ def test_a_term_outside_the_repository_trains_resumes_and_is_recorded(tmp_path):
     assert '--plugin=FILE' in without.stderr
     unknown = call(tmp_path / 'none', *flags, '--set=bcrr.weight=1', '-n', check=False)
     assert unknown.returncode == 2
-    assert "'bcrr' is no config field; did you mean 'bcr'?" in unknown.stderr
+    assert "'bcrr' is not a config field; did you mean 'bcr'?" in unknown.stderr
 
 
 def test_copies_are_flipped_and_moved_by_whole_pixels():

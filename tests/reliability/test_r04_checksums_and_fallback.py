@@ -82,4 +82,4 @@ def test_a_run_without_a_whole_state_says_so(run):
         truncate(state / TENSORS, 10)
     launch = struck.launch()
     assert launch.wait() == 2
-    assert 'damaged state(s) and no whole one; start afresh without --resume' in launch.said()
+    assert 'damaged state(s) and no intact one; start a new run without --resume' in launch.said()

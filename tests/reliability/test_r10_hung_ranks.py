@@ -20,7 +20,7 @@ def test_a_sleeping_rank_ends_the_run_with_rank_operation_step_and_stacks(run):
     assert time.time() - reached['time'] <= TIMEOUT_S + stretched(15)
     said = launch.said()
     assert re.search(r'rank 1 of 2.*computing, or asleep', said)
-    assert re.search(r'rank 0 of 2.*waiting in (all-reduce|all-gather) of', said) or 'another process has gone' in said
+    assert re.search(r'rank 0 of 2.*waiting in (all-reduce|all-gather) of', said) or 'another process is gone' in said
     assert re.search(r'step \d+', said)
     assert 'Thread 0x' in said
     assert 'moments.py' in said, "the sleeper's stack"

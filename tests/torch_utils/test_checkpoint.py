@@ -77,7 +77,7 @@ def test_every_single_bit_of_a_state_is_guarded(root):
 def test_no_whole_state_is_an_error_with_a_way_out(root, tmp_path):
     for folder in checkpoint.list_states(root):
         damage(folder / checkpoint.TENSORS, 'truncated')
-    with pytest.raises(CheckpointError, match=r'3 damaged state\(s\) and no whole one; start afresh'):
+    with pytest.raises(CheckpointError, match=r'3 damaged state\(s\) and no intact one; start a new run'):
         checkpoint.newest_state(root, lambda text: None)
     with pytest.raises(CheckpointError, match='no saved state'):
         checkpoint.newest_state(tmp_path / 'nowhere', lambda text: None)
@@ -125,7 +125,7 @@ def test_a_full_disk_leaves_what_was_there(root):
 def test_a_single_file_that_is_no_safetensors_is_named(tmp_path):
     path = tmp_path / 'x.safetensors'
     path.write_bytes(json.dumps({'not': 'one'}).encode())
-    with pytest.raises(CheckpointError, match=r'x\.safetensors: not a whole safetensors file'):
+    with pytest.raises(CheckpointError, match=r'x\.safetensors: not a complete safetensors file'):
         checkpoint.load_tensors(path)
     with pytest.raises(CheckpointError, match='no such file'):
         checkpoint.load_tensors(tmp_path / 'absent.safetensors')

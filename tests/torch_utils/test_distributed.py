@@ -106,10 +106,10 @@ def test_hung_processes_end_with_rank_operation_step_and_stacks(tmp_path):
     assert time.monotonic() < began + 3 + stretched(15 + 20)  # 20 s for imports
     assert [process.returncode for process in processes] == [1, 1]
     # On a busy machine rank 1 may time out first; rank 0 then finds it gone.
-    hung = r'rank 0 of 2: nothing has moved for \d s \(--timeout=3\) at step 2, Dmain, waiting in all-reduce'
+    hung = r'rank 0 of 2: no progress for \d s \(--timeout=3\) at step 2, Dmain, waiting in all-reduce'
     gone = r'rank 0 of 2, step 2, Dmain: all-reduce'
     assert re.search(rf'({hung} of the gradients)|({gone} of the gradients failed)', first)
-    assert re.search(r'rank 1 of 2: nothing has moved for \d s \(--timeout=3\) at step 2, Dmain, computing, or asleep',
+    assert re.search(r'rank 1 of 2: no progress for \d s \(--timeout=3\) at step 2, Dmain, computing, or asleep',
                      second)  # fmt: skip
     assert 'most recent call' in first
     assert 'File "<string>", line 11' in second  # where it sleeps

@@ -127,7 +127,7 @@ def serve_metric(evaluate: Evaluator, G_ema: torch.nn.Module, task: dict[str, An
         log: receives the message of a failure.
 
     Raises:
-        PeerLost: if another process has gone.
+        PeerLost: if another process is gone.
     """
     try:
         evaluate.serve(G_ema, task)

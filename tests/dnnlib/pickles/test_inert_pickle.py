@@ -70,7 +70,7 @@ def test_an_inert_reading_names_what_it_does_not_know() -> None:
     value = read_pickle(b'\x80\x02cos\nsystem\nU\x04true\x85R.', where='x', inert=True)
     assert isinstance(value, Opaque)
     assert (str(value.ref), value.args) == ('os.system', (b'true',))
-    with pytest.raises(UnsafeModelFile, match=r'x: byte 2, GLOBAL: the file wants the global os\.system, which is not'):
+    with pytest.raises(UnsafeModelFile, match=r'x: byte 2, GLOBAL: the file asks for the global os\.system, which'):
         read_pickle(b'\x80\x02cos\nsystem\nU\x04true\x85R.', where='x')
 
 
@@ -102,8 +102,8 @@ def test_a_message_says_where_and_what_to_do() -> None:
     with pytest.raises(UnsafeModelFile) as caught:
         read_pickle(b'\x80\x04\x8c\x02os\x8c\x06sys\xc3\xa9m\x93.', where='net.pkl')
     assert str(caught.value) == (
-        'net.pkl: byte 14, STACK_GLOBAL: the file wants the global os.sys\\xe9m, which is not on the list; nothing of '
-        'it was executed; take the file from its source again, or ask its author for safetensors'
+        'net.pkl: byte 14, STACK_GLOBAL: the file asks for the global os.sys\\xe9m, which is not on the list; nothing '
+        'of it was executed; take the file from its source again, or ask its author for safetensors'
     )
 
 

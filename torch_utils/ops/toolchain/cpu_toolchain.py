@@ -80,7 +80,7 @@ def find_toolchain() -> Toolchain:
     if cxx is None:
         raise BuildError(f'there is no g++ on the PATH; {GET_CXX}')
     if ninja is None:
-        raise BuildError(f'there is no ninja on the PATH or beside {sys.executable}; {GET_NINJA}')
+        raise BuildError(f'there is no ninja on the PATH or next to {sys.executable}; {GET_NINJA}')
     version = first_line([cxx, '--version'])
     if version is None:
         raise BuildError(f'{cxx} does not run; {GET_CXX}')
