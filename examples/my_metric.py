@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import torch
 
-from metrics.registry import Metric, register_metric
+import ganfoundry as gf
 
 
 def mean_shift(real: torch.Tensor, fake: torch.Tensor) -> float:
@@ -24,8 +24,8 @@ def mean_shift(real: torch.Tensor, fake: torch.Tensor) -> float:
     return float((fake.mean(dim=0) - center).norm() / spread)
 
 
-@register_metric('shift', pattern='shift_{}50k_full', min_images=2, lower_is_better=True)
-class MeanShift(Metric):
+@gf.register_metric('shift', pattern='shift_{}50k_full', min_images=2, lower_is_better=True)
+class MeanShift(gf.Metric):
     """The metric `shift`: the distance of the mean features, in units of the spread of the real ones."""
 
     def of(self, chosen: torch.Tensor, seed: int) -> dict[str, float]:

@@ -92,12 +92,12 @@ class Session:
 
     Args:
         options: Options of the command line.
-        tell: Prints sentences about targets that are skipped, renamed or drawn.
+        notify: Prints sentences about targets that are skipped, renamed or drawn.
     """
 
-    def __init__(self, options: MeasureSettings, tell: Callable[[str], None]) -> None:
+    def __init__(self, options: MeasureSettings, notify: Callable[[str], None]) -> None:
         self._options = options
-        self._tell = tell
+        self._notify = notify
         self._meters: dict[tuple[DataConfig, int], Meter] = {}
         self._served: Callable[[], OpenTarget]  # the target of rank 0, opened at its first pass
 
@@ -119,14 +119,14 @@ class Session:
             if known is None:
                 missing.append(name)
             else:
-                self._tell(f'{opened.target.path.name}: {name} has been measured already')
+                self._notify(f'{opened.target.path.name}: {name} has been measured already')
                 yield known
         self._options.world.give({'target': [str(opened.target.path), opened.target.is_images]})
         failed = None
         for name, line in opened.meter.measure(missing, opened.subject):
             if isinstance(line, Exception):
                 failed = line
-                self._tell(f'{opened.target.path.name}: {name} failed: {line}')
+                self._notify(f'{opened.target.path.name}: {name} failed: {line}')
                 continue
             line = {**line, **opened.place, 'timestamp': time.time()}
             self._keep(opened, name, line)
@@ -151,7 +151,7 @@ class Session:
         except PeerLost:
             raise
         except Exception as error:
-            self._tell(f'{options.world}: {type(error).__name__}: {error}')
+            self._notify(f'{options.world}: {type(error).__name__}: {error}')
 
     def _network(self, target: Target) -> OpenTarget:
         options, snapshot = self._options, load_snapshot(target.path)
@@ -197,7 +197,7 @@ class Session:
             fits = parse_metric(name).num_fakes <= num_images
             names.append(name if fits else with_count(name, num_images))
             if not fits:
-                self._tell(f'{target.path}: holds {num_images} images, so {name} becomes {names[-1]}')
+                self._notify(f'{target.path}: holds {num_images} images, so {name} becomes {names[-1]}')
         return tuple(dict.fromkeys(names))
 
     def _meter(self, reals: ImageDataset, seed: int) -> Meter:
@@ -226,9 +226,9 @@ class Session:
             if (sheet := opened.meter.sheet(name, opened.subject)) is not None:
                 path = Path(folder.path if folder else '.', f'{name}-{opened.target.path.stem}.png')
                 save_png(sheet, path)
-                self._tell(f'{path}: {opened.meter.caption(name)}')
+                self._notify(f'{path}: {opened.meter.caption(name)}')
         except OSError as error:
-            self._tell(f'{opened.target.path.name}: {name} cannot be kept ({error}); its line is printed')
+            self._notify(f'{opened.target.path.name}: {name} cannot be kept ({error}); its line is printed')
 
 
 def recorded(opened: OpenTarget, name: str, provenance: dict[str, Any]) -> MetricLine | None:

@@ -220,8 +220,8 @@ class MetricEvaluator:
             pooled, probabilities = rows.split(widths, dim=1)
             extraction.append(Features(pooled, probabilities if detector.num_classes else None))
 
-        given = Pass(stream=stream, network=name, num_items=required.num_items, size=self.batch_size,
-                     width=sum(widths), seed=seed)  # fmt: skip
+        size, width = self.batch_size, sum(widths)
+        given = Pass(stream=stream, network=name, num_items=required.num_items, size=size, width=width, seed=seed)
         self._pass(given, self.observer(given, fakes), take)
         return extraction
 
