@@ -16,7 +16,7 @@ from training.config import RunConfig
 from training.interface import ImageSpec, Stateful, StyleGenerator
 from training.networks.layers import set_precision
 from training.objective.features import check_features
-from training.objective.term import TERMS, Term, overrides
+from training.objective.term import TERMS, Term, has_hook
 from training.optimize.guardian import Guardian
 from training.optimize.loss_scale import LossScale
 from training.optimize.optimizers import make_optimizer
@@ -84,7 +84,7 @@ def _build_objective(
             terms[name] = term = TERMS.get(name).build(settings, G, D, device)
             if term.needs_features:
                 check_features(name, G, D)
-            if overrides(term, 'attach'):
+            if has_hook(term, 'attach'):
                 term.attach(spec)
     for net in (G, D):
         set_precision(net, DTYPES[cfg.precision])

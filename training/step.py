@@ -22,7 +22,7 @@ from training.config import RunConfig
 from training.data.dataset import ImageDataset
 from training.fakes import Fakes
 from training.interface import Exchanged
-from training.objective.term import Micro, overrides
+from training.objective.term import Micro, has_hook
 from training.optimize.ema import ema_beta, update_ema
 from training.optimize.health import Undo, guarded_step
 from training.optimize.optimizers import GradientBuffer, lr_scale
@@ -236,7 +236,7 @@ class TrainStep:
         if self.state.controller is not None:
             self.state.controller.end_step(self.state.step)
         for term in self.state.terms.values():
-            if overrides(term, 'end_step'):
+            if has_hook(term, 'end_step'):
                 term.end_step()
 
     def _exchange(self) -> None:

@@ -20,7 +20,7 @@ from training.fakes import Fakes
 from training.interface import Features
 from training.objective.features import FeatureTap
 from training.objective.losses import Loss, Paired, Separable
-from training.objective.term import Micro, Scored, Summand, Term, overrides
+from training.objective.term import Micro, Scored, Summand, Term, has_hook
 from training.optimize.recalibrate import batch_norms
 from training.state import TrainState
 
@@ -102,7 +102,7 @@ class _NetworkTerms:
 
     def _having(self, hook: str) -> list[Term]:
         """Returns the terms that define a hook, in their order."""
-        return [term for term in self.state.terms.values() if overrides(term, hook)]
+        return [term for term in self.state.terms.values() if has_hook(term, hook)]
 
     def _means(self, summands: Iterable[Summand | None]) -> Iterator[torch.Tensor]:
         """Reports the statistics of summands and yields their means, [] each."""

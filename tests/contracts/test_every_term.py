@@ -30,7 +30,7 @@ from training.config import (
 )  # fmt: skip
 from training.data.dataset import DataConfig, ImageDataset
 from training.objective.losses import LOSSES, register_loss
-from training.objective.term import TERMS, Draw, Micro, Summand, Term, TermConfig, overrides, register_term
+from training.objective.term import TERMS, Draw, Micro, Summand, Term, TermConfig, has_hook, register_term
 from training.plan import describe_run
 from training.record import from_record, plugin_modules, to_record
 from training.step import TrainStep
@@ -176,7 +176,7 @@ def test_a_term_trains_reports_and_stays_finite(dataset, name, monkeypatch):
     (state, step), (without, _) = train(active(dataset, name), dataset, 2), train(plain(dataset), dataset, 2)
     (term,) = state.terms.values()
     assert type(term) is TERMS.get(name).build
-    assert any(overrides(term, hook) for hook in HOOKS)
+    assert any(has_hook(term, hook) for hook in HOOKS)
     assert {(), (1,), (2,), (2, 1)} >= {tuple(summand.loss.shape) for summand in seen} > set()
     assert all(summand.loss.requires_grad for summand in seen)
     assert all(key.startswith('Loss/') for summand in seen for key in summand.statistics)
@@ -184,7 +184,7 @@ def test_a_term_trains_reports_and_stays_finite(dataset, name, monkeypatch):
     assert state.stats.summary()['Health/nonfinite_steps']['mean'] == 0
     before = without.tensors()
     assert any(not torch.equal(value, before[key]) for key, value in state.tensors().items() if key in before)
-    assert (f'{term.net}reg' in {phase.name for phase in step.phases}) == overrides(term, 'regularize')
+    assert (f'{term.net}reg' in {phase.name for phase in step.phases}) == has_hook(term, 'regularize')
 
 
 @pytest.mark.parametrize('name', NAMES)
@@ -241,7 +241,7 @@ def test_terms_run_in_their_order_main_phase_first_and_g_before_d(dataset):
 
     def of(hook, net=None):
         return [(name, hook) for name, term in state.terms.items()
-                if overrides(term, hook) and net in (None, term.net)]  # fmt: skip
+                if has_hook(term, hook) and net in (None, term.net)]  # fmt: skip
 
     assert calls == [
         *of('on_generated'), *of('regularize', 'G'),

@@ -205,7 +205,7 @@ class Term:
         raise NotImplementedError
 
 
-def overrides(term: Term, hook: str) -> bool:
+def has_hook(term: Term, hook: str) -> bool:
     """Returns whether the class of `term` defines that hook."""
     return getattr(type(term), hook) is not getattr(Term, hook)
 

@@ -8,7 +8,7 @@ from tests.support.steps import CPU, tiny
 from training.build import build
 from training.config import apply_overrides
 from training.objective.lecam import LeCamConfig
-from training.objective.term import RESERVED, TERMS, Summand, Term, frequency, overrides, register_term
+from training.objective.term import RESERVED, TERMS, Summand, Term, frequency, has_hook, register_term
 
 
 def test_a_summand_takes_the_mean_once():
@@ -24,8 +24,8 @@ def test_only_overridden_hooks_count_and_the_others_raise():
             pass
 
     term = Silent(None, None, None, CPU)
-    assert overrides(term, 'end_step')
-    assert not overrides(term, 'attach')
+    assert has_hook(term, 'end_step')
+    assert not has_hook(term, 'attach')
     with pytest.raises(NotImplementedError):
         term.attach(None)
 
