@@ -36,10 +36,10 @@ from training.run.run_folder import RunFolder
 from training.run.snapshot import load_generator, load_snapshot
 
 MIN_DIVERSITY = 0.5
-TOLERANCE = 0.1  # of the metric a third of the way: what measurements and the course of a run vary by, and more
+TOLERANCE = 0.1  # fraction of the metric a third of the way, above the variation between measurements
 NUM_SAMPLES = 64
-COLUMNS = 12  # of the sheet: the first of the samples
-CELL = 64  # pixels a sample takes on the sheet, at least
+COLUMNS = 12  # samples per row of the sheet
+CELL = 64  # smallest size of a sample on the sheet, pixels
 LABEL_WIDTH = 200  # pixels
 
 
@@ -87,7 +87,7 @@ class Result:
     curve: list[tuple[float, float]]  # (kimg, metric)
     end: float | None = None
     best: float | None = None
-    diversity: float | None = None  # in parts of the real images'
+    diversity: float | None = None  # relative to that of the real images
     sec_per_kimg: float | None = None
     memory_gb: float | None = None
 
@@ -253,7 +253,7 @@ def table(plan: Plan, dataset: ImageDataset, rows: list[dict[str, Any]]) -> str:
         f'than {TOLERANCE:.0%}.',
     ]
     bad = [(row['label'], run) for row in rows for run in row['runs'] if run['reason']]
-    lines += [''] * bool(bad) + [
+    lines += ([''] if bad else []) + [
         f'- {label}, seed {run["seed"]}: {run["state"]}: {run["reason"]}' for label, run in bad
     ]
     return '\n'.join([*lines, '', f'`python bench/compare.py {" ".join(plan.command)}`', ''])

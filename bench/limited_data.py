@@ -40,7 +40,10 @@ def train(row: str, folder: Path, subset: int, kimg: int, data: str | None) -> R
     made = sorted(folder.glob('[0-9]*-*/config.json'))
     flags = [f'--outdir={folder}', *SMALL, f'--subset={subset}', f'--kimg={kimg}', '--tick=2.5', '--snap=4']
     flags += ['--metrics=none', '--seed=0', f'--aug={row}']
-    flags += [f'--set=aug.kimg={ADA_KIMG}'] * (row in ('ada', 'apa')) + [f'--data={data}'] * (data is not None)
+    if row in ('ada', 'apa'):
+        flags.append(f'--set=aug.kimg={ADA_KIMG}')
+    if data is not None:
+        flags.append(f'--data={data}')
     call('train.py', f'--resume={made[-1].parent}', f'--kimg={kimg}') if made else call('train.py', *flags)
     return RunFolder(max(folder.glob('[0-9]*-*/config.json')).parent)
 

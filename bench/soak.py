@@ -3,7 +3,7 @@
     python bench/soak.py --minutes=30 --processes=2
 
 Faults, in shuffled rounds: a rank is killed; a decoding worker is killed; SIGTERM; a bit of the newest state is flipped
-and all are killed; the disk is full for some seconds; an image of the data is cut short, and mended once the run has
+and all are killed; the disk is full for some seconds; an image of the data is cut short, and repaired once the run has
 named it. Whenever the run ends it is started again by the same command line. When the time is over it trains to the
 next whole kimg. Then the same command line runs undisturbed, or has run beside it (--kimg), and the last states and the
 losses of all ticks are compared. Where they differ, the first tick that does, and the fault before it, are named.

@@ -52,7 +52,7 @@ class GConvConfig:
     # Attention after each 3x3 convolution of the blocks. 'ca' is the dagger of Table 3, "the CA technique" of CBAM,
     # that is, its channel attention; 'cbam' adds the spatial attention.
     attention: Literal['none', 'ca', 'cbam'] = 'none'
-    activation: Literal['relu', 'elu', 'glu'] = 'relu'  # of the blocks (Table 5); the last activation is always ReLU
+    activation: Literal['relu', 'elu', 'glu'] = 'relu'  # activation of the blocks (Table 5); the last: ReLU
     # Whether the 1x1 shortcuts, which exist where channels change (not at 32x32), are GConvs. A reading: the paper
     # "just replaced Conv in the generator with GConv", and no printed number decides.
     gconv_shortcut: bool = True
@@ -177,7 +177,7 @@ class GConvBlock(LowerableBlock):
         h = h if self.attention0 is None else self.attention0(h)
         h = self.conv1(self.act1(h, v), v)
         h = h if self.attention1 is None else self.attention1(h)
-        x = x if self.skip is None else self.skip(x, v)  # before upsampling, with which it commutes
+        x = x if self.skip is None else self.skip(x, v)  # precedes upsampling, with which it commutes
         return h + F.interpolate(x, scale_factor=2, mode='nearest')
 
 

@@ -33,7 +33,7 @@ class GConvStyleGAN2Config(StyleGAN2GeneratorConfig):
     gconv: Literal['both', 'conv0', 'conv1', 'none'] = 'both'
 
     def __post_init__(self) -> None:
-        StyleGAN2GeneratorConfig.__post_init__(self)  # by name: super() does not work in a class with slots
+        StyleGAN2GeneratorConfig.__post_init__(self)  # no super(): it fails in a dataclass with slots
         require(
             self.gconv in ('both', 'conv0', 'conv1', 'none'), 'gconv', self.gconv, 'one of both, conv0, conv1, none'
         )

@@ -50,14 +50,14 @@ class GIUGeneratorConfig(DCGANGeneratorConfig):
     group_channels: int = 16  # channels that share a kernel (Table 4: 8, 16, 32)
     kernel_ratio: int = 4  # the paper's r_1; the text has 16, the counts fit 4
     se_ratio: int = 16  # the paper's r_2
-    kernel_norm: KernelNorm = 'bn'  # in the kernel generator; 'none' is Algorithm 1 as printed
+    kernel_norm: KernelNorm = 'bn'  # normalization in the kernel generator; 'none' is Algorithm 1 as printed
     gate_value: bool = False  # apply the kernels to the weighted channels instead of X
     # 'ends' are the first and last stage, "near the input and output layers" (section 6). The counts fit 'first' as
     # well.
     rbn: Literal['ends', 'none', 'first', 'all'] = 'ends'
 
     def __post_init__(self) -> None:
-        DCGANGeneratorConfig.__post_init__(self)  # by name: super() does not work in a class with slots
+        DCGANGeneratorConfig.__post_init__(self)  # no super(): it fails in a dataclass with slots
         require(self.rbn in ('ends', 'none', 'first', 'all'), 'rbn', self.rbn, 'one of ends, none, first, all')
         check_giu(self)
 
@@ -169,7 +169,14 @@ def giu(facts: ImageSpec, num_gpus: int) -> RunConfig:
 def variant(
     cfg: RunConfig, name: str, generator: Changes | None = None, discriminator: Changes | None = None
 ) -> RunConfig:
-    """Returns `cfg` under another name, with other fields in its networks."""
+    """Returns `cfg` under another name, with other fields in its networks.
+
+    Args:
+        cfg: Config of a run.
+        name: Name of the recipe.
+        generator: Changed fields of the generator's config.
+        discriminator: Changed fields of the discriminator's config.
+    """
     return replace(
         cfg,
         cfg=name,

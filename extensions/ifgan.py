@@ -100,7 +100,16 @@ def like(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
 
 
 def conv_of_both(conv: Conv2d, m: torch.Tensor, s: torch.Tensor) -> torch.Tensor:
-    """Returns conv([m, s]) of a 1x1 convolution at the size of `s`, as a sum of two, each at its input's size."""
+    """Computes a 1x1 convolution of the concatenation of m and s, as a sum of two, each at its input's size.
+
+    Args:
+        conv: Convolution of M + S channels.
+        m: Main feature, [N, M, H, W] or half that size.
+        s: Side feature, [N, S, H, W].
+
+    Returns:
+        conv([m, s]), [N, O, H, W].
+    """
     w = (conv.weight * conv.weight_gain).to(s.dtype)  # [O, M + S, 1, 1]
     w_m, w_s = w.split([m.shape[1], s.shape[1]], dim=1)
     assert conv.bias is not None
@@ -254,7 +263,7 @@ class IFGenerator(torch.nn.Module):
         self.resolutions = [2**k for k in range(3, res.bit_length())]
         i = channels_at(config, 4)
         self.base = h, w = spec.size_at(4)
-        self.fc = FullyConnected(self.z_dim, i * h * w)  # of the latent branch and, if shared, of the image branch
+        self.fc = FullyConnected(self.z_dim, i * h * w)  # start of the latent branch, and of the image's if shared
         self.fc_image = FullyConnected(self.z_dim, i * h * w) if config.init == 'two_fc' else None
         self.const = torch.nn.Parameter(torch.randn([i, h, w])) if config.init == 'const' else None
         for r in self.resolutions:

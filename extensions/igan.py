@@ -47,7 +47,7 @@ class InceptionConfig:
     channel_max: int = 256  # channels at 4x4 (the paper: 4096 = 256 4 4 features), in D from the modules on
     stem: int = 128  # channels of the convolutions before the modules
     sn: bool = True  # spectral norm of every layer in D; in G ("select layers") of the convolutions outside modules
-    dropout: float = 0.0  # after each module. The abstract has it in both networks, the layers' tables in D only
+    dropout: float = 0.0  # after each module; the abstract has it in both networks, the layers' tables in D only
 
     def __post_init__(self) -> None:
         res, widths = self.module_res, self.widths
@@ -71,7 +71,7 @@ class IganGeneratorConfig(InceptionConfig):
     up: Literal['nearest', 'bilinear'] = 'nearest'  # upsampling
 
     def __post_init__(self) -> None:
-        InceptionConfig.__post_init__(self)  # by name: super() does not work in a class with slots
+        InceptionConfig.__post_init__(self)  # no super(): it fails in a dataclass with slots
         for name in ('z_dim', 'tail'):
             require(getattr(self, name) >= 1, name, getattr(self, name), 'must be at least 1')
         require(self.up in ('nearest', 'bilinear'), 'up', self.up, 'one of nearest, bilinear')
@@ -88,8 +88,8 @@ class IganDiscriminatorConfig(InceptionConfig):
     """
 
     stem: int = 64
-    down: Literal['pool', 'conv'] = 'pool'  # between the modules: average pooling, or convolution with stride 2
-    norm: Literal['bn', 'none'] = 'bn'  # of every layer except the first and the last
+    down: Literal['pool', 'conv'] = 'pool'  # downsampling between the modules: average pool, or stride 2
+    norm: Literal['bn', 'none'] = 'bn'  # normalization of every layer except the first and the last
     dropout: float = 0.3
 
     def __post_init__(self) -> None:
@@ -220,7 +220,17 @@ class IganGenerator(LatentGenerator):
     def forward(
         self, z: torch.Tensor, c: torch.Tensor | None, *, truncation_psi: float = 1, noise_mode: str = 'random'
     ) -> torch.Tensor:
-        """Returns the image. The network has no noise; an unknown noise_mode raises ValueError."""
+        """Returns the image. The network has no noise.
+
+        Args:
+            z: Latents, [N, z_dim].
+            c: Labels, [N, c_dim].
+            truncation_psi: Factor on z.
+            noise_mode: 'random', 'const' or 'none'; without effect.
+
+        Raises:
+            ValueError: If noise_mode is unknown.
+        """
         x = self.fc(self.vector(z, c, truncation_psi, noise_mode))  # [N, channel_max H W] of the base
         x = x.reshape(z.shape[0], -1, *self.base)
         return self.trunk(F.relu(self.norm(x))).tanh()  # [N, C, H, W]

@@ -82,7 +82,13 @@ def width(cfg: LSGANConfig, resolution: int) -> int:
 
 
 def lowered(cfg: LSGANConfig, spec: ImageSpec, resolution: int) -> bool:
-    """Whether the stage at `resolution` is one of the `num_fp16_res` highest."""
+    """Whether the stage at `resolution` computes in lower precision.
+
+    Args:
+        cfg: Config of the network.
+        spec: Facts of the data set.
+        resolution: Resolution of the stage.
+    """
     return resolution << cfg.num_fp16_res > spec.resolution
 
 
@@ -133,7 +139,17 @@ class LSGANGenerator(LatentGenerator):
     def forward(
         self, z: torch.Tensor, c: torch.Tensor, *, truncation_psi: float = 1, noise_mode: str = 'random'
     ) -> torch.Tensor:
-        """Returns the image. The network has no noise; an unknown noise_mode raises ValueError."""
+        """Returns the image. The network has no noise.
+
+        Args:
+            z: Latents, [N, z_dim].
+            c: Labels, [N, c_dim].
+            truncation_psi: Factor on z.
+            noise_mode: 'random', 'const' or 'none'; without effect.
+
+        Raises:
+            ValueError: If noise_mode is unknown.
+        """
         x = self.fc(self.vector(z, c, truncation_psi, noise_mode))  # [N, O h w]
         x = x.unflatten(1, (-1, *self.start))  # [N, O, h, w]
         for res in self.stages:

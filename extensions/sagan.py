@@ -49,7 +49,7 @@ class SelfAttention(torch.nn.Module):
     """Self-attention x + gamma v softmax(q^T k), [N, C, H, W] -> same shape; gamma starts at 0.
 
     The convolutions have biases and no spectral norm, as in the public code with this backbone. The key's bias adds a
-    constant to a pixel's row of logits, which softmax ignores: it has no effect but belongs to the printed counts.
+    constant to a pixel's row of logits, which softmax ignores: it has no effect, yet belongs to the printed counts.
 
     Raises:
         ConfigError: if C is not a multiple of 8.
@@ -80,7 +80,16 @@ class SelfAttention(torch.nn.Module):
 def make_attention(
     cfg: SAGANGeneratorConfig | SAGANDiscriminatorConfig, stages: list[int], res: int
 ) -> SelfAttention | None:
-    """Returns the attention after the stage at `res`, or None. ConfigError if `cfg.attention` has an unknown stage."""
+    """Returns the attention after the stage at `res`, or None.
+
+    Args:
+        cfg: Config of the network.
+        stages: Resolutions of all stages.
+        res: Resolution of the stage.
+
+    Raises:
+        ConfigError: If `cfg.attention` has an unknown stage.
+    """
     unknown = sorted(set(cfg.attention) - set(stages))
     require(not unknown, 'attention', unknown, f'the stages of these images are {", ".join(map(str, sorted(stages)))}')
     return SelfAttention(width(cfg, res)) if res in cfg.attention else None

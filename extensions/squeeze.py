@@ -48,7 +48,7 @@ class SqueezeConfig(StyleGAN2GeneratorConfig):
     b4: Literal['plain', 'const', 'conv'] = 'plain'
 
     def __post_init__(self) -> None:
-        StyleGAN2GeneratorConfig.__post_init__(self)  # by name: super() does not work in a class with slots
+        StyleGAN2GeneratorConfig.__post_init__(self)  # no super(): it fails in a dataclass with slots
         require(self.ratio >= 1, 'ratio', self.ratio, 'must be at least 1; the paper uses 4, 8 and 16')
         require(self.rgb in ('squeeze', 'pre', 'excite'), 'rgb', self.rgb, 'one of squeeze, pre, excite')
         require(self.b4 in ('plain', 'const', 'conv'), 'b4', self.b4, 'one of plain, const, conv')

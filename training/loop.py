@@ -85,7 +85,7 @@ class Loop:
             self.metrics = Measuring(evaluate, state, folder, log, self.reporter, stop)
         self.recovery = Recovery(cfg, state, folder, log, self.world)
         last = folder.last_stats()
-        self.seconds_before = last.get('Timing/total_sec', {'mean': 0.0})['mean']  # of earlier launches
+        self.seconds_before = last.get('Timing/total_sec', {'mean': 0.0})['mean']  # training time of earlier launches
         save_sec = last.get('Timing/save_sec', {'mean': 0.0})['mean']
         self.saver = Saver(state, folder, log, cfg.keep, self._best, saved, save_sec)
         self.began = self.tick_began = time.monotonic()
@@ -123,7 +123,7 @@ class Loop:
 
     def _train(self, batches: BatchStream) -> None:
         """Steps until the end of the run or a request to stop, and saves the state in the latter case."""
-        state, asked = self.state, False  # at least one step per launch, so that short launches make progress
+        state, asked = self.state, False  # every launch takes a step, so that short ones make progress
         while state.nimg < self.end_nimg:
             batch = self._next(batches, asked)
             if batch is None:

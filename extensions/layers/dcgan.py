@@ -37,8 +37,8 @@ class DCGANGeneratorConfig:
     channel_max: int = 512  # ... but no more than this ...
     channel_min: int = 64  # ... and no fewer than this
     act: Literal['relu', 'lrelu'] = 'relu'
-    slope: float = 0.1  # of leaky ReLU
-    bias: bool = True  # of every convolution; without effect before BN, but papers count it
+    slope: float = 0.1  # slope of leaky ReLU
+    bias: bool = True  # bias of every convolution; without effect before BN, yet counted by papers
     sn: bool = True  # spectral norm of every convolution except the last
     sn_last: bool = False  # spectral norm of the last convolution
     extra: tuple[int, ...] = ()  # stages with a further 3x3 convolution, BN and activation
@@ -58,7 +58,7 @@ class DCGANDiscriminatorConfig:
     channel_base: int = 1024
     channel_max: int = 512
     channel_min: int = 64
-    norm: Literal['none', 'bn'] = 'none'  # of every stage except the first
+    norm: Literal['none', 'bn'] = 'none'  # normalization of every stage except the first
     slope: float = 0.1
     bias: bool = True
     sn: bool = True
@@ -103,7 +103,13 @@ def stages(cfg: StagesConfig, spec: ImageSpec) -> list[int]:
 
 
 def lowered(cfg: StagesConfig, spec: ImageSpec, resolution: int) -> bool:
-    """Whether the stage at `resolution` computes in lower precision; that at 4x4 never does."""
+    """Whether the stage at `resolution` computes in lower precision; that at 4x4 never does.
+
+    Args:
+        cfg: Config of the network.
+        spec: Facts of the data set.
+        resolution: Resolution of the stage.
+    """
     return resolution >= 8 and resolution << cfg.num_fp16_res > spec.resolution
 
 
@@ -176,7 +182,17 @@ class DCGANGenerator(LatentGenerator):
     def forward(
         self, z: torch.Tensor, c: torch.Tensor, *, truncation_psi: float = 1, noise_mode: str = 'random'
     ) -> torch.Tensor:
-        """Returns the image. The network has no noise; an unknown noise_mode raises ValueError."""
+        """Returns the image. The network has no noise.
+
+        Args:
+            z: Latents, [N, z_dim].
+            c: Labels, [N, c_dim].
+            truncation_psi: Factor on z.
+            noise_mode: 'random', 'const' or 'none'; without effect.
+
+        Raises:
+            ValueError: If noise_mode is unknown.
+        """
         x = self.vector(z, c, truncation_psi, noise_mode)[:, :, None, None]  # [N, V, 1, 1]
         for res in self.stages:
             x = getattr(self, f'b{res}')(x)  # [N, O, h, w]

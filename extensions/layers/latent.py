@@ -35,7 +35,17 @@ class LatentGenerator(torch.nn.Module):
             torch.nn.init.normal_(self.embed.weight)  # the embedding of a one-hot label is N(0, 1), as z
 
     def vector(self, z: torch.Tensor, c: torch.Tensor | None, truncation_psi: float, noise_mode: str) -> torch.Tensor:
-        """Returns the input vector [N, V] of z [N, z_dim] and c [N, c_dim]. ValueError if noise_mode is unknown."""
+        """Returns the input vector, [N, V].
+
+        Args:
+            z: Latents, [N, z_dim].
+            c: Labels, [N, c_dim]; ignored if c_dim is 0.
+            truncation_psi: Factor on z.
+            noise_mode: 'random', 'const' or 'none'; without effect.
+
+        Raises:
+            ValueError: If noise_mode is unknown.
+        """
         if noise_mode not in ('random', 'const', 'none'):
             raise ValueError(f'noise_mode={noise_mode!r}: choose random, const or none')
         z = z * truncation_psi

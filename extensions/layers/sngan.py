@@ -77,9 +77,9 @@ class DiscriminatorBlock(LowerableBlock):
             h = self.conv1(h)
         else:
             w, b = self.conv1.normalized_weight(), self.conv1.bias
-            assert b is not None  # for mypy: PyTorch declares it optional
+            assert b is not None  # PyTorch declares it optional
             h = down_conv2d(h, w.to(h.dtype), b.to(h.dtype))  # [N, O, H/2, W/2]
-            x = F.avg_pool2d(x, 2)  # before the 1x1 convolution, with which it commutes
+            x = F.avg_pool2d(x, 2)  # precedes the 1x1 convolution, with which it commutes
         return h + (x if self.skip is None else self.skip(x))
 
 

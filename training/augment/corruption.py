@@ -12,16 +12,35 @@ from training.augment.presets import Ranges, Transforms
 
 
 def draw_noise(transforms: Transforms, ranges: Ranges, n: int, p: float) -> torch.Tensor | None:
-    """Draws the standard deviation of each image's noise, float64 [N] on the host, or None without the transform."""
+    """Draws the standard deviation of each image's noise.
+
+    Args:
+        transforms: Multipliers of the probabilities.
+        ranges: Ranges of the transforms.
+        n: N.
+        p: Strength.
+
+    Returns:
+        float64 [N] on the host, or None without the transform.
+    """
     if transforms.noise == 0:
         return None
     return gated((normal(n) * ranges.noise_std).abs(), transforms.noise * p)
 
 
 def draw_cutout(transforms: Transforms, ranges: Ranges, n: int, p: float) -> torch.Tensor | None:
-    """Draws each image's rectangle, float64 [N, 3] on the host: center (x, y) and half size, relative to the image.
+    """Draws each image's rectangle: center (x, y) and half size, relative to the image; 0 if the gate is closed.
 
-    Centers are drawn before gates. All values are 0 if the gate is closed. Returns None without the transform.
+    Centers are drawn before gates.
+
+    Args:
+        transforms: Multipliers of the probabilities.
+        ranges: Ranges of the transforms.
+        n: N.
+        p: Strength.
+
+    Returns:
+        float64 [N, 3] on the host, or None without the transform.
     """
     if transforms.cutout == 0:
         return None

@@ -15,8 +15,8 @@ from training.augment.color import num_colors
 from training.augment.draws import uniform
 
 POLICIES = ('color', 'translation', 'cutout')
-MAX_SHIFT = 1 / 8  # of width and height
-CUTOUT_SIZE = 1 / 2  # of width and height
+MAX_SHIFT = 1 / 8  # fraction of width and height
+CUTOUT_SIZE = 1 / 2  # fraction of width and height
 
 
 class DiffAugment:

@@ -21,9 +21,15 @@ def normal(*shape: int) -> torch.Tensor:
 
 
 def gated(value: torch.Tensor, probability: float, neutral: float = 0) -> torch.Tensor:
-    """Returns `value` [N, ...] for images whose gate opens and `neutral` for the others; draws one gate per image.
+    """Draws one gate per image and replaces the values of images whose gate is closed.
 
-    A probability above 1 acts as 1.
+    Args:
+        value: Values, [N, ...].
+        probability: Probability that a gate opens; above 1 it acts as 1.
+        neutral: Value of images whose gate is closed.
+
+    Returns:
+        [N, ...].
     """
     opened = uniform(len(value)) < probability  # [N]
     return torch.where(opened.view(-1, *[1] * (value.ndim - 1)), value, neutral)

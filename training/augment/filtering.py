@@ -56,10 +56,18 @@ def filter_bank() -> torch.Tensor:
 
 
 def draw(transforms: Transforms, ranges: Ranges, n: int, p: float) -> torch.Tensor | None:
-    """Draws the bands' gains, float64 [N, B] on the host, or returns None without the transform.
+    """Draws the bands' gains. A change of one band rescales the others, so that the expected power is preserved.
 
-    Each band draws its values, then its gates. A change of one band rescales the others, so that the expected power is
-    preserved.
+    Each band draws its values, then its gates.
+
+    Args:
+        transforms: Multipliers of the probabilities.
+        ranges: Ranges of the transforms.
+        n: N.
+        p: Strength.
+
+    Returns:
+        float64 [N, B] on the host, or None without the transform.
     """
     if transforms.imgfilter == 0:
         return None

@@ -30,7 +30,7 @@ class Transforms:
     rotate90: float = 0
     xint: float = 0  # whole pixels
     scale: float = 0
-    rotate: float = 0  # before and after `aniso`; the probability of at least one
+    rotate: float = 0  # two rotations, before and after `aniso`; the probability of at least one
     aniso: float = 0
     xfrac: float = 0  # fractions of pixels
     brightness: float = 0
@@ -60,19 +60,19 @@ class Transforms:
 class Ranges:
     """Range of each transform. `std` is a standard deviation, for factors that of the log2."""
 
-    xint_max: float = 0.125  # of width and height
+    xint_max: float = 0.125  # fraction of width and height
     scale_std: float = 0.2  # log2
-    rotate_max: float = 1  # of half a turn
+    rotate_max: float = 1  # fraction of half a turn
     aniso_std: float = 0.2  # log2
-    xfrac_std: float = 0.125  # of width and height
+    xfrac_std: float = 0.125  # fraction of width and height
     brightness_std: float = 0.2
     contrast_std: float = 0.5  # log2
-    hue_max: float = 1  # of half a turn
+    hue_max: float = 1  # fraction of half a turn
     saturation_std: float = 1  # log2
     imgfilter_bands: tuple[float, float, float, float] = (1, 1, 1, 1)  # multipliers of p, low frequencies first
     imgfilter_std: float = 1  # log2
     noise_std: float = 0.1
-    cutout_size: float = 0.5  # of width and height
+    cutout_size: float = 0.5  # fraction of width and height
 
     def __post_init__(self) -> None:
         _require_numbers(self)

@@ -9,7 +9,7 @@ import torch
 from dnnlib.errors import UserError
 from torch_utils.distributed import World
 
-BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}  # by the size of an element in bytes
+BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}  # integer types by bytes per element
 
 
 def check_identical(world: World, tensors: Mapping[str, torch.Tensor], nimg: int) -> None:

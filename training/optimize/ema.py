@@ -42,7 +42,13 @@ def ema_beta(batch: int, ema_kimg: float, rampup: float | None, nimg: int) -> fl
 
 @torch.no_grad()
 def update_ema(average: torch.nn.Module, net: torch.nn.Module, beta: float) -> None:
-    """Moves the parameters of `average` toward those of `net` by 1 - beta, and copies the buffers."""
+    """Moves the parameters of the average, and copies the buffers.
+
+    Args:
+        average: Network that holds the average; modified in place.
+        net: Network to average.
+        beta: Decay, the weight of the old average.
+    """
     torch._foreach_lerp_(list(average.parameters()), list(net.parameters()), 1 - beta)
     buffers = list(average.buffers())
     if buffers:

@@ -17,7 +17,7 @@ from training.optimize.optimizers import step_unless
 OnNan = Literal['skip', 'rollback', 'abort', 'mask']
 
 NONFINITE = 'Health/nonfinite_steps'  # 1 for an optimizer step with non-finite losses or gradients, else 0
-OVERFLOW = 'Health/overflow_steps'  # 1 for a step that exceeded the range of float16 only
+OVERFLOW = 'Health/overflow_steps'  # 1 for a step that only exceeded the range of float16
 LARGEST = 1e5  # replaces an infinite gradient, as in StyleGAN2-ADA
 
 RUNNING = ('w_avg', 'running_mean', 'running_var')  # buffers that a forward pass updates

@@ -102,7 +102,13 @@ class GradientBuffer:
 
 
 def step_unless(optimizer: torch.optim.Optimizer, skip: torch.Tensor, scale: float) -> None:
-    """Steps the optimizer at `scale` times its learning rate unless `skip`, bool [] on the parameters' device."""
+    """Steps the optimizer unless `skip` is true.
+
+    Args:
+        optimizer: The optimizer.
+        skip: Whether to skip the step, bool [] on the parameters' device.
+        scale: Factor on the learning rate.
+    """
     for group in optimizer.param_groups:
         group['lr'] = group['initial_lr'] * scale
     if isinstance(optimizer, torch.optim.Adam):

@@ -27,7 +27,13 @@ def recalibrate(
     latents: Iterable[tuple[torch.Tensor, torch.Tensor]],  # z [N, z_dim] and c [N, label_dim]
     truncation_psi: float = 1,
 ) -> None:
-    """Sets every running statistic of `G` to its mean over the batches; weights and other buffers do not change."""
+    """Sets every running statistic of `G` to its mean over the batches; weights and other buffers do not change.
+
+    Args:
+        G: Generator; modified in place.
+        latents: Latents and labels of the batches.
+        truncation_psi: Truncation with which images will be drawn.
+    """
     layers = batch_norms(G)
     modes = {module: module.training for module in G.modules()}
     momenta = [layer.momentum for layer in layers]

@@ -1,1 +1,1 @@
-"""What a run writes and reads back."""
+"""Files of a run: states, snapshots, records, sheets, and their reading."""

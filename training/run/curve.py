@@ -19,7 +19,13 @@ Points = list[tuple[float, float]]  # (kimg, value)
 
 
 def nice_ticks(low: float, high: float, count: int = 5) -> list[float]:
-    """Returns about `count` round numbers that span [low, high], spaced by 1, 2 or 5 times a power of ten."""
+    """Returns round numbers that span an interval, spaced by 1, 2 or 5 times a power of ten.
+
+    Args:
+        low: Lower end of the interval.
+        high: Upper end of the interval.
+        count: Approximate number of values.
+    """
     high = high if high > low else low + 1
     span = max(high - low, 1e-9)
     raw = span / count

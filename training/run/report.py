@@ -119,7 +119,7 @@ def status_line(record: dict[str, Any], total_kimg: float) -> str:
         parts.append(f'gpumem {mean("Resources/peak_gpu_mem_gb"):.2f}')
     held = ' (cap)' if mean('Progress/augment_at_cap') else ''
     parts.append(f'augment {mean("Progress/augment"):.3f}{held}')
-    both = (('G', 'Loss/G/loss'), ('D', 'Loss/D/loss'))  # with n_critic > 1, a short tick may have no step of G
+    both = (('G', 'Loss/G/loss'), ('D', 'Loss/D/loss'))  # a short tick may have no step of G if n_critic > 1
     parts += [f'{short} {mean(name):.3f}' for short, name in both if name in record]
     return ' '.join(parts)
 
