@@ -186,7 +186,7 @@ def _download(entry: _Entry, partial: Path, sha256: str | None, timeouts: Timeou
             raise DownloadError(f'{shown}: {error}; give an http(s) address of the file itself') from None
         except requests.RequestException as error:
             reason = f'{type(error).__name__}: {error}'
-        except OSError:  # from the disk: a file that a full disk has cut is of no use
+        except OSError:  # a disk error; a file that a full disk has cut is useless
             forget(partial)
             raise
         if attempt + 1 < ATTEMPTS:

@@ -116,7 +116,7 @@ def _version(path: str) -> str:
 
 def operations() -> Iterator[Line]:
     """Yields the implementation that each operation with a native form uses here, and its speed."""
-    keep_freed_memory()  # as training does: otherwise page faults dominate the measurement
+    keep_freed_memory()  # training does so, too; otherwise page faults dominate the measurement
     where = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
     OPS.load_all()
     remedy = _why_not_built() if where.type == 'cpu' else ''
@@ -201,7 +201,7 @@ CHECKS = (python, pytorch, device, processor, tools, operations, disks, data, de
 
 def main() -> None:
     """Prints every line as soon as it is known."""
-    keep_freed_memory()  # as in training, whose speeds are to be measured
+    keep_freed_memory()  # training does so, too
     for check in CHECKS:
         try:
             for line in check():
