@@ -136,7 +136,7 @@ def _why_not_built() -> str:
             return 'native ones are built at their first use, or by: python -m torch_utils.ops.toolchain.build'
     except BuildError as error:
         return f'native ones cannot be built: {error}'
-    return build.load().problem or ''
+    return build.load_cpu().problem or ''
 
 
 def _speed(impl: str, run: Callable[[], torch.Tensor], where: torch.device) -> str:

@@ -29,7 +29,7 @@ WITHOUT_OPERATION = {'dispatch', 'registry', 'toolchain'}
 FORMATS = (torch.contiguous_format, torch.channels_last)
 # Relative to the largest number. A kernel rounds once, a composition of operations at every step.
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 2e-5, torch.float16: 1e-2, torch.bfloat16: 4e-2}
-needs_kernels = pytest.mark.skipif(not build.load(), reason=f'no native operations: {build.load().problem}')
+needs_kernels = pytest.mark.skipif(not build.load_cpu(), reason=f'no native operations: {build.load_cpu().problem}')
 # PyTorch's own warnings: torch.compile on a Function, and opcheck on the gradient of what a backward computes.
 pytestmark = [
     pytest.mark.filterwarnings('ignore:.*should not be instantiated:DeprecationWarning'),
@@ -216,7 +216,7 @@ def test_compiled_and_exported_graphs_have_no_break_and_the_same_numbers(op: Op)
             torch.testing.assert_close(g, w, rtol=1e-5, atol=1e-5)
     exported = torch.export.export(Layer(), tuple(t.detach() for t in inputs))
     torch.testing.assert_close(exported.module()(*inputs), eager, rtol=1e-6, atol=1e-6)
-    if op.operators and build.load():
+    if op.operators and build.load_cpu():
         assert f'ganfoundry.{op.operators[0]}.default' in {str(node.target) for node in exported.graph.nodes}
 
 

@@ -44,7 +44,7 @@ def find_host_toolchain() -> HostToolchain:
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Loads the kernels, moves the tests to the CPU, and removes their need of a GPU."""
-    loaded = build.load()
+    loaded = build.load_cpu()
     if not loaded:
         pytest.exit(f'no native operations: {loaded.problem}', returncode=1)
     torch.ops.load_library(str(build.build_library(find_tools=find_host_toolchain)))

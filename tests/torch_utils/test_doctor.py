@@ -81,7 +81,7 @@ def test_native_operations_are_measured_against_the_reference(monkeypatch: pytes
         chosen.append(dispatch.pick('auto', torch.zeros(1)))
         return torch.zeros(1)
 
-    monkeypatch.setattr(build, 'load', lambda: build.Loaded(Path('ops.so')))
+    monkeypatch.setattr(build, 'load_cpu', lambda: build.Loaded(Path('ops.so')))
     text = doctor._speed('cpu', run, torch.device('cpu'))
     assert text.startswith('native (cpu), ')
     assert text.endswith('times as fast as the reference')

@@ -125,7 +125,7 @@ def test_counting_leaves_the_network_and_the_generator_of_random_numbers_alone()
 
 
 def test_the_count_is_the_references_where_native_operations_are_the_default():
-    if problem := build.load().problem:
+    if problem := build.load_cpu().problem:
         pytest.skip(f'no native operations: {problem}')
     with dispatch.default('cpu'):
         assert count_macs(Resample(upsample2d), X) == 2 * 4 * 8 * 8 * 16

@@ -91,7 +91,7 @@ def _best(device: str, dtype: torch.dtype) -> str:
 
 def _problem(impl: str) -> str | None:
     """Returns why a native implementation is not available, with the way out; None if it is."""
-    return (build.load_cuda() if impl == 'cuda' else build.load()).problem
+    return (build.load_cuda() if impl == 'cuda' else build.load_cpu()).problem
 
 
 @functools.cache

@@ -174,7 +174,7 @@ def test_kernels_run_on_the_current_stream() -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(torch.cuda.is_available(), reason='there is a GPU, which runs these tests itself')
-@pytest.mark.skipif(not build.load(), reason='no native operations')
+@pytest.mark.skipif(not build.load_cpu(), reason='no native operations')
 def test_without_a_gpu_the_tests_above_pass_on_the_cpu() -> None:
     """Compiles the CUDA registrations and kernels for the CPU, in a process of its own."""
     command = [

@@ -19,14 +19,14 @@ from torch_utils.ops.toolchain import build
 @pytest.fixture
 def native(monkeypatch: pytest.MonkeyPatch) -> None:
     """Makes the native operations seem available, with nothing reported yet."""
-    monkeypatch.setattr(build, 'load', lambda: build.Loaded(Path('ops.so')))
+    monkeypatch.setattr(build, 'load_cpu', lambda: build.Loaded(Path('ops.so')))
     dispatch._say_once.cache_clear()
 
 
 @pytest.fixture
 def no_native(monkeypatch: pytest.MonkeyPatch) -> None:
     """Makes the native operations seem impossible to build."""
-    monkeypatch.setattr(build, 'load', lambda: build.Loaded(problem='native operations cannot be built: no g++'))
+    monkeypatch.setattr(build, 'load_cpu', lambda: build.Loaded(problem='native operations cannot be built: no g++'))
     dispatch._say_once.cache_clear()
 
 

@@ -16,7 +16,7 @@ from torch_utils.ops.modulated_conv2d import modulated_conv2d
 from torch_utils.ops.toolchain import build
 from torch_utils.ops.upfirdn2d import setup_filter
 
-LOADED = build.load()
+LOADED = build.load_cpu()
 needs_kernels = pytest.mark.skipif(not LOADED, reason=f'no native operations: {LOADED.problem}')
 
 SETTINGS = settings(max_examples=150, deadline=None, derandomize=True)

@@ -12,7 +12,7 @@ from torch_utils.ops.bias_act import bias_act
 from torch_utils.ops.toolchain import build
 from torch_utils.ops.upfirdn2d import downsample2d, setup_filter, upfirdn2d, upsample2d
 
-LOADED = build.load()
+LOADED = build.load_cpu()
 pytestmark = pytest.mark.skipif(not LOADED, reason=f'no native operations: {LOADED.problem}')
 
 SETTINGS = settings(max_examples=150, deadline=None, derandomize=True)

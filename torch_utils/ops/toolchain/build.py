@@ -2,7 +2,7 @@
 
 The file name of a library is the digest of everything that its machine code depends on, so a stale library is never
 used. It is made in a temporary folder and renamed: libraries in the cache are complete. A machine without a compiler
-raises no exception here; `load` says what is missing, and the caller runs the reference.
+raises no exception here; `load_cpu` says what is missing, and the caller runs the reference.
 
 `python -m torch_utils.ops.toolchain.build` builds ahead of the first use.
 """
@@ -55,7 +55,7 @@ class Loaded:
 
 
 @functools.cache
-def load(source_dir: Path = CSRC) -> Loaded:
+def load_cpu(source_dir: Path = CSRC) -> Loaded:
     """Builds the native CPU operations, unless they are built, and loads them. Tried once per process.
 
     Never raises for a missing tool: `Loaded.problem` names it. Prints lines on stderr only if there is a wait.
@@ -66,7 +66,9 @@ def load(source_dir: Path = CSRC) -> Loaded:
 @functools.cache
 def load_cuda(source_dir: Path = CSRC) -> Loaded:
     """Loads the CUDA operations likewise, after the CPU operations, which define schemas, shapes and gradients."""
-    loaded = _load(lambda: build_library(source_dir, find_tools=find_cuda_toolchain), after=lambda: load(source_dir))
+    loaded = _load(
+        lambda: build_library(source_dir, find_tools=find_cuda_toolchain), after=lambda: load_cpu(source_dir)
+    )
     if not loaded:
         return loaded
     try:
@@ -279,7 +281,7 @@ def _say(text: str) -> None:
 
 def main() -> int:
     """Builds and loads for the CPU, and for CUDA if there is a device; prints paths, or what is missing."""
-    attempts = [load(), load_cuda()] if torch.cuda.is_available() else [load()]
+    attempts = [load_cpu(), load_cuda()] if torch.cuda.is_available() else [load_cpu()]
     print(*(loaded.library or loaded.problem for loaded in attempts), sep='\n')
     return 0 if all(attempts) else 1
 

@@ -105,7 +105,7 @@ def test_whatever_changes_the_machine_code_changes_the_key(source: Path, monkeyp
 
 def test_no_compiler_is_named_with_the_way_out(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     use_path(monkeypatch, tmp_path / 'bin')
-    loaded = build.load(source)
+    loaded = build.load_cpu(source)
     assert not loaded
     assert loaded.library is None
     assert 'no g++ on the PATH' in loaded.problem
@@ -115,8 +115,8 @@ def test_no_compiler_is_named_with_the_way_out(source: Path, tmp_path: Path, mon
 @needs_compiler
 def test_no_ninja_is_named_with_the_way_out(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     use_path(monkeypatch, tmp_path / 'bin', 'g++')
-    assert 'no ninja' in build.load(source).problem
-    assert 'pip install ninja' in build.load(source).problem
+    assert 'no ninja' in build.load_cpu(source).problem
+    assert 'pip install ninja' in build.load_cpu(source).problem
 
 
 @needs_compiler
@@ -133,7 +133,7 @@ def test_ninja_beside_python_needs_no_path(tmp_path: Path, monkeypatch: pytest.M
 @needs_compiler
 def test_a_source_that_does_not_compile_is_quoted_and_its_log_kept(source: Path, cache: Path):
     (source / 'broken.cpp').write_text('int broken( { return 1; }\n')
-    problem = build.load(source).problem
+    problem = build.load_cpu(source).problem
     assert 'broken.cpp:1:' in problem
     assert len(problem.splitlines()) == 1
     log = Path(problem.rpartition('Log: ')[2])
@@ -173,7 +173,7 @@ def test_a_failed_build_is_tried_once(source: Path, monkeypatch: pytest.MonkeyPa
         raise cpu_toolchain.BuildError('no luck')
 
     monkeypatch.setattr(build, 'build_library', fail)
-    assert build.load(source) == build.load(source)
+    assert build.load_cpu(source) == build.load_cpu(source)
     assert calls == [source]
 
 
@@ -282,14 +282,14 @@ def test_a_folder_that_others_may_write_in_is_not_trusted(source: Path, cache: P
 def test_a_damaged_library_is_reported_with_its_path(source: Path):
     library = build.build_library(source)
     library.write_bytes(b'no library')
-    problem = build.load(source).problem
+    problem = build.load_cpu(source).problem
     assert str(library) in problem
     assert 'remove that file' in problem
 
 
 @needs_compiler
 def test_load_is_true_where_the_library_is_there(source: Path, cache: Path):
-    loaded = build.load(source)
+    loaded = build.load_cpu(source)
     assert loaded
     assert loaded.library.parent == cache
     assert loaded.problem is None
