@@ -31,7 +31,13 @@ Tensors = dict[str, torch.Tensor]
 
 
 def save_tensors(path: Path, tensors: Tensors, metadata: dict[str, str]) -> None:
-    """Writes a safetensors file atomically. Tensors of any device and layout; `metadata` goes into the header."""
+    """Writes a safetensors file atomically.
+
+    Args:
+        path: File to write.
+        tensors: Tensors by name, of any device and layout.
+        metadata: Texts by name, for the header.
+    """
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with files.atomic_path(path) as tmp:
         safetensors.torch.save_file(plain, tmp, metadata=metadata)

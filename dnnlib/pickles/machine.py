@@ -23,6 +23,15 @@ class Machine:
         inert: bool,
         persistent: Handler | None,
     ) -> None:
+        """Prepares a reading.
+
+        Args:
+            source: Reader of the pickle's bytes.
+            handlers: Handlers of globals, as in `read_pickle`.
+            limits: Limits of the cost.
+            inert: Whether objects of unknown classes become `Opaque`.
+            persistent: Function of a persistent id, or None.
+        """
         self.source, self.handlers, self.limits = source, handlers, limits
         self.inert, self.persistent, self.code = inert, persistent, -1  # code: the current opcode
         self.stack: list[Any] = []

@@ -173,7 +173,7 @@ def _check(x: torch.Tensor, grid: torch.Tensor) -> None:
 
 def _samples(device: torch.device, dtype: torch.dtype) -> Iterator[Sample]:
     def sample(name: str, shape: Sequence[int], size: Sequence[int]) -> Sample:
-        """Places within and beyond the image, away from the centers of pixels, where derivatives jump."""
+        """Returns places within and beyond the image, away from the centers of pixels, where derivatives jump."""
         n, _, h, w = shape
         generator = torch.Generator().manual_seed(1)
         counts = torch.tensor([w, h], dtype=torch.float64)

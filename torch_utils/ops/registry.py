@@ -98,5 +98,11 @@ def sample_tensor(shape: Sequence[int], device: torch.device, dtype: torch.dtype
 
 
 def sample_bias(shape: Sequence[int], device: torch.device, dtype: torch.dtype) -> torch.Tensor:
-    """Returns multiples of 1/4, which keep a `sample_tensor` away from zero when they are added to it."""
+    """Returns multiples of 1/4, which keep a `sample_tensor` away from zero when they are added to it.
+
+    Args:
+        shape: Shape of the result.
+        device: Device of the result.
+        dtype: Floating dtype of the result.
+    """
     return sample_tensor(shape, device, dtype, seed=1) - 0.125
