@@ -46,6 +46,51 @@ def test_a_term_outside_the_repository_trains_resumes_and_is_recorded(tmp_path):
     assert "'bcrr' is not a config field; did you mean 'bcr'?" in unknown.stderr
 
 
+LOSS = """
+from torch.nn.functional import softplus
+
+from training.objective.losses import register_loss
+
+
+@register_loss('softened')
+class Softened:
+    boundary = 0.0
+
+    def generator(self, fake_logits):
+        return softplus(-fake_logits / 2)
+
+    def discriminator_fake(self, fake_logits):
+        return softplus(fake_logits / 2)
+
+    def discriminator_real(self, real_logits):
+        return softplus(-real_logits / 2)
+"""
+
+
+@pytest.mark.slow
+def test_a_loss_outside_the_repository_trains_resumes_and_is_recorded(tmp_path):
+    plugin = tmp_path / 'softened.py'
+    plugin.write_text(LOSS)
+    data = make_zip(tmp_path / 'tiny.zip', resolution=8)
+    flags = [f'--plugin={plugin}', '--set=loss.kind=softened', f'--data={data}', *TINY]
+
+    call(tmp_path / 'whole', *flags, '--kimg=2')
+    whole = only_run(tmp_path / 'whole')
+    record = json.loads((whole / 'config.json').read_text())
+    assert record['config']['loss'] == {'kind': 'softened'}
+    assert [entry['file'] for entry in record['plugins']] == [str(plugin)]
+    assert last_state(whole)[1]['controller']['p'] >= 0  # ADA follows a loss with a boundary
+
+    call(tmp_path / 'parts', *flags, '--kimg=1')
+    parts = only_run(tmp_path / 'parts')
+    call(tmp_path / 'parts', f'--resume={parts}', f'--plugin={plugin}', '--kimg=2')
+    assert last_state(parts)[0] == last_state(whole)[0]
+    without = call(tmp_path / 'parts', f'--resume={parts}', '--kimg=3', check=False)
+    assert without.returncode == 2
+    assert "unknown loss.kind 'softened'" in without.stderr
+    assert str(plugin) in without.stderr
+
+
 def test_copies_are_flipped_and_moved_by_whole_pixels():
     module = load_file(EXAMPLE)
     img = torch.arange(64, dtype=torch.float32).view(1, 1, 8, 8).expand(40, -1, -1, -1)

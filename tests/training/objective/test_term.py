@@ -1,5 +1,7 @@
 """The base class and the registry of terms."""
 
+import importlib.metadata
+
 import pytest
 import torch
 
@@ -8,6 +10,7 @@ from tests.support.steps import CPU, tiny
 from training.build import build
 from training.config import apply_overrides
 from training.objective.lecam import LeCamConfig
+from training.objective.losses import LOSSES
 from training.objective.term import RESERVED, TERMS, Summand, Term, frequency, has_hook, register_term
 
 
@@ -48,3 +51,20 @@ def test_names_that_mean_something_else_are_refused(dataset, monkeypatch):
     register_term('batch', config=LeCamConfig)(type('Batch', (Term,), {}))
     with pytest.raises(ConfigError, match=r"the term 'batch' of .* has the name of a config field; rename it"):
         apply_overrides(tiny(dataset), {'kimg': 2})
+
+
+@pytest.mark.parametrize(('registry', 'group'), [(TERMS, 'ganfoundry.terms'), (LOSSES, 'ganfoundry.losses')])
+def test_installed_distributions_bring_terms_and_losses(monkeypatch, registry, group):
+    value = object()
+
+    class Point:
+        name = 'far'
+
+        def load(self):
+            registry.register('far', value, module='far_away')
+
+    monkeypatch.setattr(registry, '_values', dict(registry._values))
+    monkeypatch.setattr(registry, '_modules', dict(registry._modules))
+    monkeypatch.setattr(importlib.metadata, 'entry_points', lambda group: [Point()] if group == wanted else [])
+    wanted = group
+    assert registry.get('far') is value
