@@ -31,6 +31,8 @@ from training.optimize.health import OnNan
 from training.optimize.optimizers import OptimizerConfig
 
 __all__ = [
+    'FIELDS',
+    'TERM_FIELDS',
     'AugmentConfig',
     'DataConfig',
     'EmaConfig',
@@ -46,6 +48,8 @@ __all__ = [
     'R2Config',
     'RunConfig',
     'apply_overrides',
+    'differences',
+    'leaves_of',
     'require',
     'with_precision',
 ]

@@ -34,7 +34,7 @@ RESERVED = ('nimg', 'step', 'tick', 'tick_start_nimg', 'retry', 'stats', 'contro
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TermConfig:
-    """Base class of the settings of a term. A term without entry in a run's config is off: its defaults are too."""
+    """Base class of the settings of a term. The defaults of a term that is no field of `RunConfig` switch it off."""
 
     @property
     def active(self) -> bool:
