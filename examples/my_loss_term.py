@@ -20,15 +20,15 @@ from typing import TYPE_CHECKING
 import torch
 import torch.nn.functional as F
 
+import ganfoundry as gf
 from dnnlib.config import require
-from training.objective.term import Scored, Summand, Term, TermConfig, register_term
 
 if TYPE_CHECKING:
     from training.config import RunConfig
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ConsistencyConfig(TermConfig):
+class ConsistencyConfig(gf.TermConfig):
     """Settings of bCR. weight: 0 switches it off. shift: largest shift as a share of the image's height and width."""
 
     weight: float = 0.0
@@ -75,14 +75,14 @@ def _positions(n: int, size: int, shift: int, device: torch.device) -> torch.Ten
     return begin + torch.arange(size, device=device)
 
 
-@register_term('bcr', config=ConsistencyConfig)
-class Consistency(Term):
+@gf.register_term('bcr', config=ConsistencyConfig)
+class Consistency(gf.Term):
     """The distance of D's logits of images and of their changed copies, both as D sees them under an augmentation."""
 
     cfg: ConsistencyConfig
 
-    def on_logits(self, scored: Scored) -> Summand:
+    def on_logits(self, scored: gf.Scored) -> gf.Summand:
         """Returns weight * (D(x) - D(T(x)))^2 for a half of a micro-batch, real or generated."""
         changed = self.D(change(scored.seen, self.cfg.shift), scored.c)  # [N, 1]
         loss = self.cfg.weight * (scored.logits - changed).square()  # [N, 1]
-        return Summand(loss=loss, statistics={'Loss/D/bcr': loss})
+        return gf.Summand(loss=loss, statistics={'Loss/D/bcr': loss})

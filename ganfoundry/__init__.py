@@ -27,16 +27,24 @@ if TYPE_CHECKING:
     from torch_utils.ops.registry import Op, register_op
     from training import recipes
     from training.interface import ImageSpec
+    from training.objective.losses import register_loss
+    from training.objective.term import Draw, Micro, Scored, Summand, Term, TermConfig, register_term
     from training.registry import register_discriminator, register_generator, register_recipe
 
 __version__ = '0.2.0.dev0'
 __all__ = [
     'Detector',
+    'Draw',
     'Estimate',
     'ImageSpec',
     'Metric',
+    'Micro',
     'Network',
     'Op',
+    'Scored',
+    'Summand',
+    'Term',
+    'TermConfig',
     '__version__',
     'load',
     'measure',
@@ -44,29 +52,28 @@ __all__ = [
     'register_detector',
     'register_discriminator',
     'register_generator',
+    'register_loss',
     'register_metric',
     'register_op',
     'register_recipe',
+    'register_term',
     'train',
 ]
 
-_MODULES = {
-    'Detector': 'metrics.detectors.interface',
-    'Estimate': 'metrics.uncertainty',
-    'ImageSpec': 'training.interface',
-    'Metric': 'metrics.registry',
-    'Network': 'ganfoundry.network',
-    'Op': 'torch_utils.ops.registry',
-    'load': 'ganfoundry.network',
-    'measure': 'ganfoundry.api',
-    'register_detector': 'metrics.detectors.table',
-    'register_discriminator': 'training.registry',
-    'register_generator': 'training.registry',
-    'register_metric': 'metrics.registry',
-    'register_op': 'torch_utils.ops.registry',
-    'register_recipe': 'training.registry',
-    'train': 'ganfoundry.api',
+_NAMES = {
+    'ganfoundry.api': ('measure', 'train'),
+    'ganfoundry.network': ('Network', 'load'),
+    'metrics.detectors.interface': ('Detector',),
+    'metrics.detectors.table': ('register_detector',),
+    'metrics.registry': ('Metric', 'register_metric'),
+    'metrics.uncertainty': ('Estimate',),
+    'torch_utils.ops.registry': ('Op', 'register_op'),
+    'training.interface': ('ImageSpec',),
+    'training.objective.losses': ('register_loss',),
+    'training.objective.term': ('Draw', 'Micro', 'Scored', 'Summand', 'Term', 'TermConfig', 'register_term'),
+    'training.registry': ('register_discriminator', 'register_generator', 'register_recipe'),
 }
+_MODULES = {name: module for module, names in _NAMES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:

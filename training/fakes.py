@@ -10,7 +10,7 @@ import torch
 from torch_utils.seeding import numpy_generator
 from training.config import RunConfig
 from training.data.dataset import ImageDataset
-from training.interface import StyleGenerator
+from training.run.latents import space_of
 from training.state import TrainState
 
 
@@ -30,7 +30,7 @@ class Fakes:
         self.state = state
         self.dataset = dataset
         self.device = device
-        self.has_w_space = isinstance(state.G, StyleGenerator)
+        self.has_w_space = space_of(state.G) == 'w'
 
     def labels(self, index: int, n: int, purpose: str) -> torch.Tensor:
         """Draws labels from the data set's own, as a function of the purpose and the micro-batch.

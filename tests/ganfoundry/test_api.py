@@ -90,7 +90,9 @@ def test_importing_it_takes_a_tenth_of_a_second_and_loads_no_torch(tmp_path):
 
 
 def test_every_public_name_resolves():
-    assert {name: getattr(gf, name) for name in gf.__all__}.keys() <= set(dir(gf))
+    assert set(gf._MODULES) | {'recipes', '__version__'} == set(gf.__all__) <= set(dir(gf))
+    for name, module in gf._MODULES.items():
+        assert getattr(gf, name) is getattr(sys.modules[module], name)
     assert gf.recipes.auto
     with pytest.raises(AttributeError, match='nothing_like_it'):
         gf.nothing_like_it  # noqa: B018

@@ -18,8 +18,8 @@ from dnnlib.errors import ConfigError
 from torch_utils.images import to_uint8
 from torch_utils.seeding import numpy_generator, seed_torch
 from training.data.dataset import ImageDataset
-from training.interface import StyleGenerator
 from training.networks.layers import set_precision
+from training.run.latents import space_of
 
 T = TypeVar('T')
 Inputs = tuple[torch.Tensor, torch.Tensor]
@@ -95,7 +95,7 @@ def generated_paths(
     Raises:
         ConfigError: at the call, if `space` is 'w' and G has no W space.
     """
-    if space == 'w' and not isinstance(G, StyleGenerator):
+    if space == 'w' and space_of(G) != 'w':
         raise ConfigError(
             f'ppl_w{sampling}: {type(G).__name__} has no W space; ppl_z{sampling} or ppl2_z{sampling} measures in Z'
         )
