@@ -19,13 +19,13 @@ class ImageFile:
     """Images in a temporary file: an iterator can be read once, metrics with several detectors read several times."""
 
     def __init__(self, path: Path, spec: ImageSpec) -> None:
-        """path: a file to write. spec: the facts of the real images, which the others must share."""
+        """Notes the file to write, and the facts of the real images, whose shape the others must have."""
         self._path = path
         self._shape = (spec.channels, spec.height, spec.width)
         self.num_images = 0
 
     def write(self, batches: Iterable[np.ndarray | torch.Tensor], most: int) -> None:
-        """Writes images until there are `most`, or no more. batches: uint8 [N, H, W, C], as `Network.images` gives."""
+        """Writes up to `most` images. Batches are uint8 [N, H, W, C], as from `Network.images`."""
         with self._path.open('wb') as file:
             for batch in batches:
                 images = self._checked(batch)[: most - self.num_images]  # [N, C, H, W]

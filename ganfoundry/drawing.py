@@ -84,7 +84,9 @@ def run_drawing(options: DrawOptions) -> None:
             measure_batch_norm(G, label, options.truncation_psi)
         batches = batches_of_seeds(seeds, G.z_dim, label, batch)
         names = [(f'seed{seed:04d}', {'seed': seed}) for seed in seeds]
-    images = draw(G, batches, truncation_psi=options.truncation_psi, noise_mode=options.noise_mode, bits=spec.bits)
+    images = draw_batches(
+        G, batches, truncation_psi=options.truncation_psi, noise_mode=options.noise_mode, bits=spec.bits
+    )
     outdir = make_outdir(options.outdir)
     if grid is not None:
         target = outdir / 'grid.png'
@@ -179,7 +181,7 @@ def batch_for(noise_mode: str, batch: int) -> int:
     return 1 if noise_mode == 'random' else batch
 
 
-def draw(
+def draw_batches(
     G: Any,
     batches: Iterable[Batch],
     *,
@@ -194,7 +196,7 @@ def draw(
         batches: Latents with their labels. Styles (`w`) go to the synthesis network as they are.
         truncation_psi: Truncation of `z`; 1 for none.
         noise_mode: 'const', 'random' or 'none'. Random noise is seeded per batch (see `batch_for`).
-        bits: 8 or 16, of a channel.
+        bits: Bits of a channel, 8 or 16.
     """
     device = next(G.parameters()).device
     for batch in batches:
@@ -210,9 +212,17 @@ def draw(
 
 
 def draw_seeds(G: Any, seeds: Sequence[int], label: torch.Tensor, *, batch: int = 8, **how: Any) -> np.ndarray:
-    """Returns the images of seeds, [N, C, H, W]. label: [1, c_dim]. how: further arguments of `draw`."""
+    """Returns the images of seeds, uint8 or uint16 [N, C, H, W].
+
+    Args:
+        G: The network.
+        seeds: Numbers from 0 to 2^32 - 1.
+        label: Label of all images, [1, c_dim].
+        batch: Number of images that the network draws at a time.
+        **how: Further arguments of `draw_batches`.
+    """
     size = batch_for(how.get('noise_mode', 'const'), batch)
-    return np.concatenate(list(draw(G, batches_of_seeds(seeds, G.z_dim, label, size), **how)))
+    return np.concatenate(list(draw_batches(G, batches_of_seeds(seeds, G.z_dim, label, size), **how)))
 
 
 def save_image(image: np.ndarray, path: Path, info: dict[str, Any]) -> None:

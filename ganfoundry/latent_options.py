@@ -13,7 +13,7 @@ import torch
 from dnnlib.errors import ConfigError, DataError
 from training.run.latents import Latents, Space, read_latents
 
-MAX_SEED = 2**32 - 1  # of NumPy's RandomState
+MAX_SEED = 2**32 - 1  # the largest that NumPy's RandomState takes
 
 
 class Batch(NamedTuple):
@@ -95,7 +95,13 @@ def batches_of_seeds(seeds: Sequence[int], z_dim: int, c: torch.Tensor, batch: i
 
 
 def batches_of_latents(latents: Latents, c: torch.Tensor, batch: int) -> Iterator[Batch]:
-    """Yields latents in batches. c: label of all images, [1, label_dim], or labels [N, label_dim]."""
+    """Yields latents in batches.
+
+    Args:
+        latents: Latents of all images.
+        c: Label of all images, [1, label_dim], or labels [N, label_dim].
+        batch: Number of images in a batch.
+    """
     for index, points in enumerate(latents.points.split(batch)):
         labels = c if len(c) == 1 else c[index * batch : (index + 1) * batch]
         yield Batch(index, latents.space, points, labels)

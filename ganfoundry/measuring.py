@@ -93,7 +93,7 @@ def run_measuring(options: MeasureOptions) -> int:
 
 
 def resolve(options: MeasureOptions) -> MeasureSettings:
-    """Checks the options, and returns them with the device, the processes and the cache that they stand for."""
+    """Checks the options, and returns them with the device, the processes and the cache that they name."""
     device = pick_device(options.device)
     num_processes(options.gpus, device)
     names = tuple(name for name in options.metrics.split(',') if name)
@@ -125,7 +125,13 @@ def resolve(options: MeasureOptions) -> MeasureSettings:
 
 
 def measure_all(session: Session, targets: list[Target], *, skip: bool) -> None:
-    """Measures targets one by one and prints their lines. skip: lines that the run folder holds are not repeated."""
+    """Measures targets one by one and prints their lines.
+
+    Args:
+        session: The measurements of this command.
+        targets: Networks or images.
+        skip: Print the lines that the run folder holds already instead of measuring again.
+    """
     for target in targets:
         for line in session.measure(session.open(target), skip=skip):
             print(json.dumps(line), flush=True)

@@ -16,7 +16,7 @@ import torch
 from dnnlib.errors import ConfigError
 from dnnlib.files import sha256_of
 from dnnlib.registry import load_file
-from ganfoundry.drawing import batch_for, draw, image_info, make_outdir, save_image
+from ganfoundry.drawing import batch_for, draw_batches, image_info, make_outdir, save_image
 from ganfoundry.latent_options import MAX_SEED, batches_of_latents, batches_of_seeds, one_hot, z_of
 from torch_utils.devices import pick_device
 from training.build import DTYPES, resolve_precision
@@ -141,7 +141,7 @@ class Network:
             labels = torch.zeros([1, self.spec.label_dim])
         batches = batches_of_latents(found, labels, batch_for(noise_mode, batch))
         how: dict[str, Any] = {'truncation_psi': psi, 'noise_mode': noise_mode, 'bits': self.spec.bits}
-        return channels_last(draw(self.module, batches, **how))
+        return channels_last(draw_batches(self.module, batches, **how))
 
     def save(
         self,
@@ -189,7 +189,7 @@ class Network:
     ) -> Iterator[np.ndarray]:
         label = one_hot(self.module.c_dim, class_idx, 'class_idx')  # [1, c_dim]
         batches = batches_of_seeds(seeds, self.module.z_dim, label, batch_for(noise_mode, batch))
-        return draw(self.module, batches, truncation_psi=psi, noise_mode=noise_mode, bits=self.spec.bits)
+        return draw_batches(self.module, batches, truncation_psi=psi, noise_mode=noise_mode, bits=self.spec.bits)
 
     def _read(self, latents: torch.Tensor | np.ndarray | str | Path) -> Latents:
         if isinstance(latents, str | Path):

@@ -207,7 +207,13 @@ def check_aug(flags: TrainFlags, cfg: RunConfig) -> None:
 
 
 def check_field(flag: str, path: str, cfg: RunConfig) -> None:
-    """Refuses a flag for a network that has no such option."""
+    """Refuses a flag for a network that has no such option.
+
+    Args:
+        flag: Name of the flag in Python.
+        path: The config field that it sets.
+        cfg: Config with the networks.
+    """
     part, _, name = path.partition('.')
     if part not in ('generator', 'discriminator') or name in fields_of(getattr(cfg, part)):
         return
@@ -236,8 +242,14 @@ def data_config(flags: TrainFlags) -> DataConfig:
     return DataConfig(**fields)
 
 
-def run_name(cfg: RunConfig, dataset_name: str, flags: TrainFlags) -> str:
-    """Returns a run folder's name after its number. The number of GPUs follows 'auto' unless it is 1."""
+def folder_name(cfg: RunConfig, dataset_name: str, flags: TrainFlags) -> str:
+    """Returns a run folder's name after its number. The number of GPUs follows 'auto' unless it is 1.
+
+    Args:
+        cfg: Config of the run.
+        dataset_name: Name of the data set.
+        flags: The command line.
+    """
     data = cfg.data
     parts = [dataset_name + (str(data.resolution) if data.resolution else '')]
     if data.cond:

@@ -17,7 +17,7 @@ from training.config import RunConfig
 from training.interface import ImageSpec
 from training.registry import RECIPES
 
-SHARES = 4  # under --deterministic the number of micro-batches is a multiple of this: 1, 2 and 4 processes share them
+SHARES = 4  # --deterministic: the number of micro-batches is a multiple of this, which 1, 2 and 4 processes share
 
 
 def join_world(device: str | None) -> World:

@@ -65,7 +65,7 @@ def new_run(flags: TrainFlags) -> Run:
     changes, notes = machine_settings(device, asks_for_metrics=flags.metrics is not None)
     if flags.transfers:
         changes |= options.TRANSFER
-    asked = apply_overrides(cfg, changes | overrides(flags, cfg, num_gpus))
+    asked = apply_overrides(cfg, changes | all_changes(flags, cfg, num_gpus))
     cfg = options.with_fewer_images(flags.metrics_images, asked)
     check(cfg, dataset)
     notes = options.notes_on(flags) + notes + renamed(asked, cfg)
@@ -90,7 +90,7 @@ def continued_run(folder: RunFolder, flags: TrainFlags) -> Run:
     wanted = flags.wanted_precision
     cfg = old if wanted in ('auto', old.precision) else with_precision(old, wanted)
     num_gpus = processes.num_processes(flags.gpus, device, recorded=old.gpus)
-    changed = apply_overrides(cfg, overrides(flags, cfg, num_gpus))
+    changed = apply_overrides(cfg, all_changes(flags, cfg, num_gpus))
     cfg = options.with_fewer_images(flags.metrics_images, changed)
     check_frozen(old, cfg)
     dataset = ImageDataset(cfg.data, cfg.seed)
@@ -107,8 +107,14 @@ def continued_run(folder: RunFolder, flags: TrainFlags) -> Run:
     return Run(cfg=cfg, dataset=dataset, device=device, notes=notes, source=source, origin=origin)
 
 
-def overrides(flags: TrainFlags, cfg: RunConfig, num_gpus: int) -> dict[str, Any]:
-    """Returns changes to `cfg` by path: those of the flags and --set, and the share of each process in a batch."""
+def all_changes(flags: TrainFlags, cfg: RunConfig, num_gpus: int) -> dict[str, Any]:
+    """Returns changes to a config by path: those of the flags and --set, and the share of each process in a batch.
+
+    Args:
+        flags: The command line.
+        cfg: Config of the recipe, or of the run so far.
+        num_gpus: Number of processes.
+    """
     changes = options.config_changes(flags, cfg)
     return changes | processes.shares(
         cfg,
@@ -158,7 +164,13 @@ def renamed(asked: RunConfig, cfg: RunConfig) -> tuple[str, ...]:
 
 
 def check_source(source: Source, cfg: RunConfig, dataset: ImageDataset) -> None:
-    """Refuses, before a folder is made, networks of which nothing fits. The log reports later what was taken."""
+    """Refuses, before a folder is made, networks of which nothing fits. The log reports later what was taken.
+
+    Args:
+        source: Networks to start from.
+        cfg: Config of the new run.
+        dataset: Its images.
+    """
     with torch.device('meta'):
         G, D = build_networks(cfg, dataset.spec)
     transfer({'G': G, 'D': D, 'G_ema': G}, source, lambda line: None, lambda line: None)
@@ -250,7 +262,7 @@ def is_run_folder(path: str) -> bool:
 
 def run_name(run: Run, flags: TrainFlags) -> str:
     """Returns the run folder's name after its number."""
-    return options.run_name(run.cfg, run.dataset.name, flags)
+    return options.folder_name(run.cfg, run.dataset.name, flags)
 
 
 def make_folder(outdir: Path, name: str, record: dict[str, Any], world: World | None = None) -> RunFolder:

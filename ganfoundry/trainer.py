@@ -64,7 +64,7 @@ def run_training(flags: TrainFlags) -> int:
     """Carries out a command line of train.py and returns its exit code."""
     load_plugins(flags)
     if flags.cfg == 'list':
-        list_recipes(flags)
+        print_recipes(flags)
         return 0
     prepared = prepare_run(flags)
     if flags.dry_run:
@@ -93,7 +93,7 @@ def prepare_run(flags: TrainFlags) -> PreparedRun:
     return PreparedRun(flags=flags, world=world, run=run, folder=folder)
 
 
-def list_recipes(flags: TrainFlags) -> None:
+def print_recipes(flags: TrainFlags) -> None:
     """Prints the recipes that --cfg=list shows, with the size of their networks for these data."""
     print(plan.describe_recipes(read_spec(options.data_config(flags))))
 

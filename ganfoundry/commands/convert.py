@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -15,7 +16,7 @@ PATH = click.Path(path_type=Path)
 @click.option('--inspect', 'look', help='Print what FILE holds, even if its kind is unknown.', is_flag=True)
 @click.option('--export', 'target', help='Write snapshot FILE as a state dict under official names.',
               type=PATH, metavar='FILE')  # fmt: skip
-def main(file: Path, out: Path | None, look: bool, target: Path | None) -> None:
+def main(**options: Any) -> None:
     """Convert an official network pickle. Nothing in it is executed.
 
     \b
@@ -25,4 +26,4 @@ def main(file: Path, out: Path | None, look: bool, target: Path | None) -> None:
     """
     from ganfoundry.convert import run_conversion
 
-    run_conversion(file, out, look, target)
+    run_conversion(**options)

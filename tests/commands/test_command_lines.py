@@ -1,4 +1,4 @@
-"""What a user types: every wrong input is one clear line, exit code 2, and nothing made or lost."""
+"""Input of users: every mistake gives one clear line and exit code 2, and nothing is made or lost."""
 
 import json
 import resource
@@ -39,7 +39,7 @@ def snapshot(run):
 
 
 def refusal(command, *args):
-    """The message with which a command line refuses its arguments."""
+    """Returns the message with which a command line refuses its arguments."""
     with pytest.raises((UserError, click.UsageError)) as error:
         command.main([str(arg) for arg in args], standalone_mode=False)
     message = str(error.value) or error.value.format_message()
@@ -129,7 +129,7 @@ def test_an_error_is_one_line_and_exit_code_2(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize('script', ['train.py', 'generate.py', 'calc_metrics.py', 'dataset_tool.py'])
 def test_help_answers_in_under_a_second(script):
-    """Of the processor's time: the machine may be busy."""
+    """Measures the time of the processor: the machine may be busy."""
 
     def seconds():
         before = resource.getrusage(resource.RUSAGE_CHILDREN)

@@ -43,7 +43,7 @@ def start(args):
 
 
 def ranks(launcher):
-    """The training processes that a launcher has at the moment, by rank."""
+    """Returns the present training processes of a launcher by rank."""
     found = {}
     for child in psutil.Process(launcher.pid).children():
         try:
@@ -55,7 +55,7 @@ def ranks(launcher):
 
 
 def wait_until_trained(process, outdir, ticks):
-    """Until the run has written so many lines of statistics."""
+    """Waits until the run has written `ticks` lines of statistics."""
     deadline = time.monotonic() + 100
     while time.monotonic() < deadline:
         assert process.poll() is None, process.communicate()
@@ -114,7 +114,7 @@ def test_a_lost_process_without_restarts_ends_the_run_with_its_code(tmp_path, da
     wait_until_trained(process, tmp_path, 1)
     ranks(process)[1].kill()
     _, errors = process.communicate(timeout=200)
-    assert process.returncode in (1, 128 + signal.SIGKILL)  # which of the two ends was seen first
+    assert process.returncode in (1, 128 + signal.SIGKILL)  # one of the two ends is noticed first
     assert 'another process is gone' in errors
     assert 'no restart was left of 0' in errors
 

@@ -37,7 +37,7 @@ def draw(snapshot, outdir, *flags):
 
 @pytest.mark.slow
 def test_a_snapshot_holds_the_statistics_of_its_averaged_weights(snapshots):
-    """Measured anew, the running means hardly move; those that G left in its own buffers would."""
+    """Measured again, the running means hardly move; those that G left in its own buffers would."""
     G = load_generator(load_snapshot(snapshots[-1]), CPU, 'fp32')
     stored = [layer.running_mean.clone() for layer in batch_norms(G)]
     torch.manual_seed(5)

@@ -36,7 +36,7 @@ def undisturbed(tmp_path_factory, data):
 
 
 def start(outdir, *flags):
-    """A run in a session of its own, so that its whole process group can be killed."""
+    """Starts a run in a session of its own, so that its whole process group can be killed."""
     return subprocess.Popen(command(outdir, *flags), env=environment(), stdout=subprocess.PIPE,
                             stderr=subprocess.PIPE, text=True, start_new_session=True)  # fmt: skip
 
@@ -47,7 +47,7 @@ def lines_in(folder):
 
 
 def wait_for_progress(process, outdir):
-    """Until the run has written another line of statistics."""
+    """Waits until the run has written another line of statistics."""
     folders = list(outdir.glob('0*'))
     before = lines_in(folders[0]) if folders else 0
     deadline = time.monotonic() + 120

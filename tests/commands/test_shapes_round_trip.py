@@ -41,7 +41,7 @@ ARRAYS = ('6 planes of 16 bits', '6 planes', '16-bit RGBA')
 
 
 def small(name: str, dataset: ImageDataset) -> RunConfig:
-    """The recipe with narrow networks, a batch of 4, and every regulariser in the first two steps."""
+    """Returns the recipe with narrow networks, a batch of 4, and every regularizer in the first two steps."""
     cfg = RECIPES.get(name).make(dataset.spec, 1)
     generator = dataclasses.replace(cfg.generator, z_dim=8, w_dim=12, map_depth=1, **WIDTHS)
     discriminator = dataclasses.replace(cfg.discriminator, mbstd_group=2, **WIDTHS)
@@ -102,7 +102,7 @@ def test_arrays_and_their_previews_are_one_drawing(tmp_path):
     save_snapshot(snapshot, state.G_ema, state.D, to_record(cfg, dataset.spec), 0)
     files = drawn(snapshot, tmp_path / 'out', '--seeds=3')
     pixels = np.load(files['seed0003.npy'], allow_pickle=False)
-    assert len(np.unique(pixels)) > 256  # more than 8 bits could tell apart
+    assert len(np.unique(pixels)) > 256  # more values than 8 bits have
     with PIL.Image.open(files['seed0003.png']) as picture:
         assert np.array_equal(np.asarray(picture), np.round(pixels[..., :3] * (255 / 65535)))
 

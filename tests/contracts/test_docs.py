@@ -154,7 +154,7 @@ def test_every_training_command_makes_a_plan(page, place, monkeypatch):
     planned = []
     # The text of the plan has its own tests; it is printed after networks, data and config were made.
     monkeypatch.setattr('ganfoundry.trainer.print_plan', lambda run, where: planned.append(run.cfg))
-    monkeypatch.setattr('ganfoundry.trainer.list_recipes', lambda flags: planned.append(None))
+    monkeypatch.setattr('ganfoundry.trainer.print_recipes', lambda flags: planned.append(None))
     monkeypatch.chdir(place)
     (run,) = (place / 'runs').glob('0*')
     lines = list(plans_of(page))

@@ -30,7 +30,7 @@ def test_the_version_is_the_one_of_the_package():
 
 @pytest.mark.parametrize('name', [None, *COMMANDS])
 def test_help_answers_in_less_than_half_a_second_without_torch(name):
-    """Of the processor's time: the machine may be busy."""
+    """Measures the time of the processor: the machine may be busy."""
 
     def seconds():
         before = resource.getrusage(resource.RUSAGE_CHILDREN)

@@ -21,7 +21,7 @@ from dnnlib.files import atomic_path
 from training.interface import StyleGenerator
 
 Space = Literal['w', 'z']
-DIGEST = 'network_sha256'  # of the provenance
+DIGEST = 'network_sha256'  # key of the provenance
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -234,7 +234,7 @@ def test_landscape_grey_alpha_planes_and_16_bits_come_back_whole(tmp_path):
     ids=['grey', 'rgb', 'grey-alpha', 'rgba', 'landscape', 'grey-16', 'rgb-16', 'planes-16'],
 )  # fmt: skip
 def test_what_is_written_is_what_training_reads(tmp_path, pictures, options, expected, facts):
-    """Folder -> zip -> data set, labelled by sub-folder, for every kind of image that there is."""
+    """Converts folder -> zip -> data set, labeled by sub-folder, with every kind of image."""
     files = {}
     for i in range(3):
         picture = pictures(i)
