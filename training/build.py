@@ -13,14 +13,13 @@ from training import registry
 from training.augment.config import FILTERED, FILTERED_SIZE
 from training.augment.controller import Controller
 from training.config import RunConfig
-from training.interface import ImageSpec, Stateful
+from training.interface import ImageSpec, Stateful, StyleGenerator
 from training.networks.layers import set_precision
 from training.objective.features import check_features
 from training.objective.term import TERMS, Term, has_hook
 from training.optimize.guardian import Guardian
 from training.optimize.loss_scale import LossScale
 from training.optimize.optimizers import make_optimizer
-from training.run.latents import space_of
 from training.state import TrainState
 
 DTYPES = {'fp32': torch.float32, 'bf16': torch.bfloat16, 'fp16': torch.float16}
@@ -154,7 +153,7 @@ def _check_filter(cfg: RunConfig, spec: ImageSpec) -> None:
 
 def _check_style_mixing(cfg: RunConfig, G: torch.nn.Module) -> None:
     """Raises ConfigError if styles are to be mixed by a generator that has none."""
-    if cfg.style_mixing_prob > 0 and space_of(G) != 'w':
+    if cfg.style_mixing_prob > 0 and not isinstance(G, StyleGenerator):
         raise ConfigError(
             f'style_mixing_prob={cfg.style_mixing_prob}: style mixing needs a generator with a W space, '
             f'--cfg={cfg.cfg} has none; --set style_mixing_prob=0'
