@@ -6,16 +6,24 @@ import hashlib
 import io
 import json
 import pathlib
+import pickle
+import tarfile
 import warnings
 import zipfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from click.testing import CliRunner, Result
 from PIL import Image
 
+from dnnlib.errors import DataError, UserError
 from ganfoundry.commands import dataset_tool
+from training.data.convert.source import PictureSource
+from training.data.convert.sources import open_pictures
+from training.data.dataset import DataConfig, ImageDataset
 
 
 def run(*arguments: object, code: int = 0) -> Result:
@@ -127,3 +135,79 @@ def read_set(path: pathlib.Path) -> tuple[list[np.ndarray], dict]:
 def sha256(path: pathlib.Path) -> str:
     """Returns the digest of a file in hexadecimal."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def source_refusal(
+    path: pathlib.Path,
+    kind: type[UserError] = DataError,
+    use: Callable[[PictureSource], object] = lambda source: None,
+) -> str:
+    """Returns the message of the error that opening a source of pictures, or using it, raises.
+
+    Args:
+        path: The source.
+        kind: Class of the error.
+        use: Function that uses the source.
+    """
+    with pytest.raises(kind) as caught:
+        use(open_pictures(str(path)))
+    assert '\n' not in str(caught.value)
+    return str(caught.value)
+
+
+def write_tar(path: pathlib.Path, files: dict[str, bytes], links: tuple[str, ...] = ()) -> pathlib.Path:
+    """Writes a tar, compressed if its name ends in .gz or .tgz, and returns its path.
+
+    Args:
+        path: The file.
+        files: Contents by name.
+        links: Names of symbolic links.
+    """
+    with tarfile.open(path, 'w:gz' if path.suffix in ('.gz', '.tgz') else 'w') as archive:
+        for name, data in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+        for name in links:
+            info = tarfile.TarInfo(name)
+            info.type, info.linkname = tarfile.SYMTYPE, '/etc/passwd'
+            archive.addfile(info)
+    return path
+
+
+def data_refusal(
+    kind: type[UserError], path: str | pathlib.Path | None, index: int | None = None, **options: Any
+) -> str:
+    """Returns the message of the error that opening a data set, or reading one of its images, raises.
+
+    Args:
+        kind: Class of the error.
+        path: The data set; None: the embedded one.
+        index: Image to read; None: none.
+        options: Further fields of the config.
+    """
+
+    def use() -> None:
+        dataset = ImageDataset(DataConfig(path=None if path is None else str(path), **options))
+        if index is not None:
+            dataset.image(index)
+
+    with pytest.raises(kind) as caught:
+        use()
+    message = str(caught.value)
+    assert '\n' not in message
+    assert path is None or str(path) in message
+    assert str(pickle.loads(pickle.dumps(caught.value))) == message
+    return message
+
+
+def png(size: tuple[int, int] = (8, 8), mode: str = 'RGB', **options: Any) -> bytes:
+    """Returns a PNG of noise.
+
+    Args:
+        size: Width and height.
+        mode: Pillow's mode.
+        options: Options of Pillow's `save`.
+    """
+    image = noise(0, *size)
+    return encoded(image if mode == 'RGB' else image.convert(mode), **options)

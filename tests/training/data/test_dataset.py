@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.support.pictures import write_folder, write_zip
+from dnnlib.errors import ConfigError, DataError
+from tests.support import stored
+from tests.support.pictures import data_refusal, png, write_folder, write_zip
 from training.data.dataset import DataConfig, ImageDataset, read_spec
 from training.interface import ImageSpec
 
@@ -219,3 +221,62 @@ def test_zip_handle_never_crosses_a_fork(tmp_path):
 def test_reading_configs_needs_no_torch(root):
     code = 'import sys, training.data.dataset; sys.exit("torch" in sys.modules)'
     assert subprocess.run([sys.executable, '-c', code], cwd=root).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ('size', 'near'),
+    [((300, 200), '288x192'), ((17, 17), '16x16'), ((4, 4), '8x8'), ((300, 2), '128x8'), ((18, 9), '18x8')],
+)
+def test_first_image_of_a_size_that_cannot_be_trained_on(tmp_path, size, near):
+    path = write_zip(tmp_path / 'a.zip', {'x.png': png(size)})
+    message = data_refusal(DataError, path)
+    assert f'{path}: x.png: is {size[0]}x{size[1]}; to train, both sides must be 4 to 64 pixels doubled' in message
+    command = f'python dataset_tool.py --source={path} --dest={path[:-4]}-{near}.zip --resolution={near}'
+    assert message.endswith(f'{command} --transform=center-crop')
+
+
+def test_later_image_of_another_size(tmp_path):
+    path = write_zip(tmp_path / 'a.zip', {'a.png': png((16, 16)), 'b.png': png((8, 8))})
+    message = data_refusal(DataError, path, 1)
+    assert 'b.png: is 8x8, but the first image (a.png) is 16x16; all must be equal' in message
+    assert '--resolution=16x16' in message
+
+
+def test_grey_among_rgb(tmp_path):
+    path = write_zip(tmp_path / 'a.zip', {'a.png': png(), 'b.png': png(mode='L')})
+    message = data_refusal(DataError, path, 1)
+    assert 'b.png: is gray, but the first image (a.png) is RGB; all must be equal' in message
+    assert 'python dataset_tool.py --source=' in message
+
+
+def test_options_out_of_range():
+    assert data_refusal(ConfigError, None, subset=0).startswith('--subset=0: must be at least 1')
+    assert data_refusal(ConfigError, None, subset=5000).startswith('--subset=5000: must be between 1 and 4096')
+    assert 'must be a power of two, at least 8' in data_refusal(ConfigError, None, resolution=48)
+    assert 'must be a power of two, at least 8' in data_refusal(ConfigError, None, resolution=4)
+    assert 'are 64x64, and are never enlarged; choose 64 or less' in data_refusal(ConfigError, None, resolution=128)
+    assert data_refusal(ConfigError, '').startswith('--data is empty')
+
+
+@pytest.mark.parametrize(
+    ('first', 'second', 'message'),
+    [
+        (((3, 16, 16), 8, 'png'), ((3, 16, 24), 8, 'png'), 'is 24x16, but the first image (a.png) is 16x16'),
+        (((3, 16, 16), 8, 'png'), ((4, 16, 16), 8, 'png'), 'is RGBA, but the first image (a.png) is RGB'),
+        (((1, 16, 16), 16, 'png'), ((1, 16, 16), 8, 'png'), 'is gray, but the first image (a.png) is 16-bit gray'),
+        (((1, 16, 16), 8, 'png'), ((2, 16, 16), 8, 'png'), 'is gray with alpha, but the first image (a.png) is gray'),
+        (((5, 16, 16), 8, 'npy'), ((6, 16, 16), 8, 'npy'), 'is 6 channels, but the first image (a.npy) is 5 channels'),
+        (((3, 16, 16), 8, 'png'), ((3, 16, 16), 16, 'npy'), 'is 16-bit RGB, but the first image (a.png) is RGB'),
+    ],
+)
+def test_an_image_of_another_kind_names_both(tmp_path, first, second, message):
+    files = {f'{name}.{kind}': stored.encode(stored.noise(0, shape, bits), kind) for name, (shape, bits, kind) in zip(
+        'ab', (first, second), strict=True)}  # fmt: skip
+    text = data_refusal(DataError, write_zip(tmp_path / 'a.zip', files), 1)
+    assert f'b.{second[2]}: {message}; all must be equal. Try: python dataset_tool.py' in text
+
+
+def test_a_resolution_above_the_data_names_their_own(tmp_path):
+    path = stored.make_set(tmp_path / 'a.zip', (3, 32, 48))
+    message = data_refusal(ConfigError, path, resolution=64)
+    assert 'are 48x32, and are never enlarged; choose 32 or less' in message

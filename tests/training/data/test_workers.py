@@ -1,8 +1,11 @@
 """Promise R8: a data worker that is killed is replaced at its place in the stream, and not one bit of that changes."""
 
+import json
 import os
 import signal
 import subprocess
+import sys
+import textwrap
 import time
 
 import psutil
@@ -10,7 +13,7 @@ import pytest
 import torch
 
 import training.data.workers
-from tests.support.forks import environment
+from tests.support.forks import environment, is_running
 from tests.support.patience import stretched
 from tests.support.pictures import digest
 from tests.support.runs import TINY, call, command, last_state, losses, make_zip, only_run
@@ -134,3 +137,60 @@ def children_of(pid):
         return {child.pid for child in psutil.Process(pid).children() if child.status() != psutil.STATUS_ZOMBIE}
     except psutil.NoSuchProcess:
         return set()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('how', ['exit', 'kill'])
+def test_workers_end_with_their_parent_even_if_nobody_closed_them(root, how):
+    code = f"""
+        import os, signal, sys
+        from training.data.dataset import DataConfig, ImageDataset
+        from training.data.loader import data_loader
+        stream = data_loader(ImageDataset(DataConfig()), start_nimg=0, batch_size=4, seed=0, num_workers=2)
+        next(stream)
+        print(*stream.worker_pids(), flush=True)
+        if {how!r} == 'kill':
+            os.kill(os.getpid(), signal.SIGKILL)
+    """
+    done = subprocess.run([sys.executable, '-c', textwrap.dedent(code)], cwd=root, capture_output=True, timeout=60)
+    assert done.returncode == (-signal.SIGKILL if how == 'kill' else 0)
+    pids = [int(pid) for pid in done.stdout.split()]
+    deadline = time.monotonic() + stretched(10)
+    while any(map(is_running, pids)) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert len(pids) == 2
+    assert not any(map(is_running, pids))
+
+
+@pytest.mark.slow
+def test_workers_outlive_signals_to_the_process_group(root):
+    """Ctrl-C and SIGTERM reach the group; workers must go on until the parent has saved and closes them."""
+    code = """
+        import json, os, signal, time
+        from training.data.dataset import DataConfig, ImageDataset
+        from training.data.loader import data_loader
+        caught = []
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: caught.append(1))
+        dataset = ImageDataset(DataConfig(subset=64))
+        with data_loader(dataset, start_nimg=0, batch_size=4, seed=0, num_workers=2) as stream:
+            for _ in range(4):
+                next(stream)
+            os.killpg(0, signal.SIGINT)
+            os.killpg(0, signal.SIGTERM)
+            for _ in range(40):
+                next(stream)
+            alive = all(os.path.exists(f'/proc/{pid}') for pid in stream.worker_pids())
+        print(json.dumps([len(caught), alive]))
+    """
+    done = subprocess.run(
+        [sys.executable, '-c', textwrap.dedent(code)],
+        cwd=root,
+        start_new_session=True,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == [2, True]
+    assert done.stderr == ''
