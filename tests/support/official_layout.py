@@ -15,10 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 
+from dnnlib.errors import CheckpointError
 from training.build import build_networks
 from training.interface import ImageSpec
+from training.legacy.convert import load_official
 from training.networks.config import StyleGAN2DiscriminatorConfig, StyleGAN2GeneratorConfig
 from training.networks.discriminator import StyleGAN2Discriminator
 from training.networks.stylegan2 import StyleGAN2Generator
@@ -190,3 +193,26 @@ def _tf_variable(name: str, value: np.ndarray, is_G: bool) -> tuple[str, str, np
         if is_G and layer in ('conv0', 'skip'):
             value = value[::-1, ::-1]
     return part, f'{scope}/{(G_names if is_G else D_names)[layer]}/{what}', value
+
+
+def official_refusal(path: Path) -> str:
+    """Returns the message with which an official file is refused."""
+    with pytest.raises(CheckpointError) as caught:
+        load_official(path)
+    assert str(caught.value).startswith(str(path))
+    return str(caught.value)
+
+
+def one_generator_file(
+    tmp_path: Path, G_kwargs: dict[str, Any] | None = None, name: str = 'Generator', **state: Any
+) -> Path:
+    """Writes a file with one generator and returns its path.
+
+    Args:
+        tmp_path: Folder of the file.
+        G_kwargs: Arguments of the generator that differ.
+        name: Name of its class.
+        state: Attributes that differ.
+    """
+    kwargs = G_KWARGS | {'mapping_kwargs': {'num_layers': 2}, 'synthesis_kwargs': {**WIDTHS}} | (G_kwargs or {})
+    return official_file(tmp_path / 'a.pkl', G_ema=persistent(generator(), name, kwargs, **state))

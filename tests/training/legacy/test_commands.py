@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 
 import pytest
@@ -12,26 +11,13 @@ from click.testing import CliRunner
 from safetensors import safe_open
 
 import extensions.dcgan  # noqa: F401  registers the discriminator that a test names
-from dnnlib.errors import CheckpointError, ConfigError
+from dnnlib.errors import ConfigError
 from ganfoundry.commands import generate
-from tests.support.official_layout import dumps, load_D, official_file, persistent
+from tests.support.official_layout import load_D, official_file, persistent
 from training.legacy.__main__ import main
-from training.legacy.inspect import inspect
-from training.legacy.reader import is_pickle
 from training.run.snapshot import load_generator, load_snapshot
 
 CPU = torch.device('cpu')
-
-
-def test_a_file_is_known_by_its_name_or_its_first_bytes(tmp_path: Path, golden: Path) -> None:
-    cached = tmp_path / '0123abcd'
-    shutil.copy(golden / 'official_layout_cond.pkl', cached)
-    assert is_pickle(cached)
-    cached.write_bytes((0x0480).to_bytes(8, 'little') + b'{"a":1}')  # the length of a header that looks like a protocol
-    assert not is_pickle(cached)
-    assert is_pickle(Path('absent.pkl'))
-    with pytest.raises(CheckpointError, match=r'absent\.pkl: cannot be read \(No such file'):
-        load_snapshot(Path('absent.pkl'))
 
 
 def run(*args: str) -> str:
@@ -78,20 +64,6 @@ def test_generate_draws_with_an_official_file(tmp_path: Path, golden: Path) -> N
     result = CliRunner().invoke(generate.main, [*flags, '--device=cpu'], catch_exceptions=False)
     assert result.exit_code == 0, result.output
     assert sorted(path.name for path in tmp_path.iterdir()) == ['seed0000.png', 'seed0001.png']
-
-
-def test_inspect_shows_files_of_any_kind_and_runs_nothing(tmp_path: Path) -> None:
-    path = tmp_path / 'foreign.pkl'
-    weights = torch.arange(6.0).reshape(2, 3)
-    inner = dumps({'weight': weights, 'dtype': torch.float32, 'steps': [1, 2]})[2:-1]
-    path.write_bytes(b'\x80\x04\x8c\x0eR3GAN.Networks\x8c\x09Generator\x93)\x81' + inner[9:] + b'b.')
-    lines = '\n'.join(inspect(path))
-    assert (
-        lines
-        == 'R3GAN.Networks.Generator\n  weight: tensor [2, 3] float32\n  dtype: the name torch.float32\n  steps: [1, 2]'
-    )
-    path.write_bytes(b'\x80\x02cos\nsystem\n' + b'X\x05\0\0\0touch\x85R.')
-    assert run(str(path), '--inspect') == "os.system\n  args: ('touch',)\n"
 
 
 def test_the_command_wants_one_task(golden: Path) -> None:
