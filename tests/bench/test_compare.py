@@ -38,7 +38,7 @@ PLAN = compare_report.Plan(rows=(), seeds=(0,), kimg=20, batch=16, metric='fd_ef
 
 
 def call(out: Path, data: Path, *flags: str) -> None:
-    """A comparison, in this process."""
+    """Runs a comparison in this process."""
     compare.main.main([f'--out={out}', f'--data={data}', *TINY, *flags], standalone_mode=False)
 
 
@@ -75,7 +75,7 @@ def test_every_row_is_in_the_table_with_its_numbers_or_its_reason(compared: Path
     assert [auto['label'], squeeze['label'], bad['label']] == ['auto', 'squeeze', 'bad']
     for row in (auto, squeeze):
         (run,) = row['runs']
-        assert run['state'] in ('done', 'collapsed')  # 1 kimg teaches little: the samples may well be alike
+        assert run['state'] in ('done', 'collapsed')  # 1 kimg teaches little: the samples may well look the same
         assert len(run['curve']) == 3
         assert row['end'] == run['curve'][-1][1] > 0
         assert row['best'] == min(value for _, value in run['curve'])

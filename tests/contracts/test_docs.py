@@ -54,7 +54,7 @@ def lines_of(page: str) -> list[list[str]]:
 
 
 def inline_of(page: str) -> list[list[str]]:
-    """Returns the words of every command line that stands within a sentence, unless it leaves something out."""
+    """Returns the words of every command line within a sentence, unless it leaves something out."""
     text = BLOCK.sub('', (ROOT / page).read_text())
     return [shlex.split(line) for line in INLINE.findall(text) if '...' not in line]
 

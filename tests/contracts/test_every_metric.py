@@ -56,7 +56,7 @@ class ToyDistance:
 
 
 def pictures(num_images, seed):
-    """Dark images in which one class of pixels is brighter."""
+    """Returns dark images in which one class of pixels is brighter."""
     draw = torch.Generator().manual_seed(seed)
     images = torch.randint(0, 60, (num_images, 12), generator=draw)
     images += 60 * (torch.arange(12) % CLASSES == torch.arange(num_images)[:, None] % CLASSES)
@@ -64,7 +64,7 @@ def pictures(num_images, seed):
 
 
 def constant(num_images):
-    """One white image, again and again: far from every real one, and without any variety."""
+    """Returns one white image, again and again: far from every real one, and without any variety."""
     return torch.full((num_images, 3, 2, 2), 255, dtype=torch.uint8)
 
 
@@ -89,7 +89,7 @@ def paths(path, seed, num_pairs):
 
 
 def name_of(kind, count=COUNT):
-    """The name of a kind over the toy detector, with few images."""
+    """Returns the name of a kind over the toy detector, with few images."""
     found = METRICS.get(kind)
     return f'{kind}2_zend{count}' if found.stream == 'paths' else with_count(found.pattern.format('efflite'), count)
 
@@ -104,7 +104,7 @@ def measure(name, *, seed=3, fakes=fakes, paths=paths, **options):
 
 
 def instance(kind):
-    """A metric of its own, without the evaluator."""
+    """Measures one metric without the evaluator."""
     found, spec = METRICS.get(kind), parse_metric(name_of(kind))
     if found.stream == 'paths':
         distances = torch.rand(COUNT, generator=torch.Generator().manual_seed(1), dtype=torch.float64)

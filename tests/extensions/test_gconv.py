@@ -76,7 +76,7 @@ def test_conv_wide_is_285_channels_everywhere_at_32() -> None:
 
 
 def small(label_dim: int = 0, resolution: int = 32, **options: Any) -> GConvGenerator:
-    """A generator whose widths change at the last block alone."""
+    """Returns a generator whose widths change only at the last block."""
     torch.manual_seed(0)
     fields = {'z_dim': 8, 'channel_base': 512, 'channel_max': 32} | options
     return GConvGenerator(GConvConfig(**fields), facts(resolution, label_dim))

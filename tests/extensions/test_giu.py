@@ -1,4 +1,4 @@
-"""GIU-GANs' options and those of its baselines: where modules stand, what a run is made of, what is refused."""
+"""GIU-GANs' options and those of its baselines: places of modules, parts of a run, refusals."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def spec(resolution: int = 32) -> ImageSpec:
     return ImageSpec(resolution=resolution, channels=3, label_dim=0, num_images=1)
 
 
-# ---- where modules stand
+# ---- places of modules
 
 
 STAGES = {16: [4, 8], 32: [4, 8, 16], 64: [4, 8, 16, 32], 128: [4, 8, 16, 32, 64]}

@@ -100,7 +100,7 @@ def test_a_giu_module_has_its_number_of_parameters(channels: int, options: dict,
 
 
 def counted_ops(nets: list[torch.nn.Module]) -> int:
-    """What THOP 0.0.31 would print for one image through G and D."""
+    """Returns what THOP 0.0.31 would print for one image through G and D."""
     total = 0
     inside_rbn = {module.bn for net in nets for module in net.modules() if isinstance(module, RBN)}
 

@@ -52,7 +52,7 @@ def count(net: torch.nn.Module) -> int:
 
 
 def fusion(m: int, s: int, out: int, seed: int = 0, **options: Any) -> Fusion:
-    """A module in float64 with parameters and statistics that no initialisation would give."""
+    """Returns a module in float64 with parameters and statistics that no initialization would give."""
     torch.manual_seed(seed)
     module = Fusion(IFGANConfig(**options), m, s, out)
     for parameter in module.parameters():
@@ -240,7 +240,7 @@ def cancelling(options: dict) -> tuple[str, ...]:
         ends += [f'_gate.{part}_{feature}.bias' for part in ('bn', 'out') for feature in 'ms']
     if not options.get('feedback', True):
         ends += ['latent_gate.bias']
-    if options.get('gate_raw_fm'):  # Eq. 7 reads the image feature as it is, in every block but the last
+    if options.get('gate_raw_fm'):  # Eq. 7 reads the image feature as it is, in every block except the last
         ends = ['b8.conv0.conv.bias', 'b16.conv0.conv.bias', 'b16.latent_gate.out.bias', 'b32.conv0.conv.bias']
         ends += ['b32.conv1.conv.bias', 'b32.skip.bias', 'b32.image_gate.out.bias']
     return tuple(ends)

@@ -38,7 +38,7 @@ def discriminator(resolution: int = 32, label_dim: int = 0, **options: Any) -> I
 
 
 def small(label_dim: int = 0, **options: Any) -> tuple[IganGenerator, IganDiscriminator]:
-    """G and D of 32x32 with few channels; an option goes to the networks that have it."""
+    """Returns G and D of 32x32 with few channels; an option goes to the networks that have it."""
     torch.manual_seed(0)
     of_g, of_d = (
         {k: v for k, v in options.items() if k in {field.name for field in fields(cls)}}
@@ -103,7 +103,7 @@ def test_modules_stand_at_16_and_32_at_every_size_but_the_smallest() -> None:
 
 
 def slow_conv(x: torch.Tensor, unit: ConvNorm) -> torch.Tensor:
-    """ConvNorm in training mode, tap by tap."""
+    """Computes ConvNorm in training mode, tap by tap."""
     w, d = unit.conv.weight, unit.conv.dilation[0]
     p = d * (w.shape[2] // 2)
     padded = F.pad(x, (p, p, p, p))
@@ -122,7 +122,7 @@ def slow_conv(x: torch.Tensor, unit: ConvNorm) -> torch.Tensor:
 
 
 def slow_pool(x: torch.Tensor) -> torch.Tensor:
-    """The mean over those of 3x3 pixels that lie in the image."""
+    """Returns the mean over those of 3x3 pixels that lie in the image."""
     y = torch.empty_like(x)
     for i in range(x.shape[2]):
         for j in range(x.shape[3]):
@@ -240,7 +240,7 @@ def test_truncation_scales_the_latent_and_not_the_label() -> None:
     z, c = latents(3)
     assert torch.equal(G(z, c, truncation_psi=0.5), G(z * 0.5, c))
     still = G(z, c, truncation_psi=0)
-    assert torch.equal(still[0], still[3])  # of the same class
+    assert torch.equal(still[0], still[3])  # the same class
     assert not torch.allclose(still[0], still[1])
 
 

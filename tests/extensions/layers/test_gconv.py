@@ -21,7 +21,7 @@ def largest(a: torch.Tensor, b: torch.Tensor) -> float:
 def double_layer(
     c_in: int = 4, c_out: int = 5, k: int = 3, up: int = 1, c_dim: int = 3
 ) -> tuple[GConv2d, torch.Tensor, torch.Tensor]:
-    """A layer, features on both sides of the rule for the form by their size, and v = [z, one-hot]."""
+    """Returns a layer, features on both sides of the rule for the form by their size, and v = [z, one-hot]."""
     torch.manual_seed(0)
     layer = GConv2d(c_in, c_out, k, v_dim=6 + c_dim, up=up).double()
     torch.nn.init.normal_(layer.conv.bias)
@@ -32,7 +32,7 @@ def double_layer(
 
 
 def kernels(layer: GConv2d, x: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-    """Eq. (5) to (7): a kernel K + K Diag(S) W_L for every sample, [N, O, I, k, k]."""
+    """Returns Eq. (5) to (7): a kernel K + K Diag(S) W_L for every sample, [N, O, I, k, k]."""
     s = torch.sigmoid(torch.cat([x.mean([2, 3]), v], dim=1) @ layer.select.weight.t())  # [N, O]
     w_l = layer.combine.weight[:, :, 0, 0]  # [O, O], from the second to the first
     K = layer.conv.weight
@@ -40,7 +40,7 @@ def kernels(layer: GConv2d, x: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
 
 
 def by_kernels(layer: GConv2d, x: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-    """X with every sample's own kernel, as one grouped convolution."""
+    """Convolves X with every sample's own kernel, as one grouped convolution."""
     n = x.shape[0]
     k = kernels(layer, x, v)  # [N, O, I, k, k]
     if layer.up == 2:
@@ -86,7 +86,7 @@ def test_the_layer_is_the_papers_matrices() -> None:
 @pytest.mark.parametrize('with_bias', [False, True])
 def test_both_forms_are_one_map_and_the_smaller_matrix_decides(with_bias: bool) -> None:
     torch.manual_seed(0)
-    for channels, named in ((17, 'diagram'), (16, 'bmm')):  # of 4x4 pixels
+    for channels, named in ((17, 'diagram'), (16, 'bmm')):  # 4x4 pixels
         y, s = torch.randn(2, channels, 4, 4, dtype=torch.float64), torch.rand(2, channels, dtype=torch.float64)
         w_l, bias = torch.randn(channels, channels, dtype=torch.float64), torch.randn(channels, dtype=torch.float64)
         results = {form: recombine(y, s, w_l, bias if with_bias else None, form) for form in ('diagram', 'bmm')}

@@ -19,7 +19,7 @@ DOUBLE = torch.float64
 
 
 def in_double(net: torch.nn.Module) -> torch.nn.Module:
-    """The network with float64 parameters and computations."""
+    """Returns the network with float64 parameters and computations."""
     for module in net.modules():
         if isinstance(module, LowerableBlock):
             module.lowered, module.lowp_dtype = True, DOUBLE
@@ -27,7 +27,7 @@ def in_double(net: torch.nn.Module) -> torch.nn.Module:
 
 
 def slow_giu(module: GIU, x: torch.Tensor, k: int, group_channels: int, gate_value: bool) -> torch.Tensor:
-    """Eq. (7) to (10), pixel by pixel."""
+    """Computes Eq. (7) to (10) pixel by pixel."""
     n, c, height, width = x.shape
     z = x.sum(dim=[2, 3]) / (height * width)
     s = torch.sigmoid((z @ module.gate.squeeze.weight.T).clamp(min=0) @ module.gate.excite.weight.T)
@@ -108,7 +108,7 @@ def test_gradient_penalty_has_exact_gradients_in_every_parameter_of_d(kernel_nor
     D = in_double(GIUDiscriminator(cfg, ImageSpec(resolution=16, channels=1, label_dim=0, num_images=1)))
     for module in D.modules():
         if isinstance(module, SpectralNorm):
-            module.eval()  # so that u stands still between evaluations
+            module.eval()  # so that u does not move between evaluations
     x = torch.randn(3, 1, 16, 16, dtype=DOUBLE, requires_grad=True)
     names = [name for name, _ in D.named_parameters()]
 

@@ -80,7 +80,7 @@ def test_it_trains_and_resumes_bit_for_bit(labelled, kind):
 
 
 def test_d_is_deceived_in_its_main_phase_alone_and_p_follows_real_images(dataset, monkeypatch):
-    """At p = 1 only R1 shows D real images, so only its signs are counted: 4 in a step of Dreg."""
+    """At p = 1 only R1 shows D real images, so only its signs are counted: 4 per step of Dreg."""
     aug = AugmentConfig(kind='apa', p=1.0, p_max=1.0, interval=100)
     cfg = tiny(dataset, aug=aug, r1=R1Config(gamma=1, interval=2))
     state, _ = train(cfg, dataset, 1)

@@ -17,7 +17,7 @@ def make(batch=64, device=CPU, **fields):
 
 
 def run(controller, logits, steps, start=0):
-    """p after each of so many steps in which D says `logits`."""
+    """Returns p after each of so many steps in which D says `logits`."""
     seen = []
     for step in range(start, start + steps):
         controller.feed(torch.as_tensor(logits))

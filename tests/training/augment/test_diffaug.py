@@ -22,7 +22,7 @@ def images(*shape: int, dtype: torch.dtype = torch.float64) -> torch.Tensor:
 
 
 def assert_equally_likely(values: np.ndarray, low: int, high: int) -> None:
-    """Whole numbers from low to high, both included."""
+    """Asserts that whole numbers are equally likely from low to high, both included."""
     assert (values == np.rint(values)).all()
     counts = np.bincount((values - low).astype(int), minlength=high - low + 1)
     assert len(counts) == high - low + 1

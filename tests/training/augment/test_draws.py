@@ -22,13 +22,13 @@ NEVER_BY_CHANCE = 1e-4  # p-value under which a distribution is another one; the
 
 
 def draws(p: float, channels: int = 3, **multipliers: float):
-    """What the pipe with these transforms draws for N images of 64 x 32."""
+    """Returns what the pipe with these transforms draws for N images of 64 x 32."""
     torch.manual_seed(int(p * 1000) + sum(map(ord, ''.join(multipliers))))
     return AugmentPipe(Transforms(**multipliers)).draw(torch.Size([N, channels, HEIGHT, WIDTH]), p)
 
 
 def maps(p: float, **multipliers: float) -> np.ndarray:
-    """G of the result, [N, 3, 3]: how the image is moved."""
+    """Returns G of the result, [N, 3, 3]: how the image is moved."""
     return torch.linalg.inv(draws(p, **multipliers).inverse).numpy()
 
 
@@ -37,7 +37,7 @@ def colors(p: float, **multipliers: float) -> np.ndarray:
 
 
 def assert_rate(hits: np.ndarray, rate: float) -> None:
-    """The share of True in [N] is `rate`; exactly, where that is 0 or 1."""
+    """Asserts that the share of True in [N] is `rate`, exactly if that is 0 or 1."""
     assert abs(hits.mean() - rate) <= 4 * math.sqrt(rate * (1 - rate) / len(hits))
 
 
@@ -46,7 +46,7 @@ def assert_distributed(values: np.ndarray, distribution) -> None:
 
 
 def assert_gated(values: np.ndarray, neutral: float, p: float, distribution) -> None:
-    """[N]: `neutral` with probability 1 - p, else drawn from a continuous distribution."""
+    """Asserts that [N] is `neutral` with probability 1 - p, else drawn from a continuous distribution."""
     changed = values != neutral
     assert_rate(changed, p)
     assert_distributed(values[changed], distribution)
@@ -74,7 +74,7 @@ def test_xflip_turns_half_of_the_gated_images(p: float):
 @pytest.mark.parametrize('p', STRENGTHS)
 def test_rotate90_is_each_quarter_turn_equally_often(p: float):
     g = maps(p, rotate90=1)
-    quarters = np.rint(np.arctan2(-g[:, 1, 0], g[:, 0, 0]) / (math.pi / 2)).astype(int) % 4  # against the clock
+    quarters = np.rint(np.arctan2(-g[:, 1, 0], g[:, 0, 0]) / (math.pi / 2)).astype(int) % 4  # counterclockwise
     assert_rate(quarters == 0, 1 - p + p / 4)
     for quarter in (1, 2, 3):
         assert_rate(quarters == quarter, p / 4)
@@ -111,7 +111,7 @@ def test_either_rotation_happens_with_probability_p_each_with_less(p: float):
     assert_rate(g[:, 1, 0] != 0, p)
     assert_distributed(np.arctan2(g[:, 1, 0], g[:, 0, 0])[g[:, 1, 0] != 0], uniform(-math.pi, math.pi))
     np.testing.assert_allclose(np.linalg.det(g), 1, rtol=1e-12)
-    # A stretch of x between the two tells them apart: G = post stretch pre.
+    # A stretch of x between the two separates them: G = post stretch pre.
     torch.manual_seed(7)
     stretched = AugmentPipe(Transforms(rotate=1, aniso=1e9), Ranges(aniso_std=0.5))
     inverse = stretched.draw(torch.Size([N, 3, HEIGHT, WIDTH]), p).inverse.numpy()

@@ -32,7 +32,7 @@ def noise(*shape: int, seed: int = 0) -> torch.Tensor:
 
 
 def smooth(*shape: int, seed: int = 0) -> torch.Tensor:
-    """An image whose frequencies lie far below those that the filters cut."""
+    """Returns an image whose frequencies lie far below those that the filters cut."""
     x = F.pad(noise(*shape, seed=seed), [4] * 4, mode='reflect')
     return F.avg_pool2d(F.avg_pool2d(x, 5, 1), 5, 1) * 4
 
@@ -60,14 +60,17 @@ def test_the_filter_is_the_symlet_with_six_vanishing_moments():
 
 
 def reflected(values: np.ndarray, index: int) -> np.ndarray:
-    """values[index] along the first axis, mirrored at the first and the last element as often as needed."""
+    """Returns values[index] along the first axis, mirrored at the first and the last element as often as needed."""
     period = 2 * (len(values) - 1)
     index %= period
     return values[min(index, period - index)]
 
 
 def fine_pixel(image: np.ndarray, row: int, column: int) -> float:
-    """The image [H, W], reflected without end, up-sampled by 2: pixel k is fine pixel 2 k, tap 5 lies on it."""
+    """Returns a pixel of the image [H, W], reflected without end and up-sampled by 2.
+
+    Pixel k is fine pixel 2 k, and tap 5 lies on it.
+    """
     taps = np.array(geometric.SYM6) * math.sqrt(2)  # sum 2: zeros lie between the pixels
 
     def line(values: np.ndarray, fine: int) -> np.ndarray:
@@ -78,7 +81,7 @@ def fine_pixel(image: np.ndarray, row: int, column: int) -> float:
 
 
 def brute_force(image: np.ndarray, inverse: np.ndarray) -> np.ndarray:
-    """The result [H, W], sample by sample, as facts 2.3 describe it."""
+    """Returns the result [H, W], sample by sample, as facts 2.3 describe it."""
     h, w = image.shape
     taps = np.array(geometric.SYM6) / math.sqrt(2)
     cache: dict[tuple[int, int], float] = {}
@@ -89,7 +92,7 @@ def brute_force(image: np.ndarray, inverse: np.ndarray) -> np.ndarray:
         return cache[row, column]
 
     def sample(row: int, column: int) -> float:
-        """The fine pixel of the result at twice its pixels' indices."""
+        """Returns the fine pixel of the result at twice its pixels' indices."""
         x, y, _ = inverse @ [column / 2 - (w - 1) / 2, row / 2 - (h - 1) / 2, 1]
         px, py = 2 * (x + (w - 1) / 2), 2 * (y + (h - 1) / 2)
         left, top = math.floor(px), math.floor(py)
@@ -133,7 +136,7 @@ def test_the_identity_gives_the_image_back():
 
 
 def test_a_flip_mirrors_and_a_quarter_turn_is_rot90():
-    """Of a smooth image: sym6 is not quite symmetric, and what is turned over is filtered the other way round."""
+    """Checks a smooth image: sym6 is not quite symmetric, and what is turned over is filtered the other way round."""
     x = smooth(1, 3, 32, 32)
     pairs = [(geometric.scaling(-ones(), ones()), x.flip(3))]
     pairs += [(geometric.quarter_turns(ones(k)), torch.rot90(x, k, [2, 3])) for k in range(4)]

@@ -14,7 +14,7 @@ HEIGHT, WIDTH = 32, 64
 
 
 def single_maps(p: float, names: list[str]) -> list[np.ndarray]:
-    """What each transform drew, in a pipe of its own that goes on with the generator where the one before stopped."""
+    """Returns what each transform drew in a pipe of its own, which continues with the generator of the one before."""
     shape = torch.Size([8, 3, HEIGHT, WIDTH])
     result = []
     for name in names:

@@ -19,7 +19,7 @@ def guardian(adapts=False, loss='logistic', **changes):
 
 
 def reloaded(before, **options):
-    """As it comes back from disk."""
+    """Returns it as it comes back from disk."""
     after = guardian(**options)
     after.load_state_dict(json.loads(json.dumps(before.state_dict())))
     return after
@@ -88,7 +88,7 @@ def test_samples_that_grow_alike_are_told_once():
 def test_diversity_is_half_the_mean_square_distance_of_pairs_and_blind_to_noise():
     images = torch.randint(0, 256, [6, 3, 32, 16], dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     small = images.double().unfold(2, 4, 4).unfold(3, 2, 2).mean(dim=(4, 5))  # [N, C, 8, 8]
-    pairs = (small[:, None] - small[None]).square().mean()  # over all pairs, those with themselves too
+    pairs = (small[:, None] - small[None]).square().mean()  # all pairs, including those with themselves
     assert diversity(images) == pytest.approx((pairs / 2).sqrt().item())
     assert diversity(images[:1].expand(6, -1, -1, -1)) == 0
 

@@ -98,7 +98,7 @@ def test_path_lengths_that_are_not_finite_do_not_enter_their_mean(dataset):
 
 
 def make_step(gradient, on_nan, loss=0.0, scale=None):
-    """One guarded step of a linear layer; its weights before and after, and the statistics."""
+    """Runs one guarded step of a linear layer. Returns its weights before and after, and the statistics."""
     torch.manual_seed(0)
     net = torch.nn.Linear(3, 1, bias=False)
     optimizer, stats = make_optimizer(net, OptimizerConfig(lr=0.1, beta1=0.0), None), Collector()
@@ -111,7 +111,7 @@ def make_step(gradient, on_nan, loss=0.0, scale=None):
 
 def test_mask_steps_on_what_is_left():
     before, after, grad, stats = make_step([float('nan'), float('inf'), -float('inf')], 'mask')
-    assert grad.tolist() == [[0.0, 1e5, -1e5]]  # as StyleGAN2-ADA
+    assert grad.tolist() == [[0.0, 1e5, -1e5]]  # StyleGAN2-ADA does this
     assert (after - before)[0].tolist() == pytest.approx([0, -0.1, 0.1], rel=1e-5)
     assert stats[NONFINITE]['mean'] == 1
 

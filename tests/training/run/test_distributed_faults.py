@@ -1,4 +1,4 @@
-"""What goes wrong in one of several processes is answered by all alike: --on-nan, --guardian, --bad-images, --for."""
+"""Faults in one of several processes are answered in the same way by all: --on-nan, --guardian, --bad-images, --for."""
 
 import hashlib
 import json
@@ -33,7 +33,7 @@ class Scores:
 
 
 def train(world, run, struck):
-    """A sitting, with a gradient that is NaN in process `struck`: a digest of the tensors, then what else there is."""
+    """Trains with a gradient that is NaN in process `struck`: a digest of the tensors, then what else there is."""
     scores = Scores()
 
     def prepare(state):
@@ -50,14 +50,14 @@ def train(world, run, struck):
 
 
 def records(run):
-    """What the run has recorded, without clocks and gauges."""
+    """Returns the records of a run without times and memory."""
     keep = ('Loss/', 'Progress/', 'Health/', 'Data/', 'nimg')
     lines = [json.loads(line) for line in run.folder.stats.read_text().splitlines()]
     return [{key: value for key, value in line.items() if key.startswith(keep)} for line in lines]
 
 
 def both_ways(tmp_path, struck, **changes):
-    """The same run by one process and by two, of which the second is struck; what each process has come to."""
+    """Trains a run by one process and by two, of which the second is struck; what each process has come to."""
     one, two = (Run(tmp_path / name, **IN_TWO, **changes) for name in ('one', 'two'))
     return one, run_ranks(1, train, one, 0 if struck else None), two, run_ranks(2, train, two, 1 if struck else None)
 

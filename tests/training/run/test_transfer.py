@@ -34,20 +34,20 @@ SMALL = {'generator.z_dim': 16, 'generator.w_dim': 16} | {
 
 
 def state_of(cfg='auto', *, resolution=16, channels=3, label_dim=0, seed=0, **changes):
-    """The beginning of a run of tiny networks."""
+    """Returns the beginning of a run of tiny networks."""
     spec = ImageSpec(resolution=resolution, channels=channels, label_dim=label_dim, num_images=10)
     changes = SMALL | {'seed': seed} | {name.replace('__', '.'): value for name, value in changes.items()}
     return build(apply_overrides(RECIPES.get(cfg).make(spec, 1), changes), spec, torch.device('cpu'))
 
 
 def source_of(state, networks=('G_ema', 'D')):
-    """What a snapshot of a state holds."""
+    """Returns the contents of a snapshot of a state."""
     tensors = {f'{net}.{k}': t.clone() for net in networks for k, t in getattr(state, net).state_dict().items()}
     return Source(tensors=tensors, origin={'given': 'a', 'file': 'a', 'sha256': '0' * 64})
 
 
 def take(state, source):
-    """The reports by network, the summary, and the lines of the log."""
+    """Returns the reports by network, the summary, and the lines of the log."""
     said, details = [], []
     report = transfer({name: getattr(state, name) for name in NETWORKS}, source, said.append, details.append)
     return report['networks'], said, details
