@@ -1,0 +1,75 @@
+"""A whole conversion: gray or color, bad pictures, pictures that differ, and stopping."""
+
+import numpy as np
+import pytest
+
+from dnnlib.errors import ConfigError, DataError
+from dnnlib.signals import StopRequested, StopSignal
+from tests.support.pictures import encoded, fill, hwc, noise, npy, read_set
+from training.data.convert.options import ConvertOptions, PictureOptions
+from training.data.convert.run import convert_pictures
+
+
+def convert(tmp_path, pictures, **options):
+    """Converts pictures to a.zip, in this process."""
+    source = fill(tmp_path / 'in', pictures)
+    options = ConvertOptions(source=str(source), dest=str(tmp_path / 'a.zip'), num_workers=1, **options)
+    return convert_pictures(options, StopSignal())
+
+
+def test_gray_stays_gray_and_one_color_picture_makes_all_rgb(tmp_path):
+    gray = {f'{i}.png': noise(i, mode='L') for i in range(3)}
+    assert convert(tmp_path, gray).shape == (16, 16, 1)
+    (tmp_path / 'a.zip').unlink()
+    summary = convert(tmp_path, {'3.png': noise(3)})
+    assert (summary.shape, summary.kept) == ((16, 16, 3), [0, 1, 2, 3])
+    images, _ = read_set(tmp_path / 'a.zip')
+    assert np.array_equal(images[0], hwc(noise(0, mode='L')).repeat(3, axis=2))
+    assert np.array_equal(images[3], hwc(noise(3)))
+
+
+def test_bad_pictures_leave_no_gap_and_end_a_strict_run(tmp_path):
+    pictures = {'0.png': noise(0), '1.png': b'bad', '2.png': noise(2)}
+    summary = convert(tmp_path, pictures)
+    assert summary.names == ['00000/img00000000.png', '00000/img00000001.png']
+    assert (summary.kept, len(summary.bad)) == ([0, 2], 1)
+    (tmp_path / 'a.zip').unlink()
+    with pytest.raises(DataError, match=r'1\.png: is not a PNG'):
+        convert(tmp_path, pictures, strict=True)
+    assert not (tmp_path / 'a.zip').exists()
+
+
+def test_without_a_usable_picture_there_is_no_data_set(tmp_path):
+    with pytest.raises(DataError, match='none of its 2 pictures can be read'):
+        convert(tmp_path, {'0.png': b'bad', '1.png': b'bad'})
+    assert not (tmp_path / 'a.zip').exists()
+
+
+def test_pictures_of_another_size_or_kind_are_named(tmp_path):
+    with pytest.raises(ConfigError, match=r'1\.png: is 32x16, but those before are 16x16; all must be equal'):
+        convert(tmp_path, {'0.png': noise(0), '1.png': noise(1, 32, 16)})
+    with pytest.raises(ConfigError, match=r'1\.npy: has 5 channels, but those before have 3'):
+        convert(tmp_path, {'0.png': noise(0), '1.npy': npy(np.zeros([16, 16, 5], np.uint8))})
+
+
+def test_a_seed_chooses_the_pictures_and_keeps_their_order(tmp_path):
+    pictures = {f'{i}.png': noise(i) for i in range(9)}
+    summary = convert(tmp_path, pictures, max_images=4, shuffle_seed=3)
+    assert summary.kept == sorted(np.random.RandomState(3).permutation(9)[:4])
+    (tmp_path / 'a.zip').unlink()
+    assert convert(tmp_path, pictures, max_images=4).kept == [0, 1, 2, 3]
+
+
+def test_a_stop_leaves_no_output(tmp_path):
+    source = fill(tmp_path / 'in', {'0.png': encoded(noise(0))})
+    options = ConvertOptions(
+        source=str(source), dest=str(tmp_path / 'a.zip'), num_workers=1, picture=PictureOptions(mode='RGB')
+    )
+
+    class Stopped(StopSignal):
+        def check(self) -> None:
+            raise StopRequested
+
+    with pytest.raises(StopRequested):
+        convert_pictures(options, Stopped())
+    assert not (tmp_path / 'a.zip').exists()
