@@ -44,7 +44,7 @@ GOOD = array(np.zeros([8, 8, 3], np.uint8))
 
 
 def with_header(header: str) -> bytes:
-    """A version 1.0 file of 192 zero bytes under this header."""
+    """Returns a version 1.0 file of 192 zero bytes with this header."""
     text = header.encode('latin1')
     return b'\x93NUMPY\x01\x00' + len(text).to_bytes(2, 'little') + text + bytes(192)
 

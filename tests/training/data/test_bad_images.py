@@ -1,4 +1,4 @@
-"""Promise R11: an image that cannot be used is an error with its name, or, if the user wants, another in its place."""
+"""Promise R11: an image that cannot be used is an error with its name, or, with --bad-images=skip, replaced by another."""
 
 import zipfile
 

@@ -20,12 +20,18 @@ from training.interface import ImageSpec
 
 
 def pixels(seed: int, size: int = 8, channels: int = 3) -> np.ndarray:
-    """Noise, uint8 [C, H, W]."""
+    """Returns noise, uint8 [C, H, W].
+
+    Args:
+        seed: Seed of the noise.
+        size: H and W.
+        channels: C.
+    """
     return np.random.RandomState(seed).randint(0, 256, [channels, size, size]).astype(np.uint8)
 
 
 def encode(array: np.ndarray, kind: str = 'png', **options: object) -> bytes:
-    """uint8 [C, H, W] as an image file."""
+    """Returns uint8 [C, H, W] as an image file."""
     image = Image.fromarray(array[0] if len(array) == 1 else array.transpose(1, 2, 0))
     buffer = io.BytesIO()
     image.save(buffer, format=kind, **options)
@@ -33,7 +39,7 @@ def encode(array: np.ndarray, kind: str = 'png', **options: object) -> bytes:
 
 
 def ten_files(labels: object = None) -> dict[str, bytes]:
-    """Ten 8x8 RGB PNGs, and labels for them."""
+    """Returns ten 8x8 RGB PNGs, and labels for them."""
     files = {f'{i // 5:05d}/img{i:08d}.png': encode(pixels(i)) for i in range(10)}
     if labels is None:
         labels = [[name, i % 3] for i, name in enumerate(files)]

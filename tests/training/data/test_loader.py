@@ -113,7 +113,7 @@ def test_worker_with_a_bug_says_so(dataset, monkeypatch, capfd):
 
 @pytest.mark.slow
 def test_spawned_workers_give_the_same_stream(dataset, monkeypatch):
-    """What happens on systems without a safe fork, and once CUDA is in use."""
+    """Workers are spawned on systems without a safe fork, and once CUDA is in use."""
     expected = digest(take(dataset, 3))
     monkeypatch.setattr(training.data.workers, '_context', lambda: torch.multiprocessing.get_context('spawn'))
     assert digest(take(dataset, 3, num_workers=1)) == expected

@@ -13,7 +13,7 @@ from training.data.picture_file import load_image, open_image
 
 
 def png_16_bit_rgb() -> bytes:
-    """Pillow cannot write one: 8x8, 16 bits a channel."""
+    """Returns an 8x8 PNG of 16 bits per channel, which Pillow cannot write."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return len(data).to_bytes(4, 'big') + kind + data + zlib.crc32(kind + data).to_bytes(4, 'big')
@@ -43,7 +43,7 @@ def test_picture_of_a_mode_that_cannot_be_trained_on(tmp_path, data, what):
 
 
 def test_animation(tmp_path):
-    frames = [Image.new('RGB', (8, 8), colour) for colour in ('red', 'blue')]
+    frames = [Image.new('RGB', (8, 8), color) for color in ('red', 'blue')]
     for kind in ('png', 'webp'):
         frames[0].save(tmp_path / f'a.{kind}', save_all=True, append_images=frames[1:])
         path = write_zip(tmp_path / f'{kind}.zip', {f'a.{kind}': (tmp_path / f'a.{kind}').read_bytes()})

@@ -1,4 +1,4 @@
-"""Many processes: the same bytes as one, bounded memory, and an end that leaves nothing, however it comes."""
+"""Many processes: the same bytes as one, bounded memory, and no remains after any end."""
 
 import os
 import pathlib

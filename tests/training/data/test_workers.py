@@ -1,4 +1,4 @@
-"""Promise R8: a data worker that is killed is replaced at its place in the stream, and not one bit of that changes."""
+"""Promise R8: a data worker that is killed is replaced at its place in the stream, and no bit of the stream changes."""
 
 import json
 import os
@@ -72,7 +72,7 @@ def test_a_killed_worker_that_was_spawned_is_replaced_too(dataset, monkeypatch):
 
 
 def test_what_kills_every_worker_ends_the_run_and_the_images_in_flight_are_named(dataset, monkeypatch):
-    """As a memory limit does that one batch always exceeds."""
+    """A memory limit that one batch always exceeds has this effect."""
     monkeypatch.setattr(ImageDataset, 'image', lambda self, index: kill(os.getpid()))
     warnings = []
     with stream(dataset, warnings, num_workers=1) as batches:
@@ -132,7 +132,7 @@ def test_a_run_whose_workers_are_killed_ends_with_the_same_bits(tmp_path):
 
 
 def children_of(pid):
-    """Living child processes."""
+    """Returns the living child processes."""
     try:
         return {child.pid for child in psutil.Process(pid).children() if child.status() != psutil.STATUS_ZOMBIE}
     except psutil.NoSuchProcess:
@@ -164,7 +164,7 @@ def test_workers_end_with_their_parent_even_if_nobody_closed_them(root, how):
 
 @pytest.mark.slow
 def test_workers_outlive_signals_to_the_process_group(root):
-    """Ctrl-C and SIGTERM reach the group; workers must go on until the parent has saved and closes them."""
+    """Ctrl-C and SIGTERM reach the group; workers must continue until the parent has saved and closes them."""
     code = """
         import json, os, signal, time
         from training.data.dataset import DataConfig, ImageDataset

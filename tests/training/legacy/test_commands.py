@@ -21,7 +21,7 @@ CPU = torch.device('cpu')
 
 
 def run(*args: str) -> str:
-    """What `python -m training.legacy` prints."""
+    """Returns the output of `python -m training.legacy`."""
     result = CliRunner().invoke(main, list(args), catch_exceptions=False)
     assert result.exit_code == 0, result.output
     return result.output

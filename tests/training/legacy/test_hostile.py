@@ -25,7 +25,13 @@ from training.legacy.inspect import inspect
 
 
 def audit(task: str, folder: Path, root: Path) -> dict[str, Any]:
-    """What `tests.support.legacy_audit` prints; it runs in `folder`'s parent, where a canary would appear."""
+    """Returns the output of `tests.support.legacy_audit`, which runs in the parent of a folder.
+
+    Args:
+        task: What to audit.
+        folder: Folder of files; a canary would appear in its parent.
+        root: Root of the repository.
+    """
     env = {**os.environ, 'PYTHONPATH': str(root), 'OMP_NUM_THREADS': '1'}
     command = [sys.executable, '-W', 'error', '-m', 'tests.support.legacy_audit', task, str(folder)]
     done = subprocess.run(command, cwd=folder.parent, env=env, capture_output=True, text=True, timeout=300, check=False)
@@ -110,7 +116,7 @@ def test_ten_thousand_damaged_files_are_read_or_refused(tmp_path: Path, golden: 
 
 
 def many(opcode: bytes, count: int) -> bytes:
-    """A file of `count` objects in a list."""
+    """Returns a file of `count` objects in a list."""
     return network(b'](' + opcode * count + b'e')
 
 

@@ -13,7 +13,10 @@ from tests.support.pictures import read_set, run, source_refusal, write_tar
 
 
 def python_2_pickle(content: dict) -> bytes:
-    """Protocol 2 as Python 2 wrote it: text as byte strings with memo entries, arrays through numpy.core."""
+    """Returns a pickle of protocol 2 as Python 2 wrote it.
+
+    Text consists of byte strings with memo entries, and arrays refer to numpy.core.
+    """
     out = [b'\x80\x02']
 
     def string(text: bytes) -> None:

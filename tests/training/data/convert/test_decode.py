@@ -1,4 +1,4 @@
-"""Any picture file to pixels: upright, in sRGB, with the bits and the alpha that it has."""
+"""Decoding of any picture file: upright, in sRGB, with its bits and its alpha."""
 
 import functools
 import io
@@ -18,7 +18,7 @@ ORIENTATION = 0x0112
 
 @functools.cache
 def profile(name: str) -> bytes:
-    """An ICC profile; 'swapped' is sRGB with red and blue exchanged."""
+    """Returns an ICC profile; 'swapped' is sRGB with red and blue exchanged."""
     data = ImageCms.ImageCmsProfile(ImageCms.createProfile('LAB' if name == 'LAB' else 'sRGB')).tobytes()
     if name == 'swapped':
         data = data.replace(b'rXYZ', b'tmp!').replace(b'bXYZ', b'rXYZ').replace(b'tmp!', b'bXYZ')
@@ -129,9 +129,9 @@ def test_16_bit_grey_tiff(mode):
 
 
 def tiff_16_bit_rgb(pixels: np.ndarray) -> bytes:
-    """Pillow cannot write one: uncompressed, one strip. pixels: uint16 [H, W, 3]."""
+    """Returns an uncompressed TIFF of one strip, which Pillow cannot write, from uint16 [H, W, 3]."""
     height, width, _ = pixels.shape
-    values = 8 + 2 + 12 * 9 + 4  # where the bits of the three channels stand
+    values = 8 + 2 + 12 * 9 + 4  # offset of the bits of the three channels
     tags = [(256, 3, 1, width), (257, 3, 1, height), (258, 3, 3, values), (259, 3, 1, 1), (262, 3, 1, 2),
             (273, 4, 1, values + 6), (277, 3, 1, 3), (278, 3, 1, height), (279, 4, 1, pixels.nbytes)]  # fmt: skip
     entries = b''.join(struct.pack('<HHII', *tag) for tag in tags)

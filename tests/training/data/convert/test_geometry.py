@@ -1,4 +1,4 @@
-"""Cutting, resizing and setting on a canvas; laying transparency over a colour; grey, RGB, 8 and 16 bits."""
+"""Crops, resizes and padding; transparency over a color; gray, RGB, 8 and 16 bits."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ def fitted(pixels, size, transform, *, has_alpha=False, canvas=None):
 
 
 def means(pixels: np.ndarray, block: int) -> np.ndarray:
-    """Means of blocks of block x block pixels, in float64."""
+    """Returns the means of blocks of block x block pixels, in float64."""
     height, width, channels = pixels.shape
     return pixels.reshape(height // block, block, width // block, block, channels).mean(axis=(1, 3), dtype=np.float64)
 
@@ -59,7 +59,7 @@ def test_what_is_transparent_does_not_bleed(dtype):
     small = resize(pixels, (16, 16), 'box', has_alpha=True)
     assert np.array_equal(np.unique(small[..., :3].reshape(-1, 3), axis=0), [[largest, 0, 0]])
     assert np.abs(small[..., 3].astype(int) - largest / 2).max() <= 1
-    assert resize(pixels, (16, 16), 'box', has_alpha=False)[..., 1].max() > largest // 4  # as planes, it does
+    assert resize(pixels, (16, 16), 'box', has_alpha=False)[..., 1].max() > largest // 4  # planes are mixed
 
 
 def test_transparent_pictures_stay_finite_and_grey_alpha_works():
@@ -142,12 +142,12 @@ def test_over_is_the_rounded_mean_of_picture_and_colour(dtype, channels):
     largest = np.iinfo(dtype).max
     pixels = np.random.RandomState(0).randint(0, largest + 1, [16, 16, channels]).astype(dtype)
     pixels[0, 0, -1], pixels[0, 1, -1] = 0, largest
-    colour = (10, 20, 30) if channels == 4 else (20, 20, 20)
+    color = (10, 20, 30) if channels == 4 else (20, 20, 20)
     alpha = pixels[..., -1:] / largest
-    ground = np.array(colour[: channels - 1]) * (largest / 255)
+    ground = np.array(color[: channels - 1]) * (largest / 255)
     expected = pixels[..., :-1] * alpha + ground * (1 - alpha)
-    assert np.abs(over(pixels, colour) - expected).max() <= 0.5 + 1e-6
-    assert np.array_equal(over(pixels, colour)[0, 1], pixels[0, 1, :-1])
+    assert np.abs(over(pixels, color) - expected).max() <= 0.5 + 1e-6
+    assert np.array_equal(over(pixels, color)[0, 1], pixels[0, 1, :-1])
 
 
 def test_modes_are_pillows_and_carry_alpha():

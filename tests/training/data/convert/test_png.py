@@ -1,4 +1,4 @@
-"""Our own PNG: what is written is what every reader reads, and 16 bits come back as they were."""
+"""Our own PNG: every reader reads it, and 16 bits survive a round trip."""
 
 import io
 import struct
@@ -16,7 +16,7 @@ from training.data.convert.png import decode_png_16, encode_png
 from training.data.picture_file import PNG_SIGNATURE
 
 MODES = {1: 'L', 2: 'LA', 3: 'RGB', 4: 'RGBA'}
-COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}
+COLOR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}
 
 
 def chunk(name: bytes, body: bytes) -> bytes:
@@ -24,9 +24,16 @@ def chunk(name: bytes, body: bytes) -> bytes:
 
 
 def filtered_png(filters: list[int], raw: np.ndarray, *, extra: bytes = b'', interlaced: int = 0) -> bytes:
-    """A 16-bit PNG whose filtered rows are these bytes, uint8 [H, W, 2C]: any bytes are some picture."""
+    """Returns a 16-bit PNG with given filtered rows, which may be any bytes.
+
+    Args:
+        filters: Filter of each row, [H].
+        raw: Filtered bytes, uint8 [H, W, 2C].
+        extra: Further chunks.
+        interlaced: Field of the header.
+    """
     height, width, size = raw.shape
-    header = struct.pack('>IIBBBBB', width, height, 16, COLOUR_TYPES[size // 2], 0, 0, interlaced)
+    header = struct.pack('>IIBBBBB', width, height, 16, COLOR_TYPES[size // 2], 0, 0, interlaced)
     rows = b''.join(bytes([kind]) + row.tobytes() for kind, row in zip(filters, raw, strict=True))
     return PNG_SIGNATURE + chunk(b'IHDR', header) + extra + chunk(b'IDAT', zlib.compress(rows)) + chunk(b'IEND', b'')
 
@@ -63,7 +70,7 @@ def test_every_filter_is_undone_as_pillow_undoes_it(height, width, channels, see
     raw = random.randint(0, 256, [height, width, 2 * channels]).astype(np.uint8)
     data = filtered_png(random.randint(0, 5, height).tolist(), raw)
     image = Image.open(io.BytesIO(data))
-    image = image.convert('LA') if channels == 2 else image  # which Pillow opens as RGBA
+    image = image.convert('LA') if channels == 2 else image  # Pillow opens it as RGBA
     pixels = decode_png_16(data, 'x')
     assert np.array_equal(pixels if channels == 1 else pixels >> 8, hwc(image))
 

@@ -1,4 +1,4 @@
-"""The data set on disk: the same bytes for the same pictures, whole or not there, and nothing is overwritten."""
+"""A data set on disk: equal bytes for equal pictures, complete or absent, and nothing is overwritten."""
 
 import os
 import subprocess
@@ -63,7 +63,7 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path):
 
 
 def test_a_zip_of_more_files_than_the_old_format_counts_is_whole(tmp_path, monkeypatch):
-    monkeypatch.setattr(zipfile, 'ZIP_FILECOUNT_LIMIT', 10)  # in truth 65,535, and FFHQ has 70,000
+    monkeypatch.setattr(zipfile, 'ZIP_FILECOUNT_LIMIT', 10)  # the real limit is 65,535, and FFHQ has 70,000
     with open_writer(str(tmp_path / 'a.zip')) as write:
         for number in range(20):
             write(f'{number:05d}.png', b'x')

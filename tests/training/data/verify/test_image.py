@@ -13,7 +13,7 @@ from training.data.verify.survey import VerifyOptions, verify_dataset
 
 
 def png_16_bit_rgb() -> bytes:
-    """16x16, 16 bits a channel; Pillow cannot write one."""
+    """Returns a 16x16 PNG of 16 bits per channel, which Pillow cannot write."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return len(data).to_bytes(4, 'big') + kind + data + zlib.crc32(kind + data).to_bytes(4, 'big')

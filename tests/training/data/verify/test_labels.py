@@ -1,4 +1,4 @@
-"""verify lists every fault of dataset.json, not the first; and tells how the classes are filled."""
+"""verify lists all faults of dataset.json, not only the first, and counts the images of each class."""
 
 import json
 import pathlib

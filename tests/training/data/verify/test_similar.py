@@ -1,4 +1,4 @@
-"""Duplicates: every pair within the distance is found, re-encoded pictures are alike, other faces are not."""
+"""Duplicates: every pair within the distance is found, re-encoded pictures match, other faces do not."""
 
 import io
 
@@ -21,7 +21,7 @@ from training.data.verify.similar import perceptual_hashes as hashes_of
 
 
 def picture(seed: int, size: int = 64) -> Image.Image:
-    """Smooth blobs of colour."""
+    """Returns smooth blobs of color."""
     noise = np.random.RandomState(seed).randint(0, 256, [6, 6, 3]).astype(np.uint8)
     return Image.fromarray(noise).resize((size, size), Image.Resampling.BICUBIC)
 
@@ -126,7 +126,7 @@ def test_a_mirrored_picture_is_found_and_a_plain_one_is_not_called_mirrored():
 
 def test_groups_join_what_is_alike_through_a_third():
     base = thumbnail(picture(0)).clip(20, 200)
-    chain = [base, base + np.uint8(4), base + np.uint8(8)]  # the ends are further apart than is alike
+    chain = [base, base + np.uint8(4), base + np.uint8(8)]  # the ends differ by more than the limit
     assert not look_alike(chain[0], chain[2])
     pairs = CandidatePairs(np.array([1, 0, 0]), np.array([2, 1, 2]), True)
     groups = groups_of('near-duplicate', pairs, chain)

@@ -61,7 +61,7 @@ def test_entry_that_lies_about_its_size_is_unpacked_no_further(tmp_path):
 
 
 def test_entries_that_share_bytes(tmp_path):
-    """As bombs do that repeat one stream: the second entry is pointed at the first."""
+    """The second entry points at the first, as in bombs that repeat one stream."""
     path = pathlib.Path(write_zip(tmp_path / 'a.zip', clean()))
     with zipfile.ZipFile(path) as archive:
         entry = archive.getinfo('03.png')
