@@ -1,4 +1,4 @@
-"""Promise R11: an image that cannot be used is an error with its name, or, with --bad-images=skip, replaced by another."""
+"""Promise R11: an unusable image is an error with its name, or, with --bad-images=skip, replaced by another."""
 
 import zipfile
 
