@@ -53,7 +53,13 @@ class Scorer:
     def summands(
         self, img: torch.Tensor, seen: torch.Tensor, features: dict[int, torch.Tensor] | None
     ) -> dict[str, Summand]:
-        """Returns the summands for images [2, C, H, W] that D sees as `seen`; features of G if they are generated."""
+        """Returns the summand of each term for images.
+
+        Args:
+            img: Images, [2, C, H, W].
+            seen: The same as D sees them, [2, C, H, W].
+            features: G's features if the images are generated; None for real ones.
+        """
         found = {}
         for term in self.losses.scoring:
             hook = term.on_logits
