@@ -164,7 +164,7 @@ def register_metric(
     max_reals: int | None = None,
     without_error: tuple[str, ...] = (),
 ) -> Callable[[type[M]], type[M]]:
-    """Class decorator that registers a subclass of `Metric` as a kind of metric.
+    """Registers a subclass of `Metric` as a kind of metric; a class decorator.
 
     Args:
         name: The beginning of every name of the metric, lower-case letters and digits: `<name>_<detector>50k_full`.

@@ -54,7 +54,7 @@ _declared: set[str] = set()  # names that --detector-path has added; only these 
 
 
 def register_detector(name: str, *, feature_dim: int, num_classes: int = 0, weights: str = '') -> Callable[[C], C]:
-    """Class decorator that adds a detector to the table, for plug-in files.
+    """Adds a detector to the table; a class decorator for plug-in files.
 
     The class follows `metrics.detectors.interface.DetectorClass`; the decorator sets its attributes `name`,
     `feature_dim` and `num_classes`. Deriving from `metrics.detectors.network_detector.NetworkDetector` leaves only the
