@@ -12,10 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from dnnlib.download import fetch, public_url
+from dnnlib.download import fetch
 from dnnlib.errors import DownloadError
 from dnnlib.http_file import Timeouts
-from dnnlib.provenance import environment
 from tests.conftest import ROOT
 
 DATA = bytes(range(256)) * 4096  # 1 MiB, which arrives in many chunks
@@ -322,9 +321,3 @@ def test_without_locks_each_process_writes_its_own(server, monkeypatch):
     monkeypatch.setattr('dnnlib.download._locked', lambda file: False)
     assert fetch(server.url, timeouts=QUICK).read_bytes() == DATA
     assert files_of(server) == ['net.safetensors', 'net.safetensors.json']
-
-
-def test_a_password_in_an_address_is_neither_shown_nor_recorded(monkeypatch):
-    assert public_url('https://me:secret@host:8/a?b=c') == 'https://host:8/a?b=c'
-    monkeypatch.setattr('sys.argv', ['train.py', '--resume=https://me:secret@host/a', '--desc=a@b'])
-    assert environment(())['argv'] == ['train.py', '--resume=https://host/a', '--desc=a@b']

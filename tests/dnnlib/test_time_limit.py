@@ -1,22 +1,10 @@
 """Promises of stopping: in time (--for), on a signal during a save, and at once on the second signal."""
 
-import os
-import signal
-import subprocess
-import sys
-import textwrap
-
 import pytest
-import torch
 
-from dnnlib import files
 from dnnlib.errors import ConfigError
-from dnnlib.signals import StopSignal
 from dnnlib.time_limit import TimeLimit, parse_duration
-from tests.conftest import ROOT
-from tests.support.forks import environment
 from tests.support.runs import TINY, call, last_state, losses, make_zip, only_run
-from torch_utils import checkpoint
 
 
 class Clock:
@@ -63,20 +51,6 @@ def test_time_is_kept_back_for_the_longest_step_and_the_longest_save():
     assert limit.reached()
 
 
-def test_exit_codes_tell_why_a_run_stopped():
-    clock, limit = make_limit(100)
-    with StopSignal(limit) as stop:
-        assert not stop.requested()
-        assert stop.exit_code == 0
-        clock.now = 2000
-        assert stop.requested()
-        clock.now = 1000
-        assert stop.requested()
-        assert stop.exit_code == 75
-        os.kill(os.getpid(), signal.SIGTERM)
-        assert stop.exit_code == 143
-
-
 @pytest.mark.slow
 def test_a_run_stops_in_time_says_how_to_go_on_and_loses_no_bit(tmp_path):
     flags = (
@@ -99,43 +73,3 @@ def test_a_run_stops_in_time_says_how_to_go_on_and_loses_no_bit(tmp_path):
     refused = call(tmp_path / 'no', *flags, '--for=2', check=False)
     assert refused.returncode == 2
     assert '--for=2: expected a duration such as 2h' in refused.stderr
-
-
-def test_a_signal_during_a_save_lets_it_finish(tmp_path, monkeypatch):
-    write = files.write_json
-
-    def interrupted(path, data):
-        os.kill(os.getpid(), signal.SIGTERM)
-        write(path, data)
-
-    with StopSignal() as stop:
-        monkeypatch.setattr(files, 'write_json', lambda path, data: (monkeypatch.undo(), interrupted(path, data)))
-        folder = checkpoint.save_state(tmp_path, '000000001', {'a': torch.ones(3)}, {'nimg': 1})
-        assert stop.requested()
-    checkpoint.verify_state(folder)
-
-
-@pytest.mark.slow
-def test_a_second_signal_during_a_save_leaves_at_once_and_the_older_state_whole(tmp_path):
-    code = f"""
-        import os, signal, time, torch
-        from pathlib import Path
-        from dnnlib import files
-        from dnnlib.signals import StopSignal
-        from torch_utils import checkpoint
-        root = Path({str(tmp_path)!r})
-        with StopSignal():
-            checkpoint.save_state(root, '000000001', {{'a': torch.ones(3)}}, {{'nimg': 1}})
-            def twice(path, data):
-                os.kill(os.getpid(), signal.SIGTERM)
-                os.kill(os.getpid(), signal.SIGTERM)
-                time.sleep(60)
-            files.write_json = twice
-            checkpoint.save_state(root, '000000002', {{'a': torch.ones(3)}}, {{'nimg': 2}})
-    """
-    done = subprocess.run([sys.executable, '-c', textwrap.dedent(code)], cwd=ROOT, env=environment(),
-                          capture_output=True, text=True, timeout=50)  # fmt: skip
-    assert done.returncode == 143, done.stderr
-    assert checkpoint.newest_state(tmp_path, pytest.fail).name == '000000001'
-    files.sweep(tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ['000000001']

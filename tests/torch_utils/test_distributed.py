@@ -1,6 +1,5 @@
 """Tests of the processes: agreements, hung or lost processes, and differences between them."""
 
-import os
 import re
 import subprocess
 import sys
@@ -15,7 +14,6 @@ from tests.support.forks import environment
 from tests.support.patience import stretched
 from tests.support.ranks import run_ranks
 from torch_utils.distributed import PeerLost, World
-from torch_utils.launch import EXIT_FILE, leave
 
 HANGS = """
 import sys, time, torch, torch.distributed as dist
@@ -113,13 +111,3 @@ def test_hung_processes_end_with_rank_operation_step_and_stacks(tmp_path):
                      second)  # fmt: skip
     assert 'most recent call' in first
     assert 'File "<string>", line 11' in second  # where it sleeps
-
-
-def test_under_the_launcher_a_run_that_ended_in_good_order_is_no_failure(tmp_path, monkeypatch):
-    monkeypatch.delenv(EXIT_FILE, raising=False)
-    assert leave(143, 0) == 143
-    monkeypatch.setenv(EXIT_FILE, str(tmp_path / 'code'))
-    assert leave(143, 1) == 0
-    assert not os.path.exists(tmp_path / 'code')
-    assert leave(143, 0) == 0
-    assert (tmp_path / 'code').read_text() == '143'

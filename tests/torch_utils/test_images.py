@@ -91,3 +91,31 @@ def test_a_small_sheet_is_about_square(size):
     columns, rows = grid_shape(*size, limit=64)
     assert 32 < columns * rows <= 64
     assert 1 / 3 < columns * size[1] / (rows * size[0]) < 3
+
+
+def test_pixels_survive_the_network_range():
+    pixels = torch.arange(256, dtype=torch.uint8)
+    assert torch.equal(to_uint8(from_pixels(pixels) + 1e-6), pixels)
+    assert to_uint8(torch.tensor([-9.0, 9.0])).tolist() == [0, 255]
+
+
+@pytest.mark.parametrize('channels', [1, 3])
+def test_a_sheet_is_filled_row_by_row(tmp_path, channels):
+    import PIL.Image
+
+    images = np.stack([np.full([channels, 2, 3], i, np.uint8) for i in range(5)])
+    save_png(tile(images, 3), tmp_path / 'x.png', {'seed': 7, 'note': 'hello'})
+    with PIL.Image.open(tmp_path / 'x.png') as picture:
+        assert picture.mode == {1: 'L', 3: 'RGB'}[channels]
+        assert picture.size == (9, 4)
+        assert picture.text == {'seed': '7', 'note': 'hello'}
+        pixels = np.asarray(picture).reshape(4, 9, channels)[..., 0]
+    assert pixels[::2, ::3].tolist() == [[0, 1, 2], [3, 4, 0]]
+
+
+@pytest.mark.parametrize(
+    ('resolution', 'shape'), [(32, (32, 32)), (128, (32, 32)), (256, (30, 16)), (512, (15, 8)), (1024, (7, 4))]
+)
+def test_sheets_have_the_sizes_that_users_know(resolution, shape):
+    assert grid_shape(resolution, resolution) == shape
+    assert np.prod(grid_shape(resolution, resolution, limit=100)) <= 100

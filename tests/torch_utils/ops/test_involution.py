@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch.autograd import gradcheck, gradgradcheck
 
 from dnnlib.errors import ConfigError
-from tests.torch_utils.ops.test_native import LOADED, SETTINGS, assert_close, dtypes, image, layouts
+from tests.support.operations import LOADED, SETTINGS, assert_close, dtypes, image, layouts
 from torch_utils.ops.involution import involution
 
 IMPLS = ('ref', pytest.param('cpu', marks=pytest.mark.skipif(not LOADED, reason='no native operations')))

@@ -1,0 +1,30 @@
+"""Tests of the log: lines, warnings of every process, and numbers for people."""
+
+import io
+
+from dnnlib.log import Log, format_bytes, format_time
+
+
+def test_numbers_read_well():
+    assert [format_time(s) for s in (3, 187, 18120, 187200)] == ['3s', '3m 07s', '5h 02m', '2d 04h']
+    assert [format_bytes(b) for b in (12, 18_800_000, 2.5e12)] == ['12 B', '18.8 MB', '2.5 TB']
+
+
+def test_the_first_process_writes_everything_and_the_others_warn(tmp_path):
+    first, second = io.StringIO(), io.StringIO()
+    with Log(tmp_path / 'log.txt', stream=first) as log, Log(stream=second, rank=1) as other:
+        for each in (log, other):
+            each.line('a line')
+            each.detail('for the file')
+            each.warn('careful')
+    assert first.getvalue() == 'a line\nWARNING: careful\n'
+    assert second.getvalue() == 'WARNING (rank 1): careful\n'
+    assert (tmp_path / 'log.txt').read_text() == 'a line\nfor the file\nWARNING: careful\n'
+
+
+def test_a_closed_stream_does_not_stop_the_run(tmp_path):
+    stream = io.StringIO()
+    stream.close()
+    with Log(tmp_path / 'log.txt', stream=stream) as log:
+        log.line('still in the file')
+    assert (tmp_path / 'log.txt').read_text() == 'still in the file\n'
