@@ -93,7 +93,7 @@ def fetch(url: str, *, sha256: str | None = None, cache: Path | None = None, tim
         The path of the complete file.
 
     Raises:
-        DownloadError: If the file cannot be had; the message names the address, the answer, and the way out.
+        DownloadError: If the download fails; the message names the address, the answer, and the way out.
     """
     sha256 = sha256.lower() if sha256 else None
     if not is_url(url):
@@ -201,7 +201,18 @@ def _download(entry: _Entry, partial: Path, sha256: str | None, timeouts: Timeou
 
 
 def _accept(entry: _Entry, partial: Path, sha256: str | None, etag: str | None) -> None:
-    """The whole file enters the cache, unless it is a web page or has another digest than expected."""
+    """Moves a complete file into the cache.
+
+    Args:
+        entry: The cache entry.
+        partial: The downloaded file.
+        sha256: Digest that it must have, in hex, or None.
+        etag: The server's ETag, for the record.
+
+    Raises:
+        DownloadError: If it is a web page.
+        TransientError: If it has another digest.
+    """
     with partial.open('rb') as file:
         if HTML.match(file.read(4096)):
             forget(partial)

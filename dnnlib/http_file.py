@@ -78,7 +78,7 @@ def receive(url: str, partial: Path, *, certain: bool, timeouts: Timeouts) -> st
         etag = answer.headers.get('ETag')
         if answer.status_code == 200:
             begun = 0
-            forget(partial)  # before the version is written: it never belongs to other bytes
+            forget(partial)  # first: the version never belongs to other bytes
             strong = None if etag is None or etag.startswith('W/') else etag
             write_json(version_file(partial), {'version': strong or answer.headers.get('Last-Modified')})
         if total is not None and shutil.disk_usage(partial.parent).free < total - begun:

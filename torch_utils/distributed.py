@@ -48,7 +48,7 @@ class World:
     def __init__(
         self, rank: int = 0, size: int = 1, local_rank: int = 0, *, store: Any = None, control: Any = None
     ) -> None:
-        """Describes the processes; `join` and `connect` make one with a process group.
+        """Describes the processes. `join` and `connect` construct a world with its process group.
 
         Args:
             rank: Number of this process.
@@ -167,7 +167,7 @@ class World:
     def rank0_section(
         self, what: str, asked: Callable[[], bool], serve: Callable[[dict[str, Any]], None] | None = None
     ) -> Iterator[bool]:
-        """Context in which rank 0 works and the other processes wait, which happens when they leave the body.
+        """Lets rank 0 work in the body while the other processes wait when they leave it.
 
         Args:
             what: Name of the work, for messages.

@@ -22,7 +22,7 @@ from torch_utils.ops.registry import OPS, Op, Sample
 from torch_utils.ops.toolchain import build
 
 OPS.load_all()
-DEVICE = 'cuda'  # of the tests marked gpu; tests/support/host_kernels.py sets another
+DEVICE = 'cuda'  # device of the tests marked gpu; tests/support/host_kernels.py sets another
 CPU = torch.device('cpu')
 WITH_CUDA_KERNELS = [name for name in OPS.names() if (build.CSRC / name / f'{name}_cuda.cpp').exists()]
 WITHOUT_OPERATION = {'dispatch', 'registry', 'toolchain'}
@@ -48,14 +48,27 @@ every_sample = pytest.mark.parametrize(
 
 
 def find(op: Op, name: str, device: torch.device | str, dtype: torch.dtype) -> Sample:
-    """Returns a sample by its name."""
+    """Returns a sample by its name.
+
+    Args:
+        op: The operation.
+        name: Name of the sample.
+        device: Device of its tensors.
+        dtype: Dtype of its tensors.
+    """
     return next(sample for sample in op.samples(torch.device(device), dtype) if sample.name == name)
 
 
 def leaves(
     tensors: Iterable[torch.Tensor], dtype: torch.dtype | None = None, memory_format: torch.memory_format = FORMATS[0]
 ) -> list[torch.Tensor]:
-    """Returns copies that require a gradient; images, which have four axes, in the given memory format."""
+    """Copies tensors as leaves that require a gradient.
+
+    Args:
+        tensors: The tensors.
+        dtype: Dtype of the copies; None: that of each tensor.
+        memory_format: Memory format of the images, which have four axes.
+    """
     copies = []
     for t in tensors:
         copy = t.detach().to(dtype or t.dtype).clone(memory_format=memory_format if t.ndim == 4 else FORMATS[0])
@@ -71,7 +84,15 @@ def assert_close(actual: torch.Tensor, expected: torch.Tensor, dtype: torch.dtyp
 
 
 def compare(op: Op, name: str, device: str, dtype: torch.dtype, memory_format: torch.memory_format) -> None:
-    """Checks values and gradients of the fast form against the reference in float64."""
+    """Checks values and gradients of the fast form against the reference in float64.
+
+    Args:
+        op: The operation.
+        name: Name of the sample.
+        device: Device of its tensors.
+        dtype: Dtype of the fast form.
+        memory_format: Memory format of its images.
+    """
     sample = find(op, name, device, dtype)
     inputs = leaves(sample.inputs.values(), memory_format=memory_format)
     wide = leaves(sample.inputs.values(), torch.float64)
@@ -106,7 +127,16 @@ class Recorder(TorchDispatchMode):
 
 
 def calls_of(op: Op, device: str, dtype: torch.dtype) -> dict[Any, tuple[Any, tuple[Any, ...]]]:
-    """Returns different calls of the operation's own operators, made by its samples forward and backward."""
+    """Records the calls of the operation's own operators by its samples, forward and backward.
+
+    Args:
+        op: The operation.
+        device: Device of the samples.
+        dtype: Dtype of the samples.
+
+    Returns:
+        Operator and arguments of the calls, those of equal form once.
+    """
     calls: dict[Any, tuple[Any, tuple[Any, ...]]] = {}
     for sample in op.samples(torch.device(device), dtype):
         for memory_format in FORMATS:
@@ -123,7 +153,13 @@ def calls_of(op: Op, device: str, dtype: torch.dtype) -> dict[Any, tuple[Any, tu
 
 
 def check_operators(op: Op, device: str, dtype: torch.dtype) -> None:
-    """Runs PyTorch's own checker on every operator: schema, fake kernel, autograd, tracing with dynamic shapes."""
+    """Runs PyTorch's own checker on every operator: schema, fake kernel, autograd, tracing with dynamic shapes.
+
+    Args:
+        op: The operation.
+        device: Device of the samples.
+        dtype: Dtype of the samples.
+    """
     calls = calls_of(op, device, dtype)
     assert {func._opname for func, _ in calls.values()} == set(op.operators), 'the samples reach every operator'
     for func, args in calls.values():

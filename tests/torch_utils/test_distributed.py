@@ -110,4 +110,4 @@ def test_hung_processes_end_with_rank_operation_step_and_stacks(tmp_path):
     assert re.search(r'rank 1 of 2: no progress for \d s \(--timeout=3\) at step 2, Dmain, computing, or asleep',
                      second)  # fmt: skip
     assert 'most recent call' in first
-    assert 'File "<string>", line 11' in second  # where it sleeps
+    assert 'File "<string>", line 11' in second  # the line that sleeps

@@ -118,7 +118,7 @@ def _scaled(
 ) -> list[tuple[torch.Tensor, torch.Tensor]]:
     """Returns each part of the input, scaled by its styles, with its part of the weight, in the dtype of the input."""
     weight, styles = weight.to(parts[0].dtype), styles.to(parts[0].dtype)
-    if len(parts) == 1:  # without a split, whose gradient would copy that of the weight
+    if len(parts) == 1:  # no split, whose gradient would copy that of the weight
         return [(parts[0] * styles[:, :, None, None], weight)]
     sizes = [part.shape[1] for part in parts]
     split = zip(parts, weight.split(sizes, dim=1), styles.split(sizes, dim=1), strict=True)

@@ -174,7 +174,7 @@ def cases(draw: st.DrawFn) -> tuple:
     n, c, h, w = draw(shapes)
     up, down = draw(st.sampled_from(FACTORS * 2 + ANY_FACTORS))
     fh, fw = draw(st.sampled_from(TAPS))
-    if fh == fw == 4 and up[0] <= 2 and down[0] <= 2 and draw(st.booleans()):  # as in networks: to up / down the size
+    if fh == fw == 4 and up[0] <= 2 and down[0] <= 2 and draw(st.booleans()):  # padding of the networks
         return (n, c, h + h % down[1], w + w % down[0]), (fh, fw), up, down, (3 - down[0], 1) * 2
     padding = []
     for size, taps, factor in ((w, fw, up[0]), (h, fh, up[1])):
@@ -201,7 +201,7 @@ def test_upfirdn2d_equals_the_reference(kernels, case, dtype, layout) -> None:
 
 
 def dense_upfirdn2d(x: torch.Tensor, f: torch.Tensor, up, down, padding) -> torch.Tensor:
-    """The definition, written out: the reference rejects some croppings with a non-empty result."""
+    """Returns the definition, written out: the reference rejects some croppings with a non-empty result."""
     n, c, h, w = x.shape
     wide = x.new_zeros([n, c, h * up[1], w * up[0]])
     wide[:, :, :: up[1], :: up[0]] = x

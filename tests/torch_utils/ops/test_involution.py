@@ -25,7 +25,7 @@ def rand(*shape: int, seed: int = 0) -> torch.Tensor:
 
 
 def by_unfolding(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """The definition with all neighborhoods written out: K * K times the memory of x."""
+    """Returns the definition with all neighborhoods written out: K * K times the memory of x."""
     n, c, h, w = x.shape
     num_groups, num_taps = weight.shape[1:3]
     side = round(num_taps**0.5)

@@ -96,7 +96,7 @@ def test_modulated_conv2d_reproduces_official_values_and_gradients(case: int) ->
 
 
 def per_sample_kernels(x: torch.Tensor, w: torch.Tensor, s: torch.Tensor, demodulate: bool) -> torch.Tensor:
-    """The definition: every sample's own kernel, normalized, Eqs. (1) and (3)."""
+    """Returns the definition: every sample's own kernel, normalized, Eqs. (1) and (3)."""
     kernels = w * s[:, None, :, None, None]
     if demodulate:
         kernels = kernels * (kernels.square().sum([2, 3, 4], keepdim=True) + 1e-8).rsqrt()

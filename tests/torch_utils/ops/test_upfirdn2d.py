@@ -41,7 +41,7 @@ def test_upfirdn2d_reproduces_official_values_and_gradient(case: int) -> None:
 
 
 def plain_upfirdn2d(x: torch.Tensor, f: torch.Tensor, up: list, down: list, pad: list) -> torch.Tensor:
-    """The definition, written out: zeros after every pixel, padding, convolution, every down-th pixel."""
+    """Returns the definition, written out: zeros after every pixel, padding, convolution, every down-th pixel."""
     n, c, h, w = x.shape
     y = x.new_zeros([n, c, h * up[1], w * up[0]])
     y[:, :, :: up[1], :: up[0]] = x
