@@ -305,3 +305,18 @@ def test_the_version_of_the_citation_and_of_the_changelog_is_that_of_the_package
     release = __version__.partition('.dev')[0]
     assert f'\nversion: {release}\n' in read('CITATION.cff')
     assert re.findall(r'^## (\S+)', read('CHANGELOG.md'), flags=re.MULTILINE)[0] == release
+
+
+def expanded(text: str) -> list[str]:
+    """Returns the names that 'a.{b,c}' stands for."""
+    if '{' not in text:
+        return [text]
+    stem, _, names = text.removesuffix('}').partition('{')
+    return [stem + name for name in names.split(',')]
+
+
+def test_the_modules_of_the_changelog_are_where_it_says():
+    rows = re.findall(r'^\| (`.*) \| (`.*) \|$', read('CHANGELOG.md'), flags=re.MULTILINE)
+    assert len(rows) > 25
+    new = [name for _, cell in rows for text in re.findall(r'`([^`]+)`', cell) for name in expanded(text)]
+    assert [name for name in new if not (ROOT / f'{name.replace(".", "/")}.py').exists()] == []
