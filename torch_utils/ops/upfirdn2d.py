@@ -120,7 +120,19 @@ def filter2d(
     gain: float = 1,
     impl: str = 'auto',
 ) -> torch.Tensor:
-    """Filters `x` [N, C, H, W] at the same size; `padding` is added to it. Arguments as in `upfirdn2d`."""
+    """Filters images at the same size.
+
+    Args:
+        x: Images [N, C, H, W], any floating dtype and memory format.
+        f: Filter of `setup_filter`.
+        padding: Pixels in addition to those of the filter: one number, (x, y) or (x0, x1, y0, y1).
+        flip_filter: True correlates, False convolves.
+        gain: Factor on the result.
+        impl: As in `upfirdn2d`.
+
+    Returns:
+        [N, C, H, W] if `padding` is 0, dtype of `x`.
+    """
     fw, fh = filter_size(f)
     x0, x1, y0, y1 = _padding(padding)
     p = [x0 + fw // 2, x1 + (fw - 1) // 2, y0 + fh // 2, y1 + (fh - 1) // 2]
@@ -136,7 +148,20 @@ def upsample2d(
     gain: float = 1,
     impl: str = 'auto',
 ) -> torch.Tensor:
-    """Up-samples `x` [N, C, H, W] to [N, C, H * up, W * up] at the same brightness. Arguments as in `upfirdn2d`."""
+    """Up-samples images at the same brightness.
+
+    Args:
+        x: Images [N, C, H, W], any floating dtype and memory format.
+        f: Filter of `setup_filter`.
+        up: Factor, one number or (x, y).
+        padding: Pixels in addition to those of the filter: one number, (x, y) or (x0, x1, y0, y1).
+        flip_filter: True correlates, False convolves.
+        gain: Factor on the result.
+        impl: As in `upfirdn2d`.
+
+    Returns:
+        [N, C, H * up, W * up] if `padding` is 0, dtype of `x`.
+    """
     fw, fh = filter_size(f)
     upx, upy = _pair(up, 'up')
     x0, x1, y0, y1 = _padding(padding)
@@ -153,7 +178,20 @@ def downsample2d(
     gain: float = 1,
     impl: str = 'auto',
 ) -> torch.Tensor:
-    """Down-samples `x` [N, C, H, W] to [N, C, H // down, W // down]. Arguments as in `upfirdn2d`."""
+    """Down-samples images.
+
+    Args:
+        x: Images [N, C, H, W], any floating dtype and memory format.
+        f: Filter of `setup_filter`.
+        down: Factor, one number or (x, y).
+        padding: Pixels in addition to those of the filter: one number, (x, y) or (x0, x1, y0, y1).
+        flip_filter: True correlates, False convolves.
+        gain: Factor on the result.
+        impl: As in `upfirdn2d`.
+
+    Returns:
+        [N, C, H // down, W // down] if `padding` is 0, dtype of `x`.
+    """
     fw, fh = filter_size(f)
     downx, downy = _pair(down, 'down')
     x0, x1, y0, y1 = _padding(padding)
