@@ -14,7 +14,7 @@ from training import recipes
 from training.config import RunConfig
 from training.data.dataset import DataConfig
 from training.interface import ImageSpec
-from training.legacy.fit import Network
+from training.legacy.fit import OfficialNetwork
 from training.legacy.networks import read_discriminator, read_generator
 from training.legacy.reader import Module, TFNetwork, arguments, plain, read_network_pickle, state_dict
 from training.legacy.tensorflow import read_tf_discriminator, read_tf_generator
@@ -65,7 +65,7 @@ def load_official(path: Path) -> Official:
     return Official(tensors=tensors, record=_record(networks, data, report), report=report)
 
 
-def _torch_networks(content: dict[Any, Any], num_images: int, where: str) -> dict[str, Network]:
+def _torch_networks(content: dict[Any, Any], num_images: int, where: str) -> dict[str, OfficialNetwork]:
     """Reads G_ema, G and D from a dict. A single generator, or the same one under both names, is G_ema.
 
     Args:
@@ -82,7 +82,7 @@ def _torch_networks(content: dict[Any, Any], num_images: int, where: str) -> dic
     return _with_ema(networks, where)
 
 
-def _tensorflow_networks(content: tuple[TFNetwork, ...], where: str) -> dict[str, Network]:
+def _tensorflow_networks(content: tuple[TFNetwork, ...], where: str) -> dict[str, OfficialNetwork]:
     """Reads the networks of a TensorFlow file, (G, D, Gs), in which Gs is the average."""
     if len(content) != 3:
         raise CheckpointError(f'{where}: holds {len(content)} TensorFlow networks; expected G, D and Gs')
@@ -94,7 +94,7 @@ def _tensorflow_networks(content: tuple[TFNetwork, ...], where: str) -> dict[str
     }
 
 
-def _with_ema(networks: dict[str, Network], where: str) -> dict[str, Network]:
+def _with_ema(networks: dict[str, OfficialNetwork], where: str) -> dict[str, OfficialNetwork]:
     """Makes a single G the G_ema, and checks that all networks have the same facts."""
     if 'G_ema' not in networks:
         if 'G' not in networks:
@@ -107,7 +107,7 @@ def _with_ema(networks: dict[str, Network], where: str) -> dict[str, Network]:
     return networks
 
 
-def _described(net: Network) -> dict[str, Any]:
+def _described(net: OfficialNetwork) -> dict[str, Any]:
     """Returns the entry of a network in the report."""
     return {
         'class_name': net.class_name,
@@ -145,7 +145,7 @@ def _augmentation(value: Any, where: str) -> dict[str, Any]:
     return {'augment_pipe': {'class_name': name, 'kwargs': kwargs, 'p': strength}}
 
 
-def _record(networks: dict[str, Network], data: dict[str, Any], report: dict[str, Any]) -> dict[str, Any]:
+def _record(networks: dict[str, OfficialNetwork], data: dict[str, Any], report: dict[str, Any]) -> dict[str, Any]:
     """Returns the record that `Snapshot.config` reads: a run of --cfg=stylegan2 with these networks.
 
     Args:

@@ -25,7 +25,7 @@ _HINTS: dict[type, dict[str, Any]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Network:
+class OfficialNetwork:
     """One network of an official file, translated. The first three fields are those of the file."""
 
     class_name: str

@@ -11,7 +11,7 @@ from typing import Any
 
 from dnnlib.errors import CheckpointError
 from training.interface import ImageSpec
-from training.legacy.fit import FIR_LENGTH, Network, check_fit, make_config, make_spec
+from training.legacy.fit import FIR_LENGTH, OfficialNetwork, check_fit, make_config, make_spec
 from training.legacy.reader import Module, arguments, state_dict
 from training.networks.config import StyleGAN2DiscriminatorConfig, StyleGAN2GeneratorConfig
 from training.networks.discriminator import StyleGAN2Discriminator
@@ -31,7 +31,7 @@ _FOREIGN = {
 }
 
 
-def read_generator(module: Module, where: str, num_images: int = 1) -> Network:
+def read_generator(module: Module, where: str, num_images: int = 1) -> OfficialNetwork:
     """Translates a StyleGAN2 generator.
 
     Args:
@@ -67,7 +67,7 @@ def read_generator(module: Module, where: str, num_images: int = 1) -> Network:
     return _loaded(StyleGAN2Generator, config, spec, module, kwargs, where)
 
 
-def read_discriminator(module: Module, where: str, num_images: int = 1) -> Network:
+def read_discriminator(module: Module, where: str, num_images: int = 1) -> OfficialNetwork:
     """Translates a StyleGAN2 discriminator.
 
     Args:
@@ -213,7 +213,9 @@ def _lowered(parent: Module | None) -> int | None:
     return None if all(flag is None for flag in flags) else sum(flag is True for flag in flags)
 
 
-def _loaded(build: Any, config: Any, spec: ImageSpec, module: Module, kwargs: dict[str, Any], where: str) -> Network:
+def _loaded(
+    build: Any, config: Any, spec: ImageSpec, module: Module, kwargs: dict[str, Any], where: str
+) -> OfficialNetwork:
     """Returns a network whose tensors were compared with ours: the same names, shapes and types.
 
     Args:
@@ -229,4 +231,4 @@ def _loaded(build: Any, config: Any, spec: ImageSpec, module: Module, kwargs: di
     """
     tensors = state_dict(module, where)
     check_fit(build, config, spec, tensors, where)
-    return Network(module.class_name, kwargs, module.source_sha256, config, spec, tensors)
+    return OfficialNetwork(module.class_name, kwargs, module.source_sha256, config, spec, tensors)

@@ -22,7 +22,7 @@ import torch
 from dnnlib.errors import CheckpointError, UnsafeModelFile
 from torch_utils.checkpoint import Tensors
 from torch_utils.ops.upfirdn2d import setup_filter
-from training.legacy.fit import FIR_LENGTH, Network, check_fit, make_config, make_spec, shapes_of
+from training.legacy.fit import FIR_LENGTH, OfficialNetwork, check_fit, make_config, make_spec, shapes_of
 from training.legacy.reader import TFNetwork, plain
 from training.networks.config import StyleGAN2DiscriminatorConfig, StyleGAN2GeneratorConfig
 from training.networks.discriminator import StyleGAN2Discriminator
@@ -48,7 +48,7 @@ _LAYERS = {'conv0': 'Conv0_up', 'conv1': 'Conv1', 'torgb': 'ToRGB', 'skip': 'Ski
 _D_LAYERS = {'conv0': 'Conv0', 'conv1': 'Conv1_down', 'fromrgb': 'FromRGB', 'skip': 'Skip'}
 
 
-def read_tf_generator(network: TFNetwork, where: str) -> Network:
+def read_tf_generator(network: TFNetwork, where: str) -> OfficialNetwork:
     """Translates G or Gs, whose mapping and synthesis networks are components."""
     kwargs, arrays = _content(network, _CALLS | _SIZES | _BLOCKS | _MAPPING | _G_ONLY, where)
     w_dim = kwargs.get('dlatent_size', 512)
@@ -66,7 +66,7 @@ def read_tf_generator(network: TFNetwork, where: str) -> Network:
     return _converted(StyleGAN2Generator, config, kwargs, arrays, _g_source, network, where)
 
 
-def read_tf_discriminator(network: TFNetwork, where: str) -> Network:
+def read_tf_discriminator(network: TFNetwork, where: str) -> OfficialNetwork:
     """Translates D, in which no layers follow the embedding of labels."""
     kwargs, arrays = _content(network, _CALLS | _SIZES | _BLOCKS | _MAPPING | _D_ONLY, where)
     if kwargs.get('mapping_layers', 0) != 0:
@@ -150,7 +150,7 @@ def _collect(network: Any, prefix: str, arrays: _Arrays, where: str) -> None:
 
 def _converted(
     build: Any, config: Any, kwargs: dict[str, Any], arrays: _Arrays, source: Any, network: TFNetwork, where: str
-) -> Network:
+) -> OfficialNetwork:
     """Translates every tensor of our network from its variable.
 
     Args:
@@ -189,7 +189,7 @@ def _converted(
     check_fit(build, config, spec, tensors, where)
     text = network.state.get('build_module_src')
     digest = hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest() if type(text) is str else ''
-    return Network('dnnlib.tflib.network.Network', kwargs, digest, config, spec, tensors)
+    return OfficialNetwork('dnnlib.tflib.network.Network', kwargs, digest, config, spec, tensors)
 
 
 def _tensor(array: np.ndarray, layout: str, where: str) -> torch.Tensor:

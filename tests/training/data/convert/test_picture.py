@@ -13,7 +13,14 @@ from training.data.convert.picture import Outcome, PictureJob, convert_picture, 
 
 
 def convert(payload: object, mode: str = 'RGB', is_guess: bool = False, **options: object) -> Outcome:
-    """Converts one picture with these options."""
+    """Converts one picture.
+
+    Args:
+        payload: File, pixels or error.
+        mode: Mode of all pictures.
+        is_guess: Whether color refutes the mode.
+        options: Fields of `PictureOptions`.
+    """
     job = PictureJob(where='a.png', payload=payload, mode=mode, mode_is_a_guess=is_guess)
     return convert_picture(PictureOptions(**options), job)
 
