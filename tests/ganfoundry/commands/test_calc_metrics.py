@@ -95,8 +95,8 @@ def test_a_bootstrap_gives_the_same_number_with_its_error(run, detector, capsys)
 @pytest.mark.slow
 def test_two_processes_measure_what_one_measures(run, tmp_path, data):
     """--gpus=2, through the launcher: the same bits, two targets whose processes share the images of both."""
-    words = [str(run.snapshot(1000)), str(noise_images(tmp_path / 'noise', 150)), f'--data={data}', '--device=cpu']
-    words += ['--no-cache', '--metrics=fd_efflite150_full,pr_efflite70_full', '--bootstrap=2']
+    words = [str(run.snapshot(1000)), str(noise_images(tmp_path / 'noise', 70)), f'--data={data}', '--device=cpu']
+    words += ['--no-cache', '--metrics=fd_efflite70_full,pr_efflite66_full', '--bootstrap=2']
 
     def lines(*flags):
         done = call(tmp_path, *words, *flags, script='calc_metrics.py')
