@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import ast
 import re
 import shlex
 import subprocess
-import textwrap
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
@@ -18,12 +16,11 @@ import torch
 from bench.counts import cells_of
 from docs import flags as option_tables
 from ganfoundry import __version__, runs
-from ganfoundry.cli import commands
 from ganfoundry.commands import train
 from ganfoundry.options import TrainFlags
-from metrics.spec import parse_metric
 from tests.conftest import ROOT
 from tests.support.forks import shared_zygote
+from tests.support.pages import BLOCK, blocks_of, check_line, inline_of, lines_of, read
 from tests.support.runs import call, make_zip
 from training.build import build_networks
 from training.interface import ImageSpec
@@ -33,15 +30,10 @@ from training.run.snapshot import save_snapshot, write_snapshot
 GUIDES = ('README.md', 'CONTRIBUTING.md', 'STYLE.md', 'CHANGELOG.md')
 PAGES = (*GUIDES, *sorted(f'docs/{path.name}' for path in (ROOT / 'docs').glob('*.md')))
 EXAMPLES = sorted(f'examples/{path.name}' for path in (ROOT / 'examples').glob('*.py'))
-COMMANDS = ('train', 'generate', 'calc_metrics', 'dataset_tool')
 RESOLUTIONS = (32, 64, 128, 256)
 DATA = re.compile(r'^(--data|--metric-data)=(.*)')
 COUNTS = re.compile(r'\| (\S+) \| (\d+) \| ([\d,]+) \| ([\d.]+ [GM]) \| ([\d,]+) \| ([\d.]+ [GM]) \|')
-BLOCK = re.compile(r'^( *)```(\w*)\n(.*?)^\1```', flags=re.DOTALL | re.MULTILINE)
 PLACEHOLDER = re.compile(r'\b(?:test_)?(?:NAME|X|Y|A|B)\b')
-INLINE = re.compile(r'`((?:python|ganfoundry|torchrun) [^`…]+)`')
-# Lines of a block that start nothing of this project.
-NOT_OURS = re.compile(r'export \w+=|\w+=\$\(|#|$')
 # What is replaced in the Python of a page so that it takes seconds: the metric, and training itself.
 QUICK = {"'fid50k_full'], ": "'fd_efflite20_full'], cache=False, ", "'fid50k_full'": "'fd_efflite20_full'"}
 BEFORE = """
@@ -51,89 +43,6 @@ import ganfoundry.trainer
 from training.run.run_folder import RunFolder
 ganfoundry.trainer.train_prepared = lambda prepared: (RunFolder(Path(prepared.name)), 0)
 """
-
-
-def read(page: str) -> str:
-    """Returns the text of a page by its path from the root."""
-    return (ROOT / page).read_text()
-
-
-def blocks_of(page: str) -> list[tuple[str, str]]:
-    """Returns (language, code) for every code block of a page; a block without a language is a shell script."""
-    found = BLOCK.findall(read(page))
-    return [(language, textwrap.dedent(code)) for _, language, code in found]
-
-
-def lines_of(page: str) -> list[list[str]]:
-    """Returns the words of every line of the shell scripts of a page, or of the docstring of an example."""
-    if page.endswith('.py'):
-        text = '\n'.join(re.findall(r'^ {4}(python .*)', ast.get_docstring(ast.parse(read(page))) or '', re.MULTILINE))
-    else:
-        text = '\n'.join(code for language, code in blocks_of(page) if not language)
-    lines = [line for line in text.replace('\\\n', ' ').splitlines() if not NOT_OURS.match(line)]
-    return [shlex.split(re.sub(r'\s#.*', '', line)) for line in lines]
-
-
-def inline_of(page: str) -> list[list[str]]:
-    """Returns the words of every command line within a sentence, unless it leaves something out."""
-    if page.endswith('.py'):
-        return []
-    return [shlex.split(line) for line in INLINE.findall(BLOCK.sub('', read(page))) if '...' not in line]
-
-
-def parse(command: click.Command, args: list[str]) -> click.Context:
-    """Parses a command line as click does before it calls the command, subcommands included."""
-    context = command.make_context(command.name or 'command', list(args))
-    if isinstance(command, click.Group) and (rest := [*context._protected_args, *context.args]):
-        _, subcommand, rest = command.resolve_command(context, rest)
-        return parse(subcommand, rest)
-    return context
-
-
-def check_line(words: list[str]) -> None:
-    """Fails unless a line of a shell script starts something that exists, with options that it has."""
-    match words:
-        case ['srun', *rest]:
-            check_line(rest)
-        case ['torchrun', *rest]:
-            check_torchrun(rest)
-        case ['python', '-m', ('pytest' | 'tests.support.same_code'), *_]:
-            pass
-        case ['ganfoundry', '--version']:
-            pass
-        case ['ganfoundry', *args]:
-            parse(commands, args)
-        case ['python', '-m', 'training.legacy', *args]:
-            parse(import_module('ganfoundry.commands.convert').main, args)
-        case ['python', '-m', module, *args]:
-            assert not args
-            assert (ROOT / f'{module.replace(".", "/")}.py').exists()
-        case ['python', script, *args] if script.removesuffix('.py') in COMMANDS:
-            check_command(script.removesuffix('.py'), args)
-        case ['python', script, *args]:
-            source = (ROOT / script).read_text()
-            assert [arg for arg in args if arg.startswith('--') and f"'{arg.partition('=')[0]}'" not in source] == []
-        case ['make', *targets]:
-            makefile = (ROOT / 'Makefile').read_text()
-            assert [name for name in targets if not re.search(rf'^{name}:', makefile, flags=re.MULTILINE)] == []
-        case _:
-            pytest.fail(f'nothing of this project: {shlex.join(words)}')
-
-
-def check_command(name: str, args: list[str]) -> None:
-    """Parses the options of a command, and the names of its metrics unless a plug-in or a file of the user has them."""
-    params = parse(import_module(f'ganfoundry.commands.{name}').main, args).params
-    if name == 'calc_metrics' and not params['detector_path'] and not params['plugin']:
-        for metric in params['metrics'].split(','):
-            parse_metric(metric)
-
-
-def check_torchrun(args: list[str]) -> None:
-    """Parses the options of torchrun, and those of the command that it starts."""
-    from torch.distributed.run import get_args_parser
-
-    parsed = get_args_parser().parse_args(args)
-    check_line(['python', parsed.training_script, *parsed.training_script_args])
 
 
 @pytest.mark.parametrize('page', [*PAGES, *EXAMPLES])
@@ -308,7 +217,7 @@ def test_the_version_of_the_citation_and_of_the_changelog_is_that_of_the_package
 
 
 def expanded(text: str) -> list[str]:
-    """Returns the names that 'a.{b,c}' stands for."""
+    """Returns the names that 'a.{b,c}' abbreviates."""
     if '{' not in text:
         return [text]
     stem, _, names = text.removesuffix('}').partition('{')
