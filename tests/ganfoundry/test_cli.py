@@ -9,9 +9,7 @@ import pytest
 
 import ganfoundry
 from ganfoundry.cli import COMMANDS, commands
-from ganfoundry.processes import command_line
 from tests.commands.test_distributed_run import FLAGS, start, wait_until_trained
-from tests.conftest import ROOT
 from tests.support.forks import environment
 from tests.support.runs import last_state, make_zip, only_run
 
@@ -77,10 +75,3 @@ def test_a_run_in_two_processes_stops_and_says_how_to_continue(tmp_path):
     done = run('train', f'--outdir={outdir}', '--resume=latest', '--gpus=1')
     assert done.returncode == 0, done.stdout + done.stderr
     assert last_state(only_run(outdir))[1]['nimg'] >= 1000
-
-
-def test_a_script_is_started_again_by_its_path_and_the_module_by_its_name(monkeypatch):
-    monkeypatch.setattr(sys, 'argv', ['/usr/bin/ganfoundry', 'train', '--gpus=8'])
-    assert command_line() == sys.argv
-    monkeypatch.setattr(sys, 'argv', [str(ROOT / 'ganfoundry' / '__main__.py'), 'train'])
-    assert command_line() == ['-m', 'ganfoundry', 'train']
