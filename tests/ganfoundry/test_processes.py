@@ -11,6 +11,7 @@ from ganfoundry import processes
 from tests.conftest import ROOT
 from training.interface import ImageSpec
 from training.recipes import auto
+from training.registry import Recipe
 
 CPU = torch.device('cpu')
 SPEC = ImageSpec(resolution=64, channels=3, label_dim=0, num_images=100)
@@ -71,10 +72,8 @@ def test_a_batch_that_four_processes_cannot_share_is_refused_under_deterministic
         processes.shares(config(8, 8), 1, **{**NOTHING, 'batch': 6, 'deterministic': True})
 
 
-def test_a_recipe_is_made_for_one_process_under_deterministic_and_a_power_of_two_with_a_batch():
-    made = {
-        (deterministic, own): processes.recipe(None, SPEC, 6, deterministic=deterministic, own_batch=own).gpus
-        for deterministic in (False, True)
-        for own in (False, True)
-    }
-    assert made == {(False, False): 6, (False, True): 4, (True, False): 1, (True, True): 1}
+@pytest.mark.parametrize(('deterministic', 'own_batch', 'num'), [(0, 0, 6), (0, 1, 4), (1, 0, 1), (1, 1, 1)])
+def test_a_recipe_is_made_for_a_number_that_can_share_its_batch(monkeypatch, deterministic, own_batch, num):
+    recipe = Recipe(name='any', paper='none', make=lambda spec, num_gpus: num_gpus)
+    monkeypatch.setattr(processes.RECIPES, 'get', lambda name: recipe)
+    assert processes.recipe(None, SPEC, 6, deterministic=bool(deterministic), own_batch=bool(own_batch)) == num
