@@ -8,6 +8,7 @@ import pytest
 
 from tests.conftest import ROOT
 from tests.support.forks import environment
+from training.config import TERM_FIELDS
 from training.registry import RECIPES
 
 pytestmark = pytest.mark.slow
@@ -29,3 +30,10 @@ def test_every_cfg_trains_without_a_wait_or_a_tensor_on_the_wrong_device():
     problems = {line['cfg']: line['problem'] for line in found if line['problem']}
     assert problems == {}
     assert all({'Gmain', 'Dmain'} <= set(line['phases']) for line in found)
+
+
+def test_every_term_trains_so_too():
+    weights = [f'{name}.{"gamma" if name in ("r1", "r2") else "weight"}=1' for name in TERM_FIELDS]
+    _, found = outcomes(f'auto:{",".join(weights)},aug.kind=apa')
+    assert found['problem'] is None
+    assert found['phases'] == ['Gmain', 'Greg', 'Dmain', 'Dreg']

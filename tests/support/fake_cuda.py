@@ -1,11 +1,12 @@
 """One training step per --cfg on fake CUDA tensors, on a machine without a GPU.
 
     python -m tests.support.fake_cuda [NAME ...]
+    python -m tests.support.fake_cuda auto:lecam.weight=1,gp.weight=1
 
-Prints the planted mistakes that were caught, then one line of JSON per --cfg: {"cfg", "phases", "problem"}. Fake
-tensors have the shapes, dtypes, memory formats and autograd of a GPU, but no numbers. An operation on tensors of two
-devices raises. In a step after the first, so does every place where the host waits for the device: reading a number,
-and copying without `non_blocking`.
+Prints the planted mistakes that were caught, then one line of JSON per --cfg: {"cfg", "phases", "problem"}. A colon and
+PATH=VALUE,... after a name set config fields. Fake tensors have the shapes, dtypes, memory formats and autograd of a
+GPU, but no numbers. An operation on tensors of two devices raises. In a step after the first, so does every place where
+the host waits for the device: reading a number, and copying without `non_blocking`.
 """
 
 from __future__ import annotations
@@ -123,7 +124,7 @@ def prepare() -> None:
 
     warnings.filterwarnings('ignore', message='Accessing the data pointer of FakeTensor')
     torch.set_num_threads(1)
-    native.load_cuda = native.load  # schemas, shapes and gradients are those of the CPU library
+    native.load_cuda = native.load_cpu  # schemas, shapes and gradients are those of the CPU library
     torch.cuda.Event = Event  # type: ignore[misc, assignment]
     torch.cuda.synchronize = waits  # type: ignore[assignment]
 
@@ -137,18 +138,20 @@ def config(name: str, spec: Any, narrow: Callable[[RunConfig], RunConfig]) -> Ru
     """Returns the recipe with narrow networks, adaptive augmentation and bf16.
 
     Args:
-        name: A --cfg.
+        name: A --cfg, or 'CFG:PATH=VALUE,...' with config fields to set.
         spec: Facts of the data set.
         narrow: Function that makes the networks of a config small.
     """
     from training.augment.config import AugmentConfig
-    from training.config import with_precision
+    from training.config import apply_overrides, with_precision
     from training.registry import RECIPES
 
+    name, _, sets = name.partition(':')
     cfg = narrow(with_precision(RECIPES.get(name).make(spec, 1), 'bf16'))
     kind = 'fixed' if cfg.loss.kind == 'wasserstein' else 'ada'  # the sign of its D has no meaning
     mixing = 1.0 if cfg.style_mixing_prob > 0 else 0.0
-    return dataclasses.replace(cfg, aug=AugmentConfig(kind=kind, p=0.6), style_mixing_prob=mixing)
+    cfg = dataclasses.replace(cfg, aug=AugmentConfig(kind=kind, p=0.6), style_mixing_prob=mixing)
+    return apply_overrides(cfg, dict(item.split('=') for item in sets.split(',') if item))
 
 
 def run_step(name: str) -> list[str]:
