@@ -13,9 +13,10 @@ import click
 import pytest
 import torch
 
+import ganfoundry
 from bench.counts import cells_of
 from docs import flags as option_tables
-from ganfoundry import __version__, runs
+from ganfoundry import runs
 from ganfoundry.commands import train
 from ganfoundry.options import TrainFlags
 from tests.conftest import ROOT
@@ -143,6 +144,11 @@ def test_the_tables_of_options_are_current_and_complete():
         assert sorted(names) == sorted(option_tables.options_of(command))
 
 
+def test_every_public_name_is_on_the_page_of_the_api():
+    names = {word for text in re.findall(r'`([^`\n]+)`', read('docs/api.md')) for word in re.findall(r'\w+', text)}
+    assert [name for name in ganfoundry.__all__ if name != '__version__' and name not in names] == []
+
+
 def test_every_option_of_the_dataset_tool_is_on_the_page_about_data():
     text = (ROOT / 'docs' / 'data.md').read_text()
     tool = import_module('ganfoundry.commands.dataset_tool').main
@@ -211,7 +217,7 @@ def test_the_tables_of_counts_are_the_networks_own():
 
 
 def test_the_version_of_the_citation_and_of_the_changelog_is_that_of_the_package():
-    release = __version__.partition('.dev')[0]
+    release = ganfoundry.__version__.partition('.dev')[0]
     assert f'\nversion: {release}\n' in read('CITATION.cff')
     assert re.findall(r'^## (\S+)', read('CHANGELOG.md'), flags=re.MULTILINE)[0] == release
 
