@@ -94,14 +94,32 @@ def measure(
         reals = reference_data(data.config, reference_images(data.snapshot, None, mirror))
     else:
         reals = ImageDataset(DataConfig(path=str(data), mirror=bool(mirror)))
-    meter = Meter(reals, pick_device(None if device == 'auto' else device), **how)
+    return _measure_batches(
+        Meter(reals, pick_device(None if device == 'auto' else device), **how), names, subject, reals
+    )
+
+
+def _measure_batches(
+    meter: Meter, names: Sequence[str], batches: Iterable[np.ndarray | torch.Tensor], reals: ImageDataset
+) -> dict[str, Estimate]:
+    """Measures finished images.
+
+    Args:
+        meter: The real images with their detectors.
+        names: Names of metrics.
+        batches: Images, uint8 [N, H, W, C].
+        reals: The real images, whose shape the others must have.
+
+    Raises:
+        DataError: If the images do not fit, or are fewer than a metric needs.
+    """
     with tempfile.TemporaryDirectory(prefix='ganfoundry-') as folder:
         file = ImageFile(Path(folder) / 'images', reals.spec)
         images = Subject(fakes=lambda num_images, seed: file.parts, paths=None, record=dict)
         for name in names:
             meter.check(name, images)
         needed = {name: parse_metric(name).num_fakes for name in names}
-        file.write(subject, max(needed.values()))
+        file.write(batches, max(needed.values()))
         for name, count in needed.items():
             if file.num_images < count:
                 raise DataError(f'{name} needs {count} images, there are {file.num_images}; ask for a smaller metric')
