@@ -9,6 +9,7 @@ import torch
 from dnnlib.registry import load_file
 from tests.conftest import ROOT
 from tests.support.runs import TINY, call, last_state, losses, make_zip, only_run
+from training.objective.term import Scored
 
 EXAMPLE = ROOT / 'examples' / 'my_loss_term.py'
 
@@ -116,5 +117,5 @@ def test_the_loss_is_the_squared_difference_of_the_two_logits():
     )
     img, c, logits = torch.ones(3, 1, 8, 8), torch.ones(3, 1), torch.full([3, 1], 60.0)
     fields = {'img': img, 'seen': img, 'c': c, 'generated': True, 'nimg': 0}
-    summand = term.on_logits(module.Scored(logits=logits, **fields))
+    summand = term.on_logits(Scored(logits=logits, **fields))
     assert torch.equal(summand.loss, 2 * (60 - logits.new_full([3, 1], 192.0)).square())
