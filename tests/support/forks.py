@@ -79,6 +79,8 @@ class Launch:
         """Returns the exit code once the process has ended; raises TimeoutError with its last words if it does not."""
         self.watch(lambda: False, patience_s)
         assert self.code is not None
+        if self.code:
+            print(f'exit code {self.code}:\n{self.said()[-5000:]}')  # shown if the test fails
         return self.code
 
     def watch(self, seen: Callable[[], object], patience_s: float = PATIENCE_S) -> bool:
