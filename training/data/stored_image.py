@@ -16,12 +16,8 @@ from training.data import array_file, picture_file
 STORED_EXTENSIONS = (*picture_file.PICTURE_EXTENSIONS, array_file.ARRAY_EXTENSION)
 
 CHANNEL_KINDS = {1: 'gray', 2: 'gray with alpha', 3: 'RGB', 4: 'RGBA'}
-_BANDS = {
-    'L': 1,
-    'LA': 2,
-    'RGB': 3,
-    'RGBA': 4,
-}  # Pillow's mode to channels; 16-bit gray pictures have one of several modes
+# Pillow's mode to channels; 16-bit gray pictures have one of several modes.
+_BANDS = {'L': 1, 'LA': 2, 'RGB': 3, 'RGBA': 4}
 _NEEDS = (
     'training needs 8-bit RGB or gray, with or without alpha, 16-bit gray, or .npy arrays of uint8 or uint16 '
     '[height, width, channels]'

@@ -23,13 +23,8 @@ from training.data.source import (
     summarize_names,
 )
 
-_FAULTS = (
-    tarfile.TarError,
-    zlib.error,
-    EOFError,
-    OSError,
-    ValueError,
-)  # raised by reading a file that is not an intact tar
+# Errors of reading a file that is not an intact tar.
+_FAULTS = (tarfile.TarError, zlib.error, EOFError, OSError, ValueError)
 
 
 class BoundedReader:

@@ -84,7 +84,7 @@ KINDS: dict[str, FindingKind] = {
     'rotated': FindingKind('warning', 'EXIF rotation, which training does not apply', _CONVERT),
     'unlisted': FindingKind('warning', 'Not in manifest.json', 'add it with --write-manifest'),
     'some-candidates': FindingKind('warning', 'Too many look-alikes to compare all', 'lower --near'),
-    'no-manifest': FindingKind('note', 'Damage in a JPEG mostly goes unseen', '--write-manifest records what is there'),
+    'no-manifest': FindingKind('note', 'Damage in a JPEG mostly goes unseen', '--write-manifest records the files'),
     'hidden': FindingKind('note', 'Hidden file, ignored', 'remove it if it is not intended'),
     'other-file': FindingKind('note', 'Not an image by its name, ignored', 'remove it if it is not intended'),
     'linked-folder': FindingKind('note', 'Link to a folder, not followed', 'give the folder itself'),

@@ -28,9 +28,8 @@ class LabelSummary:
     width: int = 0  # label_dim
     counts: dict[int, int] = field(default_factory=dict)  # images per class, from class 0 to the largest
     names: dict[int, str] = field(default_factory=dict)  # names of classes, from "classes" in dataset.json
-    classes: np.ndarray = field(
-        default_factory=lambda: np.empty(0, dtype=np.int32)
-    )  # [n], UNLABELED if the image has none
+    # Class of each image, [n], UNLABELED if it has none.
+    classes: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int32))
 
     def title(self, number: int) -> str:
         """Returns a class for display: its number, with its name if it has one."""

@@ -69,9 +69,8 @@ class VerifyReport:
     groups: list[Group] = field(default_factory=list)  # duplicates
     mean: tuple[float, ...] = ()  # per channel, over the images of the most frequent form, in [0, 1]
     std: tuple[float, ...] = ()
-    brightness: list[int] = field(
-        default_factory=lambda: [0] * BRIGHTNESS_BINS
-    )  # number of images by their mean, dark to light
+    # Number of images by their mean, dark to light.
+    brightness: list[int] = field(default_factory=lambda: [0] * BRIGHTNESS_BINS)
 
 
 def verify_dataset(path: str, options: VerifyOptions, watch: Callable[[int], None] | None = None) -> VerifyReport:
