@@ -63,17 +63,34 @@ def draw_color(n: int) -> torch.Tensor:
 
 
 def draw_shifts(n: int, height: int, width: int) -> torch.Tensor:
-    """Draws integer shifts (x, y), uniform from -1/8 to 1/8 of the size inclusive, float64 [N, 2]."""
+    """Draws integer shifts (x, y), uniform from -1/8 to 1/8 of the size inclusive.
+
+    Args:
+        n: Number of images, N.
+        height: Height of the images in pixels.
+        width: Width of the images in pixels.
+
+    Returns:
+        Shifts in pixels, float64 [N, 2].
+    """
     furthest = torch.tensor([_share(width, MAX_SHIFT), _share(height, MAX_SHIFT)])
     return (uniform(n, 2) * (2 * furthest + 1)).floor() - furthest
 
 
 def draw_corners(n: int, height: int, width: int) -> torch.Tensor:
-    """Draws the left and upper edges (x, y) of the squares, float64 [N, 2].
+    """Draws the left and upper edges (x, y) of the squares.
 
     Reading: the paper has "a random square of half image size". Its center is uniform over the boundaries between
     pixels, including the image's borders, and the square is clipped to the image, as in the authors' code. A square
     inside the image would always remove a quarter of it, and nearly always its center.
+
+    Args:
+        n: Number of images, N.
+        height: Height of the images in pixels.
+        width: Width of the images in pixels.
+
+    Returns:
+        Positions in pixels, float64 [N, 2].
     """
     sizes = torch.tensor([width, height])
     cut = torch.tensor([_share(width, CUTOUT_SIZE), _share(height, CUTOUT_SIZE)])

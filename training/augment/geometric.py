@@ -140,7 +140,13 @@ def _turn(cosine: torch.Tensor, sine: torch.Tensor) -> torch.Tensor:
 
 
 def plan(inverse: torch.Tensor, height: int, width: int) -> Warp:
-    """Returns the arguments of `apply` for G_inv [N, 3, 3], on the host in float64."""
+    """Returns the arguments of `apply`, on the host in float64.
+
+    Args:
+        inverse: G_inv, [N, 3, 3].
+        height: Height of the images in pixels.
+        width: Width of the images in pixels.
+    """
     margins = needed_margins(inverse, height, width)
     left, right, top, bottom = margins
     # Pixel k of the padded input is fine pixel 2 k, half a fine pixel left of its position by pixel areas.
@@ -158,6 +164,14 @@ def needed_margins(inverse: torch.Tensor, height: int, width: int) -> Margins:
     fraction s of its size, this is too small by 3 / s - 3: zeros appear unless another image of the batch needs more.
     Here the map also applies to the reach of the downsampling filter, so that an image does not depend on the others.
     At the identity, both give 6.
+
+    Args:
+        inverse: G_inv, [N, 3, 3].
+        height: Height of the images in pixels.
+        width: Width of the images in pixels.
+
+    Returns:
+        Margins in pixels: left, right, top, bottom.
     """
     sides = []
     for size in (width, height):
@@ -175,11 +189,20 @@ def needed_margins(inverse: torch.Tensor, height: int, width: int) -> Margins:
 
 
 def apply(
-    img: torch.Tensor,  # [N, C, H, W]
-    theta: torch.Tensor,  # [N, 2, 3], of `plan`
+    img: torch.Tensor,
+    theta: torch.Tensor,
     margins: Margins,
 ) -> torch.Tensor:
-    """Returns the resampled images, [N, C, H, W]."""
+    """Resamples images.
+
+    Args:
+        img: Images, [N, C, H, W].
+        theta: Maps of `plan`, [N, 2, 3].
+        margins: Margins of `plan`.
+
+    Returns:
+        Images, [N, C, H, W].
+    """
     height, width = img.shape[2:]
     f = _filter(img.device, img.dtype)
     fine = upsample2d(F.pad(img, margins, mode='reflect'), f)  # [N, C, 2 (H + margins), 2 (W + margins)]
@@ -188,9 +211,17 @@ def apply(
 
 
 def places(theta: torch.Tensor, height: int, width: int) -> torch.Tensor:
-    """Returns the positions of the result's fine samples in the input, [N, 2 H + 10, 2 W + 10, 2].
+    """Returns the positions of the result's fine samples in the input.
 
     Uses products and sums, since a matrix product may run in TF32, which would be off by a pixel.
+
+    Args:
+        theta: Maps of `plan`, [N, 2, 3].
+        height: Height of the result in pixels, H.
+        width: Width of the result in pixels, W.
+
+    Returns:
+        Positions (x, y), [N, 2 H + 10, 2 W + 10, 2].
     """
 
     def ticks(size: int) -> torch.Tensor:

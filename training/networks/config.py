@@ -108,5 +108,11 @@ def resolutions(spec: ImageSpec) -> list[int]:
 
 
 def is_lowered(cfg: BlocksConfig, spec: ImageSpec, resolution: int) -> bool:
-    """Whether the block at `resolution` computes in lower precision; blocks at 4x4 never do."""
+    """Whether a block computes in lower precision; blocks at 4x4 never do.
+
+    Args:
+        cfg: Config of the network.
+        spec: Facts of the data set.
+        resolution: Resolution of the block.
+    """
     return resolution >= 8 and resolution << cfg.num_fp16_res > spec.resolution

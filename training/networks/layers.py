@@ -146,7 +146,13 @@ class Conv2d(torch.nn.Module):
         return bias_act(x, b, act=self.act, gain=1, clamp=clamp)
 
     def after(self, first: Conv2d, x: torch.Tensor, gain: float = 1) -> torch.Tensor:
-        """Returns self(first(x), gain); one pass computes the activation of `first` and the filter of this layer."""
+        """Returns self(first(x), gain); one pass computes the activation of `first` and the filter of this layer.
+
+        Args:
+            first: Layer before this one.
+            x: Input of `first`, [N, C, H, W].
+            gain: Factor of the result.
+        """
         w, b, clamp = first._scaled(x.dtype, 1)
         f, k = first.resample_filter, w.shape[-1]
         x = conv2d_resample(x, w, f, first.up, first.down, k // 2, flip_weight=first.up == 1)

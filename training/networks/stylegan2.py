@@ -61,7 +61,15 @@ class StyleGAN2Generator(torch.nn.Module):
         truncation_cutoff: int | None = None,
         noise_mode: NoiseMode = 'random',
     ) -> torch.Tensor:
-        """Returns the image. The arguments are those of `MappingNetwork.forward` and `SynthesisNetwork.forward`."""
+        """Returns the images, [N, C, H, W].
+
+        Args:
+            z: Latents, [N, z_dim].
+            c: Labels, [N, label_dim]; None without labels.
+            truncation_psi: See `MappingNetwork.forward`.
+            truncation_cutoff: See `MappingNetwork.forward`.
+            noise_mode: See `SynthesisNetwork.forward`.
+        """
         ws = self.mapping(z, c, truncation_psi=truncation_psi, truncation_cutoff=truncation_cutoff)
         return self.synthesis(ws, noise_mode=noise_mode)
 

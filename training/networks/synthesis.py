@@ -68,7 +68,14 @@ class SynthesisLayer(torch.nn.Module):
     def convolve(
         self, x: torch.Tensor | Sequence[torch.Tensor], w: torch.Tensor, noise_mode: NoiseMode, gain: float = 1
     ) -> torch.Tensor:
-        """Returns the layer's result; a sequence represents its concatenation, as in `modulated_conv2d`."""
+        """Returns the result of the layer.
+
+        Args:
+            x: Input, [N, C, H, W]; a sequence represents its concatenation, as in `modulated_conv2d`.
+            w: Latents of the layer, [N, w_dim].
+            noise_mode: See `SynthesisNetwork.forward`.
+            gain: Factor of the result.
+        """
         return modulated_conv2d(
             x,
             self.weight,

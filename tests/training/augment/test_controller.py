@@ -17,7 +17,14 @@ def make(batch=64, device=CPU, **fields):
 
 
 def run(controller, logits, steps, start=0):
-    """Returns p after each of so many steps in which D says `logits`."""
+    """Returns p after each step.
+
+    Args:
+        controller: Controller under test.
+        logits: Logits of D in every step.
+        steps: Number of steps.
+        start: Number of the first step.
+    """
     seen = []
     for step in range(start, start + steps):
         controller.feed(torch.as_tensor(logits))

@@ -22,7 +22,13 @@ def images(*shape: int, dtype: torch.dtype = torch.float64) -> torch.Tensor:
 
 
 def assert_equally_likely(values: np.ndarray, low: int, high: int) -> None:
-    """Asserts that whole numbers are equally likely from low to high, both included."""
+    """Asserts that whole numbers are equally likely.
+
+    Args:
+        values: Drawn numbers, [N].
+        low: Smallest possible number.
+        high: Largest possible number.
+    """
     assert (values == np.rint(values)).all()
     counts = np.bincount((values - low).astype(int), minlength=high - low + 1)
     assert len(counts) == high - low + 1

@@ -46,7 +46,14 @@ def assert_distributed(values: np.ndarray, distribution) -> None:
 
 
 def assert_gated(values: np.ndarray, neutral: float, p: float, distribution) -> None:
-    """Asserts that [N] is `neutral` with probability 1 - p, else drawn from a continuous distribution."""
+    """Asserts that values are neutral or drawn from a continuous distribution.
+
+    Args:
+        values: Drawn values, [N].
+        neutral: Value with probability 1 - p.
+        p: Probability of the distribution.
+        distribution: The distribution.
+    """
     changed = values != neutral
     assert_rate(changed, p)
     assert_distributed(values[changed], distribution)

@@ -70,6 +70,11 @@ def fine_pixel(image: np.ndarray, row: int, column: int) -> float:
     """Returns a pixel of the image [H, W], reflected without end and up-sampled by 2.
 
     Pixel k is fine pixel 2 k, and tap 5 lies on it.
+
+    Args:
+        image: Image, [H, W].
+        row: Row of the fine pixel.
+        column: Column of the fine pixel.
     """
     taps = np.array(geometric.SYM6) * math.sqrt(2)  # sum 2: zeros lie between the pixels
 
