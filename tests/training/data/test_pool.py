@@ -14,7 +14,7 @@ from PIL import Image
 from dnnlib.errors import UserError
 from tests.support.forks import is_running
 from tests.support.pictures import fill, noise, run, sha256
-from training.data.pool import map_in_order
+from training.data.pool import MIN_JOBS, map_in_order, resolve_num_workers
 
 
 def test_any_number_of_workers_gives_the_same_bytes_and_the_same_report(tmp_path):
@@ -46,6 +46,29 @@ def test_jobs_are_read_only_a_few_ahead():
     assert [next(results) for _ in range(3)] == [0, 1, 2]
     assert len(read) <= 9
     results.close()
+
+
+@pytest.mark.parametrize('num_workers', [0, 1, 2])
+@pytest.mark.parametrize('chunk_size', [1, 3, 100])
+def test_results_keep_the_order_of_the_jobs_in_chunks_of_any_size(num_workers, chunk_size):
+    results = map_in_order(abs, range(-20, 0), num_workers, chunk_size)
+    assert list(results) == list(range(20, 0, -1))
+    assert list(map_in_order(abs, [], num_workers, chunk_size)) == []
+
+
+def test_an_exception_in_a_chunk_is_raised_after_the_chunks_before_it():
+    results = map_in_order(int, ['1', '2', '3', 'x', '5'], 2, chunk_size=2)
+    assert [next(results), next(results)] == [1, 2]
+    with pytest.raises(ValueError, match='invalid literal for int'):
+        next(results)
+
+
+def test_few_jobs_use_this_process_unless_a_number_of_workers_is_given():
+    assert resolve_num_workers(None, MIN_JOBS - 1) == 1
+    assert 1 <= resolve_num_workers(None, MIN_JOBS) <= 32
+    assert resolve_num_workers(4, 2) == 2
+    assert resolve_num_workers(4, 1000) == 4
+    assert resolve_num_workers(0, 1000) == 0
 
 
 def test_a_worker_that_dies_is_told():
