@@ -33,7 +33,8 @@ class Watchdog:
         self._what = ''
         self._since = time.monotonic()
         self._ended = threading.Event()
-        threading.Thread(target=self._watch, name='watchdog', daemon=True).start()
+        self._thread = threading.Thread(target=self._watch, name='watchdog', daemon=True)
+        self._thread.start()
 
     def beat(self, where: str) -> None:
         """Records a sign of life and the step or task that begins."""
@@ -51,8 +52,9 @@ class Watchdog:
         return before
 
     def end(self) -> None:
-        """Stops watching."""
+        """Stops watching and waits for the thread: none may ask for the interpreter's lock once the process ends."""
         self._ended.set()
+        self._thread.join()
 
     def _watch(self) -> None:
         while not self._ended.wait(min(self._timeout_s / 10, 1.0)):
