@@ -71,6 +71,8 @@ def measure(
         ConfigError: Names the metric or argument that is wrong.
         DataError: If the images do not fit the real ones, or are too few.
     """
+    if isinstance(subject, str | Path):
+        raise ConfigError(f'subject={str(subject)!r} is a path; measure(load(path), ...) measures the network there')
     names = _metric_names(metrics)
     if num_seeds > 1 and bootstrap > 0:
         raise ConfigError('num_seeds and bootstrap both give the errors; choose one of them')

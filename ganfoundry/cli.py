@@ -7,6 +7,7 @@ import importlib
 import click
 
 from dnnlib.errors import run_command
+from dnnlib.registry import suggest
 from ganfoundry import __version__
 
 COMMANDS = ('train', 'generate', 'calc-metrics', 'dataset-tool', 'convert', 'doctor')
@@ -17,6 +18,14 @@ class _Commands(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Fails with the nearest name if there is no such command."""
+        if (name := args[0].replace('_', '-')) not in COMMANDS and not name.startswith('-'):
+            ctx.fail(f"no such command '{args[0]}': {suggest(name, COMMANDS)}")
+        return super().resolve_command(ctx, args)
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
         if name not in COMMANDS:

@@ -233,6 +233,8 @@ def load(
 
 def checked_seeds(seeds: Iterable[int]) -> list[int]:
     """Returns seeds as a list. Raises ConfigError if there are none, or if one is out of range."""
+    if not isinstance(seeds, Iterable) or isinstance(seeds, str):
+        raise ConfigError(f'seeds={seeds!r}: expected several numbers, such as range(16) or [3, 7]')
     chosen = [int(seed) for seed in seeds]
     if not chosen:
         raise ConfigError('seeds is empty; give at least one, such as range(16)')

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from dnnlib.download import fetch
 from dnnlib.errors import DataError
 from ganfoundry.subjects import check_shape
 from training.data.dataset import ImageDataset
+from training.run.open_network import fetch_network
 from training.run.run_folder import RunFolder
 from training.run.snapshot import Snapshot
 
@@ -33,7 +33,8 @@ class Target:
 def find_targets(text: str, *, images: bool = False) -> list[Target]:
     """Returns the targets at a path or an address: the snapshots of a run folder, newest first, or a single target.
 
-    A zip holds images, as does a folder that belongs to no run; `images` says so for any path.
+    A zip holds images, as does a folder that belongs to no run; `images` says so for any path. Raises CheckpointError
+    if there is nothing at the path.
     """
     path = Path(text)
     if path.is_dir() and (path / 'config.json').is_file() and not images:
@@ -44,7 +45,7 @@ def find_targets(text: str, *, images: bool = False) -> list[Target]:
         return [Target(path=snapshot, is_images=False, folder=folder) for snapshot in snapshots]
     if path.is_dir():
         return [Target(path=path, is_images=True)]
-    path = fetch(text)
+    path = fetch_network(text)
     if images or zipfile.is_zipfile(path):
         return [Target(path=path, is_images=True)]
     in_run = (path.parent / 'config.json').is_file()

@@ -184,7 +184,9 @@ def _term_config(name: str) -> type[TermConfig]:
         TERMS.load_all()
     names = [known for known in TERMS.names() if known not in FIELDS]
     if name not in names:
-        raise ConfigError(f"'{name}' is not a config field; {suggest(name, [*FIELDS, *names])}")
+        raise ConfigError(
+            f"'{name}' is not a config field; {suggest(name, [*FIELDS, *names])}; terms of a plug-in need --plugin=FILE"
+        )
     return TERMS.get(name).config
 
 

@@ -292,6 +292,7 @@ def test_each_set_of_labels_in_a_micro_batch_is_a_draw_of_its_own(dataset, monke
     ('changes', 'message'),
     [
         ({'test_everythin.weight': 1}, "'test_everythin' is not a config field; did you mean 'test_everything'?"),
+        ({'mine.weight': 1}, 'terms of a plug-in need --plugin=FILE'),
         ({'terms': 1}, "'terms' is not a config field"),
         ({'test_everything': 1}, "'test_everything' has fields, change one of them: weight, most"),
         ({'test_everything.wait': 1}, "'test_everything.wait' is not a config field; did you mean 'weight'?"),

@@ -73,6 +73,11 @@ def test_images_that_cannot_be_measured_are_refused(labeled_data, detector, shap
         gf.measure([np.zeros(shape, np.uint8)], metrics, **{'data': labeled_data, **options})
 
 
+def test_a_path_is_no_subject(labeled_data):
+    with pytest.raises(ConfigError, match=r"subject='net.safetensors' is a path; measure\(load\(path\)"):
+        gf.measure('net.safetensors', 'fd_efflite16', data=labeled_data)
+
+
 # --- training ----------------------------------------------------------------
 
 

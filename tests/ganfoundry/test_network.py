@@ -93,6 +93,11 @@ def test_arguments_that_do_not_fit_are_named(G):
         G(torch.zeros(1, G.module.z_dim))
     with pytest.raises(ConfigError, match='c is needed'):
         G.draw(torch.zeros(1, G.module.z_dim))
-    for seeds, message in (([], 'seeds is empty'), ([-1], 'seeds: -1 is not in 0'), ([2**32], 'is not in 0')):
+    for seeds, message in (
+        ([], 'seeds is empty'),
+        ([-1], 'seeds: -1 is not in 0'),
+        ([2**32], 'is not in 0'),
+        (3, 'seeds=3: expected several numbers'),
+    ):
         with pytest.raises(ConfigError, match=message):
             G.images(seeds, class_idx=0)

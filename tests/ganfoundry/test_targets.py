@@ -2,7 +2,7 @@
 
 import pytest
 
-from dnnlib.errors import DataError
+from dnnlib.errors import CheckpointError, DataError
 from ganfoundry.targets import Target, find_targets, reference_images
 from tests.support.measured import make_run, tiny_config
 from tests.support.runs import make_zip
@@ -45,6 +45,11 @@ def test_a_run_without_snapshots_is_refused(tmp_path):
     (tmp_path / 'config.json').write_text('{}')
     with pytest.raises(DataError, match=r'no network-snapshot-\*\.safetensors in this run folder yet'):
         find_targets(str(tmp_path))
+
+
+def test_a_path_where_nothing_is_is_refused(tmp_path):
+    with pytest.raises(CheckpointError, match='absent: no such file or folder'):
+        find_targets(str(tmp_path / 'absent'))
 
 
 def test_the_reals_of_a_snapshot_are_those_of_its_training_unless_flags_differ(tmp_path, data, run):

@@ -195,7 +195,13 @@ def is_folder(path: str) -> bool:
     try:
         return stat.S_ISDIR(os.stat(path).st_mode)
     except OSError as error:
-        raise DataError(f'{path}: no such file or folder (looked for {os.path.abspath(path)})') from error
+        raise DataError(absent(path)) from error
+
+
+def absent(path: str) -> str:
+    """Returns the message that a path does not exist; a relative one is completed, for users in another folder."""
+    looked_for = '' if os.path.isabs(path) else f' (looked for {os.path.abspath(path)})'
+    return f'{path}: no such file or folder{looked_for}'
 
 
 def is_image(name: str, extensions: tuple[str, ...]) -> bool:

@@ -15,11 +15,22 @@ def find_network(where: str | Path) -> Path:
     """Returns the file of a network: a path as it is, the download of an address, or a snapshot of a run folder.
 
     Raises:
-        CheckpointError: For a folder without snapshots.
+        CheckpointError: For a folder without snapshots, or for a path that does not exist.
         DownloadError: For an address that cannot be fetched.
     """
     path = Path(where)
-    return snapshot_of(RunFolder(path)) if path.is_dir() else fetch(str(where))
+    return snapshot_of(RunFolder(path)) if path.is_dir() else fetch_network(str(where))
+
+
+def fetch_network(where: str) -> Path:
+    """Returns the file at a path or an address. Raises CheckpointError if there is none at the path."""
+    path = fetch(where)
+    if not path.exists():
+        raise CheckpointError(
+            f'{where}: no such file or folder; a network is a run folder, a snapshot, an official .pkl, or the http(s) '
+            'address of a file'
+        )
+    return path
 
 
 def snapshot_of(run: RunFolder) -> Path:

@@ -95,6 +95,10 @@ def load_source(text: str, sha256: str | None = None) -> Source:
     """
     address = address_of(text)
     path = fetch(address, sha256=sha256)
+    if path.is_dir() and not (path / TENSORS).is_file():
+        raise CheckpointError(
+            f'--resume={text}: this folder is neither a run nor a training state; name one, or a file'
+        )
     if path.is_dir():
         path = path / TENSORS
     if not path.is_file():

@@ -18,6 +18,7 @@ from training.data.source import open_source
 def test_missing_path(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert data_refusal(DataError, 'no.zip') == f'no.zip: no such file or folder (looked for {tmp_path}/no.zip)'
+    assert data_refusal(DataError, str(tmp_path / 'no.zip')) == f'{tmp_path}/no.zip: no such file or folder'
 
 
 @pytest.mark.parametrize('data', [b'', b'hello', png()])

@@ -43,3 +43,8 @@ def test_what_is_no_network_is_named(tmp_path, run):
     for path in (tmp_path / 'absent', tmp_path, run):
         with pytest.raises(CheckpointError, match=path.name):
             open_network(path)
+
+
+def test_a_path_where_nothing_is_gets_the_kinds_of_networks(tmp_path):
+    with pytest.raises(CheckpointError, match=r'absent: no such file or folder; a network is a run folder, a snapshot'):
+        find_network(tmp_path / 'absent')

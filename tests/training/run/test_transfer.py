@@ -307,6 +307,11 @@ def test_networks_that_do_not_fit_are_refused_before_a_folder_is_made(tmp_path, 
 
 
 @pytest.mark.slow
+def test_a_folder_that_is_no_run_is_refused(tmp_path):
+    with pytest.raises(CheckpointError, match='this folder is neither a run nor a training state'):
+        load_source(str(tmp_path))
+
+
 def test_layers_are_not_frozen_on_the_way(frozen_run):
     with pytest.raises(ValueError, match=r'--freezed=2: this run began with 4 and continues with it'):
         train.main.main([f'--resume={frozen_run}', '--freezed=2'], standalone_mode=False)

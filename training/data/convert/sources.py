@@ -14,6 +14,7 @@ from training.data.convert.options import Split
 from training.data.convert.picture_list import ListSource
 from training.data.convert.source import PictureSource
 from training.data.convert.tar import TarSource
+from training.data.source import absent
 
 _LISTS = ('.txt', '.csv', '.tsv')
 _TARS = ('.tar', '.tar.gz', '.tgz')
@@ -30,7 +31,7 @@ def open_pictures(path: str, split: Split | None = None) -> PictureSource:
     source without splits.
     """
     if not os.path.lexists(path):
-        raise DataError(f'{path}: no such file or folder (looked for {os.path.abspath(path)})')
+        raise DataError(absent(path))
     source = _open_kind(path, os.path.basename(os.path.abspath(path)).lower(), split)
     if len(source) == 0:
         source.close()
