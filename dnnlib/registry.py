@@ -85,12 +85,17 @@ class Registry(Generic[T]):
         return value
 
     def get(self, name: str) -> T:
-        """Returns the value of a name; imports its plug-in if necessary, whose import errors surface unchanged."""
+        """Returns the value of a name; imports its plug-in if necessary, whose import errors surface unchanged.
+
+        Raises ConfigError for an unknown name, and for a plug-in's name that one of the packages has, too.
+        """
         for open_door in (self._load_builtin, lambda: self._open_door(name), self.load_all):
             if name not in self._values:
                 open_door()
         if name not in self._values:
             raise ConfigError(f"unknown {self.kind} '{name}': {suggest(name, self._values)}")
+        if not self._is_own(self._modules[name]):
+            self._load_packages()
         return self._values[name]
 
     def names(self) -> list[str]:
@@ -104,15 +109,21 @@ class Registry(Generic[T]):
     def load_all(self) -> None:
         """Imports every plug-in behind the three doors."""
         self._load_builtin()
-        for package in self._packages:
-            for info in pkgutil.iter_modules(importlib.import_module(package).__path__):
-                importlib.import_module(f'{package}.{info.name}')
+        self._load_packages()
         for point in self._points():
             point.load()
 
     def _load_builtin(self) -> None:
         for module in self._builtin:
             importlib.import_module(module)
+
+    def _load_packages(self) -> None:
+        for package in self._packages:
+            for info in pkgutil.iter_modules(importlib.import_module(package).__path__):
+                importlib.import_module(f'{package}.{info.name}')
+
+    def _is_own(self, module: str) -> bool:
+        return module in self._builtin or module.startswith(tuple(f'{package}.' for package in self._packages))
 
     def _open_door(self, name: str) -> None:
         for package in self._packages:

@@ -142,9 +142,13 @@ def check_shape(reals: ImageDataset, drawn: Any, option: str) -> None:
     compared = attrgetter('height', 'width', 'channels')
     if compared(reals.spec) != compared(drawn):
         raise DataError(
-            f'{option}={reals.cfg.source}: its images are {reals.spec}, the generated ones {drawn}; '
+            f'{option}={reals.cfg.source}: its images are {_shape(reals.spec)}, the generated ones {_shape(drawn)}; '
             f'metrics compare images of one shape'
         )
+
+
+def _shape(spec: Any) -> str:
+    return f'{spec.width}x{spec.height} with {spec.channels} channels'
 
 
 @functools.cache

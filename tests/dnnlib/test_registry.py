@@ -54,6 +54,14 @@ def test_a_duplicate_names_both_modules(package):
         registry.register('good', 2, module='mine')
 
 
+@pytest.mark.parametrize('name', ['good', 'two'])
+def test_a_plugin_does_not_take_the_name_of_a_module_that_is_not_imported_yet(package, name):
+    registry, _ = package
+    registry.register(name, 2, module='mine')
+    with pytest.raises(ConfigError, match=rf"'{name}' is registered twice: by mine and by plugs\."):
+        registry.get(name)
+
+
 def test_an_error_inside_a_plugin_surfaces_as_it_is(package):
     registry, folder = package
     (folder / 'broken.py').write_text('import no_such_module_anywhere\n')
