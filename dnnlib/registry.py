@@ -93,7 +93,8 @@ class Registry(Generic[T]):
             if name not in self._values:
                 open_door()
         if name not in self._values:
-            raise ConfigError(f"unknown {self.kind} '{name}': {suggest(name, self._values)}")
+            way_out = '' if self._entry_points is None else '; those of a plug-in need --plugin=FILE'
+            raise ConfigError(f"unknown {self.kind} '{name}': {suggest(name, self._values)}{way_out}")
         if not self._is_own(self._modules[name]):
             self._load_packages()
         return self._values[name]

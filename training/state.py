@@ -5,6 +5,7 @@ Randomness, the data order and every schedule are functions of `nimg`, so that n
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -110,7 +111,7 @@ class TrainState:
             'tick_start_nimg': self.tick_start_nimg,
             'retry': self.retry,
             'stats': self.stats.state_dict(),
-            **{name: part.state_dict() for name, part in self.parts.items()},
+            **{name: _in_json(name, part.state_dict()) for name, part in self.parts.items()},
         }
 
     def load(self, tensors: Tensors, scalars: dict[str, Any], where: str) -> None:
@@ -145,6 +146,17 @@ class TrainState:
         for name in NETWORKS:
             shapes |= {f'{name}.{key}': tuple(value.shape) for key, value in getattr(self, name).state_dict().items()}
         return shapes
+
+
+def _in_json(name: str, state: dict[str, Any]) -> dict[str, Any]:
+    """Returns the state of a part. Raises TypeError that names the part if JSON cannot hold it."""
+    try:
+        json.dumps(state)
+    except (TypeError, ValueError) as error:
+        raise TypeError(
+            f"state_dict of '{name}': {error}; return numbers, texts and lists, and a tensor as tensor.tolist()"
+        ) from None
+    return state
 
 
 def _optimizer_tensors(name: str, optimizer: torch.optim.Optimizer, net: torch.nn.Module) -> Tensors:

@@ -80,6 +80,8 @@ def test_an_installed_distribution_is_a_door(monkeypatch):
 
     monkeypatch.setattr(importlib.metadata, 'entry_points', lambda group: [Point()] if group == 'some.group' else [])
     assert registry.get('far') == 42
+    with pytest.raises(ConfigError, match="unknown thing 'near': did.*known: far; those of a plug-in need --plugin=FILE"):
+        registry.get('near')
 
 
 def test_a_plugin_file_is_loaded_once_and_recorded(tmp_path):

@@ -1,8 +1,10 @@
 """The state of a run: what is saved, and what loads."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
+import torch
 
 from dnnlib.errors import CheckpointError
 from tests.support.steps import CPU, tiny, train
@@ -31,6 +33,13 @@ def test_a_state_of_another_architecture_is_refused_by_its_first_tensors(dataset
     wide = tensors | {'D.b4.out.bias': tensors['D.b4.out.bias'].expand(3)}
     with pytest.raises(CheckpointError, match=r'D\.b4\.out\.bias is \[3\] there and \[1\] here'):
         state.load(wide, scalars, 'here')
+
+
+def test_a_part_whose_state_json_cannot_hold_is_named(dataset):
+    state = build(tiny(dataset), dataset.spec, CPU)
+    state.parts['mine'] = SimpleNamespace(state_dict=lambda: {'mean': torch.zeros(2)})
+    with pytest.raises(TypeError, match=r"state_dict of 'mine': .*a tensor as tensor\.tolist"):
+        state.scalars()
 
 
 def test_the_mean_path_length_loads_into_the_tensor_of_its_term(dataset):

@@ -132,9 +132,10 @@ class Term:
 
     A hook that a class does not override is not called. A hook returns None if it contributes nothing this time.
 
-    A term with memory has `state_dict` and `load_state_dict` (`training.interface.Stateful`); its state is saved under
-    its name. If the memory follows what single micro-batches show, the term also has `take` and `absorb`
-    (`training.interface.Exchanged`), which the trainer calls once per step, before `end_step`.
+    A term with memory has `state_dict` and `load_state_dict` (`training.interface.Stateful`); its state, which consists
+    of numbers, texts and lists, is saved under its name. If the memory follows what single micro-batches show, the term
+    also has `take` and `absorb` (`training.interface.Exchanged`), which the trainer calls once per step, before
+    `end_step`.
 
     name: the name of the registration, which is also that of its config and of its state.
     net: the network that `regularize` trains: 'D' every `r1.interval` steps or 'G' every `pl.interval` steps of G.

@@ -53,7 +53,7 @@ class Snapshot:
             name, plugin = self.record['config']['cfg'], self.record['plugin']
             raise CheckpointError(
                 f'{self.path}: made with --cfg={name} of {plugin["file"]} (sha256 {plugin["sha256"][:16]}...), which '
-                f'does not load here: {error}. A plug-in outside the project needs --plugin=FILE'
+                f'does not load here: {error}'
             ) from None
 
 
