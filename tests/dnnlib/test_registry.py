@@ -80,7 +80,7 @@ def test_an_installed_distribution_is_a_door(monkeypatch):
 
     monkeypatch.setattr(importlib.metadata, 'entry_points', lambda group: [Point()] if group == 'some.group' else [])
     assert registry.get('far') == 42
-    with pytest.raises(ConfigError, match="unknown thing 'near': did.*known: far; those of a plug-in need --plugin=FILE"):
+    with pytest.raises(ConfigError, match='known: far; those of a plug-in need --plugin=FILE'):
         registry.get('near')
 
 
