@@ -25,19 +25,26 @@ def to_record(cfg: RunConfig, spec: ImageSpec) -> dict[str, Any]:
 
 def from_record(record: dict[str, Any]) -> tuple[RunConfig, ImageSpec]:
     """Returns config and facts of a record. The plug-ins that it names must be loaded, or loadable by name."""
+    try:
+        return _from_record(record)
+    except ConfigError as error:
+        plugins = list(record.get('plugins', ()))  # those of loss and terms; 'plugin' is the module of --cfg
+        if record['config']['cfg'] not in registry.RECIPES.names() and 'plugin' in record:
+            plugins.insert(0, record['plugin'])
+        files = ', '.join(dict.fromkeys(plugin['file'] for plugin in plugins))
+        hint = f'; the run had the plug-ins {files}: load them by --plugin=FILE' if files else ''
+        raise ConfigError(f'{error}{hint}') from None
+
+
+def _from_record(record: dict[str, Any]) -> tuple[RunConfig, ImageSpec]:
     config = dict(record['config'])
     registry.RECIPES.get(config['cfg'])  # imports the plug-in that registers the networks
     for part, reg in (('generator', registry.GENERATORS), ('discriminator', registry.DISCRIMINATORS)):
         fields = dict(config[part])
         config[part] = typed.from_dict(reg.get(fields.pop('kind')).config, fields, part)
     terms = {name: config.pop(name) for name in list(config) if name not in FIELDS}
-    try:
-        config['terms'] = {name: typed.from_dict(TERMS.get(name).config, terms[name], name) for name in terms}
-        return typed.from_dict(RunConfig, config), typed.from_dict(ImageSpec, record['facts'], 'facts')
-    except ConfigError as error:
-        files = ', '.join(plugin['file'] for plugin in record.get('plugins', ()))
-        hint = f'; the run had the plug-ins {files}: load them by --plugin=FILE' if files else ''
-        raise ConfigError(f'{error}{hint}') from None
+    config['terms'] = {name: typed.from_dict(TERMS.get(name).config, terms[name], name) for name in terms}
+    return typed.from_dict(RunConfig, config), typed.from_dict(ImageSpec, record['facts'], 'facts')
 
 
 def plugin_modules(cfg: RunConfig) -> list[str]:

@@ -26,3 +26,9 @@ def test_a_record_with_an_unknown_term_or_loss_names_the_plug_in(dataset):
         from_record(record | {'config': record['config'] | {'far': {'weight': 1}}})
     with pytest.raises(ConfigError, match=r"unknown loss\.kind 'far'.*/far/away\.py"):
         from_record(record | {'config': record['config'] | {'loss': {'kind': 'far'}}})
+
+
+def test_a_record_with_an_unknown_cfg_names_its_plug_in(dataset):
+    record = to_record(tiny(dataset), dataset.spec) | {'plugin': {'file': '/far/ring.py'}}
+    with pytest.raises(ConfigError, match=r"unknown --cfg 'ring'.*; the run had the plug-ins /far/ring\.py: load"):
+        from_record(record | {'config': record['config'] | {'cfg': 'ring'}})
