@@ -16,7 +16,7 @@ from metrics.detectors.table import get_detector, provenance
 from metrics.extraction import Extraction, ProgressCallback, Requirements, image_observer, requirements
 from metrics.measurement import ImageSample, MetricInputs
 from metrics.reference import Reference, SeenReference
-from metrics.registry import Metric
+from metrics.registry import Metric, numbers_of
 from metrics.sheet import Sheet
 from metrics.spec import MetricSpec, parse_metric
 from metrics.streams.images import ImageStream
@@ -258,7 +258,7 @@ class MetricEvaluator:
     def _measured(self, spec: MetricSpec, inputs: MetricInputs, seed: int) -> dict[str, float]:
         """Returns the numbers of a metric under the keys of its record, with their errors if these are requested."""
         metric = spec.definition.make(inputs)
-        numbers = metric.whole(seed)
+        numbers = numbers_of(spec.name, metric.whole(seed))
         self.sheets.pop(spec.name, None)
         if (sheet := metric.sheet()) is not None:
             self.sheets[spec.name] = sheet

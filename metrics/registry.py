@@ -96,6 +96,13 @@ class Metric(ABC):
         return None
 
 
+def numbers_of(name: str, result: dict[str, float]) -> dict[str, float]:
+    """Returns the result of a metric. Raises TypeError that names the metric if it cannot be recorded."""
+    if not isinstance(result, dict) or not all(isinstance(value, float | int) for value in result.values()):
+        raise TypeError(f"{name}: a metric returns numbers by suffix, such as {{'': float(value)}}, not {result!r}")
+    return result
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MetricKind:
     """A registered kind of metric. `register_metric` documents the fields."""

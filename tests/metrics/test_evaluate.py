@@ -9,7 +9,7 @@ from metrics.detectors.interface import Features
 from metrics.evaluate import MetricEvaluator
 from metrics.kinds.density_coverage import density_coverage
 from metrics.kinds.features import FeatureStats
-from metrics.kinds.frechet import frechet_distance
+from metrics.kinds.frechet import Frechet, frechet_distance
 from metrics.kinds.inception_score import inception_score
 from metrics.kinds.kid import kernel_distance
 from metrics.kinds.memorization import authenticity
@@ -165,6 +165,13 @@ def test_progress_counts_images_of_each_source():
         ('real images for efflite', 100, 100),
         ('generated images for efflite', 40, 40),
     ]
+
+
+@pytest.mark.parametrize('result', [3.0, {'': torch.tensor(3.0)}, {'': None}])
+def test_a_metric_that_returns_no_numbers_is_named(monkeypatch, result):
+    monkeypatch.setattr(Frechet, 'whole', lambda self, seed: result)
+    with pytest.raises(TypeError, match='fd_efflite40: a metric returns numbers by suffix'):
+        run(['fd_efflite40'])
 
 
 def test_repeated_names_are_measured_once():
