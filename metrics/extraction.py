@@ -164,6 +164,8 @@ def image_observer(images: ImageStream, detector: Detector, source: str) -> Obse
     def observe(parts: Sequence[range]) -> Iterator[torch.Tensor]:
         for batch in checked(images(parts), parts, source):
             pooled, probabilities = detector(batch)
+            if (found := list(pooled.shape)) != (expected := [len(batch), detector.feature_dim]):
+                raise ValueError(f"the detector '{detector.name}' returned features {found} in place of {expected}")
             yield pooled if probabilities is None else torch.cat([pooled, probabilities], dim=1)
 
     return observe

@@ -108,6 +108,8 @@ class _NetworkTerms:
         """Reports the statistics of summands and yields their means, [] each."""
         for summand in summands:
             if summand is not None:
+                if not isinstance(summand, Summand):
+                    raise TypeError(f'a hook of a term returns a Summand or None, not a {type(summand).__name__}')
                 for name, values in summand.statistics.items():
                     self.state.stats.report(name, values)
                 yield summand.mean()

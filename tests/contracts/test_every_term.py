@@ -288,6 +288,12 @@ def test_each_set_of_labels_in_a_micro_batch_is_a_draw_of_its_own(dataset, monke
     assert purposes == ['Dreg', 'Dreg 1', 'Dreg 2']
 
 
+def test_a_hook_that_returns_a_bare_tensor_is_refused(dataset, monkeypatch):
+    monkeypatch.setattr(Everything, 'on_logits', lambda self, scored: scored.logits)
+    with pytest.raises(TypeError, match='a hook of a term returns a Summand or None, not a Tensor'):
+        train(active(dataset, 'test_everything'), dataset, 1)
+
+
 @pytest.mark.parametrize(
     ('changes', 'message'),
     [

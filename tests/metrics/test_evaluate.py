@@ -174,6 +174,13 @@ def test_a_metric_that_returns_no_numbers_is_named(monkeypatch, result):
         run(['fd_efflite40'])
 
 
+def test_a_detector_of_another_width_than_it_declares_is_named():
+    detector = ToyDetector()
+    detector.feature_dim = 7
+    with pytest.raises(ValueError, match=r"'efflite' returned features \[64, 6\] in place of \[64, 7\]"):
+        run(['fd_efflite40_full'], detector_for=lambda name: detector)
+
+
 def test_repeated_names_are_measured_once():
     assert list(run(['fd_efflite40', 'fd_efflite40'])) == ['fd_efflite40']
 
