@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ganfoundry.api import measure, train
     from ganfoundry.network import Network, load
-    from metrics.detectors.interface import Detector
+    from metrics.detectors.interface import Detector, Features
     from metrics.detectors.table import register_detector
     from metrics.registry import Metric, register_metric
     from metrics.uncertainty import Estimate
@@ -36,6 +36,7 @@ __all__ = [
     'Detector',
     'Draw',
     'Estimate',
+    'Features',
     'ImageSpec',
     'Metric',
     'Micro',
@@ -63,7 +64,7 @@ __all__ = [
 _NAMES = {
     'ganfoundry.api': ('measure', 'train'),
     'ganfoundry.network': ('Network', 'load'),
-    'metrics.detectors.interface': ('Detector',),
+    'metrics.detectors.interface': ('Detector', 'Features'),
     'metrics.detectors.table': ('register_detector',),
     'metrics.registry': ('Metric', 'register_metric'),
     'metrics.uncertainty': ('Estimate',),
