@@ -6,9 +6,11 @@ keeps its traceback.
 
 from __future__ import annotations
 
+import atexit
 import os
 import sys
 from collections.abc import Callable
+from typing import NoReturn
 
 
 class UserError(ValueError):
@@ -36,12 +38,35 @@ class UnsafeModelFile(CheckpointError):
 
 
 def run_command(main: Callable[[], object]) -> None:
-    """Runs a command; a UserError becomes one line on stderr and exit code 2."""
+    """Runs a command; a UserError becomes one line on stderr and exit code 2.
+
+    One of several processes (WORLD_SIZE) ends with `end_process`.
+    """
     try:
         main()
+        code: str | int | None = 0
     except UserError as error:
         print_error(error)
-        sys.exit(2)
+        code = 2
+    except SystemExit as ended:
+        code = ended.code
+    if int(os.environ.get('WORLD_SIZE', '1')) > 1:
+        end_process(code)
+    sys.exit(code)
+
+
+def end_process(code: str | int | None) -> NoReturn:
+    """Ends this process like `sys.exit(code)`, with exit handlers, without the interpreter's finalization.
+
+    A thread of a collective may still hold the last reference to a tensor. If it asks for the interpreter's lock after
+    finalization has begun, the process ends with SIGABRT, although its work is complete.
+    """
+    if isinstance(code, str):
+        print(code, file=sys.stderr)
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code if isinstance(code, int) else int(code is not None))
 
 
 def print_error(error: UserError) -> None:

@@ -29,6 +29,7 @@ JOIN_S = 300.0  # wait for the other processes: machines of a cluster start minu
 LONG_S = 6 * 3600.0  # work of one process while the others wait: metrics, snapshots
 ASKED_S = 10.0  # wait of a process that was asked to stop for rank 0 at work
 POLL_S = 0.1
+LEAVE_S = 30.0  # time-out of rank 0 for the others to leave
 MESSAGE_BYTES = 500  # size of a message that processes exchange
 
 
@@ -233,11 +234,18 @@ class World:
             self._watchdog.beat(where)
 
     def close(self) -> None:
-        """Leaves the group."""
+        """Leaves the group. Rank 0, whose process serves the store, waits until the others no longer need it."""
         if self._watchdog is not None:
             self._watchdog.end()
-        if self.size > 1:
-            dist.destroy_process_group()
+        if self.size == 1:
+            return
+        self._store.set(f'left/{self.rank}', '1')
+        if self.leads:
+            deadline = time.monotonic() + LEAVE_S
+            everyone = [f'left/{rank}' for rank in range(self.size)]
+            while not self._store.check(everyone) and time.monotonic() < deadline:
+                time.sleep(POLL_S)
+        dist.destroy_process_group()
 
     def __str__(self) -> str:
         return f'rank {self.rank} of {self.size}'

@@ -1,8 +1,13 @@
 """Tests of errors for users: one line on stderr, exit code 2; everything else keeps its traceback."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from dnnlib.errors import CheckpointError, ConfigError, UnsafeModelFile, UserError, run_command
+from tests.conftest import ROOT
 
 
 def fail(error):
@@ -28,3 +33,25 @@ def test_a_bug_keeps_its_traceback():
 def test_an_unsafe_file_is_a_checkpoint_and_a_user_error():
     assert issubclass(UnsafeModelFile, CheckpointError)
     assert issubclass(CheckpointError, UserError)
+
+
+def test_one_of_several_processes_ends_with_its_code_and_without_finalization():
+    code = """
+import atexit
+from dnnlib.errors import run_command
+
+class Loud:
+    def __del__(self):
+        print('finalized', flush=True)
+
+def main():
+    print('output')
+    raise SystemExit(7)
+
+loud = Loud()
+atexit.register(print, 'handler')
+run_command(main)
+"""
+    environment = {**os.environ, 'WORLD_SIZE': '2'}
+    done = subprocess.run([sys.executable, '-c', code], cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stdout.split()) == (7, ['output', 'handler'])
