@@ -42,6 +42,7 @@ def run_command(main: Callable[[], object]) -> None:
 
     One of several processes (WORLD_SIZE) ends with `end_process`.
     """
+    several = int(os.environ.get('WORLD_SIZE', '1')) > 1
     try:
         main()
         code: str | int | None = 0
@@ -49,10 +50,13 @@ def run_command(main: Callable[[], object]) -> None:
         print_error(error)
         code = 2
     except SystemExit as ended:
+        if not several:
+            raise
         code = ended.code
-    if int(os.environ.get('WORLD_SIZE', '1')) > 1:
+    if several:
         end_process(code)
-    sys.exit(code)
+    if code:
+        sys.exit(code)
 
 
 def end_process(code: str | int | None) -> NoReturn:

@@ -1,5 +1,6 @@
 """R16: launches at the same moment get folders of their own, and one folder is never trained in twice."""
 
+import contextlib
 import json
 import signal
 import socket
@@ -33,8 +34,9 @@ def test_eight_launches_at_once_make_eight_folders(zygote, tmp_path, data):
     configs = lambda: list((tmp_path / 'runs').glob('*/config.json'))  # noqa: E731
     for launch in launches:
         launch.watch(lambda launch=launch: 'run folder' in launch.said())
-        launch.kill(signal.SIGKILL, group=True)
-        assert launch.wait() == -signal.SIGKILL, launch.said()
+        with contextlib.suppress(ProcessLookupError):  # a run that has ended meanwhile has made its folder too
+            launch.kill(signal.SIGKILL, group=True)
+        assert launch.wait() in (-signal.SIGKILL, 0), launch.said()
     assert sorted(path.parent.name[:5] for path in configs()) == [f'{i:05d}' for i in range(8)]
     assert all(json.loads(path.read_text())['config']['cfg'] == 'squeeze' for path in configs())
     folders = {launch.said().split('run folder ')[1].split(',')[0] for launch in launches}
