@@ -220,17 +220,7 @@ class IganGenerator(LatentGenerator):
     def forward(
         self, z: torch.Tensor, c: torch.Tensor | None, *, truncation_psi: float = 1, noise_mode: str = 'random'
     ) -> torch.Tensor:
-        """Returns the image. The network has no noise.
-
-        Args:
-            z: Latents, [N, z_dim].
-            c: Labels, [N, c_dim].
-            truncation_psi: Factor on z.
-            noise_mode: 'random', 'const' or 'none'; without effect.
-
-        Raises:
-            ValueError: If noise_mode is unknown.
-        """
+        """Returns the image; `LatentGenerator.vector` has the arguments and errors."""
         x = self.fc(self.vector(z, c, truncation_psi, noise_mode))  # [N, channel_max H W] of the base
         x = x.reshape(z.shape[0], -1, *self.base)
         return self.trunk(F.relu(self.norm(x))).tanh()  # [N, C, H, W]

@@ -22,6 +22,7 @@ from extensions.layers.rbn import normalized
 from extensions.layers.spectral_norm import Conv2d, Linear
 from training.config import LossConfig, RunConfig, require
 from training.interface import ImageSpec
+from training.networks.config import channels_at
 from training.networks.layers import LowerableBlock
 from training.registry import register_discriminator, register_generator, register_recipe
 
@@ -72,13 +73,6 @@ def check_resolution(res: int) -> None:
     """Raises ConfigError unless `res` is a power of two and at least 16."""
     if res < 16 or res & (res - 1):
         raise ConfigError(f'resolution={res}: must be a power of two, at least 16; convert with dataset_tool.py')
-
-
-def width(cfg: LSGANConfig, resolution: int) -> int:
-    """Returns the channels of the stage at `resolution`. ConfigError if channel_base is too small for it."""
-    channels = min(cfg.channel_base // resolution, cfg.channel_max)
-    require(channels >= 1, 'channel_base', cfg.channel_base, f'at {resolution}x{resolution} at least {resolution}')
-    return channels
 
 
 def lowered(cfg: LSGANConfig, spec: ImageSpec, resolution: int) -> bool:
@@ -132,24 +126,14 @@ class LSGANGenerator(LatentGenerator):
         self.start = h, w = spec.size_at(START)
         self.fc = Linear(self.v_dim, in_channels * h * w)
         for res in self.stages:
-            setattr(self, f'b{res}', UpStage(in_channels, width(config, res), lowered(config, spec, res)))
-            in_channels = width(config, res)
+            setattr(self, f'b{res}', UpStage(in_channels, channels_at(config, res), lowered(config, spec, res)))
+            in_channels = channels_at(config, res)
         self.last = Conv2d(in_channels, spec.channels, 3, padding=1)
 
     def forward(
         self, z: torch.Tensor, c: torch.Tensor, *, truncation_psi: float = 1, noise_mode: str = 'random'
     ) -> torch.Tensor:
-        """Returns the image. The network has no noise.
-
-        Args:
-            z: Latents, [N, z_dim].
-            c: Labels, [N, c_dim].
-            truncation_psi: Factor on z.
-            noise_mode: 'random', 'const' or 'none'; without effect.
-
-        Raises:
-            ValueError: If noise_mode is unknown.
-        """
+        """Returns the image; `LatentGenerator.vector` has the arguments and errors."""
         x = self.fc(self.vector(z, c, truncation_psi, noise_mode))  # [N, O h w]
         x = x.unflatten(1, (-1, *self.start))  # [N, O, h, w]
         for res in self.stages:
@@ -170,12 +154,12 @@ class LSGANDiscriminator(torch.nn.Module):
         for res in self.stages:
             stage = DownStage(
                 in_channels,
-                width(config, res),
+                channels_at(config, res),
                 has_norm=res != self.stages[0],
                 lowered=lowered(config, spec, res),
             )
             setattr(self, f'b{res}', stage)
-            in_channels = width(config, res)
+            in_channels = channels_at(config, res)
         h, w = spec.size_at(END)
         self.last = Linear(in_channels * h * w, 1)
         self.project = Projection(self.c_dim, in_channels, pixels=h * w) if self.c_dim else None

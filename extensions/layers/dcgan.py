@@ -24,6 +24,7 @@ from extensions.layers.rbn import normalized
 from extensions.layers.spectral_norm import Conv2d, ConvTranspose2d
 from training.config import require
 from training.interface import ImageSpec
+from training.networks.config import is_lowered
 from training.networks.layers import LowerableBlock
 from training.registry import register_discriminator, register_generator
 
@@ -102,17 +103,6 @@ def stages(cfg: StagesConfig, spec: ImageSpec) -> list[int]:
     return found
 
 
-def lowered(cfg: StagesConfig, spec: ImageSpec, resolution: int) -> bool:
-    """Whether the stage at `resolution` computes in lower precision; that at 4x4 never does.
-
-    Args:
-        cfg: Config of the network.
-        spec: Facts of the data set.
-        resolution: Resolution of the stage.
-    """
-    return resolution >= 8 and resolution << cfg.num_fp16_res > spec.resolution
-
-
 class ConvLayer(torch.nn.Module):
     """act(norm(conv(x))), [N, I, H, W] -> [N, O, H', W']."""
 
@@ -168,7 +158,7 @@ class DCGANGenerator(LatentGenerator):
             ConvLayer(conv, self.make_norm(cfg, res), make_act(cfg)),
             extra=extra,
             tail=self.make_tail(cfg, res),
-            lowered=lowered(cfg, spec, res),
+            lowered=is_lowered(cfg, spec, res),
         )
 
     def make_norm(self, cfg: Any, res: int) -> torch.nn.Module:
@@ -182,17 +172,7 @@ class DCGANGenerator(LatentGenerator):
     def forward(
         self, z: torch.Tensor, c: torch.Tensor, *, truncation_psi: float = 1, noise_mode: str = 'random'
     ) -> torch.Tensor:
-        """Returns the image. The network has no noise.
-
-        Args:
-            z: Latents, [N, z_dim].
-            c: Labels, [N, c_dim].
-            truncation_psi: Factor on z.
-            noise_mode: 'random', 'const' or 'none'; without effect.
-
-        Raises:
-            ValueError: If noise_mode is unknown.
-        """
+        """Returns the image; `LatentGenerator.vector` has the arguments and errors."""
         x = self.vector(z, c, truncation_psi, noise_mode)[:, :, None, None]  # [N, V, 1, 1]
         for res in self.stages:
             x = getattr(self, f'b{res}')(x)  # [N, O, h, w]
@@ -233,7 +213,7 @@ class DCGANDiscriminator(torch.nn.Module):
             layer(down, has_norm=res != self.stages[0]),
             extra=extra,
             tail=self.make_tail(cfg, res),
-            lowered=lowered(cfg, spec, res),
+            lowered=is_lowered(cfg, spec, res),
         )
 
     def make_tail(self, cfg: Any, res: int) -> torch.nn.Module | None:

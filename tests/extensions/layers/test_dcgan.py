@@ -9,10 +9,10 @@ from extensions.layers.dcgan import (
     DCGANDiscriminatorConfig,
     DCGANGenerator,
     DCGANGeneratorConfig,
-    lowered,
     width,
 )
 from training.interface import ImageSpec
+from training.networks.config import is_lowered
 
 SMALL = {'channel_base': 64, 'channel_max': 8, 'channel_min': 4}
 
@@ -28,8 +28,8 @@ def test_widths_are_clipped_on_both_sides() -> None:
 
 def test_the_highest_stages_are_lowered_and_4x4_never() -> None:
     cfg = DCGANGeneratorConfig(num_fp16_res=2)
-    assert [lowered(cfg, spec(64), res) for res in (4, 8, 16, 32)] == [False, False, False, True]
-    assert [lowered(DCGANGeneratorConfig(num_fp16_res=9), spec(64), res) for res in (4, 8)] == [False, True]
+    assert [is_lowered(cfg, spec(64), res) for res in (4, 8, 16, 32)] == [False, False, False, True]
+    assert [is_lowered(DCGANGeneratorConfig(num_fp16_res=9), spec(64), res) for res in (4, 8)] == [False, True]
 
 
 def test_kernels_at_the_ends_have_the_size_of_the_base() -> None:
