@@ -120,6 +120,10 @@ class GeneratorTerms(_NetworkTerms):
 
     net = 'G'
 
+    def __init__(self, cfg: RunConfig, state: TrainState, fakes: Fakes, view: View) -> None:
+        super().__init__(cfg, state, fakes, view)
+        self.watching = self._having('on_generated')
+
     def main(self, micro: Micro) -> Iterator[torch.Tensor]:
         """Yields G's main loss, on `g_batch_mult` images per real one or on pairs with the real images."""
         n = len(micro.img) * self.cfg.g_batch_mult
@@ -133,7 +137,7 @@ class GeneratorTerms(_NetworkTerms):
                 real_logits = self.state.D(self.view(micro.img), micro.c)  # [N, 1]
             loss = self.loss.generator_pairs(logits, real_logits)  # [N, 1]
         self.state.stats.report('Loss/G/loss', loss)
-        summands = (term.on_generated(img, ws, c, logits) for term in self._having('on_generated'))
+        summands = (term.on_generated(img, ws, c, logits) for term in self.watching)
         yield sum(self._means(summands), start=loss.mean())
 
 
