@@ -21,8 +21,8 @@ from ganfoundry.latent_options import MAX_SEED, batches_of_latents, batches_of_s
 from torch_utils.devices import pick_device
 from training.build import DTYPES, resolve_precision
 from training.run.latents import Latents, Space, check_points, read_latents
-from training.run.open_network import find_network
-from training.run.snapshot import Snapshot, load_generator, load_snapshot
+from training.run.open_network import open_network
+from training.run.snapshot import Snapshot, load_generator
 
 PRECISIONS = ('auto', *DTYPES)
 
@@ -226,7 +226,7 @@ def load(
     for path in [plugin] if isinstance(plugin, str | Path) else plugin:
         load_file(path)
     chosen = pick_device(None if device == 'auto' else device, kinds=('cpu', 'cuda', 'mps'))
-    snapshot = load_snapshot(find_network(where))
+    snapshot = open_network(where)
     precision = resolve_precision(precision, chosen)
     return Network(snapshot, load_generator(snapshot, chosen, precision), precision)
 
