@@ -8,8 +8,8 @@ import pytest
 
 from tests.conftest import ROOT
 from tests.support.forks import environment
+from tests.support.recipes import own_recipes
 from training.config import TERM_FIELDS
-from training.registry import RECIPES
 
 pytestmark = pytest.mark.slow
 
@@ -23,10 +23,9 @@ def outcomes(*names: str) -> list:
 
 
 def test_every_cfg_trains_without_a_wait_or_a_tensor_on_the_wrong_device():
-    RECIPES.load_all()
     planted, *found = outcomes()
     assert planted == ['reads a number', 'copies to the host', 'copies to the device', 'mixes devices']
-    assert [line['cfg'] for line in found] == RECIPES.names()
+    assert sorted(line['cfg'] for line in found) == own_recipes()
     problems = {line['cfg']: line['problem'] for line in found if line['problem']}
     assert problems == {}
     assert all({'Gmain', 'Dmain'} <= set(line['phases']) for line in found)

@@ -11,6 +11,7 @@ from ganfoundry.commands import calc_metrics, generate, train
 from ganfoundry.drawing import DrawOptions
 from ganfoundry.measuring import MeasureOptions
 from ganfoundry.options import TrainFlags
+from tests.support.recipes import own_recipes
 from tests.support.runs import make_zip
 from training.data.dataset import ImageDataset
 from training.registry import RECIPES
@@ -206,9 +207,8 @@ def test_transfer_brings_the_settings_of_stylegan2_ada(plan):
 
 def test_no_recipe_that_is_not_stylegan2_has_layers_to_freeze(data):
     """The sentence that refuses --freezed names StyleGAN2's discriminator as the one that can."""
-    RECIPES.load_all()
     dataset = ImageDataset(options.data_config(TrainFlags(data=str(data), resolution=16)), 0)
-    for name in RECIPES.names():
+    for name in own_recipes():
         recipe = RECIPES.get(name)
         if recipe.min_resolution <= 16:
             discriminator = recipe.make(dataset.spec, 1).discriminator

@@ -8,16 +8,30 @@ test properties of a GPU: concurrency, streams, the launch itself.
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from dataclasses import fields
 from pathlib import Path
 
 import pytest
 import torch
 
+from tests.conftest import ROOT
 from torch_utils.ops import dispatch
 from torch_utils.ops.toolchain import build
 from torch_utils.ops.toolchain.cpu_toolchain import find_toolchain
 from torch_utils.ops.toolchain.cuda_toolchain import CudaToolchain
+
+
+def run_on_the_cpu(*arguments: str) -> str:
+    """Runs pytest with this plug-in in a process of its own. Returns its output; AssertionError if a test fails."""
+    done = subprocess.run(
+        [sys.executable, '-m', 'pytest', '-q', '-p', __name__, '-p', 'no:cacheprovider', *arguments],
+        cwd=ROOT, capture_output=True, text=True, env={**os.environ, 'OMP_NUM_THREADS': '1'},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
+    return done.stdout
 
 
 class HostToolchain(CudaToolchain):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -64,6 +65,17 @@ def assert_equal(actual: torch.Tensor, expected: torch.Tensor) -> None:
     assert actual.dtype == expected.dtype == torch.float64
     atol = 1e-12 * max(float(expected.detach().abs().max()), 1)
     torch.testing.assert_close(actual, expected, rtol=0, atol=atol)
+
+
+def assert_same_bits(run: Callable[[], list[torch.Tensor]], num_threads: int) -> None:
+    """Checks that a function returns the same bits on `num_threads` threads as on the present number of them."""
+    before, expected = torch.get_num_threads(), run()
+    torch.set_num_threads(num_threads)
+    try:
+        results = run()
+    finally:
+        torch.set_num_threads(before)
+    assert all(torch.equal(a, e) for a, e in zip(results, expected, strict=True))
 
 
 def rand(*shape: int, seed: int = 0, grad: bool = True) -> torch.Tensor:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.support.recipes import own_recipes
 from training.interface import ImageSpec
 from training.recipes import auto
 from training.registry import RECIPES
@@ -64,12 +65,10 @@ def test_squeeze_follows_table_1_of_its_paper():
 
 
 def test_nvidias_presets_have_ada_and_other_recipes_what_their_papers_say():
-    RECIPES.load_all()
     nvidia = {'auto', 'stylegan2', 'paper256', 'paper512', 'paper1024', 'cifar'}
     for resolution in (32, 64, 256):
         spec = ImageSpec(resolution=resolution, channels=3, label_dim=0, num_images=100)
-        ours = [name for name in RECIPES.names() if RECIPES.module_of(name).startswith(('training.', 'extensions.'))]
-        kinds = {name: RECIPES.get(name).make(spec, 1).aug.kind for name in ours}  # without plug-ins of other tests
+        kinds = {name: RECIPES.get(name).make(spec, 1).aug.kind for name in own_recipes()}
         ada = nvidia | {'squeeze'} if resolution == 32 else nvidia
         assert {name for name, kind in kinds.items() if kind != 'noaug'} == ada
         assert {kinds[name] for name in ada} == {'ada'}

@@ -7,7 +7,8 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from tests.torch_utils.ops.test_epilogue import FIRS, Recorder, assert_close, needs_kernels, normal, result_size
+from tests.support.operations import assert_same_bits, needs_kernels
+from tests.torch_utils.ops.test_epilogue import FIRS, Recorder, assert_close, normal, result_size
 from torch_utils.ops import dispatch
 from torch_utils.ops.act_fir import act_fir
 from training.networks.layers import Conv2d
@@ -80,13 +81,7 @@ def test_any_number_of_threads_gives_the_same_bits(num_threads: int) -> None:
         y = act_fir(x, b, FIRS[0], [2] * 4, act='lrelu', clamp=1)
         return [y.detach(), *torch.autograd.grad(y.square().sum(), [x, b])]
 
-    before, expected = torch.get_num_threads(), run()
-    torch.set_num_threads(num_threads)
-    try:
-        results = run()
-    finally:
-        torch.set_num_threads(before)
-    assert all(torch.equal(a, e) for a, e in zip(results, expected, strict=True))
+    assert_same_bits(run, num_threads)
 
 
 @pytest.mark.parametrize('impl', ['ref', 'auto'])

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-
 import pytest
 import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from tests.conftest import ROOT
+from tests.support.host_kernels import run_on_the_cpu
 from torch_utils.ops.bias_act import bias_act
 from torch_utils.ops.toolchain import build
 from torch_utils.ops.upfirdn2d import downsample2d, setup_filter, upfirdn2d, upsample2d
@@ -173,21 +169,5 @@ def test_kernels_run_on_the_current_stream() -> None:
 @pytest.mark.skipif(not build.load_cpu(), reason='no native operations')
 def test_without_a_gpu_the_tests_above_pass_on_the_cpu() -> None:
     """Compiles the CUDA registrations and kernels for the CPU, in a process of its own."""
-    command = [
-        sys.executable,
-        '-m',
-        'pytest',
-        '-q',
-        '-p',
-        'tests.support.host_kernels',
-        '-m',
-        'gpu',
-        'tests/torch_utils/ops/test_cuda.py',
-        'tests/contracts/test_every_op.py',
-    ]
-    done = subprocess.run(
-        [*command, '-p', 'no:cacheprovider'],
-        cwd=ROOT, capture_output=True, text=True, env={**os.environ, 'OMP_NUM_THREADS': '1'},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
-    assert '1 skipped' in done.stdout, 'only the test of streams needs a GPU'
+    output = run_on_the_cpu('-m', 'gpu', 'tests/torch_utils/ops/test_cuda.py', 'tests/contracts/test_every_op.py')
+    assert '1 skipped' in output, 'only the test of streams needs a GPU'

@@ -6,20 +6,16 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from tests.support.operations import SETTINGS, assert_same_bits, needs_kernels
 from torch_utils.ops import dispatch
 from torch_utils.ops.epilogue import synthesis_epilogue
 from torch_utils.ops.modulated_conv2d import modulated_conv2d
-from torch_utils.ops.toolchain import build
 from torch_utils.ops.upfirdn2d import setup_filter
 
-LOADED = build.load_cpu()
-needs_kernels = pytest.mark.skipif(not LOADED, reason=f'no native operations: {LOADED.problem}')
-
-SETTINGS = settings(max_examples=150, deadline=None, derandomize=True)
 # Relative to the norm. The kernel rounds bfloat16 once.
 TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 1e-2, torch.float64: 1e-12}
 FIRS = (
@@ -119,13 +115,7 @@ def test_any_number_of_threads_gives_the_same_bits(num_threads: int) -> None:
         y = synthesis_epilogue(tensors[0], FIRS[0], [1] * 4, *tensors[1:], act='lrelu', clamp=1)
         return [y.detach(), *torch.autograd.grad(y, tensors, torch.ones_like(y))]
 
-    before, expected = torch.get_num_threads(), run()
-    torch.set_num_threads(num_threads)
-    try:
-        results = run()
-    finally:
-        torch.set_num_threads(before)
-    assert all(torch.equal(a, e) for a, e in zip(results, expected, strict=True))
+    assert_same_bits(run, num_threads)
 
 
 class Recorder(TorchDispatchMode):

@@ -10,11 +10,19 @@ from hypothesis import strategies as st
 from torch.autograd import gradcheck, gradgradcheck
 
 from dnnlib.errors import ConfigError
-from tests.support.operations import LOADED, SETTINGS, assert_close, dtypes, image, layouts
+from tests.support.operations import (
+    LOADED,
+    SETTINGS,
+    assert_close,
+    assert_same_bits,
+    dtypes,
+    image,
+    layouts,
+    needs_kernels,
+)
 from torch_utils.ops.involution import involution
 
 IMPLS = ('ref', pytest.param('cpu', marks=pytest.mark.skipif(not LOADED, reason='no native operations')))
-native = pytest.mark.skipif(not LOADED, reason=f'no native operations: {LOADED.problem}')
 OPERATORS = ('involution', 'involution_adjoint', 'involution_correlation')
 SIZES = ([2, 6, 5, 7], [1, 6, 1, 9], [2, 6, 4, 2], [1, 6, 2, 2], [3, 6, 1, 1])  # [N, C, H, W]
 
@@ -146,7 +154,7 @@ def test_what_cannot_work_is_refused_with_what_was_expected() -> None:
         involution(x, weight, 'fast')
 
 
-@native
+@needs_kernels
 @pytest.mark.parametrize('name', OPERATORS)
 def test_operators_called_directly_refuse_what_they_cannot_read(name: str) -> None:
     """Kernels read memory by these shapes, so every caller is checked."""
@@ -171,7 +179,7 @@ def test_operators_called_directly_refuse_what_they_cannot_read(name: str) -> No
         op(x.half(), *((x.half(), 3, 9) if name == 'involution_correlation' else (torch.zeros(2, 3, 9, 4, 5).half(),)))
 
 
-@native
+@needs_kernels
 @SETTINGS
 @given(
     st.tuples(st.integers(0, 2), st.integers(1, 3), st.integers(1, 5)),
@@ -203,7 +211,7 @@ def test_kernels_equal_the_reference_with_gradients(counts, size, side, dtype, l
         assert_close(actual, wanted.to(dtype))
 
 
-@native
+@needs_kernels
 @pytest.mark.parametrize('num_threads', [1, 2, 3])
 def test_any_number_of_threads_gives_the_same_bits(num_threads: int) -> None:
     x, weight = torch.randn(2, 32, 40, 41).requires_grad_(), torch.randn(2, 2, 25, 40, 41).requires_grad_()
@@ -212,13 +220,7 @@ def test_any_number_of_threads_gives_the_same_bits(num_threads: int) -> None:
         y = involution(x, weight, impl='cpu')
         return [y.detach(), *torch.autograd.grad(y, [x, weight], y)]
 
-    before, expected = torch.get_num_threads(), run()
-    torch.set_num_threads(num_threads)
-    try:
-        results = run()
-    finally:
-        torch.set_num_threads(before)
-    assert all(torch.equal(a, e) for a, e in zip(results, expected, strict=True))
+    assert_same_bits(run, num_threads)
 
 
 # PyTorch's own warning about a Function in torch.compile.
@@ -238,7 +240,7 @@ def test_compile_and_export_see_one_graph_of_the_reference() -> None:
     assert torch.equal(exported.module()(x, weight), eager)
 
 
-@native
+@needs_kernels
 def test_a_number_that_is_none_stays_within_its_neighbourhood() -> None:
     """The kernels' workspace is contiguous across rows and planes."""
     x, weight = torch.randn(1, 6, 9, 5), torch.randn(1, 2, 9, 9, 5)

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.conftest import ROOT
+from tests.support.host_kernels import run_on_the_cpu
 from torch_utils.ops.involution import involution
 from torch_utils.ops.toolchain import build
 
@@ -84,18 +80,10 @@ def test_what_the_kernels_cannot_take_is_refused() -> None:
 @pytest.mark.skipif(not build.load_cpu(), reason='no native operations')
 def test_without_a_gpu_the_tests_above_pass_on_the_cpu() -> None:
     """Compiles the CUDA registrations and kernels for the CPU, in a process of its own."""
-    command = [
-        sys.executable,
-        '-m',
-        'pytest',
-        '-q',
-        '-p',
-        'tests.support.host_kernels',
+    output = run_on_the_cpu(
+        '--override-ini=filterwarnings=error',
+        '-k',
+        'not without_a_gpu',
         'tests/torch_utils/ops/test_involution_cuda.py',
-    ]
-    done = subprocess.run(
-        [*command, '--override-ini=filterwarnings=error', '-p', 'no:cacheprovider', '-k', 'not without_a_gpu'],
-        cwd=ROOT, capture_output=True, text=True, env={**os.environ, 'OMP_NUM_THREADS': '1'},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
-    assert ' passed' in done.stdout
+    )
+    assert ' passed' in output

@@ -16,6 +16,7 @@ from tests.support.operations import (
     SETTINGS,
     assert_close,
     assert_equal,
+    assert_same_bits,
     dtypes,
     image,
     images,
@@ -185,10 +186,4 @@ def test_any_number_of_threads_gives_the_same_bits(num_threads: int) -> None:
         y = downsample2d(bias_act(x, b, act='lrelu', clamp=1, impl='cpu'), f, impl='cpu')
         return [y.detach(), *torch.autograd.grad(y, [x, b], torch.ones_like(y))]
 
-    before, expected = torch.get_num_threads(), run()
-    torch.set_num_threads(num_threads)
-    try:
-        results = run()
-    finally:
-        torch.set_num_threads(before)
-    assert all(torch.equal(a, e) for a, e in zip(results, expected, strict=True))
+    assert_same_bits(run, num_threads)
