@@ -22,6 +22,7 @@ from ganfoundry.options import TrainFlags
 from tests.conftest import ROOT
 from tests.support.forks import shared_zygote
 from tests.support.pages import BLOCK, blocks_of, check_line, inline_of, lines_of, read
+from tests.support.recipes import own_recipes
 from tests.support.runs import call, make_zip
 from training.build import build_networks
 from training.interface import ImageSpec
