@@ -23,7 +23,7 @@ from metrics.detectors.table import set_path
 from torch_utils.allocator import keep_freed_memory
 from torch_utils.checkpoint import list_states
 from torch_utils.devices import prepare
-from torch_utils.distributed import World
+from torch_utils.distributed import PeerLost, World
 from torch_utils.launch import began, launch, leave
 from training import plan
 from training.build import build
@@ -162,8 +162,12 @@ def train_in_folder(
             log.warn(warning)
         state = build(run.cfg, run.dataset.spec, run.device)
         restore(state, folder, run.source, log, world)
-        complete = run_loop(run, folder, record, state, log, stop, world)
-        code = world.maximum(stop.exit_code, 'the exit code')
+        try:
+            complete = run_loop(run, folder, record, state, log, stop, world)
+            code = world.maximum(stop.exit_code, 'the exit code')
+        except PeerLost as error:  # a launcher may end this process before it prints its traceback
+            log.warn(str(error))
+            raise
         if complete:
             log.line(f'done: {folder.snapshot(state.nimg)}')
             return 0

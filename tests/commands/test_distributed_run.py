@@ -113,9 +113,11 @@ def test_a_lost_process_without_restarts_ends_the_run_with_its_code(tmp_path, da
     process = start(command(tmp_path, f'--data={data}', *FLAGS, '--gpus=2'))
     wait_until_trained(process, tmp_path, 1)
     ranks(process)[1].kill()
-    _, errors = process.communicate(timeout=200)
+    output, errors = process.communicate(timeout=200)
     assert process.returncode in (1, 128 + signal.SIGKILL)  # one of the two ends is noticed first
-    assert 'another process is gone' in errors
+    assert 'WARNING: rank 0 of 2, ' in output
+    for text in (output, (only_run(tmp_path) / 'log.txt').read_text()):
+        assert 'another process is gone' in text
     assert 'no restart was left of 0' in errors
 
 
