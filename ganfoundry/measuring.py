@@ -12,7 +12,7 @@ from dnnlib.errors import ConfigError, UserError
 from dnnlib.registry import load_file
 from ganfoundry.processes import command_line, join_world, num_processes
 from ganfoundry.session import MeasureSettings, Session, comparisons
-from ganfoundry.targets import Target, find_targets
+from ganfoundry.targets import Target, find_target, find_targets
 from metrics.cache import Cache
 from metrics.detectors.table import set_path
 from metrics.spec import parse_metric
@@ -70,7 +70,8 @@ def run_measuring(options: MeasureOptions) -> int:
     for option in options.detector_path:
         set_path(option)
     resolved = resolve(options)
-    found = [find_targets(word) for word in words]
+    two = options.num_subjects == 2
+    found = [[find_target(word)] if two else find_targets(word) for word in words]
     if options.images is not None:
         found.append(find_targets(options.images, images=True))
     world = resolved.world
@@ -80,10 +81,10 @@ def run_measuring(options: MeasureOptions) -> int:
     failed = None
     with world.rank0_section('metrics', lambda: False, session.serve) as leads:
         try:
-            if leads and len(found) == 2:
+            if leads and two:
                 measure_two(session, *[targets[0] for targets in found])
             elif leads:
-                measure_all(session, found[0], skip=bool(words) and Path(words[0]).is_dir())
+                measure_all(session, found[0], skip=bool(words) and Path(words[0]) != found[0][0].path)
         except UserError as error:  # the other processes have done their part
             failed = error
     world.close()
@@ -138,10 +139,7 @@ def measure_all(session: Session, targets: list[Target], *, skip: bool) -> None:
 
 
 def measure_two(session: Session, *targets: Target) -> None:
-    """Measures two targets against the same reals, and prints a comparison of each number that both have.
-
-    Of a run folder the newest snapshot is taken.
-    """
+    """Measures two targets against the same reals, and prints a comparison of each number that both have."""
     a, b = map(session.open, targets)
     if a.meter is not b.meter:
         raise ConfigError('the two were trained on different images; say with --data which ones both are compared with')

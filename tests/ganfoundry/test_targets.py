@@ -3,7 +3,7 @@
 import pytest
 
 from dnnlib.errors import CheckpointError, DataError
-from ganfoundry.targets import Target, find_targets, reference_images
+from ganfoundry.targets import Target, find_target, find_targets, reference_images
 from tests.support.measured import make_run, tiny_config
 from tests.support.runs import make_zip
 from training.run.run_folder import RunFolder
@@ -24,6 +24,25 @@ def test_a_run_folder_is_its_snapshots_the_newest_first(run):
     found = find_targets(str(run.path))
     assert [target.path for target in found] == [run.snapshot(2000), run.snapshot(1000)]
     assert {target.folder.path for target in found} == {run.path}
+
+
+def test_a_run_that_is_compared_is_its_best_snapshot_and_the_newest_without_one(run):
+    assert find_target(str(run.path)).path == run.snapshot(2000)
+    run.record_best({'results': {'fd': 1.0}, 'nimg': 1000, 'snapshot': run.snapshot(1000).name})
+    found = find_target(str(run.path))
+    run.best_record.unlink()
+    assert (found.path, found.folder.path) == (run.snapshot(1000), run.path)
+    assert find_target(str(run.snapshot(2000))).path == run.snapshot(2000)
+
+
+def test_latest_is_a_run_and_a_folder_of_runs_names_it(tmp_path, run):
+    (tmp_path / '00000-tiny').symlink_to(run.path)
+    assert [target.path.name for target in find_targets(f'{tmp_path}/latest')] == [
+        run.snapshot(2000).name,
+        run.snapshot(1000).name,
+    ]
+    with pytest.raises(DataError, match=r'holds runs; name one of them, or .*/latest'):
+        find_targets(str(tmp_path))
 
 
 def test_a_snapshot_knows_its_run_and_a_lonely_one_has_none(tmp_path, run):

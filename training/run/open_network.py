@@ -1,4 +1,4 @@
-"""Opening a network by what a user calls it: a file, an http(s) address, or the folder of a run."""
+"""Opening a network by what a user calls it: a file, an http(s) address, the folder of a run, or `latest`."""
 
 from __future__ import annotations
 
@@ -7,8 +7,12 @@ from pathlib import Path
 
 from dnnlib.download import fetch
 from dnnlib.errors import CheckpointError
+from dnnlib.http_file import is_url
 from training.run.run_folder import RunFolder
 from training.run.snapshot import Snapshot, load_snapshot
+
+LATEST = 'latest'  # last part of a path: the newest run of the folder before it
+OUTDIR = 'runs'  # folder of the runs before which nothing stands: the default of train.py --outdir
 
 
 def find_network(where: str | Path) -> Path:
@@ -18,8 +22,29 @@ def find_network(where: str | Path) -> Path:
         CheckpointError: For a folder without snapshots, or for a path that does not exist.
         DownloadError: For an address that cannot be fetched.
     """
+    where = with_latest(where)
     path = Path(where)
     return snapshot_of(RunFolder(path)) if path.is_dir() else fetch_network(str(where))
+
+
+def with_latest(where: str | Path) -> str | Path:
+    """Returns the folder of the newest run for `latest` and `OUTDIR/latest`, and anything else as it is.
+
+    A file or folder that has this name is itself. Raises CheckpointError if there is no run.
+    """
+    path = Path(where)
+    if path.name != LATEST or path.exists() or is_url(str(where)):
+        return where
+    outdir = path.parent if path.parent != Path() else Path(OUTDIR)
+    runs = runs_in(outdir)
+    if not runs:
+        raise CheckpointError(f'{where}: there is no run in {outdir}/; name a run folder, or OUTDIR/{LATEST}')
+    return runs[-1]
+
+
+def runs_in(outdir: Path) -> list[Path]:
+    """Returns the run folders of an --outdir, the newest last."""
+    return sorted(path.parent for path in outdir.glob('[0-9]*-*/config.json'))
 
 
 def fetch_network(where: str) -> Path:
@@ -37,7 +62,10 @@ def snapshot_of(run: RunFolder) -> Path:
     """Returns the best snapshot of a run by its first metric, or the newest if there is no best one."""
     snapshots = sorted(run.path.glob('network-snapshot-*.safetensors'))
     if not snapshots:
-        raise CheckpointError(f'{run.path}: a folder without network-snapshot-*.safetensors; name a snapshot or a run')
+        way_out = (
+            f'it holds runs; name one, or {run.path}/{LATEST}' if runs_in(run.path) else 'name a snapshot or a run'
+        )
+        raise CheckpointError(f'{run.path}: a folder without network-snapshot-*.safetensors; {way_out}')
     try:
         best = run.path / json.loads(run.best_record.read_text())['snapshot']
     except (OSError, ValueError, KeyError, TypeError):
@@ -50,7 +78,8 @@ def open_network(where: str | Path) -> Snapshot:
 
     Args:
         where: A snapshot, an official .pkl (read as data), the http(s) address of one, or a run folder, of which the
-            best snapshot is read, or the newest if none is known as the best.
+            best snapshot is read, or the newest if none is known as the best; `latest` or `OUTDIR/latest` for the
+            newest run.
 
     Raises:
         CheckpointError: Names the file if it is absent, damaged, or not a network.

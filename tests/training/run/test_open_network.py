@@ -5,7 +5,7 @@ import json
 import pytest
 
 from dnnlib.errors import CheckpointError
-from training.run.open_network import find_network, open_network
+from training.run.open_network import find_network, open_network, with_latest
 
 
 @pytest.fixture
@@ -48,3 +48,27 @@ def test_what_is_no_network_is_named(tmp_path, run):
 def test_a_path_where_nothing_is_gets_the_kinds_of_networks(tmp_path):
     with pytest.raises(CheckpointError, match=r'absent: no such file or folder; a network is a run folder, a snapshot'):
         find_network(tmp_path / 'absent')
+
+
+def test_latest_is_the_newest_run_of_runs_or_of_the_folder_before_it(tmp_path, run, monkeypatch):
+    newer = tmp_path / '00001-run'
+    newer.mkdir()
+    (newer / 'config.json').write_text('{}')
+    (newer / 'network-snapshot-000040.safetensors').touch()
+    assert find_network(f'{tmp_path}/latest') == newer / 'network-snapshot-000040.safetensors'
+    (tmp_path / 'runs').mkdir()
+    newer.rename(tmp_path / 'runs' / newer.name)
+    monkeypatch.chdir(tmp_path)
+    assert str(find_network('latest')) == 'runs/00001-run/network-snapshot-000040.safetensors'
+    assert with_latest('https://server/latest') == 'https://server/latest'
+    (tmp_path / 'latest').mkdir()
+    assert with_latest('latest') == 'latest'  # a folder of this name is itself
+
+
+def test_latest_without_a_run_and_a_folder_of_runs_name_the_way_out(tmp_path, run, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(CheckpointError, match=r'latest: there is no run in runs/; name a run folder, or OUTDIR/latest'):
+        find_network('latest')
+    with pytest.raises(CheckpointError, match=r'it holds runs; name one, or .*/latest'):
+        find_network(tmp_path)
+    assert find_network(f'{tmp_path}/latest').parent == run
