@@ -10,7 +10,9 @@ import atexit
 import os
 import sys
 from collections.abc import Callable
-from typing import NoReturn
+from typing import Any, NoReturn
+
+from dnnlib.printable import printable
 
 
 class UserError(ValueError):
@@ -31,6 +33,29 @@ class DataError(UserError):
 
 class CheckpointError(UserError):
     """A snapshot or a training state that is damaged, foreign or absent."""
+
+
+class RecordError(CheckpointError):
+    """A record in JSON (config.json, the header of a snapshot, a line of results) that is damaged or implausible."""
+
+
+class FileError(UserError, OSError):
+    """A file that somebody named and that is not a readable regular file.
+
+    It is an OSError, too, with `errno`, `strerror` and `filename`, for callers that handle faults of disks.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], number: int | None, reason: str) -> None:
+        """Keeps the path, the error number of the system, and a reason in words that ends the message."""
+        OSError.__init__(self, number or 0, reason, os.fspath(path))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Returns the arguments, so that the error passes from one process to another."""
+        return type(self), (self.filename, self.errno, self.strerror)
+
+    def __str__(self) -> str:
+        """Returns the message, in one line."""
+        return f'{printable(str(self.filename))}: {self.strerror}'
 
 
 class UnsafeModelFile(CheckpointError):
@@ -77,4 +102,4 @@ def print_error(error: UserError) -> None:
     """Prints one line on stderr. In a run of several processes, all except the first add their rank (RANK)."""
     rank = os.environ.get('RANK', '0')
     who = '' if rank == '0' else f' (rank {rank})'
-    print(f'Error{who}: {" ".join(str(error).split())}', file=sys.stderr)
+    print(f'Error{who}: {printable(" ".join(str(error).split()))}', file=sys.stderr)

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from dnnlib.errors import ConfigError
+from dnnlib.records import read_records
+from dnnlib.regular_file import open_regular
 
 TMP_MARK = '.tmp-'
 
@@ -72,12 +74,8 @@ def append_line(path: Path, line: str) -> None:
 
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
-    """Returns every complete JSON line of a file, none if it is absent. A last line that a kill has cut is dropped."""
-    records = []
-    for line in path.read_text(encoding='utf-8', errors='replace').splitlines() if path.exists() else []:
-        with contextlib.suppress(json.JSONDecodeError):
-            records.append(json.loads(line))
-    return records
+    """Returns every object of a file of JSON lines, none if it is absent; other lines are passed over."""
+    return [record.values for record in read_records(path, damaged=lambda error: None)]
 
 
 def write_jsonl(path: Path, records: list[dict[str, Any]]) -> None:
@@ -86,8 +84,8 @@ def write_jsonl(path: Path, records: list[dict[str, Any]]) -> None:
 
 
 def sha256_of(path: Path) -> str:
-    """Returns the sha256 of a file's bytes, in hex."""
-    with path.open('rb') as file:
+    """Returns the sha256 of a file's bytes, in hex. FileError, which is an OSError, if it cannot be opened."""
+    with open_regular(path) as file:
         return hashlib.file_digest(file, 'sha256').hexdigest()
 
 

@@ -25,6 +25,12 @@ def test_a_user_error_is_one_line_and_exit_code_2(monkeypatch, capsys, rank, who
     assert capsys.readouterr().err == f'Error{who}: --batch=0: must be positive\n'
 
 
+def test_control_characters_of_a_name_do_not_reach_the_terminal(capsys):
+    with pytest.raises(SystemExit):
+        run_command(lambda: fail(ConfigError('\x1b[2J\u202egpj.\udcff: no such file')))
+    assert capsys.readouterr().err == 'Error: \\x1b[2J\\u202egpj.\\xff: no such file\n'
+
+
 def test_a_bug_keeps_its_traceback():
     with pytest.raises(KeyError):
         run_command(lambda: fail(KeyError('x')))
