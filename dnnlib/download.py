@@ -30,6 +30,7 @@ from dnnlib.errors import DownloadError
 from dnnlib.files import TMP_MARK, fsync_path, sha256_of, write_json
 from dnnlib.http_file import Timeouts, TransientError, forget, is_url, public_url, read_json, receive, version_file
 from dnnlib.log import format_bytes
+from dnnlib.paths import user_path
 
 CACHE_VARIABLES = ('GANFOUNDRY_CACHE', 'DNNLIB_CACHE_DIR')
 OFFLINE_VARIABLE = 'GANFOUNDRY_OFFLINE'
@@ -68,7 +69,7 @@ def cache_folder() -> Path:
     """Returns the folder for downloads, unless a call names another one."""
     for name in CACHE_VARIABLES:
         if os.environ.get(name):
-            return Path(os.environ[name]).expanduser()
+            return Path(user_path(os.environ[name]))
     try:
         return Path.home() / '.cache' / 'ganfoundry'
     except RuntimeError:

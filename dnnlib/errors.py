@@ -7,6 +7,7 @@ keeps its traceback.
 from __future__ import annotations
 
 import atexit
+import io
 import os
 import sys
 from collections.abc import Callable
@@ -67,6 +68,7 @@ def run_command(main: Callable[[], object]) -> None:
 
     One of several processes (WORLD_SIZE) ends with `end_process`.
     """
+    escape_names()
     several = int(os.environ.get('WORLD_SIZE', '1')) > 1
     try:
         main()
@@ -82,6 +84,15 @@ def run_command(main: Callable[[], object]) -> None:
         end_process(code)
     if code:
         sys.exit(code)
+
+
+def escape_names() -> None:
+    r"""Makes stdout print `\xe4` for a character that the locale's encoding does not have, as stderr does.
+
+    Names of files may hold bytes that no encoding decodes; printing them must not end a command.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors='backslashreplace')
 
 
 def end_process(code: str | int | None) -> NoReturn:

@@ -24,7 +24,7 @@ class Log:
             rank: Rank of the process. Rank 0 writes everything, the other processes write warnings only.
         """
         self._rank = rank
-        self._file = path.open('a', encoding='utf-8') if path else None
+        self._file = path.open('a', encoding='utf-8', errors='backslashreplace') if path else None
         self._stream = stream or sys.stdout
         self._bar_shown = False
 
@@ -80,8 +80,14 @@ class Log:
 def _write(target: TextIO | None, text: str) -> None:
     if target is not None:
         with contextlib.suppress(OSError, ValueError):
-            target.write(text + '\n')
+            target.write(printable(text, target) + '\n')
             target.flush()
+
+
+def printable(text: str, stream: TextIO) -> str:
+    r"""Returns a text with `\xe4` in place of each character that the encoding of a stream does not have."""
+    encoding = getattr(stream, 'encoding', None) or 'utf-8'
+    return text.encode(encoding, 'backslashreplace').decode(encoding)
 
 
 def format_time(seconds: float) -> str:

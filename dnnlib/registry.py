@@ -20,6 +20,7 @@ from types import ModuleType
 from typing import Generic, TypeVar
 
 from dnnlib.errors import ConfigError
+from dnnlib.paths import user_path
 
 T = TypeVar('T')
 
@@ -145,7 +146,7 @@ def load_file(path: str | Path) -> ModuleType:
 
     Raises ConfigError if there is no such file; an error inside the file surfaces unchanged.
     """
-    path = Path(path).resolve()
+    path = Path(user_path(str(path))).resolve()
     if not path.is_file():
         raise ConfigError(f'--plugin: no such file: {path}')
     name = f'plugin_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}'

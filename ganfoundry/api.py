@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from dnnlib.errors import ConfigError, DataError
+from dnnlib.paths import user_path
 from dnnlib.registry import suggest
 from dnnlib.time_limit import EXIT_CODE
 from ganfoundry import trainer
@@ -84,7 +85,7 @@ def measure(
     if isinstance(subject, Network):
         if isinstance(data, Network):
             raise ConfigError('data: a Network is measured against a zip or a folder, or its own training images')
-        dataset = reference_images(subject.snapshot, None if data is None else str(data), mirror)
+        dataset = reference_images(subject.snapshot, None if data is None else user_path(str(data)), mirror)
         reals = dataset if data is not None else reference_data(subject.config, dataset)
         images = of_generator(subject.module, dataset, precision=subject.precision, batch_size=batch)
         return _numbers(Meter(reals, subject.device, **how), names, images)
@@ -95,7 +96,7 @@ def measure(
     if isinstance(data, Network):
         reals = reference_data(data.config, reference_images(data.snapshot, None, mirror))
     else:
-        reals = ImageDataset(DataConfig(path=str(data), mirror=bool(mirror)))
+        reals = ImageDataset(DataConfig(path=user_path(str(data)), mirror=bool(mirror)))
     return _measure_batches(
         Meter(reals, pick_device(None if device == 'auto' else device), **how), names, subject, reals
     )

@@ -15,6 +15,7 @@ import torch
 
 from dnnlib.errors import ConfigError
 from dnnlib.files import sha256_of
+from dnnlib.paths import user_path
 from dnnlib.registry import load_file
 from ganfoundry.drawing import batch_for, draw_batches, image_info, make_outdir, save_image
 from ganfoundry.latent_options import MAX_SEED, batches_of_latents, batches_of_seeds, one_hot, z_of
@@ -177,7 +178,7 @@ class Network:
             precision=self.precision,
             recalibrate=False,
         )
-        folder = make_outdir(str(outdir))
+        folder = make_outdir(user_path(str(outdir)))
         paths = [folder / f'seed{seed:04d}.png' for seed in chosen]
         images = (image for part in parts for image in part)
         for path, seed, image in zip(paths, chosen, images, strict=True):
@@ -193,7 +194,7 @@ class Network:
 
     def _read(self, latents: torch.Tensor | np.ndarray | str | Path) -> Latents:
         if isinstance(latents, str | Path):
-            return read_latents(Path(latents), self.module)
+            return read_latents(Path(user_path(str(latents))), self.module)
         points = torch.as_tensor(latents).detach().cpu().float()
         space: Space = 'z' if points.ndim == 2 else 'w'
         check_points('latents', space, points, self.module)

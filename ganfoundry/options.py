@@ -8,6 +8,7 @@ from typing import Any
 
 from dnnlib.config import fields_of
 from dnnlib.errors import ConfigError
+from dnnlib.paths import user_path
 from metrics.spec import parse_metric, with_count
 from training.config import RunConfig
 from training.data.dataset import DataConfig
@@ -164,8 +165,6 @@ def config_changes(flags: TrainFlags, cfg: RunConfig) -> dict[str, Any]:
         changes['benchmark'] = not flags.nobench
     if changes.get('metrics') == 'none':
         changes['metrics'] = ''
-    if changes.get('metric_data', 'none') != 'none':
-        changes['metric_data'] = str(Path(changes['metric_data']).absolute())
     for item in flags.sets:
         path, equals, value = item.partition('=')
         if not equals:
@@ -173,6 +172,8 @@ def config_changes(flags: TrainFlags, cfg: RunConfig) -> dict[str, Any]:
         if (flag := SET_REFUSES.get(path.partition('.')[0])) is not None:
             raise ConfigError(f'--set {item}: other fields follow from this one; set it by {flag}')
         changes[path] = value
+    if changes.get('metric_data', 'none') != 'none':
+        changes['metric_data'] = str(Path(user_path(changes['metric_data'])).absolute())
     return changes
 
 

@@ -7,18 +7,23 @@ from typing import Any
 
 import click
 
+from dnnlib.paths import user_path
+
 
 @click.command(context_settings={'help_option_names': ['-h', '--help'], 'max_content_width': 110})
-@click.argument('others', nargs=-1, metavar='[A [B]]')
+@click.argument('others', nargs=-1, type=user_path, metavar='[A [B]]')
 @click.option(
     '--network',
     help='Snapshot or official .pkl (a path or an http(s) address), run folder (all its snapshots, newest first), or '
     'a folder or zip of images.',
+    type=user_path,
     metavar='FILE|URL|DIR',
 )
-@click.option('--images', help='Finished images to measure: a folder or a zip.', metavar='PATH')
+@click.option('--images', help='Finished images to measure: a folder or a zip.', type=user_path, metavar='PATH')
 @click.option('--metrics', help='Comma list, e.g. fid50k_full,kid_efflite10k_full.', required=True)
-@click.option('--data', help='Real images to compare with.  [default: those of training]', metavar='PATH')
+@click.option(
+    '--data', help='Real images to compare with.  [default: those of training]', type=user_path, metavar='PATH'
+)
 @click.option(
     '--mirror',
     help='Count x-flipped images as real, except in _full metrics.  [default: as in training]',
@@ -47,7 +52,13 @@ import click
 @click.option(
     '--detector-path', help='File of a detector; docs/detectors.md lists them.', multiple=True, metavar='NAME=FILE'
 )
-@click.option('--plugin', help='Python file that registers the --cfg of the snapshot.', multiple=True, metavar='FILE')
+@click.option(
+    '--plugin',
+    help='Python file that registers the --cfg of the snapshot.',
+    multiple=True,
+    type=user_path,
+    metavar='FILE',
+)
 @click.option('--device', help='cpu or cuda.  [default: the best available]')
 def main(**options: Any) -> None:
     """Measure a network, a run or finished images.

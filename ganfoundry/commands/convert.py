@@ -7,15 +7,19 @@ from typing import Any
 
 import click
 
-PATH = click.Path(path_type=Path)
+from dnnlib.paths import user_path
+
+
+def _path(text: str) -> Path:
+    return Path(user_path(text))
 
 
 @click.command(context_settings={'help_option_names': ['-h', '--help'], 'max_content_width': 110})
-@click.argument('file', type=PATH)
-@click.option('--out', help='Write FILE as a snapshot, and a JSON report, to a folder.', type=PATH, metavar='DIR')
+@click.argument('file', type=_path)
+@click.option('--out', help='Write FILE as a snapshot, and a JSON report, to a folder.', type=_path, metavar='DIR')
 @click.option('--inspect', 'look', help='Print what FILE holds, even if its kind is unknown.', is_flag=True)
 @click.option('--export', 'target', help='Write snapshot FILE as a state dict under official names.',
-              type=PATH, metavar='FILE')  # fmt: skip
+              type=_path, metavar='FILE')  # fmt: skip
 def main(**options: Any) -> None:
     """Convert an official network pickle. Nothing in it is executed.
 

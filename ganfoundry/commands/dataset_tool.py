@@ -8,6 +8,7 @@ from typing import Any, get_args
 import click
 
 from dnnlib.errors import ConfigError, run_command
+from dnnlib.paths import user_path
 from dnnlib.signals import StopRequested, StopSignal
 from training.data.convert.options import ConvertOptions, Filter, Labels, Mode, PictureOptions, Split, Transform
 
@@ -72,8 +73,8 @@ def _choice(kind: Any) -> click.Choice[str]:
         'token_normalize_func': lambda token: token.replace('_', '-'),
     },
 )
-@click.option('--source', metavar='PATH', help='Images to read, see above.')
-@click.option('--dest', metavar='PATH', help='New .zip, or new or empty folder, to write.')
+@click.option('--source', type=user_path, metavar='PATH', help='Images to read, see above.')
+@click.option('--dest', type=user_path, metavar='PATH', help='New .zip, or new or empty folder, to write.')
 @click.option(
     '--resolution', type=_Size(), metavar='WxH', help='Size of the written images, such as 256x256 or 384x256.'
 )

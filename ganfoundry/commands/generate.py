@@ -6,6 +6,8 @@ from typing import Any
 
 import click
 
+from dnnlib.paths import user_path
+
 
 @click.command(
     context_settings={
@@ -18,6 +20,7 @@ import click
     '--network',
     help='Snapshot or official .pkl (a path or an http(s) address), or a run folder: its best snapshot.',
     required=True,
+    type=user_path,
     metavar='FILE|URL|DIR',
 )
 @click.option('--seeds', help='Seeds, e.g. 0,3,8-15.  [default: as many as the grid holds, from 0]')
@@ -25,12 +28,20 @@ import click
 @click.option('--class', 'class_idx', help='Class label; needed by conditional networks.', type=int)
 @click.option('--noise-mode', type=click.Choice(['const', 'random', 'none']), default='const', show_default=True)
 @click.option('--recalibrate', help='Measure batch-norm statistics again, at this truncation and class.', is_flag=True)
-@click.option('--projected-w', help='Draw the latents of an .npz, w or z, instead of seeds.', metavar='FILE')
+@click.option(
+    '--projected-w', help='Draw the latents of an .npz, w or z, instead of seeds.', type=user_path, metavar='FILE'
+)
 @click.option('--grid', help='One PNG of COLUMNSxROWS images instead of one PNG per seed.', metavar='CxR')
-@click.option('--outdir', help='Folder of the PNGs.', default='out', show_default=True, metavar='DIR')
+@click.option('--outdir', help='Folder of the PNGs.', default='out', show_default=True, type=user_path, metavar='DIR')
 @click.option('--batch', help='Images in a batch.', type=click.IntRange(1), default=8, show_default=True)
 @click.option('--precision', type=click.Choice(['auto', 'fp32', 'bf16', 'fp16']), default='fp32', show_default=True)
-@click.option('--plugin', help='Python file that registers the --cfg of the snapshot.', multiple=True, metavar='FILE')
+@click.option(
+    '--plugin',
+    help='Python file that registers the --cfg of the snapshot.',
+    multiple=True,
+    type=user_path,
+    metavar='FILE',
+)
 @click.option('--device', help='cpu, cuda or mps.  [default: the best available]')
 def main(**options: Any) -> None:
     """Draw images with a network snapshot.

@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from dnnlib.paths import user_path
+
 
 def spelled(name: str) -> str:
     """Returns --map-depth for --map_depth."""
@@ -21,13 +23,23 @@ def spelled(name: str) -> str:
     }
 )
 # Run
-@click.option('--outdir', help='Folder that holds the run folders.', default='runs', show_default=True, metavar='DIR')
+@click.option(
+    '--outdir',
+    help='Folder that holds the run folders.',
+    default='runs',
+    show_default=True,
+    type=user_path,
+    metavar='DIR',
+)
 @click.option('--cfg', help='Architecture and recipe; "list" prints all of them.  [default: auto]')
-@click.option('--data', help='Images: a zip or a folder.  [default: the embedded data set]', metavar='PATH')
+@click.option(
+    '--data', help='Images: a zip or a folder.  [default: the embedded data set]', type=user_path, metavar='PATH'
+)
 @click.option(
     '--resume',
     help='Continue a run: RUN_DIR, latest, or auto. Or start from the networks of another run: a snapshot, an official '
     '.pkl, the http(s) address of one, or ffhq256, ffhq512, ffhq1024, celebahq256, lsundog256.',
+    type=user_path,
     metavar='FROM',
 )
 @click.option('--freezed', help="Freeze D's first layers (Freeze-D).", type=int, metavar='INT')
@@ -36,6 +48,7 @@ def spelled(name: str) -> str:
     '--plugin',
     help='Python file that registers generators, loss terms, metrics or detectors.',
     multiple=True,
+    type=user_path,
     metavar='FILE',
 )
 @click.option('--set', 'sets', help='Set any config field, e.g. --set r1.interval=8.', multiple=True, metavar='A.B=C')
@@ -73,7 +86,10 @@ def spelled(name: str) -> str:
 # Records
 @click.option('--metrics', help='Comma list, or none.  [default: one that this machine can measure]')
 @click.option(
-    '--metric-data', help='Real images that metrics compare with.  [default: those of --data]', metavar='PATH'
+    '--metric-data',
+    help='Real images that metrics compare with.  [default: those of --data]',
+    type=user_path,
+    metavar='PATH',
 )
 @click.option('--metrics-images', help='Largest number of images that a metric generates.', type=int, metavar='INT')
 @click.option(

@@ -33,6 +33,7 @@ import torch.nn.functional as F
 
 from dnnlib.errors import ConfigError, UserError
 from dnnlib.files import sha256_of
+from dnnlib.paths import user_path
 from metrics.detectors.determinism import deterministic_float32
 from metrics.detectors.interface import Features
 from metrics.detectors.resize import resize_like_tensorflow
@@ -73,7 +74,7 @@ def declare(name: str, text: str) -> type[CustomDetector]:
     if not re.fullmatch(r'[a-z][a-z0-9]*', name):
         raise ConfigError(f'{where}: a name is lower-case letters and digits and begins with a letter')
     filename, *pairs = text.split(',')
-    path = Path(filename).expanduser()
+    path = Path(user_path(filename))
     if path.suffix not in ('.pt', '.onnx'):
         raise ConfigError(f'{where}: expected a TorchScript file (.pt) or an ONNX file (.onnx)')
     if not path.is_file():

@@ -25,6 +25,7 @@ from safetensors.torch import save_file
 from dnnlib.download import cache_folder, fetch
 from dnnlib.errors import ConfigError, DownloadError, UserError
 from dnnlib.files import atomic_path, sha256_of
+from dnnlib.paths import user_path
 
 FOLDER_VARIABLE = 'GANFOUNDRY_DETECTORS'
 Tensors = dict[str, torch.Tensor]
@@ -80,9 +81,10 @@ class Weights(NamedTuple):
 
 def set_weights_path(name: str, path: str | os.PathLike[str]) -> None:
     """Sets the file (for DINOv2 the folder) of the weights `name`, which precedes any other place."""
-    if not Path(path).expanduser().exists():
+    file = Path(user_path(os.fspath(path)))
+    if not file.exists():
         raise ConfigError(f'--detector-path={name}={path}: there is no such file')
-    _paths[name] = Path(path).expanduser()
+    _paths[name] = file
 
 
 def named_path(name: str) -> Path | None:
@@ -94,7 +96,7 @@ def detectors_folder() -> Path | None:
     """Returns the user's folder of network files, if the environment names one. ConfigError if it does not exist."""
     if not (text := os.environ.get(FOLDER_VARIABLE)):
         return None
-    folder = Path(text).expanduser()
+    folder = Path(user_path(text))
     if not folder.is_dir():
         raise ConfigError(f'{FOLDER_VARIABLE}={text}: there is no such folder')
     return folder

@@ -1,5 +1,6 @@
 """Tests of errors for users: one line on stderr, exit code 2; everything else keeps its traceback."""
 
+import io
 import os
 import subprocess
 import sys
@@ -61,3 +62,13 @@ run_command(main)
     environment = {**os.environ, 'WORLD_SIZE': '2'}
     done = subprocess.run([sys.executable, '-c', code], cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
     assert (done.returncode, done.stdout.split()) == (7, ['output', 'handler'])
+
+
+@pytest.mark.parametrize('name', ['b\xe4r.png', 'b\udce4r.png', '\u732b.png'])
+@pytest.mark.parametrize('encoding', ['ascii', 'latin-1', 'utf-8'])
+def test_a_command_prints_every_name_in_every_locale(monkeypatch, name, encoding):
+    printed = io.BytesIO()
+    monkeypatch.setattr(sys, 'stdout', io.TextIOWrapper(printed, encoding=encoding, errors='strict'))
+    run_command(lambda: print(name))
+    sys.stdout.flush()
+    assert printed.getvalue().decode(encoding).strip().encode(encoding) == name.encode(encoding, 'backslashreplace')

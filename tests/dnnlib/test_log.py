@@ -28,3 +28,12 @@ def test_a_closed_stream_does_not_stop_the_run(tmp_path):
     with Log(tmp_path / 'log.txt', stream=stream) as log:
         log.line('still in the file')
     assert (tmp_path / 'log.txt').read_text() == 'still in the file\n'
+
+
+def test_a_line_with_a_name_that_the_terminal_cannot_show_is_not_lost(tmp_path):
+    shown = io.BytesIO()
+    stream = io.TextIOWrapper(shown, encoding='ascii', errors='strict')
+    with Log(tmp_path / 'log.txt', stream=stream) as log:
+        log.line('b\xe4r.png and \udce4.png')
+    assert shown.getvalue() == b'b\\xe4r.png and \\udce4.png\n'
+    assert (tmp_path / 'log.txt').read_text(encoding='utf-8') == 'b\xe4r.png and \\udce4.png\n'

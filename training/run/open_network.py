@@ -8,6 +8,7 @@ from pathlib import Path
 from dnnlib.download import fetch
 from dnnlib.errors import CheckpointError
 from dnnlib.http_file import is_url
+from dnnlib.paths import user_path
 from training.run.run_folder import RunFolder
 from training.run.snapshot import Snapshot, load_snapshot
 
@@ -22,9 +23,9 @@ def find_network(where: str | Path) -> Path:
         CheckpointError: For a folder without snapshots, or for a path that does not exist.
         DownloadError: For an address that cannot be fetched.
     """
-    where = with_latest(where)
-    path = Path(where)
-    return snapshot_of(RunFolder(path)) if path.is_dir() else fetch_network(str(where))
+    text = str(with_latest(user_path(str(where))))
+    path = Path(text)
+    return snapshot_of(RunFolder(path)) if path.is_dir() else fetch_network(text)
 
 
 def with_latest(where: str | Path) -> str | Path:

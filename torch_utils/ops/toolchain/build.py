@@ -28,6 +28,7 @@ from pathlib import Path
 import torch
 
 from dnnlib import files
+from dnnlib.paths import user_path
 from torch_utils.ops.toolchain.cpu_toolchain import BuildError, Toolchain, explain, find_toolchain, ninja_file
 from torch_utils.ops.toolchain.cuda_toolchain import find_cuda_toolchain
 
@@ -150,7 +151,7 @@ def digest(source_dir: Path, tools: Toolchain) -> str:
 def cache_folders() -> Iterator[Path]:
     """Yields folders for libraries, best first: $GANFOUNDRY_CACHE or ~/.cache/ganfoundry, then a temporary one."""
     if named := os.environ.get('GANFOUNDRY_CACHE'):
-        yield Path(named).expanduser().absolute()
+        yield Path(user_path(named)).absolute()
     else:
         with contextlib.suppress(RuntimeError):  # a user without a home
             yield Path.home() / '.cache' / 'ganfoundry'
@@ -237,7 +238,7 @@ def _compile(tools: Toolchain, source_dir: Path, library: Path) -> None:
     _say(f'building them in {library.parent}, once for this machine; takes half a minute to a minute')
     with tempfile.TemporaryDirectory(prefix=f'{library.stem}{files.TMP_MARK}', dir=library.parent) as tmp:
         made = Path(tmp) / library.name
-        (Path(tmp) / 'build.ninja').write_text(ninja_file(tools, source_dir, made))
+        (Path(tmp) / 'build.ninja').write_bytes(os.fsencode(ninja_file(tools, source_dir, made)))
         status, log = _run_ninja(tools, tmp)
         if status != 0:
             raise BuildError(f'{explain(log)}. {_keep(log, library.with_suffix(".log"))}')

@@ -2,8 +2,9 @@
 
     .csv    path,label      .tsv    path<TAB>label      .txt    path, or path<TAB>label, or path<blanks>label
 
-Paths are relative to the list's folder. They may lead out of it: a list is the user's own pointer to files anywhere,
-and nothing is written there. Labels are class numbers, or names, which are numbered in alphabetical order.
+Paths are relative to the list's folder, and `~` is the home folder. They may lead out of the list's folder: a list is
+the user's own pointer to files anywhere, and nothing is written there. Labels are class numbers, or names, which are
+numbered in alphabetical order.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import re
 from collections import Counter
 
 from dnnlib.errors import DataError
+from dnnlib.paths import user_path
 from training.data.convert.decode import SOURCE_EXTENSIONS
 from training.data.convert.source import SourceLabels
 from training.data.labels import MAX_CLASSES
@@ -43,7 +45,7 @@ class ListSource:
         return self._names[index]
 
     def where(self, index: int) -> str:
-        return os.path.join(os.path.dirname(self.path), self._names[index])
+        return os.path.join(os.path.dirname(self.path), user_path(self._names[index]))
 
     def read(self, index: int) -> bytes:
         return FolderSource.read_file(self.where(index))

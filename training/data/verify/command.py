@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from dnnlib.errors import ConfigError, UserError
+from dnnlib.paths import user_path
 
 
 class _Sheet(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.2
@@ -32,8 +33,10 @@ class _Sheet(click.ParamType):  # type: ignore[type-arg]  # generic since click 
 
 
 @click.command('verify', context_settings={'help_option_names': ['-h', '--help']})
-@click.argument('data')
-@click.option('--out', metavar='DIR', help='Folder for the report.  [default: NAME-verify next to the data]')
+@click.argument('data', type=user_path)
+@click.option(
+    '--out', type=user_path, metavar='DIR', help='Folder for the report.  [default: NAME-verify next to the data]'
+)
 @click.option('--workers', type=click.IntRange(0, 256), help='Decoding processes.  [default: one per core]')
 @click.option(
     '--max-images', type=click.IntRange(min=1), help='Number of images to check, evenly spread.  [default: all]'
