@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dnnlib.errors import DataError
-from training.data.picture_file import MAX_PIXELS
+from training.data.picture_file import MAX_PIXELS, TOO_MANY_PIXELS, TooManyPixelsError
 
 ARRAY_EXTENSION = '.npy'
 SIGNATURE = b'\x93NUMPY'
@@ -45,7 +45,7 @@ def read_header(data: bytes, where: str) -> ArrayHeader:
         raise DataError(f'{where}: has the shape {list(shape)}; expected [height, width, channels]')
     height, width, channels = *shape[:2], shape[2] if len(shape) == 3 else 1
     if height * width > MAX_PIXELS:
-        raise DataError(f'{where}: is {width}x{height}; images of more than {MAX_PIXELS} pixels are refused')
+        raise TooManyPixelsError(f'{where}: is {width}x{height}; {TOO_MANY_PIXELS}; make it smaller first')
     expected = start + math.prod(shape) * dtype.itemsize
     if len(data) != expected:
         raise DataError(f'{where}: is cut short or damaged ({len(data)} bytes; its header promises {expected})')

@@ -72,7 +72,7 @@ def with_header(header: str) -> bytes:
         ),
         (
             with_header("{'descr': '|u1', 'fortran_order': False, 'shape': (99999, 99999)}"),
-            'a.npy: is 99999x99999; images of more than 67108864 pixels are refused',
+            'a.npy: is 99999x99999; images of more than 67,108,864 pixels are refused',
         ),
         (with_header("{'descr': '|u1', 'fortran_order': False, 'shape': (-8, -8, 3)}"), 'has the shape [-8, -8, 3]'),
         (with_header('__import__("os").getcwd()'), 'a.npy: cannot be read as a NumPy array ('),

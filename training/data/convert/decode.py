@@ -5,7 +5,6 @@ Letters: H and W height and width, C channels or planes.
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,12 +14,13 @@ from dnnlib.errors import DataError
 from training.data import array_file
 from training.data.convert.color import BadProfileError, to_bits, to_srgb
 from training.data.convert.png import decode_png_16
-from training.data.picture_file import EXIF_ORIENTATION, FORMATS, PNG_SIGNATURE, is_16_bit, load_image, open_image
+from training.data.convert.tiff import decode_tiff_16, is_16_bit_tiff, is_negative
+from training.data.picture_file import EXIF_ORIENTATION, FORMATS, is_16_bit, load_image, open_image, quiet
+from training.data.png_file import PNG_SIGNATURE, check_chunks, chunks
 
 SOURCE_EXTENSIONS = ('.png', '.jpg', '.jpeg', '.jfif', '.webp', '.bmp', '.gif', '.tif', '.tiff', '.ppm', '.pgm', '.npy')
 
 _FORMATS = (*FORMATS, 'BMP', 'GIF', 'TIFF', 'PPM')
-_BITS_PER_SAMPLE = 258  # TIFF tag
 # Orientation to (transposed, flipped top to bottom, flipped left to right), applied in that order; EXIF 2.32, table 6.
 _TURNS = {
     2: (False, False, True),
@@ -43,13 +43,25 @@ class Decoded:
     profile: str = ''  # '': none or applied; 'broken': unreadable; 'kept': not applied, because of 16 bits
 
 
-def decode_picture(payload: bytes | np.ndarray, where: str, bits: int) -> Decoded:
+@dataclass(frozen=True, slots=True)
+class _Raw:
+    """The result of one decoder: pixels and the properties that it read, and did not apply, itself."""
+
+    pixels: Image.Image | np.ndarray  # 8 bits: L, LA, RGB, RGBA or CMYK; 16 bits: uint16 [H, W, C]
+    orientation: int | None
+    profile: bytes | None
+
+
+def decode_picture(
+    payload: bytes | np.ndarray, where: str, bits: int, target: tuple[int, int] | None = None
+) -> Decoded:
     """Decodes a picture.
 
     Args:
         payload: Contents of a file, or pixels [H, W, C].
         where: Name of the picture in messages.
         bits: Limit of the bits per channel, 8 or 16.
+        target: Height and width to which the caller shrinks the picture, see `picture_file.open_image`.
 
     Raises:
         DataError: The picture is damaged or not supported.
@@ -58,19 +70,18 @@ def decode_picture(payload: bytes | np.ndarray, where: str, bits: int) -> Decode
         return _from_array(payload)
     if payload.startswith(array_file.SIGNATURE):
         return _from_array(to_bits(read_npy(payload, where), bits))
-    image = open_image(payload, where, _FORMATS)
-    if image.format in ('GIF', 'TIFF') and getattr(image, 'n_frames', 1) > 1:
-        raise DataError(f'{where}: holds {image.n_frames} frames or pages; expected one picture')  # type: ignore[attr-defined]
-    if image.mode in ('I', 'F'):
-        raise DataError(f'{where}: has 32-bit pixels (mode {image.mode}) of unknown range; expected 8 or 16 bits')
-    is_deep = is_16_bit(image, payload) or _is_16_bit_tiff(image)
-    load_image(image, payload, where)
-    try:
-        return _decode_deep(image, payload, where, bits) if is_deep else _decode_8_bit(image)
-    except DataError:
-        raise
-    except Exception as error:  # EXIF, palettes and transparency are contents of the file and may be broken too
-        raise DataError(f'{where}: cannot be converted ({error})') from error
+    with quiet():
+        image = open_image(payload, where, _FORMATS, target)
+        if image.format in ('GIF', 'TIFF') and getattr(image, 'n_frames', 1) > 1:
+            raise DataError(f'{where}: holds {image.n_frames} frames or pages; expected one picture')  # type: ignore[attr-defined]
+        if image.mode in ('I', 'F'):
+            raise DataError(f'{where}: has 32-bit pixels (mode {image.mode}) of unknown range; expected 8 or 16 bits')
+        try:
+            return _finish(_read(image, payload, where), bits)
+        except DataError:
+            raise
+        except Exception as error:  # EXIF, palettes and transparency are contents of the file and may be broken too
+            raise DataError(f'{where}: cannot be converted ({error})') from error
 
 
 def read_npy(data: bytes, where: str) -> np.ndarray:
@@ -85,53 +96,66 @@ def _from_array(pixels: np.ndarray) -> Decoded:
     return Decoded(pixels=pixels, is_color=channels > 1, is_planes=channels not in (1, 3))
 
 
-def _decode_8_bit(image: Image.Image) -> Decoded:
-    """Decodes a loaded image of at most 8 bits per channel."""
-    orientation = image.getexif().get(EXIF_ORIENTATION)
-    profile = image.info.get('icc_profile')
-    plain = image if image.mode == 'CMYK' else image.convert(_plain_mode(image))
-    state = ''
-    if profile:
-        try:
-            plain = to_srgb(plain, profile)
-        except BadProfileError:
-            state = 'broken'
-    if plain.mode == 'CMYK':
-        plain = plain.convert('RGB')
-    pixels = _upright(_to_array(plain), orientation)
-    return Decoded(pixels=pixels, is_color=pixels.shape[2] > 2, profile=state)
-
-
-def _decode_deep(image: Image.Image, data: bytes, where: str, bits: int) -> Decoded:
-    """Decodes a loaded image of 16 bits per channel.
+def _read(image: Image.Image, data: bytes, where: str) -> _Raw:
+    """Decodes a file with the one decoder that keeps its bits.
 
     Args:
-        image: The loaded image.
-        data: Contents of its file.
+        image: The image that `open_image(data)` returned; no pixel is decoded yet.
+        data: Contents of the file.
         where: Name of the file in messages.
-        bits: Bits per channel of the result, 8 or 16.
     """
-    if data.startswith(PNG_SIGNATURE):
-        pixels = decode_png_16(data, where)
-    elif image.mode.startswith('I;16'):
+    if data.startswith(PNG_SIGNATURE) and is_16_bit(image, data):
+        check_chunks(data, where)
+        return _Raw(decode_png_16(data, where), _png_orientation(image, data), image.info.get('icc_profile'))
+    if is_16_bit_tiff(image) and not image.mode.startswith('I;16'):
+        return _Raw(*decode_tiff_16(data, where))
+    load_image(image, data, where)  # turns a TIFF upright
+    orientation, profile = image.getexif().get(EXIF_ORIENTATION), image.info.get('icc_profile')
+    if is_16_bit(image, data):
         pixels = np.asarray(image).astype(np.uint16)[..., np.newaxis]
-    else:
-        pixels = _read_tiff_16(data, where)
-    if bits == 8:
-        # Pillow's color management has only an 8-bit path.
-        small = Image.fromarray(to_bits(pixels, 8).squeeze(2) if pixels.shape[2] == 1 else to_bits(pixels, 8))
-        small.info['icc_profile'] = image.info.get('icc_profile')
-        small.getexif()[EXIF_ORIENTATION] = image.getexif().get(EXIF_ORIENTATION, 1)
-        return _decode_8_bit(small)
-    state = 'kept' if image.info.get('icc_profile') else ''
-    pixels = _upright(pixels, image.getexif().get(EXIF_ORIENTATION))
+        return _Raw(65535 - pixels if is_negative(image) else pixels, orientation, profile)
+    return _Raw(image if image.mode == 'CMYK' else image.convert(_plain_mode(image)), orientation, profile)
+
+
+def _finish(raw: _Raw, bits: int) -> Decoded:
+    """Converts decoded pixels to sRGB and `bits` bits, and turns them upright."""
+    pixels, state = raw.pixels, ''
+    if isinstance(pixels, np.ndarray) and bits == 16:
+        state = 'kept' if raw.profile else ''
+    else:  # Pillow's color management has only an 8-bit path
+        plain = pixels if isinstance(pixels, Image.Image) else _to_image(to_bits(pixels, 8))
+        if raw.profile:
+            try:
+                plain = to_srgb(plain, raw.profile)
+            except BadProfileError:
+                state = 'broken'
+        pixels = _to_array(plain.convert('RGB') if plain.mode == 'CMYK' else plain)
+    pixels = _upright(pixels, raw.orientation)
     return Decoded(pixels=pixels, is_color=pixels.shape[2] > 2, profile=state)
+
+
+def _png_orientation(image: Image.Image, data: bytes) -> int | None:
+    """Returns the EXIF orientation of a PNG from its chunk eXIf, or from the text in which older programs keep it."""
+    exif = Image.Exif()
+    body = next((body for name, body in chunks(data) if name == b'eXIf'), None)
+    text = image.info.get('Raw profile type exif')
+    if body is None and text is not None:
+        body = bytes.fromhex(''.join(text.split('\n')[3:]))
+    if body is not None:
+        exif.load(body)
+    orientation: int | None = exif.get(EXIF_ORIENTATION)
+    return orientation
 
 
 def _plain_mode(image: Image.Image) -> str:
     """Returns the mode of L, LA, RGB and RGBA that holds an image. A palette counts as color."""
     is_gray = image.mode in ('1', 'L', 'LA', 'La')
     return ('L' if is_gray else 'RGB') + ('A' if image.has_transparency_data else '')
+
+
+def _to_image(pixels: np.ndarray) -> Image.Image:
+    """Returns uint8 [H, W, C] as an image."""
+    return Image.fromarray(pixels.squeeze(2) if pixels.shape[2] == 1 else pixels)
 
 
 def _to_array(image: Image.Image) -> np.ndarray:
@@ -147,25 +171,3 @@ def _upright(pixels: np.ndarray, orientation: int | None) -> np.ndarray:
     pixels = pixels[::-1] if upside_down else pixels
     pixels = pixels[:, ::-1] if mirrored else pixels
     return np.ascontiguousarray(pixels)
-
-
-def _is_16_bit_tiff(image: Image.Image) -> bool:
-    """Whether an image is a TIFF of 16 bits per channel. Pillow opens 16-bit RGB as plain RGB."""
-    return image.format == 'TIFF' and 16 in image.tag_v2.get(_BITS_PER_SAMPLE, ())  # type: ignore[attr-defined]
-
-
-def _read_tiff_16(data: bytes, where: str) -> np.ndarray:
-    """Reads the 16-bit color of a TIFF, uint16 [H, W, C], with the tifffile package."""
-    try:
-        import tifffile
-    except ImportError as error:
-        way_out = 'pip install ".[tiff]", or save it as a 16-bit PNG'
-        raise DataError(f'{where}: is a TIFF of 16-bit color, which needs the tifffile package; {way_out}') from error
-    with tifffile.TiffFile(io.BytesIO(data)) as file:
-        page = file.pages.first  # a whole page: later ones may be abridged
-        if page.photometric != tifffile.PHOTOMETRIC.RGB or page.planarconfig != tifffile.PLANARCONFIG.CONTIG:
-            raise DataError(f'{where}: is a 16-bit TIFF that is not plain RGB; save it as a 16-bit PNG')
-        pixels = page.asarray()  # [H, W, C]
-    if pixels.ndim != 3 or pixels.shape[2] not in (3, 4) or pixels.dtype != np.uint16:
-        raise DataError(f'{where}: is a TIFF of {pixels.dtype} {list(pixels.shape)}; save it as a 16-bit PNG')
-    return pixels

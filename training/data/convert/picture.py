@@ -49,7 +49,7 @@ def convert_picture(options: PictureOptions, job: PictureJob) -> Outcome:
     if isinstance(job.payload, DataError):
         return Outcome(bad=str(job.payload))
     try:
-        decoded = decode_picture(job.payload, job.where, options.bits)
+        decoded = decode_picture(job.payload, job.where, options.bits, options.size)
     except DataError as error:
         return Outcome(bad=str(error))
     if job.mode_is_a_guess and (decoded.is_color or _gains_color(decoded, options)):

@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterator
 
 import numpy as np
 
 from dnnlib.errors import DataError
-from training.data.picture_file import PNG_SIGNATURE
+from training.data.png_file import PNG_SIGNATURE, chunks, read_header
 
 _COLOR_TYPE = {1: 0, 2: 4, 3: 2, 4: 6}  # number of channels to the code in the header
 _CHANNELS = {kind: channels for channels, kind in _COLOR_TYPE.items()}
@@ -37,16 +36,16 @@ def encode_png(pixels: np.ndarray) -> bytes:
 def decode_png_16(data: bytes, where: str) -> np.ndarray:
     """Decodes a 16-bit PNG to uint16 [H, W, C]; a transparent color becomes an alpha channel.
 
-    The chunks of `data` must have been checked by `picture_file.load_image`. Raises DataError for an interlaced file.
+    The chunks of `data` must have been checked by `png_file.check_chunks`. Raises DataError for an interlaced file.
     """
-    chunks = list(_chunks(data))
-    header = dict(chunks)[b'IHDR']
-    width, height, _, kind, _, _, interlaced = struct.unpack('>IIBBBBB', header)
-    if interlaced:
+    header = read_header(data)
+    width, height, kind = header.width, header.height, header.color_type
+    if header.is_interlaced:
         raise DataError(f'{where}: is an interlaced PNG of 16 bits per channel; save it without interlacing')
+    parts = list(chunks(data))
     channels = _CHANNELS[kind]
     row_bytes = 1 + 2 * channels * width
-    packed = b''.join(body for name, body in chunks if name == b'IDAT')
+    packed = b''.join(body for name, body in parts if name == b'IDAT')
     try:
         lines = zlib.decompressobj().decompress(packed, height * row_bytes)
     except zlib.error as error:
@@ -58,22 +57,13 @@ def decode_png_16(data: bytes, where: str) -> np.ndarray:
         raise DataError(f'{where}: is damaged (unknown PNG filter {rows[:, 0].max()})')
     pixels = _unfilter(rows[:, 0], rows[:, 1:].reshape(height, width, 2 * channels))  # [H, W, 2C]
     pixels = pixels.view('>u2').astype(np.uint16)  # [H, W, C]
-    key = next((body for name, body in chunks if name == b'tRNS'), None)
+    key = next((body for name, body in parts if name == b'tRNS'), None)
     return pixels if key is None or channels not in (1, 3) else _with_alpha(pixels, key)
 
 
 def _chunk(name: bytes, body: bytes) -> bytes:
     """Returns one chunk with its length and CRC."""
     return struct.pack('>I', len(body)) + name + body + struct.pack('>I', zlib.crc32(name + body))
-
-
-def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Yields name and body of every chunk."""
-    at = len(PNG_SIGNATURE)
-    while at + 8 <= len(data):
-        length = int.from_bytes(data[at : at + 4], 'big')
-        yield data[at + 4 : at + 8], data[at + 8 : at + 8 + length]
-        at += 12 + length
 
 
 def _stored(data: bytes) -> bytes:

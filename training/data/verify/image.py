@@ -8,7 +8,6 @@ Letters: H height, W width, C channels.
 from __future__ import annotations
 
 import hashlib
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,19 +19,20 @@ from training.data.convert.color import over
 from training.data.convert.options import WHITE
 from training.data.picture_file import (
     EXIF_ORIENTATION,
-    PNG_SIGNATURE,
+    TooManyPixelsError,
     is_16_bit,
     load_image,
     open_image,
+    quiet,
     storage_fault,
     to_array,
 )
+from training.data.png_file import PNG_SIGNATURE
 from training.data.source import ImageSource
 from training.data.stored_image import to_8_bits
 from training.data.verify.findings import words_of
 from training.data.verify.similar import THUMBNAIL_SIDE, frequencies
 
-_REFUSED = 'pixels are refused'  # end of the message about a large image
 _FLAT = 1.0  # standard deviation in levels of 255 below which a channel holds a single color
 
 
@@ -120,8 +120,7 @@ def decode_image(data: bytes, name: str) -> Pixels:
     """Decodes an image file. Raises ImageFault when it has no pixels."""
     if name.lower().endswith(array_file.ARRAY_EXTENSION):
         return _decode_array(data, name)
-    with warnings.catch_warnings():
-        warnings.simplefilter('ignore')  # warnings of Pillow about damaged EXIF and the like
+    with quiet():
         try:
             image = open_image(data, name)
             load_image(image, data, name)
@@ -170,7 +169,7 @@ def _decode_array(data: bytes, name: str) -> Pixels:
     except DataError as error:
         words = words_of(error, name)
         kind = 'truncated' if words.startswith('is cut short') else 'array'
-        raise ImageFault('too-many-pixels' if words.endswith(_REFUSED) else kind, words) from error
+        raise ImageFault('too-many-pixels' if isinstance(error, TooManyPixelsError) else kind, words) from error
     return Pixels(array_file.read_pixels(header, data).transpose(1, 2, 0))
 
 
@@ -192,7 +191,7 @@ def _kind_of(error: DataError, words: str, data: bytes) -> str:
     """
     if words.startswith('is an animation'):
         return 'animation'
-    if isinstance(error.__cause__, Image.DecompressionBombError) or words.endswith(_REFUSED):
+    if isinstance(error, TooManyPixelsError):
         return 'too-many-pixels'
     whole = _is_whole(data)
     if whole is None:

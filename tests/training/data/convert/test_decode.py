@@ -3,6 +3,7 @@
 import functools
 import io
 import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -12,6 +13,8 @@ from dnnlib.errors import DataError
 from tests.support.pictures import encoded, hwc, noise, noise_16, npy
 from training.data.convert.decode import decode_picture, read_npy
 from training.data.convert.png import encode_png
+from training.data.picture_file import TooManyPixelsError
+from training.data.stored_image import to_8_bits
 
 ORIENTATION = 0x0112
 
@@ -199,3 +202,138 @@ def test_object_arrays_are_refused_and_not_unpickled():
     np.save(buffer, np.array([[{}]], dtype=object), allow_pickle=True)
     with pytest.raises(DataError, match='holds object'):
         decode_picture(buffer.getvalue(), 'a.npy', 8)
+
+
+def tiff_of(pixels: np.ndarray, orientation: int, icc: bytes | None, **options: object) -> bytes:
+    """Returns a TIFF that tifffile has written."""
+    tifffile = pytest.importorskip('tifffile', reason='the tiff extra is not installed')
+    file = io.BytesIO()
+    pixels = pixels.squeeze(2) if pixels.shape[2] == 1 else pixels
+    options = {'photometric': 'rgb' if pixels.ndim == 3 else 'minisblack', **options}
+    if pixels.ndim == 3 and pixels.shape[2] == 4:
+        options['extrasamples'] = [2]
+    tifffile.imwrite(file, pixels, extratags=[(274, 'H', 1, orientation, True)], iccprofile=icc, **options)
+    return file.getvalue()
+
+
+def png_of(pixels: np.ndarray, orientation: int, icc: bytes | None, *, exif_last: bool) -> bytes:
+    """Returns a PNG with a color profile, and with EXIF before or after its pixels.
+
+    Args:
+        pixels: uint8 or uint16 [H, W, C].
+        orientation: Value for EXIF.
+        icc: Color profile; None: none.
+        exif_last: Whether the chunk eXIf follows the pixels.
+    """
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    body = exif.tobytes().removeprefix(b'Exif\0\0')
+    data = encode_png(pixels)
+    head = b'' if icc is None else chunk(b'iCCP', b'x\0\0' + zlib.compress(icc))
+    turned = chunk(b'eXIf', body)
+    at = len(data) - 12 if exif_last else 33
+    data = data[:at] + turned + data[at:]
+    return data[:33] + head + data[33:]
+
+
+def chunk(name: bytes, body: bytes) -> bytes:
+    return struct.pack('>I', len(body)) + name + body + struct.pack('>I', zlib.crc32(name + body))
+
+
+WRITERS = {
+    'PNG': functools.partial(png_of, exif_last=False),
+    'PNG, EXIF last': functools.partial(png_of, exif_last=True),
+    'TIFF': tiff_of,
+}
+
+
+@pytest.mark.parametrize('writer', WRITERS)
+@pytest.mark.parametrize('stored', [8, 16])
+@pytest.mark.parametrize('channels', [1, 3, 4])
+@pytest.mark.parametrize('bits', [8, 16])
+def test_every_property_comes_from_the_decoder_that_gave_the_pixels(writer, stored, channels, bits):
+    """Size, orientation, color profile and alpha of one picture, in every form in which it can be stored."""
+    deep = noise_16(0, 5, 3, channels)
+    pixels = deep if stored == 16 else (deep >> 8).astype(np.uint8)
+    for orientation in range(1, 9):
+        data = WRITERS[writer](pixels, orientation, None)
+        found = decode_picture(data, 'x', bits)
+        expected = upright(pixels, orientation)
+        assert found.pixels.dtype == (np.uint16 if min(stored, bits) == 16 else np.uint8)
+        assert np.array_equal(found.pixels, expected if stored == bits or bits == 16 else to_8_bits(expected))
+        assert found.is_color == (channels > 1)
+    if channels == 1:
+        return  # 'swapped' exchanges red and blue
+    found = decode_picture(WRITERS[writer](pixels, 6, profile('swapped')), 'x', bits)
+    plain = upright(pixels, 6)
+    if stored == bits == 16:
+        assert (found.profile, found.pixels.tolist()) == ('kept', plain.tolist())
+    else:
+        assert found.profile == ''
+        swapped = to_8_bits(plain)[..., [2, 1, 0, 3][:channels]].astype(int)
+        assert np.abs(found.pixels - swapped).max() <= 2
+    if channels == 4 and not (stored == bits == 16):
+        assert np.array_equal(found.pixels[..., 3], to_8_bits(plain)[..., 3])
+
+
+def upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """Returns pixels [H, W, C] turned by an EXIF orientation, by quarter turns and mirroring."""
+    turns, mirrored = {1: (0, 0), 2: (0, 1), 3: (2, 0), 4: (2, 1), 5: (3, 1), 6: (3, 0), 7: (1, 1), 8: (1, 0)}[
+        orientation
+    ]
+    turned = np.rot90(pixels, turns)
+    return turned[:, ::-1] if mirrored else turned
+
+
+@pytest.mark.parametrize('stored', [np.uint8, np.uint16])
+def test_a_negative_is_shown_as_it_is_meant(stored):
+    pixels = noise_16(0, 5, 3, 1).astype(stored)
+    data = tiff_of(pixels, 1, None, photometric='miniswhite')
+    assert np.array_equal(decode_picture(data, 'x', 16).pixels, np.iinfo(stored).max - pixels)
+
+
+def test_the_orientation_that_older_programs_write_as_text_is_applied_to_16_bits():
+    exif = Image.Exif()
+    exif[ORIENTATION] = 6
+    body = exif.tobytes()
+    text = f'\nexif\n{len(body):8d}\n{body.hex()}\n'
+    pixels = noise_16(0, 5, 3)
+    data = encode_png(pixels)
+    data = data[:33] + chunk(b'tEXt', b'Raw profile type exif\0' + text.encode()) + data[33:]
+    assert np.array_equal(decode_picture(data, 'x', 16).pixels, np.rot90(pixels, -1))
+
+
+def test_warnings_of_libraries_are_not_shown():
+    image = noise(0).quantize(4)
+    data = encoded(image, transparency=b'\x00\xff')  # Pillow warns where it converts this to RGBA
+    decode_picture(data, 'x', 8)
+    exif = encoded(noise(0), 'JPEG', exif=b'Exif\0\0II*\0\x08\0\0\0\xff\xff')
+    decode_picture(exif, 'x', 8)  # Pillow warns of corrupt EXIF
+
+
+def large_jpeg(width: int, height: int, orientation: int = 1) -> bytes:
+    """Returns a JPEG of one color, which compresses well."""
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    return encoded(Image.new('L', (width, height), 99), 'JPEG', exif=exif)
+
+
+def test_a_large_jpeg_is_decoded_at_the_largest_allowed_fraction():
+    data = large_jpeg(12000, 9000, 6)
+    assert decode_picture(data, 'x', 8, (32, 32)).pixels.shape == (6000, 4500, 1)
+    assert decode_picture(data, 'x', 8, (6000, 4500)).pixels.shape == (6000, 4500, 1)
+    for target in (None, (6001, 32), (4500, 6000)):
+        with pytest.raises(TooManyPixelsError, match=r'12000x9000; .* --resolution=4500x6000 or less'):
+            decode_picture(data, 'x', 8, target)
+
+
+def test_a_jpeg_that_pillow_refuses_to_open_is_decoded_at_a_fraction():
+    data = large_jpeg(16000, 12000)
+    assert decode_picture(data, 'x', 8, (32, 32)).pixels.shape == (6000, 8000, 1)
+
+
+@pytest.mark.parametrize('kind', ['PNG', 'WEBP', 'TIFF', 'BMP'])
+def test_other_large_pictures_are_refused_with_a_way_out(kind, monkeypatch):
+    monkeypatch.setattr('training.data.picture_file.MAX_PIXELS', 100)
+    with pytest.raises(TooManyPixelsError, match=r'a: is 16x16; .* make it smaller first'):
+        decode_picture(encoded(noise(0), kind), 'a', 8, (4, 4))

@@ -13,7 +13,7 @@ from PIL import Image
 from dnnlib.errors import DataError
 from tests.support.pictures import encoded, hwc, noise_16
 from training.data.convert.png import decode_png_16, encode_png
-from training.data.picture_file import PNG_SIGNATURE
+from training.data.png_file import PNG_SIGNATURE
 
 MODES = {1: 'L', 2: 'LA', 3: 'RGB', 4: 'RGBA'}
 COLOR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}
