@@ -8,17 +8,19 @@ from typing import Any
 
 import torch
 
-from dnnlib.errors import ConfigError, DataError
+from dnnlib.errors import ConfigError
 from metrics.cache import Cache
 from metrics.detectors.interface import Detector, Features
 from metrics.detectors.lpips import Lpips
 from metrics.detectors.table import get_detector, provenance
 from metrics.extraction import Extraction, ProgressCallback, Requirements, image_observer, requirements
+from metrics.finite import finite_rows
+from metrics.limits import check_counts
 from metrics.measurement import ImageSample, MetricInputs
 from metrics.reference import Reference, SeenReference
 from metrics.registry import Metric, numbers_of
 from metrics.sheet import Sheet
-from metrics.spec import MetricSpec, parse_metric
+from metrics.spec import LPIPS, MetricSpec, parse_metric
 from metrics.streams.images import ImageStream
 from metrics.streams.passes import Pass, Stream, with_float64
 from metrics.streams.paths import CHUNK, PathDistance, Paths, pair_observer
@@ -37,7 +39,7 @@ class MetricEvaluator:
     a cache not even that. Only data that a call needs in addition are read again.
 
     Args:
-        reals: The images as the run trains on them, x-flips included.
+        reals: The images as the run trains on them, x-flips included; None if no metric compares with real images.
         originals: The whole data set, without x-flips and subsets, for `_full` metrics; None if it is the same.
         detector_for: Builds a detector by name.
         distance_for: Builds LPIPS.
@@ -53,7 +55,7 @@ class MetricEvaluator:
     def __init__(
         self,
         *,
-        reals: Reference,
+        reals: Reference | None,
         originals: Reference | None = None,
         detector_for: Callable[[str], Detector] = get_detector,
         distance_for: Callable[[], PathDistance] = Lpips,
@@ -71,7 +73,8 @@ class MetricEvaluator:
         self.progress = progress
         self.device = with_float64(torch.device(device))
         self.sheets: dict[str, Sheet] = {}  # results of `Metric.sheet` in the last evaluation, by name
-        self._references = {False: reals} if originals is None else {False: reals, True: originals}
+        references = {False: reals, True: originals}
+        self._references = {full: images for full, images in references.items() if images is not None}
         self._detector_for = detector_for
         self._distance_for = distance_for
         self._detectors: dict[str, Detector] = {}
@@ -105,7 +108,7 @@ class MetricEvaluator:
             reals = {full: self._real(name, full, group) for full in self._references}
             generated = self._generated(name, group, fakes, seed)
             for spec in group:
-                inputs = self._inputs(spec, reals[self._set_of(spec)], generated)
+                inputs = self._inputs(spec, reals.get(self._set_of(spec)), generated)
                 results[spec.name] = self._measured(spec, inputs, seed)
         for spec in specs:
             if spec.path is not None:
@@ -125,13 +128,15 @@ class MetricEvaluator:
             path = parse_metric(given.network).path
             assert path is not None
             assert paths is not None
-            return pair_observer(paths(path, given.seed, given.num_items), self._lpips(), crop=path.crop)
+            pairs = pair_observer(paths(path, given.seed, given.num_items), self._lpips(), crop=path.crop)
+            return finite_rows(pairs, given.source, LPIPS)
         if given.stream == 'fakes':
             assert fakes is not None
             images = fakes(given.num_items, given.seed)
         else:
             images = self._references[given.stream == 'originals'].images
-        return image_observer(images, self._detector(given.network), given.source)
+        rows = image_observer(images, self._detector(given.network), given.source)
+        return finite_rows(rows, given.source, given.network)
 
     def check(self, name: str, paths: Paths | None = None) -> None:
         """Raises what evaluating the metric would raise before it reads an image.
@@ -159,15 +164,8 @@ class MetricEvaluator:
         return {**record, 'num_fakes': spec.num_fakes}
 
     def _check(self, spec: MetricSpec, paths: Paths | None) -> None:
-        least = spec.min_images * (2 if self.replicates else 1)
-        num_reals = self._references[self._set_of(spec)].num_images
-        if spec.num_fakes < least:
-            errors = ' with its error from halves' if self.replicates else ''
-            raise ConfigError(
-                f'{spec.name} asks for {spec.num_fakes} generated images, it needs at least {least}{errors}'
-            )
-        if spec.needs_reals and num_reals < spec.min_images:
-            raise DataError(f'{spec.name} needs at least {spec.min_images} real images, the data set has {num_reals}')
+        reals = self._references.get(self._set_of(spec))
+        check_counts(spec, None if reals is None else reals.num_images, in_halves=self.replicates > 0)
         if spec.path is not None and paths is None:
             raise ConfigError(f'{spec.name} needs a generator to walk through; images alone have no paths')
         if spec.definition.needs == 'probabilities' and not self._detector(spec.detector).num_classes:
@@ -247,11 +245,13 @@ class MetricEvaluator:
         in_shares(self.world, given.parts, observe, given.blank(self.device), taken)
 
     def _inputs(self, spec: MetricSpec, reals: Extraction | None, fakes: Extraction) -> MetricInputs:
-        count = spec.num_reals(self._references[self._set_of(spec)].num_images)
+        sample = None
+        if reals is not None and spec.needs_reals:
+            sample = ImageSample(reals, spec.num_reals(self._references[self._set_of(spec)].num_images), self.device)
         return MetricInputs(
             num_items=spec.num_fakes,
             fakes=ImageSample(fakes, spec.num_fakes, self.device),
-            reals=ImageSample(reals, count, self.device) if reals is not None and spec.needs_reals else None,
+            reals=sample,
             neighbors=spec.neighbors,
         )
 
@@ -269,7 +269,7 @@ class MetricEvaluator:
     def _errors(self, spec: MetricSpec, metric: Metric, seed: int) -> dict[str, float]:
         """Returns the standard error of every number by its suffix, from half samples."""
         errors = half_sample_std(
-            lambda chosen, replicate: metric.of(chosen, seed + 1 + replicate),
+            lambda chosen, replicate: numbers_of(spec.name, metric.of(chosen, seed + 1 + replicate)),
             spec.num_fakes,
             replicates=self.replicates,
             seed=seed,

@@ -143,6 +143,13 @@ class Extraction:
         return self._probabilities[0][:count]
 
 
+def check_probabilities(probabilities: torch.Tensor, name: str) -> None:
+    """Raises ValueError that names the detector unless each row [N, K] is a distribution over the classes."""
+    sums = probabilities.double().sum(dim=1)  # [N]; NaN is reported by `finite.finite_rows`, with the image
+    if bool((probabilities < 0).any()) or bool(((sums - 1).abs() > 1e-2).any()):
+        raise ValueError(f"the detector '{name}' returned probabilities that are negative or do not sum to 1")
+
+
 def _kept(rows: torch.Tensor) -> torch.Tensor:
     """Returns a copy of rows, float32 on the CPU, which does not keep the whole batch in memory."""
     return rows.to('cpu', torch.float32, copy=True)
@@ -166,6 +173,10 @@ def image_observer(images: ImageStream, detector: Detector, source: str) -> Obse
             pooled, probabilities = detector(batch)
             if (found := list(pooled.shape)) != (expected := [len(batch), detector.feature_dim]):
                 raise ValueError(f"the detector '{detector.name}' returned features {found} in place of {expected}")
-            yield pooled if probabilities is None else torch.cat([pooled, probabilities], dim=1)
+            if probabilities is None:
+                yield pooled
+                continue
+            check_probabilities(probabilities, detector.name)
+            yield torch.cat([pooled, probabilities], dim=1)
 
     return observe

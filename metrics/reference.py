@@ -9,6 +9,7 @@ import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from metrics.cache import Arrays, Cache, Fields
@@ -94,7 +95,11 @@ class SeenReference:
     def _entry(self, what: str, count: int) -> Arrays | None:
         if self._cache is None or self.reference.digest is None:
             return None
-        return self._cache.load(self._fields(what, count))
+        found = self._cache.load(self._fields(what, count))
+        if found is not None and not all(np.isfinite(array).all() for array in found.values()):
+            self._cache.warn(f'{self._source}: the cache holds {what} that are not finite; they are computed again')
+            return None
+        return found
 
     def _fields(self, what: str, count: int) -> Fields:
         """Returns everything that changes the numbers: the key of an entry."""

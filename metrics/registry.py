@@ -15,13 +15,14 @@ reads, the passes over images, the direction of better, and the checks; register
 
 from __future__ import annotations
 
+import math
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeVar
 
-from dnnlib.errors import ConfigError
+from dnnlib.errors import ConfigError, DataError
 from dnnlib.registry import Registry
 
 if TYPE_CHECKING:
@@ -97,9 +98,16 @@ class Metric(ABC):
 
 
 def numbers_of(name: str, result: dict[str, float]) -> dict[str, float]:
-    """Returns the result of a metric. Raises TypeError that names the metric if it cannot be recorded."""
+    """Returns the result of a metric.
+
+    Raises TypeError that names the metric if the result cannot be recorded, and DataError if a number is not finite.
+    """
     if not isinstance(result, dict) or not all(isinstance(value, float | int) for value in result.values()):
         raise TypeError(f"{name}: a metric returns numbers by suffix, such as {{'': float(value)}}, not {result!r}")
+    for suffix, value in result.items():
+        if not math.isfinite(value):
+            which = f'{name}_{suffix}' if suffix else name
+            raise DataError(f'{which} is {float(value)}, no finite number: it is not defined for these images')
     return result
 
 
@@ -118,6 +126,7 @@ class MetricKind:
     lower_is_better: bool
     neighbors: int
     min_images: int
+    min_images_reason: str
     max_reals: int | None
     without_error: tuple[str, ...]
 
@@ -168,6 +177,7 @@ def register_metric(
     stream: Literal['images', 'paths'] = 'images',
     neighbors: int = 0,
     min_images: int = 1,
+    min_images_reason: str = '',
     max_reals: int | None = None,
     without_error: tuple[str, ...] = (),
 ) -> Callable[[type[M]], type[M]]:
@@ -187,8 +197,9 @@ def register_metric(
         stream: 'images', or 'paths' for distances of pairs of images on paths through the latent space. Names of the
             latter are `<name>[2]_<space><sampling>[count[k]]`, see `metrics.spec`.
         neighbors: Default size of a neighborhood, which names then may state (`pr50k3_full`); 0 if there are none.
-        min_images: The least number of images, real or generated, for which the metric is defined. With neighbors it is
-            at least their number plus 1.
+        min_images: The least number of images, real or generated, for which the metric makes sense. With k neighbors it
+            is at least 2 (k + 1), so that the ball of an image covers at most half of them.
+        min_images_reason: Reason for `min_images`, the end of the error message: 'one image has no covariance'.
         max_reals: The largest number of real images; more are cut, in data-set order. None for no limit.
         without_error: Suffixes of values that get no standard error of their own.
 
@@ -209,6 +220,7 @@ def register_metric(
             lower_is_better=lower_is_better,
             neighbors=neighbors,
             min_images=min_images,
+            min_images_reason=min_images_reason,
             max_reals=max_reals,
             without_error=without_error,
         )

@@ -99,8 +99,15 @@ class MetricSpec:
 
     @property
     def min_images(self) -> int:
-        """The least number of images, real or generated, for which the metric is defined."""
-        return max(self.definition.min_images, self.neighbors + 1)
+        """The least number of images, real or generated, for which the metric makes sense."""
+        return max(self.definition.min_images, 2 * (self.neighbors + 1) if self.neighbors else 1)
+
+    @property
+    def min_images_reason(self) -> str:
+        """The reason for `min_images`, '' if none is known."""
+        if self.min_images > self.definition.min_images:
+            return f'the ball of {self.neighbors} neighbors would cover more than half of fewer images'
+        return self.definition.min_images_reason
 
 
 def metric_names() -> list[str]:

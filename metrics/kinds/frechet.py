@@ -9,6 +9,7 @@ import math
 
 import torch
 
+from metrics.finite import check_finite
 from metrics.kinds.features import FeatureStats
 from metrics.registry import Metric, register_metric
 
@@ -18,8 +19,8 @@ TOLERANCE = 1e-11  # largest relative error of Tr (A B)^½ that the fast method 
 def frechet_distance(mean_a: torch.Tensor, cov_a: torch.Tensor, mean_b: torch.Tensor, cov_b: torch.Tensor) -> float:
     """Computes the squared Fréchet distance of N(mean_a, cov_a) and N(mean_b, cov_b).
 
-    The result is finite, real and never negative, also for covariances without full rank: no square root of an
-    asymmetric product is taken.
+    The result is real and never negative, also for covariances without full rank: no square root of an asymmetric
+    product is taken.
 
     Args:
         mean_a: Mean [D], float64.
@@ -29,7 +30,11 @@ def frechet_distance(mean_a: torch.Tensor, cov_a: torch.Tensor, mean_b: torch.Te
 
     Returns:
         The squared distance.
+
+    Raises:
+        DataError: A mean or a covariance is not finite.
     """
+    check_finite('the Fréchet distance of features', mean_a, cov_a, mean_b, cov_b)
     # Eq. (6): d² = ‖m − m_w‖² + Tr(C + C_w − 2 (C C_w)^½)
     shift = (mean_a - mean_b).square().sum()
     spread = cov_a.trace() + cov_b.trace() - 2 * trace_sqrt_product(cov_a, cov_b)
@@ -94,6 +99,7 @@ def factor(cov: torch.Tensor) -> torch.Tensor:
     detector='inception',
     needs='moments',
     min_images=2,
+    min_images_reason='one image has no covariance',
     lower_is_better=True,
 )
 class Frechet(Metric):

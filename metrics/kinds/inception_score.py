@@ -20,16 +20,17 @@ def inception_score(probabilities: torch.Tensor, *, num_splits: int = NUM_SPLITS
 
     Args:
         probabilities: Class probabilities [N, K].
-        num_splits: Number of splits, at most N.
+        num_splits: Number of splits, at most N / 2: the score of a split with one image is always 1.
 
     Returns:
         Mean over the splits, between 1 and K (higher is better), and the population standard deviation.
 
     Raises:
-        DataError: A split would be empty.
+        DataError: A split would have fewer than two images.
     """
-    if len(probabilities) < num_splits:
-        raise DataError(f'the Inception score over {num_splits} splits needs as many images, got {len(probabilities)}')
+    if len(probabilities) < 2 * num_splits:
+        needs = f'needs {2 * num_splits} images, two per split'
+        raise DataError(f'the Inception score over {num_splits} splits {needs}, got {len(probabilities)}')
     bounds = [len(probabilities) * split // num_splits for split in range(num_splits + 1)]
     probabilities = probabilities.double()
     scores = torch.stack([_score(probabilities[a:b]) for a, b in itertools.pairwise(bounds)])
@@ -50,7 +51,8 @@ def _score(probabilities: torch.Tensor) -> torch.Tensor:
     detector='inception',
     needs='probabilities',
     uses_reals=False,
-    min_images=NUM_SPLITS,
+    min_images=2 * NUM_SPLITS,
+    min_images_reason=f'it is the mean over {NUM_SPLITS} parts, and the score of a part with one image is always 1',
     lower_is_better=False,
     without_error=('std',),  # a spread itself
 )

@@ -71,6 +71,7 @@ def _subset(features: torch.Tensor, size: int, rng: np.random.Generator) -> torc
     official='kid',
     detector='inception',
     min_images=2,
+    min_images_reason='the unbiased estimate takes pairs of two images of the same side',
     max_reals=1_000_000,
     lower_is_better=True,
 )

@@ -72,12 +72,19 @@ def closest_pairs(reals: Neighborhood, fake: torch.Tensor, *, num_samples: int =
     """
     distances, indices = reals.nearest(fake, min(num_reals, len(reals)))  # [M, R]
     # 0 / 0 is a copy of a repeated real: nothing is more suspicious.
-    ratios = (distances[:, 0] / reals.radii[indices[:, 0]]).nan_to_num(nan=0.0).sqrt()  # [M]
+    nearest = distances[:, 0]
+    ratios = torch.where(nearest == 0, 0.0, nearest / reals.radii[indices[:, 0]]).sqrt()  # [M]
     order = ratios.argsort(stable=True)[:num_samples]
     return CopyPairs(order.tolist(), indices[order].tolist(), ratios[order].tolist())
 
 
-@register_metric('mem', pattern='mem_{}50k_full', min_images=2, lower_is_better=False)
+@register_metric(
+    'mem',
+    pattern='mem_{}50k_full',
+    min_images=4,
+    min_images_reason='the ball around an image reaches its nearest neighbor, half of the images if there are four',
+    lower_is_better=False,
+)
 class Memorization(NeighborhoodMetric):
     """The metric `mem`: authenticity, with a sheet of the samples that look most like copies."""
 

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 
 import torch
 
+from metrics.finite import check_finite
 from metrics.registry import Metric
 
 BLOCK_ELEMENTS = 2**24  # distances held at a time: 128 MiB
@@ -67,6 +68,7 @@ class Neighborhood:
 def about_mean(real: torch.Tensor, fake: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Returns both sets in float64 minus the mean of the first, which reduces the rounding error of distances."""
     real, fake = real.double(), fake.double()
+    check_finite('the neighbors of features', real, fake)
     center = real.mean(dim=0)  # [D]
     return real - center, fake - center
 

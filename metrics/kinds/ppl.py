@@ -20,7 +20,15 @@ def path_length(distances: torch.Tensor) -> float:
     return float(values[(low <= values) & (values <= high)].mean())
 
 
-@register_metric('ppl', official='ppl', stream='paths', uses_reals=False, lower_is_better=True)
+@register_metric(
+    'ppl',
+    official='ppl',
+    stream='paths',
+    uses_reals=False,
+    min_images=2,
+    min_images_reason='one pair has no percentiles',
+    lower_is_better=True,
+)
 class PerceptualPathLength(Metric):
     """The metric `ppl`: the perceptual path length."""
 

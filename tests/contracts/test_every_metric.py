@@ -200,10 +200,12 @@ def test_the_least_number_of_images_is_enough_and_one_less_is_refused(kind):
     spec = parse_metric(name_of(kind))
     least = spec.min_images
     assert all(math.isfinite(value) for value in measure(name_of(kind, least), reals=REALS[:least]).values())
-    if least > 1:
-        with pytest.raises(ConfigError, match=f'asks for {least - 1} generated images, it needs at least {least}'):
+    if least > 1 and kind != 'shift':  # an example need not give the reason
+        with pytest.raises(
+            ConfigError, match=rf'asks for {least - 1} .*generated images, it needs at least {least}: \w'
+        ):
             measure(name_of(kind, least - 1))
-    with pytest.raises(ConfigError, match=f'asks for {2 * least - 1} generated images'):
+    with pytest.raises(ConfigError, match=rf'asks for {2 * least - 1} .*generated images'):
         measure(name_of(kind, 2 * least - 1), replicates=2)
     if spec.needs_reals:
         with pytest.raises(DataError, match=f'at least {least} real images, the data set has {least - 1}'):

@@ -61,7 +61,7 @@ def test_the_code_of_a_plugin_is_part_of_the_record(meter, images, monkeypatch):
 def test_what_cannot_be_measured_is_refused_by_the_check(meter, images):
     with pytest.raises(ConfigError, match='images alone have no paths'):
         meter.check('ppl_zend16', of_images(images))
-    with pytest.raises(ConfigError, match='needs at least 4'):
+    with pytest.raises(ConfigError, match='needs at least 8: the ball of 3 neighbors'):
         meter.check('pr_efflite2', of_images(images))
 
 

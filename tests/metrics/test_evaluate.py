@@ -181,6 +181,65 @@ def test_a_detector_of_another_width_than_it_declares_is_named():
         run(['fd_efflite40_full'], detector_for=lambda name: detector)
 
 
+@pytest.mark.parametrize('value', [float('nan'), float('inf'), -float('inf')])
+def test_a_result_that_is_not_finite_is_an_error_that_names_the_metric(monkeypatch, value):
+    monkeypatch.setattr(Frechet, 'whole', lambda self, seed: {'': 1.0, 'part': value})
+    with pytest.raises(DataError, match=f'fd_efflite40_part is {value}, no finite number'):
+        run(['fd_efflite40'])
+
+
+def test_a_half_whose_result_is_not_finite_is_an_error_too(monkeypatch):
+    monkeypatch.setattr(Frechet, 'of', lambda self, chosen, seed: {'': float('nan')})
+    with pytest.raises(DataError, match='fd_efflite40 is nan'):
+        run(['fd_efflite40'], replicates=2)
+
+
+class BrokenDetector(ToyDetector):
+    """A detector that returns one number that is not finite, for the 70th image that it sees."""
+
+    def __init__(self, value):
+        super().__init__()
+        self.value = value
+
+    def __call__(self, images):
+        first, found = self.num_seen, super().__call__(images)
+        if first <= 69 < self.num_seen:
+            found.pooled[69 - first, 2] = self.value
+        return found
+
+
+@pytest.mark.parametrize('name', [name.replace('40', '60') for name in ALL if '_full' in name])
+@pytest.mark.parametrize('value', [float('nan'), float('inf')])
+def test_no_metric_swallows_a_feature_that_is_not_finite(name, value):
+    message = 'real images for efflite: efflite returns NaN or infinity for number 69'
+    with pytest.raises(DataError, match=message):
+        run([name], detector_for=lambda name: BrokenDetector(value))
+
+
+def test_probabilities_that_are_none_are_refused():
+    class Logits(ToyDetector):
+        def __call__(self, images):
+            return super().__call__(images)._replace(probabilities=torch.ones(len(images), 4))
+
+    with pytest.raises(ValueError, match="'efflite' returned probabilities that are negative or do not sum to 1"):
+        run(['is_efflite60'], detector_for=lambda name: Logits())
+
+
+def test_paths_whose_distance_is_not_finite_are_refused():
+    def paths(path, seed, num_pairs):
+        ends = torch.full((num_pairs, 2, 3, 8, 8), float('nan'))
+        return lambda parts: (ends[part.start : part.stop] for part in parts)
+
+    with pytest.raises(DataError, match='pairs of images for ppl2_wend20: lpips returns NaN'):
+        run(['ppl2_wend20'], paths=paths, distance_for=SquaredPixels)
+
+
+def test_a_metric_without_reals_needs_none_and_the_others_say_so():
+    assert run(['is_efflite60'], reals=None)['is_efflite60']['is_efflite60_mean'] > 1
+    with pytest.raises(ConfigError, match='fd_efflite40 compares with real images; please specify --data'):
+        run(['is_efflite60', 'fd_efflite40'], reals=None)
+
+
 def test_repeated_names_are_measured_once():
     assert list(run(['fd_efflite40', 'fd_efflite40'])) == ['fd_efflite40']
 
@@ -189,12 +248,12 @@ def test_repeated_names_are_measured_once():
     ('names', 'num_reals', 'error', 'message'),
     [
         (['fd_efflite40'], 0, DataError, 'at least 2 real images, the data set has 0'),
-        (['pr_efflite40'], 3, DataError, 'at least 4 real images, the data set has 3'),
-        (['dc_efflite40'], 5, DataError, 'at least 6 real images, the data set has 5'),
-        (['mem_efflite40'], 1, DataError, 'at least 2 real images, the data set has 1'),
+        (['pr_efflite40'], 7, DataError, 'at least 8 real images, the data set has 7: the ball of 3'),
+        (['dc_efflite40'], 11, DataError, 'at least 12 real images, the data set has 11: the ball of 5'),
+        (['mem_efflite40'], 3, DataError, 'at least 4 real images, the data set has 3: the ball around an'),
         (['kid_efflite40'], 1, DataError, 'at least 2 real images, the data set has 1'),
         (['fd_efflite1'], 100, ConfigError, 'asks for 1 generated images, it needs at least 2'),
-        (['is_efflite5'], 100, ConfigError, 'asks for 5 generated images, it needs at least 10'),
+        (['is_efflite19'], 100, ConfigError, 'asks for 19 generated images, it needs at least 20: .* always 1'),
         (['fd_efflite40', 'fid50k_ful'], 100, ConfigError, 'nearest: fid50k_full'),
         (['fd_efflite40', 'ppl2_wend'], 100, ConfigError, 'needs a generator'),
     ],
@@ -251,8 +310,10 @@ def test_every_number_has_an_error_where_one_is_asked_for():
 
 
 def test_halves_must_be_large_enough_too():
-    with pytest.raises(ConfigError, match='asks for 15 generated images, it needs at least 20'):
-        run(['is_efflite15'], replicates=2)
+    with pytest.raises(
+        ConfigError, match='asks for 39 generated images, it needs at least 40 with its error from halves'
+    ):
+        run(['is_efflite39'], replicates=2)
 
 
 # ---- paths and pairs

@@ -4,6 +4,7 @@ import dataclasses
 import os
 import zipfile
 
+import numpy as np
 import pytest
 import torch
 
@@ -132,3 +133,21 @@ def test_without_a_cache_no_digest_is_asked_for(make_zip):
     reals = Reference(images=dataset.parts, num_images=12, content=unread)
     evaluator = MetricEvaluator(reals=reals, detector_for=lambda name: Detector())
     evaluator.evaluate(['fd_efflite12'], fakes=lambda num_images, seed: dataset.parts)
+
+
+def test_statistics_in_the_cache_that_are_not_finite_are_computed_again(make_zip, cache, warnings, monkeypatch):
+    first, _ = measured(make_zip(), cache)
+    stored = cache.load
+
+    def spoiled(fields):
+        arrays = stored(fields)
+        for array in (arrays or {}).values():
+            array.reshape(-1)[-1] = np.nan
+        return arrays
+
+    monkeypatch.setattr(cache, 'load', spoiled)
+    assert measured(make_zip(), cache) == (first, 12)
+    assert warnings == [
+        f'real images for efflite: the cache holds {what} that are not finite; they are computed again'
+        for what in ('moments', 'features')
+    ]

@@ -29,7 +29,7 @@ def test_a_kind_decides_its_names_and_their_checks(kinds):
         Zero
     )
     spec = parse_metric('mine_efflite2k7')
-    assert (spec.kind, spec.neighbors, spec.min_images, spec.needs_reals) == ('mine', 7, 8, False)
+    assert (spec.kind, spec.neighbors, spec.min_images, spec.needs_reals) == ('mine', 7, 16, False)
     assert parse_metric('mine_efflite2k').neighbors == 4
     assert spec.lower_is_better
     with pytest.raises(ConfigError, match='mine_DETECTOR10k4'):

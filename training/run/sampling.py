@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
-from dnnlib.errors import ConfigError
+from dnnlib.errors import ConfigError, DataError
 from torch_utils.images import to_uint8
 from torch_utils.seeding import numpy_generator, seed_torch
 from training.data.dataset import ImageDataset
@@ -57,7 +57,7 @@ def generated(
         check()
         seed_torch(seed, 'metric noise', index)  # separate noise for each batch
         z, c = inputs
-        return to_uint8(G(z.to(device), c.to(device), noise_mode='random'))  # [N, C, H, W]
+        return to_uint8(_finite(G(z.to(device), c.to(device), noise_mode='random')))  # [N, C, H, W]
 
     return _cut(parts, batch_size, _inputs(G, dataset, num_images, seed, batch_size), draw)
 
@@ -133,9 +133,19 @@ def _path_ends(
         else:
             z = [slerp(ends[0], ends[1], t + step) for step in (0.0, epsilon)]
             img = G(torch.cat(z).float(), c, noise_mode='const')
-        return torch.stack(((img.float() + 1) * 127.5).chunk(2), dim=1)  # [N, 2, C, H, W]
+        return torch.stack(((_finite(img).float() + 1) * 127.5).chunk(2), dim=1)  # [N, 2, C, H, W]
 
     return draw
+
+
+def _finite(images: torch.Tensor) -> torch.Tensor:
+    """Returns images as they are. Raises DataError if a value is NaN or infinite, which rounding would hide."""
+    if not bool(images.isfinite().all()):
+        raise DataError(
+            'the network draws NaN or infinity: its training has diverged, its weights are damaged, or its precision '
+            'is too low (--precision=fp32); measure an earlier snapshot'
+        )
+    return images
 
 
 def _cut(

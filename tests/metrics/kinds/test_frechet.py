@@ -5,6 +5,7 @@ import pytest
 import scipy.linalg
 import torch
 
+from dnnlib.errors import DataError
 from metrics.kinds.frechet import by_cholesky, by_factors, frechet_distance
 from tests.support.features import moments, randn
 
@@ -98,3 +99,13 @@ def test_frechet_distance_of_fewer_images_than_dimensions_is_that_of_their_span(
     wide = frechet_distance(*moments(features[:20]), *moments(features[20:]))
     narrow = frechet_distance(*moments(features[:20] @ basis), *moments(features[20:] @ basis))
     assert wide == pytest.approx(narrow, rel=1e-10)
+
+
+@pytest.mark.parametrize('position', range(4))
+@pytest.mark.parametrize('value', [float('nan'), float('inf')])
+def test_statistics_that_are_not_finite_have_no_distance(position, value):
+    statistics = [*moments(randn(30, 4)), *moments(randn(30, 4, seed=1))]
+    statistics[position] = statistics[position].clone()
+    statistics[position].view(-1)[-1] = value
+    with pytest.raises(DataError, match='the Fréchet distance of features: not all numbers are finite'):
+        frechet_distance(*statistics)

@@ -30,6 +30,7 @@ def test_inception_score_of_certain_and_even_classes_is_their_number():
     assert inception_score(torch.full((20, 5), 0.2)) == pytest.approx((1, 0), abs=1e-6)
 
 
-def test_inception_score_needs_an_item_a_split():
-    with pytest.raises(DataError, match='got 9'):
-        inception_score(torch.full((9, 5), 0.2))
+def test_inception_score_needs_two_images_per_split():
+    """The score of one image is always 1."""
+    with pytest.raises(DataError, match='needs 20 images, two per split, got 19'):
+        inception_score(torch.eye(5).repeat(4, 1)[:19])

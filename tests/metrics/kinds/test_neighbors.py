@@ -3,7 +3,9 @@
 import pytest
 import torch
 
+from dnnlib.errors import DataError
 from metrics.kinds.density_coverage import density_coverage
+from metrics.kinds.memorization import authenticity
 from metrics.kinds.neighbors import Neighborhood, about_mean
 from metrics.kinds.precision_recall import precision_recall
 from tests.support.features import distances, radii, randn
@@ -55,3 +57,12 @@ def test_a_copied_set_is_all_inside():
     real = randn(80, 16)
     assert precision_recall(real, real.clone()) == (1, 1)
     assert density_coverage(real, real.clone())[1] == 1
+
+
+@pytest.mark.parametrize('measure', [precision_recall, density_coverage, authenticity])
+@pytest.mark.parametrize('side', [0, 1])
+def test_features_that_are_not_finite_have_no_neighbors(measure, side):
+    features = [randn(20, 3), randn(20, 3, seed=1)]
+    features[side][4, 1] = float('nan')
+    with pytest.raises(DataError, match='not all numbers are finite'):
+        measure(*features)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from dnnlib.errors import ConfigError
+from dnnlib.errors import ConfigError, DataError
 from metrics.streams.paths import EPSILON
 from tests.contracts.test_every_cfg import facts, make
 from training.data.dataset import DataConfig, ImageDataset
@@ -165,3 +165,16 @@ class LinearStyleG(LinearG):
     def synthesis(self, ws, *, noise_mode='random'):
         assert ws.dtype == torch.float32
         return self(ws[:, 0], torch.zeros(len(ws), 0), noise_mode=noise_mode)
+
+
+@pytest.mark.parametrize('value', [float('nan'), float('inf')])
+def test_images_that_are_not_finite_are_refused_before_they_are_rounded(dataset, value):
+    class Diverged(LinearG):
+        def forward(self, z, c, **options):
+            return torch.full((len(z), 1, 2, 4), value)
+
+    G = Diverged()
+    with pytest.raises(DataError, match='the network draws NaN or infinity'):
+        next(iter(generated(G, dataset, [range(4)], num_images=4, seed=0, batch_size=4)))
+    with pytest.raises(DataError, match='the network draws NaN or infinity'):
+        walk(G, dataset)
