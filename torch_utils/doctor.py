@@ -26,6 +26,7 @@ import PIL.Image
 import torch
 
 from dnnlib.log import format_bytes
+from dnnlib.trust import distrust
 from torch_utils.allocator import keep_freed_memory
 from torch_utils.ops import dispatch
 from torch_utils.ops.registry import OPS
@@ -39,6 +40,7 @@ from torch_utils.ops.toolchain.cpu_toolchain import (
     find_ninja,
     first_line,
 )
+from torch_utils.ops.toolchain.library_folders import SET_CACHE, cache_folders
 
 ROOT = Path(__file__).resolve().parent.parent
 EMBEDDED_DATA = ROOT / 'training' / 'data' / 'embedded' / 'peeps64.zip'
@@ -164,14 +166,16 @@ def disks() -> Iterator[Line]:
     """Yields the free space in the folders of runs and builds."""
     for subject, folder, least in (
         ('disk here', Path.cwd(), MIN_FREE_BYTES),
-        ('disk cache', next(build.cache_folders()), MIN_CACHE_BYTES),
+        ('disk cache', next(cache_folders()), MIN_CACHE_BYTES),
     ):
         there = next(path for path in (folder, *folder.parents) if path.exists())
         free = shutil.disk_usage(there).free
-        elsewhere = 'free some space, or use --outdir' if subject == 'disk here' else f'{build.SET_CACHE} elsewhere'
+        elsewhere = 'free some space, or use --outdir' if subject == 'disk here' else f'{SET_CACHE} elsewhere'
         remedy = '' if free >= least else elsewhere
         if not os.access(there, os.W_OK):
             remedy = f'{folder} cannot be written; {"use --outdir" if subject == "disk here" else elsewhere}'
+        if subject == 'disk cache' and (reason := distrust(folder)) is not None:
+            remedy = f'no library is loaded from {folder}: {reason}'
         yield Line(subject, f'{format_bytes(free)} free in {folder}', remedy)
 
 

@@ -34,6 +34,7 @@ import torch.nn.functional as F
 from dnnlib.errors import ConfigError, UserError
 from dnnlib.files import sha256_of
 from dnnlib.paths import user_path
+from dnnlib.trust import distrust
 from metrics.detectors.determinism import deterministic_float32
 from metrics.detectors.interface import Features
 from metrics.detectors.resize import resize_like_tensorflow
@@ -185,6 +186,11 @@ def _load_torchscript(path: Path, device: torch.device) -> Callable[[torch.Tenso
         raise UserError(
             f"{path} is a TorchScript file, and running it runs its author's code; set {ALLOW_VARIABLE}=1 if you trust "
             f'it, or export it as ONNX'
+        )
+    if (reason := distrust(path)) is not None:
+        raise UserError(
+            f'{path}: not loaded, a TorchScript file is a program, and somebody else can replace this one: {reason}; '
+            'copy it to a folder of your own'
         )
     try:
         module: Callable[[torch.Tensor], Any] = torch.jit.load(str(path), map_location=device).eval()

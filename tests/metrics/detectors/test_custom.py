@@ -71,6 +71,14 @@ def test_a_program_runs_only_where_that_is_allowed(registry, path, monkeypatch):
     assert load('mine')(IMAGES).pooled.shape == (2, 4)
 
 
+def test_a_program_that_somebody_else_can_replace_is_not_run(registry, path):
+    custom.allow_torchscript()
+    path.parent.chmod(0o777)
+    set_path(f'mine={path},size=8')
+    with pytest.raises(UserError, match=r'may be written by others .*; copy it to a folder of your own'):
+        get_detector('mine')
+
+
 def test_a_declared_network_is_a_detector_with_metrics_of_its_name(registry, path, tmp_path):
     custom.allow_torchscript()
     set_path(f'mine={path},size=8,range=-1-1,mean=.1/.2/.3,std=.5')

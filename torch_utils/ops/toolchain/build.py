@@ -16,7 +16,6 @@ import hashlib
 import json
 import os
 import socket
-import stat
 import subprocess
 import sys
 import tempfile
@@ -28,15 +27,21 @@ from pathlib import Path
 import torch
 
 from dnnlib import files
-from dnnlib.paths import user_path
 from torch_utils.ops.toolchain.cpu_toolchain import BuildError, Toolchain, explain, find_toolchain, ninja_file
 from torch_utils.ops.toolchain.cuda_toolchain import find_cuda_toolchain
+from torch_utils.ops.toolchain.library_folders import (
+    SET_CACHE,
+    check_library,
+    is_trusted,
+    say,
+    trusted_folders,
+    writable_folder,
+)
 
 CSRC = Path(__file__).resolve().parent.parent / 'csrc'
 BUILD_TIMEOUT_S = 600  # a build takes half a minute of one core
 WAIT_TIMEOUT_S = 600  # wait for another process that builds; after that it is considered stuck
 POLL_S = 0.1
-SET_CACHE = 'set GANFOUNDRY_CACHE'
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +94,10 @@ def _load(make: Callable[[], Path], after: Callable[[], Loaded] | None = None) -
     if after is not None and not (needed := after()):
         return needed
     try:
+        check_library(library)
         torch.ops.load_library(str(library))
+    except BuildError as error:
+        return Loaded(problem=str(error))
     except OSError as error:
         reason = ' '.join(str(error).split())
         way_out = f'remove that file; if its disk forbids executable ones, {SET_CACHE} to one that does not'
@@ -122,7 +130,7 @@ def build_library(
     key = digest(source_dir, tools)
     if library := _find(key):
         return library
-    library = _writable_folder() / _file_name(key)
+    library = writable_folder() / _file_name(key)
     try:
         with _turn(library.with_suffix('.lock'), wait_timeout_s) as mine:
             if library.exists():
@@ -148,50 +156,13 @@ def digest(source_dir: Path, tools: Toolchain) -> str:
     return hashlib.sha256(json.dumps([contents, tools.identity()]).encode()).hexdigest()
 
 
-def cache_folders() -> Iterator[Path]:
-    """Yields folders for libraries, best first: $GANFOUNDRY_CACHE or ~/.cache/ganfoundry, then a temporary one."""
-    if named := os.environ.get('GANFOUNDRY_CACHE'):
-        yield Path(user_path(named)).absolute()
-    else:
-        with contextlib.suppress(RuntimeError):  # a user without a home
-            yield Path.home() / '.cache' / 'ganfoundry'
-    yield Path(tempfile.gettempdir()) / f'ganfoundry-{os.getuid()}'
-
-
 def _file_name(key: str) -> str:
     return f'ops-{key[:20]}.so'
 
 
 def _find(key: str) -> Path | None:
-    paths = (folder / _file_name(key) for folder in cache_folders() if _is_trusted(folder))
-    return next((path for path in paths if os.path.exists(path)), None)
-
-
-def _is_trusted(folder: Path) -> bool:
-    """Returns whether nobody else can have put a library there: /tmp is public, the user vouches for other folders."""
-    if folder.parent != Path(tempfile.gettempdir()):
-        return True
-    try:
-        facts = folder.lstat()
-    except FileNotFoundError:
-        return False
-    return stat.S_ISDIR(facts.st_mode) and facts.st_uid == os.getuid() and not facts.st_mode & 0o022
-
-
-def _writable_folder() -> Path:
-    """Returns the first cache folder in which files can be written; makes it if absent."""
-    problems = []
-    for folder in cache_folders():
-        try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            tempfile.TemporaryFile(dir=folder).close()
-        except OSError as error:
-            problems.append(f'{folder}: {error.strerror}')
-            continue
-        if _is_trusted(folder):
-            return folder
-        problems.append(f'{folder}: belongs to another user, or everybody may write there')
-    raise BuildError(f'no folder to build in ({"; ".join(problems)}); {SET_CACHE} to one of your own')
+    paths = (folder / _file_name(key) for folder in trusted_folders())
+    return next((path for path in paths if os.path.exists(path) and is_trusted(path)), None)
 
 
 @contextlib.contextmanager
@@ -222,10 +193,10 @@ def _wait_for_lock(handle: int, path: Path, timeout_s: float) -> bool:
         except OSError:  # a disk without locks
             return False
         if time.monotonic() > deadline:
-            _say(f'{_owner(path)} has been building them for too long; building them here')
+            say(f'{_owner(path)} has been building them for too long; building them here')
             return False
         if not waiting:
-            _say(f'waiting until {_owner(path)} has built them, {timeout_s:.0f} s at most')
+            say(f'waiting until {_owner(path)} has built them, {timeout_s:.0f} s at most')
             waiting = True
         time.sleep(POLL_S)
 
@@ -235,7 +206,7 @@ def _owner(path: Path) -> str:
 
 
 def _compile(tools: Toolchain, source_dir: Path, library: Path) -> None:
-    _say(f'building them in {library.parent}, once for this machine; takes half a minute to a minute')
+    say(f'building them in {library.parent}, once for this machine; takes half a minute to a minute')
     with tempfile.TemporaryDirectory(prefix=f'{library.stem}{files.TMP_MARK}', dir=library.parent) as tmp:
         made = Path(tmp) / library.name
         (Path(tmp) / 'build.ninja').write_bytes(os.fsencode(ninja_file(tools, source_dir, made)))
@@ -274,10 +245,6 @@ def _keep(log: str, path: Path) -> str:
     except OSError as error:
         return f'Its log could not be kept ({error.strerror})'
     return f'Log: {path}'
-
-
-def _say(text: str) -> None:
-    print(f'native operations: {text}', file=sys.stderr, flush=True)
 
 
 def main() -> int:
