@@ -25,6 +25,15 @@ SHIFT, SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)
 EPS = 1e-10
 
 
+def unit_length(tap: torch.Tensor) -> torch.Tensor:
+    """Scales features [N, C, H, W] to unit length over C; features that are all zero stay zero, with finite gradients.
+
+    The square root has no finite derivative at 0. There its argument is replaced by 1, which changes no value.
+    """
+    squares = tap.square().sum(dim=1, keepdim=True)  # [N, 1, H, W]
+    return tap / (squares.where(squares > 0, 1).sqrt() + EPS)
+
+
 class LpipsNetwork(nn.Module):
     """Network from images [N, 3, H, W] in [-1, 1] to embeddings [N, F], whose squared distances are LPIPS."""
 
@@ -41,9 +50,8 @@ class LpipsNetwork(nn.Module):
         for tap, head in zip(taps_of(self.features, x), self.heads, strict=True):
             # Eq. (1): d(x, x0) = Σ_l 1/(H_l W_l) Σ_hw ‖w_l ⊙ (ŷ_hw − ŷ0_hw)‖², ŷ with unit length over its channels.
             # The published scales are already squared: version 0.1 multiplies the squared difference by them.
-            unit = tap / (tap.square().sum(dim=1, keepdim=True).sqrt() + EPS)  # [N, C, H, W]
             scales = (head / (tap.shape[2] * tap.shape[3])).sqrt()  # [C]
-            parts.append((unit * scales.view(1, -1, 1, 1)).flatten(start_dim=1))
+            parts.append((unit_length(tap) * scales.view(1, -1, 1, 1)).flatten(start_dim=1))
         return torch.cat(parts, dim=1)  # [N, F]
 
 
@@ -87,6 +95,10 @@ class Lpips:
         An image of 256 x 256 becomes 32 MB, so batches should be small. Floats are not rounded: the steps of PPL are
         far smaller than a gray level. Raises DataError for images below 16 pixels, or of another form.
         """
+        return self.embed_with_gradients(images)
+
+    def embed_with_gradients(self, images: torch.Tensor) -> torch.Tensor:
+        """Returns the embeddings of `embed`, bit for bit, through which gradients reach images of floats."""
         allowed = images.dtype == torch.uint8 or images.is_floating_point()
         if images.ndim != 4 or images.shape[1] not in (1, 3) or not allowed:
             form = f'{str(images.dtype).removeprefix("torch.")} {list(images.shape)}'

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from dnnlib.errors import DataError
-from metrics.detectors.lpips import SCALE, SHIFT, Lpips
+from metrics.detectors.lpips import SCALE, SHIFT, Lpips, unit_length
 from metrics.detectors.lpips_weights import LPIPS
 from metrics.detectors.vgg import Vgg16ConvDetector, taps_of
 from metrics.detectors.weights import locate
@@ -56,6 +56,40 @@ def test_floats_are_not_rounded_to_grey_levels(lpips):
 
 def test_grey_images_are_tiled(lpips):
     assert torch.equal(lpips.embed(A[:, :1]), lpips.embed(A[:, :1].repeat(1, 3, 1, 1)))
+
+
+def test_gradients_reach_the_images_through_the_same_values(lpips):
+    images = A.float().requires_grad_()
+    embeddings = lpips.embed_with_gradients(images)
+    assert torch.equal(embeddings, lpips.embed(A.float()))
+    (embeddings - lpips.embed(B)).square().sum().backward()
+    assert float(images.grad.abs().max()) > 0
+    assert not lpips.embed(A.float().requires_grad_()).requires_grad
+
+
+def test_the_gradient_is_that_of_the_distance():
+    """Central differences along a few directions, in float64, at an image without equal neighbors under a max pool."""
+    network = Lpips.random().network.double()
+    x = ((GRID * 0.7).sin() * 0.9)[:, :, :16, :16].clone().requires_grad_()
+    other = network(((GRID * 0.3).cos() * 0.9)[:, :, :16, :16])
+
+    def distance(images):
+        return (network(images) - other).square().sum()
+
+    (gradient,) = torch.autograd.grad(distance(x), x)
+    directions = torch.randn([4, *x.shape], dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    for direction in directions:
+        with torch.no_grad():
+            slope = (distance(x + 1e-6 * direction) - distance(x - 1e-6 * direction)) / 2e-6
+        assert float(slope) == pytest.approx(float((gradient * direction).sum()), rel=1e-4)
+
+
+def test_features_that_are_all_zero_have_finite_gradients():
+    tap = torch.tensor([[0.0, 3.0], [0.0, 4.0]]).view(1, 2, 1, 2).requires_grad_()  # [N, C, H, W]
+    unit = unit_length(tap)
+    assert unit.flatten().tolist() == pytest.approx([0, 0.6, 0, 0.8])
+    unit.sum().backward()
+    assert bool(tap.grad.isfinite().all())
 
 
 @pytest.mark.parametrize('images', [A[:, :, :15], A[:, :2], A[0], A.int()], ids=['small', 'channels', 'dims', 'dtype'])
