@@ -1,6 +1,6 @@
 """Measure networks and finished images: `ganfoundry.commands.calc_metrics` without installing the package."""
 
-from dnnlib.errors import run_command
+from dnnlib.command import run_command
 from ganfoundry.commands.calc_metrics import main
 
 if __name__ == '__main__':

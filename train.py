@@ -1,6 +1,6 @@
 """Train an image GAN: `ganfoundry.commands.train` without installing the package."""
 
-from dnnlib.errors import run_command
+from dnnlib.command import run_command
 from ganfoundry.commands.train import main
 
 if __name__ == '__main__':

@@ -34,7 +34,8 @@ sys.path.append(str(Path(__file__).resolve().parent))  # last, so that bench/met
 
 from compare_report import Plan, Row, Trained, end_of, write_report
 
-from dnnlib.errors import ConfigError, run_command
+from dnnlib.command import run_command
+from dnnlib.errors import ConfigError
 from dnnlib.files import exclusive, read_jsonl, write_json
 from dnnlib.log import format_time
 from dnnlib.registry import load_file

@@ -17,7 +17,8 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run as a file, from anywhere
 
-from dnnlib.errors import ConfigError, run_command
+from dnnlib.command import run_command
+from dnnlib.errors import ConfigError
 from torch_utils.macs import count_macs, format_macs
 from torch_utils.summary import count
 from training.build import build_networks

@@ -21,7 +21,8 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run as a file, from anywhere
 
-from dnnlib.errors import UserError, run_command
+from dnnlib.command import run_command
+from dnnlib.errors import UserError
 from dnnlib.files import atomic_path, read_jsonl, write_bytes
 from training.run.curve import Points, draw_curves
 from training.run.run_folder import RunFolder

@@ -23,7 +23,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run as a file, from anywhere
 
-from dnnlib.errors import run_command
+from dnnlib.command import run_command
 from torch_utils.macs import count_macs
 from torch_utils.summary import count
 from training.build import build_networks

@@ -6,12 +6,8 @@ keeps its traceback.
 
 from __future__ import annotations
 
-import atexit
-import io
 import os
-import sys
-from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import Any
 
 from dnnlib.printable import printable
 
@@ -61,56 +57,3 @@ class FileError(UserError, OSError):
 
 class UnsafeModelFile(CheckpointError):
     """A pickle that is damaged, costs too much to read, or asks for more than reading data needs."""
-
-
-def run_command(main: Callable[[], object]) -> None:
-    """Runs a command; a UserError becomes one line on stderr and exit code 2.
-
-    One of several processes (WORLD_SIZE) ends with `end_process`.
-    """
-    escape_names()
-    several = int(os.environ.get('WORLD_SIZE', '1')) > 1
-    try:
-        main()
-        code: str | int | None = 0
-    except UserError as error:
-        print_error(error)
-        code = 2
-    except SystemExit as ended:
-        if not several:
-            raise
-        code = ended.code
-    if several:
-        end_process(code)
-    if code:
-        sys.exit(code)
-
-
-def escape_names() -> None:
-    r"""Makes stdout print `\xe4` for a character that the locale's encoding does not have, as stderr does.
-
-    Names of files may hold bytes that no encoding decodes; printing them must not end a command.
-    """
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors='backslashreplace')
-
-
-def end_process(code: str | int | None) -> NoReturn:
-    """Ends this process like `sys.exit(code)`, with exit handlers, without the interpreter's finalization.
-
-    A thread of a collective may still hold the last reference to a tensor. If it asks for the interpreter's lock after
-    finalization has begun, the process ends with SIGABRT, although its work is complete.
-    """
-    if isinstance(code, str):
-        print(code, file=sys.stderr)
-    atexit._run_exitfuncs()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code if isinstance(code, int) else int(code is not None))
-
-
-def print_error(error: UserError) -> None:
-    """Prints one line on stderr. In a run of several processes, all except the first add their rank (RANK)."""
-    rank = os.environ.get('RANK', '0')
-    who = '' if rank == '0' else f' (rank {rank})'
-    print(f'Error{who}: {printable(" ".join(str(error).split()))}', file=sys.stderr)

@@ -49,7 +49,7 @@ class Log:
 
     def bar(self, text: str) -> None:
         """Redraws the progress bar if stderr is a terminal."""
-        if self._rank == 0 and sys.stderr.isatty():
+        if self._rank == 0 and sys.stderr is not None and sys.stderr.isatty():
             with contextlib.suppress(OSError, ValueError):
                 sys.stderr.write(f'\r\x1b[K{text}')
                 sys.stderr.flush()

@@ -204,7 +204,7 @@ def _after(folder: Path, code: int) -> Path:
     """Returns the folder of a run that ended with `code`, or raises what a signal or failure asks for."""
     if code == 130:
         raise KeyboardInterrupt
-    if code == 143:
+    if code in (129, 143):
         raise SystemExit(code)
     if code not in (0, EXIT_CODE):
         raise RuntimeError(f'{folder}: training ended with exit code {code}')

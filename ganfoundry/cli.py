@@ -6,7 +6,7 @@ import importlib
 
 import click
 
-from dnnlib.errors import run_command
+from dnnlib.command import run_command
 from dnnlib.registry import suggest
 from ganfoundry import __version__
 

@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dnnlib.errors import UserError, print_error
+from dnnlib.command import print_error
+from dnnlib.errors import UserError
 from dnnlib.files import exclusive
 from dnnlib.log import Log, format_time
 from dnnlib.registry import load_file
 from dnnlib.signals import StopRequested, StopSignal
+from dnnlib.streams import drop_unwritable
 from dnnlib.time_limit import EXIT_CODE, TimeLimit, parse_duration
 from ganfoundry import options, processes, runs
 from ganfoundry.options import TrainFlags
@@ -73,7 +75,9 @@ def run_training(flags: TrainFlags) -> int:
         return 0
     if prepared.num_missing:  # everything is checked: each process does the same again, and trains
         return launch(prepared.num_missing, flags.max_restarts or 0, processes.command_line())
-    return train_prepared(prepared)[1]
+    code = train_prepared(prepared)[1]
+    drop_unwritable(sys.stdout)  # lines of the log that were lost are no failure of the run
+    return code
 
 
 def load_plugins(flags: TrainFlags) -> None:

@@ -7,7 +7,8 @@ from typing import Any, get_args
 
 import click
 
-from dnnlib.errors import ConfigError, run_command
+from dnnlib.command import run_command
+from dnnlib.errors import ConfigError
 from dnnlib.paths import user_path
 from dnnlib.signals import StopRequested, StopSignal
 from training.data.convert.options import ConvertOptions, Filter, Labels, Mode, PictureOptions, Split, Transform

@@ -1,74 +1,8 @@
-"""Tests of errors for users: one line on stderr, exit code 2; everything else keeps its traceback."""
+"""Tests of the kinds of errors for users."""
 
-import io
-import os
-import subprocess
-import sys
-
-import pytest
-
-from dnnlib.errors import CheckpointError, ConfigError, UnsafeModelFile, UserError, run_command
-from tests.conftest import ROOT
-
-
-def fail(error):
-    raise error
-
-
-@pytest.mark.parametrize(('rank', 'who'), [(None, ''), ('0', ''), ('3', ' (rank 3)')])
-def test_a_user_error_is_one_line_and_exit_code_2(monkeypatch, capsys, rank, who):
-    monkeypatch.delenv('RANK', raising=False)
-    if rank is not None:
-        monkeypatch.setenv('RANK', rank)
-    with pytest.raises(SystemExit) as stopped:
-        run_command(lambda: fail(ConfigError('--batch=0:\n  must be positive')))
-    assert stopped.value.code == 2
-    assert capsys.readouterr().err == f'Error{who}: --batch=0: must be positive\n'
-
-
-def test_control_characters_of_a_name_do_not_reach_the_terminal(capsys):
-    with pytest.raises(SystemExit):
-        run_command(lambda: fail(ConfigError('\x1b[2J\u202egpj.\udcff: no such file')))
-    assert capsys.readouterr().err == 'Error: \\x1b[2J\\u202egpj.\\xff: no such file\n'
-
-
-def test_a_bug_keeps_its_traceback():
-    with pytest.raises(KeyError):
-        run_command(lambda: fail(KeyError('x')))
+from dnnlib.errors import CheckpointError, UnsafeModelFile, UserError
 
 
 def test_an_unsafe_file_is_a_checkpoint_and_a_user_error():
     assert issubclass(UnsafeModelFile, CheckpointError)
     assert issubclass(CheckpointError, UserError)
-
-
-def test_one_of_several_processes_ends_with_its_code_and_without_finalization():
-    code = """
-import atexit
-from dnnlib.errors import run_command
-
-class Loud:
-    def __del__(self):
-        print('finalized', flush=True)
-
-def main():
-    print('output')
-    raise SystemExit(7)
-
-loud = Loud()
-atexit.register(print, 'handler')
-run_command(main)
-"""
-    environment = {**os.environ, 'WORLD_SIZE': '2'}
-    done = subprocess.run([sys.executable, '-c', code], cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
-    assert (done.returncode, done.stdout.split()) == (7, ['output', 'handler'])
-
-
-@pytest.mark.parametrize('name', ['b\xe4r.png', 'b\udce4r.png', '\u732b.png'])
-@pytest.mark.parametrize('encoding', ['ascii', 'latin-1', 'utf-8'])
-def test_a_command_prints_every_name_in_every_locale(monkeypatch, name, encoding):
-    printed = io.BytesIO()
-    monkeypatch.setattr(sys, 'stdout', io.TextIOWrapper(printed, encoding=encoding, errors='strict'))
-    run_command(lambda: print(name))
-    sys.stdout.flush()
-    assert printed.getvalue().decode(encoding).strip().encode(encoding) == name.encode(encoding, 'backslashreplace')

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -28,6 +29,61 @@ def test_the_first_signal_asks_and_the_second_leaves():
         '    time.sleep(5)\n'
     )
     assert subprocess.run([sys.executable, '-c', code], capture_output=True).returncode == 128 + signal.SIGINT
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_each_request_is_recorded_and_leaves_the_handlers_as_they_were(number):
+    before = signal.getsignal(number)
+    with StopSignal() as stop:
+        os.kill(os.getpid(), number)
+        assert stop.exit_code == 128 + number
+    assert signal.getsignal(number) is before
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGHUP])
+def test_an_ignored_signal_stays_ignored(number):
+    before = signal.signal(number, signal.SIG_IGN)
+    try:
+        with StopSignal() as stop:
+            os.kill(os.getpid(), number)
+            assert not stop.requested()
+        assert signal.getsignal(number) is signal.SIG_IGN
+    finally:
+        signal.signal(number, before)
+
+
+def test_a_terminal_that_closes_twice_still_lets_the_run_save():
+    with StopSignal() as stop:
+        os.kill(os.getpid(), signal.SIGHUP)
+        os.kill(os.getpid(), signal.SIGHUP)
+        assert stop.exit_code == 129
+
+
+def test_a_handler_does_not_raise_where_nobody_reads_stderr():
+    read, write = os.pipe()
+    stderr = os.dup(2)
+    os.dup2(write, 2)
+    os.close(write)
+    os.close(read)
+    try:
+        with StopSignal() as stop:
+            os.kill(os.getpid(), signal.SIGTERM)
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
+    assert stop.exit_code == 143
+
+
+def test_another_thread_has_the_time_limit_only():
+    clock, limit = make_limit(100)
+
+    def ask():
+        with StopSignal(limit) as stop:
+            clock.now = 2000
+            return stop.requested()
+
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(ask).result()
 
 
 def test_exit_codes_tell_why_a_run_stopped():

@@ -89,7 +89,7 @@ def train(*flags: str) -> None:
     """Does what `python train.py FLAGS` does, in a forked process."""
     import torch
 
-    from dnnlib.errors import run_command
+    from dnnlib.command import run_command
     from ganfoundry.commands import train as script
 
     torch.set_num_threads(1)

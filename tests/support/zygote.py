@@ -51,6 +51,8 @@ def become(request: dict[str, Any]) -> None:
     """
     os.setsid()
     die_with_parent()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts tests in the background without it
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     os.chdir(request['cwd'])
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     for name, descriptor in (('output', 1), ('errors', 2)):

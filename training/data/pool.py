@@ -12,13 +12,13 @@ import itertools
 import multiprocessing
 import os
 import queue
-import signal
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
 from multiprocessing.connection import Connection
 from typing import Any, Generic, TypeVar
 
 from dnnlib.errors import UserError
+from dnnlib.signals import ignore_stops
 
 _Job = TypeVar('_Job')
 _Result = TypeVar('_Result')
@@ -125,9 +125,7 @@ class _Worker(Generic[_Job, _Result]):
 
 def _work(function: Callable[[Any], Any], pipe: Connection) -> None:
     """Runs a worker until it is killed, or its parent is gone, which closes the pipe."""
-    # Ctrl-C and SIGTERM reach the whole process group: the parent decides.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    ignore_stops()
     chunks: queue.SimpleQueue[list[Any]] = queue.SimpleQueue()
     # A thread receives jobs all the time: two ends that both send and do not receive would wait forever.
     threading.Thread(target=_receive, args=(pipe, chunks), daemon=True).start()

@@ -25,6 +25,7 @@ import torch
 import torch.multiprocessing  # teaches multiprocessing to send tensors by sharing them
 
 from dnnlib.errors import DataError
+from dnnlib.signals import ignore_stops
 from training.data.bad_images import Read, read_into
 from training.data.dataset import ImageDataset
 
@@ -214,9 +215,8 @@ def _work(dataset: ImageDataset, parents_end: Connection, pipe: Connection, slot
         max_bad: Number of consecutive bad images that may be replaced, see `read_into`.
     """
     parents_end.close()  # a pipe stays open as long as any copy of its end
-    # Ctrl-C and SIGTERM reach the whole process group, or control group; the parent saves first, then ends its workers.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    # They reach the whole process group, or control group; the parent saves first, then ends its workers.
+    ignore_stops()
     torch.set_num_threads(1)
     while True:
         try:
