@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from dnnlib import streams
+from dnnlib.addresses import public_text
 from dnnlib.errors import UserError
 from dnnlib.printable import printable
 from dnnlib.signals import recorded_interrupts
@@ -74,7 +75,10 @@ def end_process(code: int | None) -> NoReturn:
 
 
 def print_error(error: UserError) -> None:
-    """Prints one line on stderr. In a run of several processes, all except the first add their rank (RANK)."""
+    """Prints one line on stderr, in which addresses have no secrets, and names no control characters.
+
+    In a run of several processes, all except the first add their rank (RANK).
+    """
     rank = os.environ.get('RANK', '0')
     who = '' if rank == '0' else f' (rank {rank})'
-    print(f'Error{who}: {printable(" ".join(str(error).split()))}', file=sys.stderr)
+    print(f'Error{who}: {printable(public_text(" ".join(str(error).split())))}', file=sys.stderr)

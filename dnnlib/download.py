@@ -21,14 +21,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-import requests
-
+from dnnlib.addresses import file_name, is_url, public_text, public_url
 from dnnlib.errors import DownloadError
 from dnnlib.files import TMP_MARK, fsync_path, sha256_of, write_json
-from dnnlib.http_file import Timeouts, TransientError, forget, is_url, public_url, read_json, receive, version_file
+from dnnlib.http_file import forget, read_json, receive, version_of
+from dnnlib.http_request import Timeouts, TransientError
 from dnnlib.log import format_bytes
 from dnnlib.paths import user_path
 
@@ -36,13 +36,6 @@ CACHE_VARIABLES = ('GANFOUNDRY_CACHE', 'DNNLIB_CACHE_DIR')
 OFFLINE_VARIABLE = 'GANFOUNDRY_OFFLINE'
 ATTEMPTS = 3
 HTML = re.compile(rb'\s*<(!doctype\s+html|html|head|!--)', re.IGNORECASE)
-# Exceptions of requests that another attempt would raise again.
-HOPELESS = (
-    requests.exceptions.InvalidSchema,
-    requests.exceptions.InvalidURL,
-    requests.exceptions.MissingSchema,
-    requests.exceptions.TooManyRedirects,
-)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,7 +51,7 @@ class _Entry:
 
     def holds(self, sha256: str | None) -> bool:
         """Returns whether the file is present, as recorded, and has the expected digest. Reads its bytes."""
-        record = read_json(self.beside('.json'))
+        record = read_json(self.beside('.json')).values
         if not self.path.is_file() or self.path.stat().st_size != record.get('size'):
             return False
         digest = sha256_of(self.path)
@@ -123,9 +116,12 @@ def fetch(url: str, *, sha256: str | None = None, cache: Path | None = None, tim
 def _local(text: str, sha256: str | None) -> Path:
     """Returns the path of a file that needs no download."""
     if text.startswith('file:'):
-        path = Path(url2pathname(urlsplit(text).path))
+        try:
+            path = Path(url2pathname(urlsplit(text).path))
+        except ValueError:
+            raise DownloadError(f'{public_text(text)}: not a usable address; give the path') from None
     elif '://' in text:
-        raise DownloadError(f'{text}: expected an http(s) or file: address, or a path')
+        raise DownloadError(f'{public_text(text)}: expected an http(s) or file: address, or a path')
     else:
         path = Path(text)
     if sha256 is not None:
@@ -137,8 +133,8 @@ def _local(text: str, sha256: str | None) -> Path:
 
 
 def _entry_of(url: str, cache: Path) -> _Entry:
-    name = re.sub(r'[^A-Za-z0-9._-]', '_', unquote(urlsplit(url).path).rpartition('/')[2])[-100:].lstrip('.')
-    digest = hashlib.sha256(url.encode()).hexdigest()[:16]
+    name = re.sub(r'[^A-Za-z0-9._-]', '_', file_name(url))[-100:].lstrip('.')
+    digest = hashlib.sha256(url.encode(errors='surrogateescape')).hexdigest()[:16]
     return _Entry(url=url, path=cache / 'downloads' / digest / (name or 'file'))
 
 
@@ -183,21 +179,15 @@ def _download(entry: _Entry, partial: Path, sha256: str | None, timeouts: Timeou
             return _accept(entry, partial, sha256, etag)
         except TransientError as error:
             reason = str(error)
-        except HOPELESS as error:
-            raise DownloadError(f'{shown}: {error}; give an http(s) address of the file itself') from None
-        except requests.RequestException as error:
-            reason = f'{type(error).__name__}: {error}'
-        except OSError:  # a disk error; a file that a full disk has cut is useless
-            forget(partial)
-            raise
         if attempt + 1 < ATTEMPTS:
             time.sleep(timeouts.wait_s * 2**attempt)
     kept = ''
-    if partial.is_file() and read_json(version_file(partial)).get('version'):
+    if version_of(partial) and partial.is_file():
         kept = f'; {format_bytes(partial.stat().st_size)} are kept, the next attempt continues there'
+    else:
+        forget(partial)
     raise DownloadError(
-        f'{shown}: failed {ATTEMPTS} times, most recently: {reason}{kept}; try again later, or get the file '
-        f'another way and give its path'
+        f'{shown}: failed {ATTEMPTS} times: {reason}{kept}; try again later, or give the path of a file'
     )
 
 

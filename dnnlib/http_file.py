@@ -7,48 +7,36 @@ asked for the rest of that version, and sends the whole file if it has another.
 from __future__ import annotations
 
 import contextlib
-import json
 import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from typing import NamedTuple
 
 import requests
 
-from dnnlib.errors import DownloadError
+from dnnlib.addresses import file_name, public_url
+from dnnlib.errors import DownloadError, RecordError
 from dnnlib.files import remove, write_json
+from dnnlib.http_request import Timeouts, TransientError, chunks, request
 from dnnlib.log import Log, format_bytes
+from dnnlib.printable import printable
+from dnnlib.records import Record, read_record
 
-CHUNK = 1 << 16  # bytes; a broken connection loses at most so many
 BUSY = (408, 425, 429, 500, 502, 503, 504)  # HTTP states that are temporary
+MAX_UNKNOWN = 20 * 10**9  # bytes of a file whose size the server does not state
+RESERVE = 10**9  # bytes that such a file leaves on the disk
+CHECK_EVERY = 64 << 20  # bytes between two looks at the free space
+_SIZE = re.compile(r'[0-9]{1,18}')
+_VERSION = re.compile(r'[\x20-\x7e]{1,1000}')
 
 
-class TransientError(Exception):
-    """A failure worth retrying; the message says what happened."""
+class Version(NamedTuple):
+    """The version of the bytes of a partial file: a strong ETag or a date, and the size of the whole file."""
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Timeouts:
-    """Seconds to connect, of silence while reading, and before the second attempt (doubled before the third)."""
-
-    connect_s: float = 10
-    read_s: float = 60
-    wait_s: float = 1
-
-
-def is_url(text: str) -> bool:
-    """Returns whether a text is an http(s) address rather than a path."""
-    return text.lower().startswith(('http://', 'https://'))
-
-
-def public_url(url: str) -> str:
-    """Returns the address without user name and password, for records and messages."""
-    parts = urlsplit(url)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition('@')[2]))
+    mark: str
+    total: int | None
 
 
 def receive(url: str, partial: Path, *, certain: bool, timeouts: Timeouts) -> str | None:
@@ -68,68 +56,147 @@ def receive(url: str, partial: Path, *, certain: bool, timeouts: Timeouts) -> st
         DownloadError: If the answer is not the file.
         OSError: If the disk lacks space.
     """
-    version = read_json(version_file(partial)).get('version')
+    version = version_of(partial)
     begun = partial.stat().st_size if version and partial.is_file() else 0
     headers = {'Accept-Encoding': 'identity'}
-    if begun:
-        headers |= {'Range': f'bytes={begun}-', 'If-Range': str(version)}
-    with requests.get(url, headers=headers, stream=True, timeout=(timeouts.connect_s, timeouts.read_s)) as answer:
-        total = _check(answer, partial, begun, certain)
-        etag = answer.headers.get('ETag')
-        if answer.status_code == 200:
+    if version and begun:
+        headers |= {'Range': f'bytes={begun}-', 'If-Range': version.mark}
+    with request(url, headers, timeouts) as answer:
+        _check(answer)
+        if answer.status_code == 206:
+            total: int | None = _total_of_part(answer, partial, begun, version)
+        else:
+            total = _total_of_whole(answer, certain)
             begun = 0
-            forget(partial)  # first: the version never belongs to other bytes
-            strong = None if etag is None or etag.startswith('W/') else etag
-            write_json(version_file(partial), {'version': strong or answer.headers.get('Last-Modified')})
+            _begin(answer, partial, total)
         if total is not None and shutil.disk_usage(partial.parent).free < total - begun:
+            if not begun:
+                forget(partial)
             raise OSError(f'{format_bytes(total - begun)} are needed, the disk has less space')
-        with partial.open('ab' if begun else 'wb') as file, _progress(url, begun, total) as show:
-            for chunk in answer.iter_content(CHUNK):
-                file.write(chunk)
-                show(len(chunk))
-    size = partial.stat().st_size
-    if total is not None and size != total:
-        if size > total:
+        try:
+            size = _write(answer, partial, begun, total, timeouts)
+        except (OSError, DownloadError):  # a file that a full disk has cut is useless
             forget(partial)
-        raise TransientError(f'received {size} bytes of {total}')
-    return etag
-
-
-def _check(answer: requests.Response, partial: Path, begun: int, certain: bool) -> int | None:
-    """Returns the size of the whole file, None if the server states none. Rejects an answer that is not the file."""
-    shown, status = public_url(answer.url), answer.status_code
-    if answer.history and answer.history[0].url.startswith('https:') and answer.url.startswith('http:'):
-        raise DownloadError(f'{shown}: redirected from https to http; give the address of the file itself')
-    if status in BUSY:
-        raise TransientError(f'HTTP {status} {answer.reason}')
-    if status == 416 or (status == 206 and not begun):
+            raise
+    if total is not None and size > total:
         forget(partial)
-        raise TransientError(f'HTTP {status}: the server does not know the requested part')
+        raise TransientError(f'the server sent more than the {total} bytes that it announced')
+    if total is not None and size != total:
+        raise TransientError(f'received {size} bytes of {total}')
+    etag = answer.headers.get('ETag', '')
+    return etag if _VERSION.fullmatch(etag) else None
+
+
+def _write(answer: requests.Response, partial: Path, begun: int, total: int | None, timeouts: Timeouts) -> int:
+    """Writes the body of an answer and returns the size of the file, which is too large after an excess.
+
+    Args:
+        answer: The answer.
+        partial: The file, to which it is appended if `begun` is not 0.
+        begun: Size of the file before, in bytes.
+        total: Size of the whole file, in bytes; None if it is unknown, which limits it.
+        timeouts: Time limits in seconds.
+    """
+    size, checked = begun, begun - CHECK_EVERY
+    with partial.open('ab' if begun else 'wb') as file, _progress(answer.url, begun, total) as show:
+        for chunk in chunks(answer, timeouts):
+            size += len(chunk)
+            if total is not None and size > total:
+                break
+            if total is None and size > MAX_UNKNOWN:
+                raise DownloadError(
+                    f'{public_url(answer.url)}: over {format_bytes(MAX_UNKNOWN)}, and the server states no size; '
+                    'download it by hand, and give its path'
+                )
+            if total is None and size - checked >= CHECK_EVERY:
+                checked = size
+                if shutil.disk_usage(partial.parent).free < RESERVE:
+                    raise OSError(f'less than {format_bytes(RESERVE)} are left on the disk')
+            file.write(chunk)
+            show(len(chunk))
+    return size
+
+
+def _check(answer: requests.Response) -> None:
+    """Rejects an answer that is neither the file nor a part of it."""
+    shown, status = public_url(answer.url), answer.status_code
+    reason = f'HTTP {status} {printable((answer.reason or "")[:80])}'
+    if status in BUSY or status == 416:
+        raise TransientError(reason)
     if status not in (200, 206):
-        raise DownloadError(f'{shown}: HTTP {status} {answer.reason}; check the address')
+        raise DownloadError(f'{shown}: {reason}; check the address')
     if 'html' in answer.headers.get('Content-Type', '').lower():
         raise DownloadError(f'{shown}: the server sent a web page; give the address of the file itself')
-    if answer.headers.get('Content-Encoding', 'identity') != 'identity':
-        raise DownloadError(
-            f'{shown}: compressed by the server ({answer.headers["Content-Encoding"]}) without a request'
-        )
-    if status == 206:
-        part = re.fullmatch(r'bytes (\d+)-\d+/(\d+)', answer.headers.get('Content-Range', ''))
-        if part is None or int(part[1]) != begun:
-            forget(partial)
-            raise TransientError('the server sent a different part than requested')
+    if (coding := answer.headers.get('Content-Encoding', 'identity')) != 'identity':
+        raise DownloadError(f'{shown}: compressed by the server ({printable(coding[:80])}) without a request')
+
+
+def _total_of_part(answer: requests.Response, partial: Path, begun: int, version: Version | None) -> int:
+    """Returns the size of the whole file. Forgets the partial file unless the answer continues this version of it.
+
+    Args:
+        answer: The answer, of status 206.
+        partial: The partial file.
+        begun: Size of the partial file in bytes.
+        version: Version of its bytes.
+
+    Raises:
+        TransientError: If the answer continues another version, or begins elsewhere.
+    """
+    part = re.fullmatch(r'bytes ([0-9]{1,18})-[0-9]{1,18}/([0-9]{1,18})', answer.headers.get('Content-Range', ''))
+    mark, total = _mark(answer), int(part[2]) if part else None
+    if not begun or version is None or part is None or int(part[1]) != begun:
+        reason = 'the server sent a different part than requested'
+    elif mark != version.mark or version.total not in (None, total):
+        reason = 'the server has another version of the file now'
+    else:
         return int(part[2])
+    forget(partial)
+    raise TransientError(reason)
+
+
+def _total_of_whole(answer: requests.Response, certain: bool) -> int | None:
+    """Returns the size of a file that is sent whole; None if it is not stated, and the end is noticed all the same."""
     length = answer.headers.get('Content-Length', '')
     chunked = 'chunked' in answer.headers.get('Transfer-Encoding', '').lower()  # its end is marked
-    if not (length.isdecimal() or chunked or certain):
-        raise DownloadError(f'{shown}: the server states no size, so a cut would go unnoticed; download it by hand')
-    return int(length) if length.isdecimal() else None
+    if _SIZE.fullmatch(length) and not chunked:
+        return int(length)
+    if not (chunked or certain):
+        raise DownloadError(
+            f'{public_url(answer.url)}: the server states no size, so a cut would go unnoticed; download it by hand'
+        )
+    return None
+
+
+def _begin(answer: requests.Response, partial: Path, total: int | None) -> None:
+    """Begins a partial file afresh. The old bytes go first: a version never belongs to other bytes."""
+    forget(partial)
+    if mark := _mark(answer):
+        write_json(version_file(partial), {'version': mark, 'total': total})
+
+
+def _mark(answer: requests.Response) -> str | None:
+    """Returns the strong ETag of an answer, else its date; None if there is neither."""
+    etag = answer.headers.get('ETag', 'W/')
+    mark = answer.headers.get('Last-Modified', '') if etag.startswith('W/') else etag
+    return mark if _VERSION.fullmatch(mark) else None
+
+
+def version_of(partial: Path) -> Version | None:
+    """Returns the version of a partial file's bytes; None if it cannot be continued."""
+    record = read_json(version_file(partial))
+    try:
+        total = record.whole('total') if record.values.get('total') is not None else None
+        mark = record.text('version')
+    except RecordError:
+        return None
+    return Version(mark, total) if _VERSION.fullmatch(mark) else None
 
 
 @contextlib.contextmanager
 def _progress(url: str, begun: int, total: int | None) -> Iterator[Callable[[int], None]]:
     """Yields a function that takes the bytes of each chunk and redraws a bar if stderr is a terminal."""
-    log, name = Log(), urlsplit(url).path.rpartition('/')[2]
+    log, name = Log(), printable(file_name(url))
     start, drawn, came = time.monotonic(), 0.0, 0
 
     def show(num_bytes: int) -> None:
@@ -157,10 +224,9 @@ def forget(partial: Path) -> None:
     remove(version_file(partial))
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Returns the contents of a small record; empty if it is absent or damaged."""
+def read_json(path: Path) -> Record:
+    """Returns a small record; without fields if it is absent or damaged."""
     try:
-        data = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return data if isinstance(data, dict) else {}
+        return read_record(path)
+    except RecordError:
+        return Record({}, printable(str(path)))

@@ -8,6 +8,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, TextIO
 
+from dnnlib.addresses import public_text
+from dnnlib.printable import printable
+
 
 class Log:
     """Writer of lines to stdout and a file, and of a progress bar to stderr if that is a terminal.
@@ -51,7 +54,7 @@ class Log:
         """Redraws the progress bar if stderr is a terminal."""
         if self._rank == 0 and sys.stderr is not None and sys.stderr.isatty():
             with contextlib.suppress(OSError, ValueError):
-                sys.stderr.write(f'\r\x1b[K{text}')
+                sys.stderr.write(f'\r\x1b[K{shown(text)}')
                 sys.stderr.flush()
             self._bar_shown = True
 
@@ -80,11 +83,16 @@ class Log:
 def _write(target: TextIO | None, text: str) -> None:
     if target is not None:
         with contextlib.suppress(OSError, ValueError):
-            target.write(printable(text, target) + '\n')
+            target.write(encodable(shown(text), target) + '\n')
             target.flush()
 
 
-def printable(text: str, stream: TextIO) -> str:
+def shown(text: str) -> str:
+    """Returns a text for people: addresses without secrets, control characters of names escaped, line breaks kept."""
+    return printable(public_text(text), keep='\n\t')
+
+
+def encodable(text: str, stream: TextIO) -> str:
     r"""Returns a text with `\xe4` in place of each character that the encoding of a stream does not have."""
     encoding = getattr(stream, 'encoding', None) or 'utf-8'
     return text.encode(encoding, 'backslashreplace').decode(encoding)

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
-import re
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+from dnnlib.addresses import public_word
+
 
 def environment(libraries: tuple[str, ...]) -> dict[str, Any]:
-    """Returns the record of a run. Libraries that are not installed and passwords in addresses are left out."""
+    """Returns the record of a run. Libraries that are not installed and the secrets of addresses are left out."""
     versions = {'python': platform.python_version()}
     for name in libraries:
         try:
             versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
-    argv = [re.sub(r'://[^/@\s]*@', '://', word) for word in sys.argv]
+    argv = [public_word(word) for word in sys.argv]
     return {'versions': versions, 'commit': git_commit(), 'machine': platform.platform(), 'argv': argv}
 
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import torch
 
+from dnnlib.addresses import is_url, public_url
 from dnnlib.errors import ConfigError
 from dnnlib.files import make_run_dir, write_json
-from dnnlib.http_file import is_url, public_url
 from dnnlib.provenance import environment
 from dnnlib.registry import source_of
 from ganfoundry import options, processes

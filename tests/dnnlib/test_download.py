@@ -1,7 +1,9 @@
 """Promise R15: whatever a server does, a file in the cache is complete."""
 
+import contextlib
 import hashlib
 import json
+import random
 import resource
 import subprocess
 import sys
@@ -9,17 +11,19 @@ import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from dnnlib import http_file, http_request
 from dnnlib.download import fetch
 from dnnlib.errors import DownloadError
-from dnnlib.http_file import Timeouts
+from dnnlib.http_request import Timeouts
 from tests.conftest import ROOT
 
 DATA = bytes(range(256)) * 4096  # 1 MiB, which arrives in many chunks
 SHA256 = hashlib.sha256(DATA).hexdigest()
-QUICK = Timeouts(connect_s=2, read_s=0.3, wait_s=0.01)
+QUICK = Timeouts(connect_s=2, read_s=0.3, slow_s=0.5, wait_s=0.01)
 HTML = b'<!DOCTYPE html><html><body>Please log in</body></html>'
 
 
@@ -107,6 +111,71 @@ class Handler(BaseHTTPRequestHandler):
     def packed(self):
         self.answer(self.server.data, Content_Encoding='gzip')
 
+    def rest(self, etag='"v1"', total=None, body=b'B'):
+        """Sends what a server with another version might send for the rest of a file."""
+        begun = int((self.headers['Range'] or 'bytes=0-').removeprefix('bytes=').removesuffix('-'))
+        total = total or len(self.server.data)
+        headers = {'ETag': etag, 'Content_Range': f'bytes {begun}-{total - 1}/{total}'}
+        self.answer(body * (total - begun), status=206, **headers)
+
+    def rest_of_another_version(self):
+        self.rest(etag='"v2"')
+
+    def rest_without_a_version(self):
+        self.rest(etag=None)
+
+    def rest_of_another_size(self):
+        self.rest(total=len(self.server.data) + 1)
+
+    def beyond(self):
+        """Sends more than the size of the whole file; its end is marked by a chunk, so that no length stops it."""
+        begun = int((self.headers['Range'] or 'bytes=0-').removeprefix('bytes=').removesuffix('-'))
+        total = len(self.server.data)
+        self.answer(b'', length=0, status=206 if begun else 200, Transfer_Encoding='chunked',
+                    Content_Range=f'bytes {begun}-{total - 1}/{total}')  # fmt: skip
+        with contextlib.suppress(OSError):
+            for _ in range(64):
+                self.wfile.write(b'%x\r\n%s\r\n' % (1 << 16, b'x' * (1 << 16)))
+            self.wfile.write(b'0\r\n\r\n')
+
+    def drip(self):
+        self.answer(b'', length=len(self.server.data))
+        self.drip_until_closed(b'x')
+
+    def drip_of_headers(self):
+        self.wfile.write(b'HTTP/1.0 200 OK\r\nX-Long: ')
+        self.drip_until_closed(b'x')
+
+    def drip_until_closed(self, piece):
+        with contextlib.suppress(OSError):
+            for _ in range(80):
+                self.wfile.write(piece)
+                self.wfile.flush()
+                time.sleep(0.05)
+
+    def redirect_with_a_body(self):
+        self.send_response(302)
+        self.send_header('Location', '/there')
+        self.end_headers()
+        with contextlib.suppress(OSError):
+            for _ in range(64):
+                self.wfile.write(bytes(1 << 20))
+                self.server.sent += 1 << 20
+
+    def loop(self):
+        self.server.plan.append('loop')
+        self.answer(b'', status=302, Location='/again')
+
+    def huge_length(self):
+        self.answer(b'', length='9' * 5000)
+
+    def odd_headers(self):
+        self.send_response(200, '\x1b[31m' * 99)
+        self.send_header('ETag', '"\x1b]0;title\x07"')
+        self.send_header('Content-Length', str(len(self.server.data)))
+        self.end_headers()
+        self.wfile.write(self.server.data)
+
     def log_message(self, *args):
         pass
 
@@ -118,6 +187,7 @@ def server(monkeypatch, tmp_path):
     monkeypatch.delenv('GANFOUNDRY_OFFLINE', raising=False)
     with ThreadingHTTPServer(('127.0.0.1', 0), Handler) as server:
         server.plan, server.seen, server.data, server.etag, server.elsewhere = [], [], DATA, '"v1"', ''
+        server.sent = 0
         server.url = f'http://127.0.0.1:{server.server_port}/nets/net.safetensors?v=1'
         server.cache = tmp_path / 'cache'
         thread = threading.Thread(target=server.serve_forever, args=[0.02])
@@ -146,7 +216,7 @@ def test_a_file_is_fetched_once_and_its_digest_recorded(server):
     assert path.read_bytes() == DATA
     assert path.name == 'net.safetensors'
     record = json.loads(path.with_name('net.safetensors.json').read_text())
-    assert record == {'url': server.url, 'size': len(DATA), 'sha256': SHA256, 'etag': '"v1"'}
+    assert record == {'url': server.url.partition('?')[0], 'size': len(DATA), 'sha256': SHA256, 'etag': '"v1"'}
     assert fetch(server.url, sha256=SHA256.upper(), timeouts=QUICK) == path
     assert server.seen == [None]
     assert files_of(server) == ['net.safetensors', 'net.safetensors.json']
@@ -189,6 +259,131 @@ def test_a_part_that_was_not_asked_for_is_thrown_away(server):
     server.plan = ['cut', 'wrong_part']
     assert fetch(server.url, timeouts=QUICK).read_bytes() == DATA
     assert server.seen[2] is None
+
+
+@pytest.mark.parametrize('answer', ['rest_of_another_version', 'rest_without_a_version', 'rest_of_another_size'])
+def test_a_rest_that_may_be_of_another_version_is_never_joined_to_the_part(server, answer):
+    server.plan = ['cut', answer]
+    assert fetch(server.url, timeouts=QUICK).read_bytes() == DATA
+    assert server.seen[2] is None  # begun again
+
+
+@pytest.mark.parametrize('first', ['cut', 'stall'])
+def test_a_server_that_sends_more_than_it_announced_is_stopped_there(server, first, monkeypatch):
+    server.plan = [first, 'beyond']
+    written, plain = [], http_file._write
+    monkeypatch.setattr(http_file, '_write', lambda *args: written.append(plain(*args)) or written[-1])
+    assert fetch(server.url, timeouts=QUICK).read_bytes() == DATA
+    assert len(DATA) < max(written) <= len(DATA) + http_request.CHUNK
+
+
+def test_a_file_of_unknown_size_is_limited_and_leaves_room_on_the_disk(server, monkeypatch):
+    monkeypatch.setattr(http_file, 'MAX_UNKNOWN', 10_000)
+    server.plan = ['chunked']
+    assert 'the server states no size; download it by hand' in refusal(server)
+    assert files_of(server) == []
+    monkeypatch.setattr(http_file, 'MAX_UNKNOWN', 1 << 40)
+    monkeypatch.setattr('shutil.disk_usage', lambda path: SimpleNamespace(free=http_file.RESERVE - 1))
+    server.plan = ['chunked']
+    assert 'are left on the disk' in refusal(server)
+    assert files_of(server) == []
+
+
+@pytest.mark.parametrize('answer', ['drip', 'drip_of_headers'])
+def test_a_server_that_sends_byte_by_byte_is_given_up(server, answer, monkeypatch):
+    monkeypatch.setattr('dnnlib.download.ATTEMPTS', 1)
+    server.plan, begun = [answer], time.monotonic()
+    message = refusal(server)
+    assert 'less than 1000 bytes per second' in message or 'does not finish its answer' in message
+    assert time.monotonic() - begun < 10
+
+
+def test_the_body_of_a_redirect_is_not_read(server):
+    server.plan = ['redirect_with_a_body']
+    assert fetch(server.url, timeouts=QUICK).read_bytes() == DATA
+    assert server.sent < 64 << 20
+
+
+def test_redirects_without_an_end_are_refused(server):
+    server.plan = ['loop']
+    assert 'more than 10 redirects' in refusal(server)
+
+
+@pytest.mark.parametrize('answer', ['huge_length', 'odd_headers'])
+def test_headers_are_not_believed_and_not_shown_raw(server, answer, capsys):
+    server.plan = [answer]
+    path = fetch(server.url, timeouts=QUICK, sha256=SHA256)
+    assert path.read_bytes() == DATA
+    assert '\x1b' not in path.with_name('net.safetensors.json').read_text()
+
+
+def test_a_failure_says_why_in_one_short_line_with_the_address_once(server):
+    url = f'http://me:PW9@127.0.0.1:{server.server_port}/a.pkl?sig=PW9'
+    server.shutdown()
+    server.socket.close()
+    with pytest.raises(DownloadError) as caught:
+        fetch(url, timeouts=QUICK)
+    message = str(caught.value)
+    assert 'Connection refused' in message
+    assert 'PW9' not in message
+    assert message.count('127.0.0.1') == 1
+    assert len(message) < 240
+
+
+def test_what_cannot_be_continued_does_not_stay(server):
+    server.plan = ['no_version'] * 3
+    assert 'kept' not in refusal(server)
+    assert files_of(server) == []
+
+
+@pytest.mark.parametrize(
+    'url',
+    [
+        'http://user:PW9@/x',
+        'http://user:PW9@127.0.0.1:99999/x',
+        'ftp://user:PW9@127.0.0.1/x',
+        'http://user:PW9@[::bad/x',
+        'http://user:PW9/x@127.0.0.1:0x/y',
+        'http://u:PW9@.example/x',
+        'http://u:PW9@h\x00st/x',
+        'http://u:PW9@' + 'h' * 300 + '/x',
+        'file://[::u:PW9@/x',
+        'https://user:PW9@\udcff/x',
+    ],
+)
+def test_an_address_that_cannot_be_used_is_refused_without_its_password(server, url):
+    with pytest.raises(DownloadError) as caught:
+        fetch(url, timeouts=QUICK)
+    assert 'PW9' not in str(caught.value)
+    assert 'PW9' not in ''.join(map(str, server.cache.rglob('*')))
+
+
+# http.client leaves sockets of answers that it cannot parse to the garbage collector.
+@pytest.mark.filterwarnings('ignore::ResourceWarning', 'ignore::pytest.PytestUnraisableExceptionWarning')
+def test_400_mutations_of_an_answer_give_the_file_or_our_error(server, monkeypatch):
+    """Random status lines, headers and bodies; only our own error comes out, and only the file goes in."""
+    draw = random.Random(5)
+    lines = [b'HTTP/1.0 200 OK', b'HTTP/1.1 206 Partial', b'HTTP/1.0 999 \xff', b'HTTP/2 200', b'', b'HTTP/1.0 302 x']
+    fields = [b'Content-Length: 4', b'Content-Length: -1', b'Content-Length: 1e9', b'Content-Range: bytes 0-3/4',
+              b'Content-Range: bytes 2-/', b'ETag: "\xff"', b'ETag: W/', b'Location: http://[', b'Location: //\x01',
+              b'Location: file:///', b'Transfer-Encoding: chunked', b'Content-Encoding: gzip', b'\x00: \x00',
+              b'A' * 70000, b'Content-Type: text/html', b'Content-Length: 4\r\nContent-Length: 5',
+              b'Set-Cookie: a=\xff']  # fmt: skip
+    bodies = [b'', b'data', b'4\r\ndata\r\n0\r\n\r\n', b'zz\r\n', b'fffffffffff\r\nx', b'\x1f\x8b\x08' + b'x' * 50]
+
+    def raw(self):
+        made = [draw.choice(lines), *draw.sample(fields, draw.randint(0, 4)), b'', draw.choice(bodies)]
+        with contextlib.suppress(OSError):
+            self.wfile.write(b'\r\n'.join(made))
+
+    monkeypatch.setattr(Handler, 'raw', raw, raising=False)
+    monkeypatch.setattr('dnnlib.download.ATTEMPTS', 1)
+    quick = Timeouts(connect_s=1, read_s=1, slow_s=2, wait_s=0)
+    for i in range(400):
+        server.plan = ['raw'] * 12
+        with contextlib.suppress(DownloadError):
+            path = fetch(f'{server.url}{i}', timeouts=quick)
+            assert path.stat().st_size <= 4
 
 
 @pytest.mark.parametrize(
@@ -297,8 +492,6 @@ def test_a_full_disk_leaves_nothing_half_made(server):
 
 
 def test_a_disk_with_too_little_room_is_not_written_to(server, monkeypatch):
-    from types import SimpleNamespace
-
     monkeypatch.setattr('shutil.disk_usage', lambda path: SimpleNamespace(free=len(DATA) - 1))
     assert 'are needed, the disk has less' in refusal(server)
     assert files_of(server) == []

@@ -2,13 +2,13 @@
 
 import re
 
-from dnnlib.http_file import public_url
+from dnnlib.addresses import public_url
 from dnnlib.provenance import environment, git_commit
 
 
 def test_a_password_in_an_address_is_neither_shown_nor_recorded(monkeypatch):
-    assert public_url('https://me:secret@host:8/a?b=c') == 'https://host:8/a?b=c'
-    monkeypatch.setattr('sys.argv', ['train.py', '--resume=https://me:secret@host/a', '--desc=a@b'])
+    assert public_url('https://me:secret@host:8/a?b=c') == 'https://host:8/a'
+    monkeypatch.setattr('sys.argv', ['train.py', '--resume=https://me:se@cret@host/a?token=1', '--desc=a@b'])
     assert environment(())['argv'] == ['train.py', '--resume=https://host/a', '--desc=a@b']
 
 

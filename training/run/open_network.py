@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from dnnlib.addresses import is_url
 from dnnlib.download import fetch
 from dnnlib.errors import CheckpointError
-from dnnlib.http_file import is_url
 from dnnlib.paths import user_path
 from training.run.run_folder import RunFolder
 from training.run.snapshot import Snapshot, load_snapshot

@@ -14,10 +14,10 @@ from typing import Any
 
 import torch
 
+from dnnlib.addresses import is_url, public_url
 from dnnlib.download import fetch
 from dnnlib.errors import CheckpointError
 from dnnlib.files import sha256_of
-from dnnlib.http_file import is_url, public_url
 from dnnlib.registry import suggest
 from torch_utils.checkpoint import TENSORS, Tensors, load_state, load_tensors
 from training.legacy.convert import load_official
