@@ -150,8 +150,9 @@ def describe(tree: Path, folder: Path) -> dict[str, dict[str, Any]]:
     zygote, records = Zygote(tree), {}
     try:
         names = [line for line in call(zygote, folder, '--cfg=list').splitlines() if line and not line[0].isspace()]
+        plan = ('-n', '-v') if '--verbose' in call(zygote, folder, '--help') else ('-n',)  # older trees have no -v
         for name in names:
-            text = call(zygote, folder, '-n', f'--cfg={name}', '--resolution=32', '--device=cpu')
+            text = call(zygote, folder, *plan, f'--cfg={name}', '--resolution=32', '--device=cpu')
             records[name], _ = json.JSONDecoder().raw_decode(text, text.index('{\n'))
     finally:
         zygote.close()

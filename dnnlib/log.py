@@ -110,6 +110,11 @@ def format_time(seconds: float) -> str:
     return f'{s // 86400}d {s // 3600 % 24:02d}h'
 
 
+def counted(number: int, noun: str, plural: str = '') -> str:
+    """Returns '1 step', '2 steps' or, with a plural of its own, '1,024 batches'."""
+    return f'{number:,} {noun if number == 1 else plural or noun + "s"}'
+
+
 def format_bytes(num_bytes: float) -> str:
     """Formats a number of bytes in a decimal unit: '18.8 MB'."""
     for unit in ('B', 'kB', 'MB', 'GB'):

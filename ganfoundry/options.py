@@ -28,6 +28,7 @@ class TrainFlags:
     resume: str | None = None
     freezed: int | None = None
     dry_run: bool = False
+    verbose: bool = False
     plugin: tuple[str, ...] = ()
     sets: tuple[str, ...] = ()  # 'FIELD=VALUE' of each --set
     # Data
@@ -231,6 +232,8 @@ def notes_on(flags: TrainFlags) -> tuple[str, ...]:
         notes.append('--nhwc: the networks choose the layout, StyleGAN2 channels last; the flag changes nothing')
     if flags.freezed and flags.resume in (None, 'noresume'):
         notes.append(f'--freezed={flags.freezed} without --resume: the frozen layers keep their random weights')
+    if flags.verbose and not flags.dry_run:
+        notes.append('--verbose without --dry-run changes nothing: -n -v prints the whole plan')
     return tuple(notes)
 
 

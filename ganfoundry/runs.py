@@ -176,6 +176,16 @@ def check_source(source: Source, cfg: RunConfig, dataset: ImageDataset) -> None:
     transfer({'G': G, 'D': D, 'G_ema': G}, source, lambda line: None, lambda line: None)
 
 
+def describe_transfer(run: Run) -> list[str]:
+    """Returns the lines that say what a transfer takes from its source; none for a run without one."""
+    lines: list[str] = []
+    if run.source is not None:
+        with torch.device('meta'):
+            G, D = build_networks(run.cfg, run.dataset.spec)
+        transfer({'G': G, 'D': D, 'G_ema': G}, run.source, lines.append, lambda line: None)
+    return lines
+
+
 def machine_settings(device: torch.device, *, asks_for_metrics: bool) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Returns config fields that depend on the machine rather than on the recipe, and notes on them."""
     fields: dict[str, Any] = {}

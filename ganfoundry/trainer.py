@@ -38,6 +38,7 @@ from training.run.run_folder import RunFolder
 from training.run.sheets import SampleSheet
 from training.state import TrainState
 from training.step import TrainStep
+from training.trial import try_steps
 
 REPEAT_S = 2.0  # signals within this time are one request: a batch system sends one, and the launcher passes on its own
 
@@ -71,7 +72,9 @@ def run_training(flags: TrainFlags) -> int:
     prepared = prepare_run(flags)
     if flags.dry_run:
         folder = prepared.folder
-        print_plan(prepared.run, folder.path if folder else Path(flags.outdir, f'NNNNN-{prepared.name}'))
+        where = folder.path if folder else Path(flags.outdir, f'NNNNN-{prepared.name}')
+        if prepared.world.leads:
+            print_plan(prepared.run, where, flags.verbose)
         return 0
     if prepared.num_missing:  # everything is checked: each process does the same again, and trains
         return launch(prepared.num_missing, flags.max_restarts or 0, processes.command_line())
@@ -102,11 +105,22 @@ def print_recipes(flags: TrainFlags) -> None:
     print(plan.describe_recipes(read_spec(options.data_config(flags))))
 
 
-def print_plan(run: Run, where: Path) -> None:
-    """Prints the notes and the plan of --dry-run."""
-    for note in run.notes:
-        print(f'note: {note}')
-    print(plan.describe_run(run.cfg, run.dataset.spec, str(where)))
+def print_plan(run: Run, where: Path, verbose: bool) -> None:
+    """Prints the plan of --dry-run, then the time and memory of a few steps.
+
+    Args:
+        run: The checked run.
+        where: Its folder, which is not made.
+        verbose: Also print every field of the config and every module.
+    """
+    cfg, spec = run.cfg, run.dataset.spec
+    notes = [*(f'note: {note}' for note in run.notes), *runs.describe_transfer(run)]
+    print(plan.describe_run(cfg, spec, str(where), notes=notes, verbose=verbose), flush=True)
+    if sys.stderr.isatty():
+        print('measuring a few steps ...', file=sys.stderr)
+    prepare(run.device, benchmark=cfg.benchmark, allow_tf32=cfg.allow_tf32, deterministic=cfg.deterministic)
+    print(plan.describe_trial(cfg, try_steps(cfg, run.dataset, run.device, plan.total_macs(cfg, spec)), run.device))
+    print(f'Dry run: no run folder was made.{"" if verbose else " -n -v prints every field and module."}')
 
 
 def train_prepared(prepared: PreparedRun) -> tuple[RunFolder, int]:
@@ -160,7 +174,7 @@ def train_in_folder(
     with Log(folder.path / 'log.txt', rank=world.rank) as log, StopSignal(limit, repeat_s) as stop:
         several = f', {world.size} processes' if world.size > 1 else ''
         log.line(f'run folder {folder.path}, {run.device}{several}, {run.cfg.precision}')
-        for note in run.notes:
+        for note in (plan.describe_data(run.cfg, run.dataset.spec), *run.notes):
             log.line(note)
         for warning in warnings if world.leads else ():
             log.warn(warning)

@@ -5,80 +5,138 @@ from __future__ import annotations
 import dataclasses
 import json
 import textwrap
+from collections.abc import Sequence
 from typing import Any
 
+import psutil
 import torch
 
 from dnnlib.config import choices_of
 from dnnlib.errors import ConfigError
-from dnnlib.log import format_bytes
+from dnnlib.log import counted, format_bytes, format_time
 from torch_utils.images import grid_shape
 from torch_utils.macs import count_macs, format_macs
 from torch_utils.summary import count, module_table
 from training.augment.config import AugmentConfig
 from training.build import build_networks
 from training.config import RunConfig
+from training.data.dataset import conversion_command
 from training.interface import ImageSpec
 from training.record import to_record
 from training.registry import RECIPES
+from training.trial import Trial, fewer_images
+
+KINDS = {1: 'gray', 3: 'RGB', 4: 'RGBA, four channels'}  # images by their number of channels
 
 
-def describe_run(cfg: RunConfig, spec: ImageSpec, run_name: str) -> str:
-    """Returns config, networks module by module, data, schedule and disk; builds nothing except shapes.
+def describe_run(
+    cfg: RunConfig, spec: ImageSpec, run_name: str, *, notes: Sequence[str] = (), verbose: bool = False
+) -> str:
+    """Returns data, networks, schedule and disk; builds nothing except shapes.
 
     Args:
         cfg: Config of the run.
         spec: Facts of the data set.
         run_name: Path of the run folder.
+        notes: Lines that follow the facts of the data.
+        verbose: Begin with every field of the config and every module of the networks.
     """
     with torch.device('meta'):
         G, D = build_networks(cfg, spec)
-    return '\n\n'.join(
-        [
-            'Config\n' + json.dumps(to_record(cfg, spec)['config'], indent=2),
-            module_table(G, 'Generator'),
-            module_table(D, 'Discriminator'),
-            _describe_work(spec, G, D),
-            _describe_data(cfg, spec),
-            _describe_schedule(cfg),
-            _describe_disk(cfg, spec, G, D),
-            f'Run folder: {run_name}\nDry run: nothing was written.',
-        ]
-    )
+    parts = [
+        '\n'.join([describe_data(cfg, spec), *notes]),
+        _describe_networks(cfg, spec, G, D),
+        _describe_schedule(cfg, spec),
+        _describe_disk(cfg, spec, G, D),
+        f'Run folder: {run_name}',
+    ]
+    if verbose:
+        config = 'Config\n' + json.dumps(to_record(cfg, spec)['config'], indent=2)
+        parts = ['\n\n'.join([config, module_table(G, 'Generator'), module_table(D, 'Discriminator'), '']), *parts]
+    return '\n'.join(parts)
 
 
-def _describe_work(spec: ImageSpec, G: torch.nn.Module, D: torch.nn.Module) -> str:
-    g_macs, d_macs = (format_macs(macs) for macs in _macs(spec, G, D))
-    return f'Forward of one image: G {g_macs} multiply-adds, D {d_macs}'
+def describe_data(cfg: RunConfig, spec: ImageSpec) -> str:
+    """Returns the facts of the data; of images with transparency, how to train without it."""
+    kind = KINDS.get(spec.channels, f'{spec.channels} channels')
+    flips = ', half of them x-flips' if cfg.data.mirror else ''
+    lines = [
+        f'Data: {counted(spec.num_images, "image")} of {spec.width}x{spec.height}{_describe_base(spec)}, {kind}, '
+        f'{spec.bits} bits, {_describe_labels(cfg, spec)}{flips}',
+        f'  from {cfg.data.path or "the embedded set, peeps64.zip"}',
+    ]
+    if spec.channels == 4:
+        lines.append(
+            f'  transparency is a fourth channel to learn; without it: {conversion_command(cfg.data.source, "-rgb")}'
+        )
+    return '\n'.join(lines)
 
 
-def _describe_data(cfg: RunConfig, spec: ImageSpec) -> str:
-    labels = f'labels of width {spec.label_dim}' if spec.label_dim else 'no labels'
-    flips = ', x-flips included' if cfg.data.mirror else ''
-    return (
-        f'Images: {spec.num_images:,} of {spec.width}x{spec.height}{_describe_base(spec)}, '
-        f'{spec.channels} channels of {spec.bits} bits, '
-        f'{labels}{flips}\n  from {cfg.data.path or "the embedded set, peeps64.zip"}; '
-        f'{cfg.kimg * 1000 / spec.num_images:.1f} epochs in all'
-    )
+def _describe_labels(cfg: RunConfig, spec: ImageSpec) -> str:
+    return f'labels of width {spec.label_dim}' if cfg.data.cond else 'no labels'
 
 
 def _describe_base(spec: ImageSpec) -> str:
     """Returns the base of the networks unless it is 4x4: a large base doubled seldom makes shallow networks."""
     if tuple(spec.base) == (4, 4):
         return ''
-    return f' (base {spec.base[1]}x{spec.base[0]}, doublings {spec.resolution.bit_length() - 3})'
+    return f' (base {spec.base[1]}x{spec.base[0]}, {counted(spec.resolution.bit_length() - 3, "doubling")})'
 
 
-def _describe_schedule(cfg: RunConfig) -> str:
+def _describe_networks(cfg: RunConfig, spec: ImageSpec, G: torch.nn.Module, D: torch.nn.Module) -> str:
+    g_macs, d_macs = (format_macs(macs) for macs in _macs(spec, G, D))
+    return (
+        f'Networks: --cfg={cfg.cfg}, precision {cfg.precision}\n'
+        f'  G {count(G)[0]:,} parameters, {g_macs} multiply-adds per image; D {count(D)[0]:,}, {d_macs}'
+    )
+
+
+def describe_trial(cfg: RunConfig, trial: Trial, device: torch.device) -> str:
+    """Returns the time and the memory of a run.
+
+    Args:
+        cfg: Config of the run.
+        trial: Measurement of its steps.
+        device: Device that trains.
+    """
+    whole = format_time(trial.sec_per_kimg * cfg.kimg)
+    per_kimg = f'{trial.sec_per_kimg:.1f} s' if trial.sec_per_kimg < 60 else format_time(trial.sec_per_kimg)
+    processes = f', divided by {cfg.gpus} processes' if cfg.gpus > 1 else ''
+    sizes = (
+        f'{counted(trial.sizes[-1], "image")}'
+        if len(trial.sizes) == 1
+        else f'{trial.sizes[0]} and {trial.sizes[1]} images'
+    )
+    lines = [
+        f'Time: about {per_kimg} per kimg on {device.type}, {whole} for {cfg.kimg} kimg, without metrics '
+        f'(measured on steps of {sizes}{processes})',
+        f'Memory: about {format_bytes(trial.num_bytes)} per process on {device.type}, without the workers',
+    ]
+    there = psutil.virtual_memory().total
+    if device.type == 'cpu' and trial.num_bytes * cfg.gpus > there:
+        lines.append(f'  this machine has {format_bytes(there)}; {fewer_images(cfg)}')
+    return '\n'.join(lines)
+
+
+def total_macs(cfg: RunConfig, spec: ImageSpec) -> int:
+    """Returns the multiply-adds of the forward pass of one image through G and D."""
+    with torch.device('meta'):
+        G, D = build_networks(cfg, spec)
+    return sum(_macs(spec, G, D))
+
+
+def _describe_schedule(cfg: RunConfig, spec: ImageSpec) -> str:
     steps = -(-cfg.kimg * 1000 // cfg.batch)
+    epochs = cfg.kimg * 1000 / spec.num_images
+    decimals = 0 if epochs >= 10 else 1
     snapshots = int(cfg.kimg / cfg.tick / cfg.snap) + 1
     return (
-        f'Schedule: {cfg.kimg} kimg = {steps:,} steps of {cfg.batch} images '
-        f'({cfg.gpus} process(es) x {cfg.num_micro} micro-batch(es) x {cfg.batch_gpu})\n'
+        f'Schedule: {cfg.kimg} kimg = {counted(steps, "step")} of {counted(cfg.batch, "image")} '
+        f'({counted(cfg.gpus, "process", "processes")} x {counted(cfg.num_micro, "micro-batch", "micro-batches")} x '
+        f'{cfg.batch_gpu}), {epochs:,.{decimals}f} epochs\n'
         f'  one tick per {cfg.tick:g} kimg, one snapshot per {cfg.tick * cfg.snap:g} kimg ({snapshots} in all), '
         f'metrics {", ".join(cfg.metrics) or "none"}\n'
-        f'  loss {cfg.loss.kind}, {cfg.n_critic} steps of D for one of G, precision {cfg.precision}; {_penalties(cfg)}'
+        f'  loss {cfg.loss.kind}, {counted(cfg.n_critic, "step")} of D per step of G; {_penalties(cfg)}'
         f'\n  augmentation: {_augmentation(cfg.aug)}'
     )
 
@@ -112,8 +170,9 @@ def _describe_disk(cfg: RunConfig, spec: ImageSpec, G: torch.nn.Module, D: torch
     sheet = columns * rows * spec.pixels * min(spec.channels, 4)
     total = snapshots * (snapshot + sheet) + (cfg.keep + 2) * state
     return (
-        f'Disk: about {format_bytes(total)} = {snapshots} snapshots of {format_bytes(snapshot)}, {cfg.keep} + 1 states '
-        f'of {format_bytes(state)} (and one while it is written), sheets of at most {format_bytes(sheet)}'
+        f'Disk: about {format_bytes(total)} = {counted(snapshots, "snapshot")} of {format_bytes(snapshot)}, '
+        f'{cfg.keep} + 1 states of {format_bytes(state)} (and one while it is written), '
+        f'sheets of at most {format_bytes(sheet)}'
     )
 
 

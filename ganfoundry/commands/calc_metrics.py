@@ -45,7 +45,11 @@ from dnnlib.paths import user_path
 )
 @click.option('--gpus', help='Processes on this machine. They share the images; the numbers do not change.', type=int)
 @click.option('--batch', help='Images in a batch of the network.  [default: by their size]', type=click.IntRange(1))
-@click.option('--precision', type=click.Choice(['auto', 'fp32', 'bf16', 'fp16']), help='[default: as in training]')
+@click.option(
+    '--precision',
+    help='Arithmetic of the network.  [default: as in training]',
+    type=click.Choice(['auto', 'fp32', 'bf16', 'fp16']),
+)
 @click.option('--verbose', help='Print progress to stderr.', type=bool, default=True, metavar='BOOL')
 @click.option('--cache/--no-cache', help='Keep the features of real images.  [default: cache]', default=True)
 @click.option('--plot/--no-plot', help='Draw metric-NAME.png in the run folder.  [default: plot]', default=True)

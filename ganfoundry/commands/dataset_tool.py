@@ -82,7 +82,13 @@ def _choice(kind: Any) -> click.Choice[str]:
 @click.option('--width', type=click.IntRange(min=1), help='With --height, the same.')
 @click.option('--height', type=click.IntRange(min=1), help='With --width, the same.')
 @click.option('--transform', type=_choice(Transform), help='How images get that size.  [default: resize]')
-@click.option('--resize-filter', type=_choice(Filter), default='lanczos', show_default=True)
+@click.option(
+    '--resize-filter',
+    help='Filter of --transform=resize and its relatives.',
+    type=_choice(Filter),
+    default='lanczos',
+    show_default=True,
+)
 @click.option('--pad-colour', type=_Color(), help='Color around images, with --transform=pad.  [default: black]')
 @click.option('--mode', type=_choice(Mode), default='auto', show_default=True, help='auto: gray if all images are.')
 @click.option(

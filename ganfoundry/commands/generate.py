@@ -26,7 +26,13 @@ from dnnlib.paths import user_path
 @click.option('--seeds', help='Seeds, e.g. 0,3,8-15.  [default: as many as the grid holds, from 0]')
 @click.option('--trunc', 'truncation_psi', help='Truncation psi.', type=float, default=1, show_default=True)
 @click.option('--class', 'class_idx', help='Class label; needed by conditional networks.', type=int)
-@click.option('--noise-mode', type=click.Choice(['const', 'random', 'none']), default='const', show_default=True)
+@click.option(
+    '--noise-mode',
+    help='Noise of the network: the stored one, drawn by the seed, or none.',
+    type=click.Choice(['const', 'random', 'none']),
+    default='const',
+    show_default=True,
+)
 @click.option('--recalibrate', help='Measure batch-norm statistics again, at this truncation and class.', is_flag=True)
 @click.option(
     '--projected-w', help='Draw the latents of an .npz, w or z, instead of seeds.', type=user_path, metavar='FILE'
@@ -34,7 +40,13 @@ from dnnlib.paths import user_path
 @click.option('--grid', help='One PNG of COLUMNSxROWS images instead of one PNG per seed.', metavar='CxR')
 @click.option('--outdir', help='Folder of the PNGs.', default='out', show_default=True, type=user_path, metavar='DIR')
 @click.option('--batch', help='Images in a batch.', type=click.IntRange(1), default=8, show_default=True)
-@click.option('--precision', type=click.Choice(['auto', 'fp32', 'bf16', 'fp16']), default='fp32', show_default=True)
+@click.option(
+    '--precision',
+    help='Arithmetic of the network.',
+    type=click.Choice(['auto', 'fp32', 'bf16', 'fp16']),
+    default='fp32',
+    show_default=True,
+)
 @click.option(
     '--plugin',
     help='Python file that registers the --cfg of the snapshot.',

@@ -101,7 +101,7 @@ def plans_of(page: str) -> Iterator[list[str]]:
 def test_every_training_command_makes_a_plan(page, place, monkeypatch):
     planned = []
     # The text of the plan has its own tests; it is printed after networks, data and config were made.
-    monkeypatch.setattr('ganfoundry.trainer.print_plan', lambda run, where: planned.append(run.cfg))
+    monkeypatch.setattr('ganfoundry.trainer.print_plan', lambda run, where, verbose: planned.append(run.cfg))
     monkeypatch.setattr('ganfoundry.trainer.print_recipes', lambda flags: planned.append(None))
     monkeypatch.chdir(place)
     (run,) = (place / 'runs').glob('0*')
@@ -122,7 +122,7 @@ def test_the_plugin_of_the_readme_makes_a_plan(tmp_path):
     (tmp_path / 'ring.py').write_text(code)
     (flags,) = [words[2:] for words in lines_of('README.md') if '--plugin=ring.py' in words]
     args = [flag.replace('ring.py', str(tmp_path / 'ring.py')) for flag in flags]
-    assert '"kind": "ring"' in call(tmp_path / 'runs', *args, '-n').stdout
+    assert '"kind": "ring"' in call(tmp_path / 'runs', *args, '-n', '-v').stdout
 
 
 @pytest.mark.slow

@@ -32,6 +32,7 @@ FLOORS = {
     'training.terms': 2.1,
     'training.fakes': 2.1,
     'training.plan': 2.1,
+    'training.trial': 2.1,
     'training.run': 2.1,
     'training.legacy': 2.1,
     'training.loop': 2.2,

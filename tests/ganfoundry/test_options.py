@@ -18,11 +18,11 @@ from training.registry import RECIPES
 
 # A new flag is a promise to keep: a field is reached by --set already.
 TRAIN = """
---outdir --cfg --data --resume --freezed -n --dry-run --plugin --set --cond --subset --mirror --resolution --gamma
---kimg --batch --batch-gpu --glr --dlr --cbase --cmax --map-depth --mbstd-group --seed --aug --p --target --augpipe
---lecam --metrics --metric-data --metrics-images --detector-path --snap --tick --keep --desc --gpus --deterministic
---max-restarts --timeout --precision --fp32 --nhwc --nobench --allow-tf32 --workers --device --for --on-nan --bad-images
---guardian
+--outdir --cfg --data --resume --freezed -n --dry-run -v --verbose --plugin --set --cond --subset --mirror
+--resolution --gamma --kimg --batch --batch-gpu --glr --dlr --cbase --cmax --map-depth --mbstd-group --seed --aug --p
+--target --augpipe --lecam --metrics --metric-data --metrics-images --detector-path --snap --tick --keep --desc --gpus
+--deterministic --max-restarts --timeout --precision --fp32 --nhwc --nobench --allow-tf32 --workers --device --for
+--on-nan --bad-images --guardian
 """
 GENERATE = """
 --network --seeds --trunc --class --noise-mode --recalibrate --projected-w --grid --outdir --batch --precision --plugin
@@ -48,7 +48,7 @@ def data(tmp_path_factory):
 def plan(data, tmp_path, monkeypatch):
     """A function from flags to the run that they plan and its folder's name."""
     planned = []
-    monkeypatch.setattr('ganfoundry.trainer.print_plan', lambda run, where: planned.append((run, where.name)))
+    monkeypatch.setattr('ganfoundry.trainer.print_plan', lambda run, where, verbose: planned.append((run, where.name)))
 
     def make(*flags):
         train.main.main(['-n', f'--outdir={tmp_path}', f'--data={data}', *flags], standalone_mode=False)
@@ -172,6 +172,10 @@ def test_a_flag_that_lost_its_meaning_is_answered_with_a_note(plan):
     assert 'the flag changes nothing' in ' '.join(plan('--nhwc=1')[0].notes)
     assert 'keep their random weights' in ' '.join(plan('--freezed=1')[0].notes)
     assert not any('nhwc' in note for note in plan('--nhwc=0')[0].notes)
+    assert options.notes_on(TrainFlags(verbose=True)) == (
+        '--verbose without --dry-run changes nothing: -n -v prints the whole plan',
+    )
+    assert not plan('-v')[0].notes
 
 
 @pytest.mark.parametrize(
