@@ -1,115 +1,145 @@
-"""The options that choose latents: --seeds, --class and --projected-w, from their text to latents."""
+"""The options that choose latents, from their text to numbers and files: --seeds, --latents, and both in one list."""
 
 from __future__ import annotations
 
+import bisect
+import itertools
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import overload
 
-import numpy as np
-import torch
-
-from dnnlib.errors import ConfigError, DataError
-from training.run.latents import Latents, Space, read_latents
+from dnnlib.errors import ConfigError
+from dnnlib.paths import user_path
 
 MAX_SEED = 2**32 - 1  # the largest that NumPy's RandomState takes
+NUMBERS = re.compile(r'\s*\d+(?:\s*-\s*\d+)?\s*')
 
 
-class Batch(NamedTuple):
-    """Latents of images that are drawn together. seed: of the noise. c: one label for all, or one for each image."""
+class Seeds(Sequence[int]):
+    """Whole numbers in ranges: 0-400000 takes no memory for each number."""
 
-    seed: int
-    space: Space
-    points: torch.Tensor  # z [N, z_dim] or w [N, num_ws, w_dim], float32
-    c: torch.Tensor  # [1, label_dim] or [N, label_dim], float32
+    def __init__(self, ranges: Iterable[range]) -> None:
+        self.ranges = tuple(numbers for numbers in ranges if len(numbers) > 0)
+        self._ends = list(itertools.accumulate(len(numbers) for numbers in self.ranges))
+
+    def __len__(self) -> int:
+        return self._ends[-1] if self._ends else 0
+
+    @overload
+    def __getitem__(self, index: int) -> int: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[int]: ...
+    def __getitem__(self, index: int | slice) -> int | list[int]:
+        if isinstance(index, slice):
+            return [self[position] for position in range(*index.indices(len(self)))]
+        position = index + len(self) if index < 0 else index
+        if not 0 <= position < len(self):
+            raise IndexError(index)
+        part = bisect.bisect_right(self._ends, position)
+        return self.ranges[part][position - (self._ends[part - 1] if part else 0)]
+
+    def __iter__(self) -> Iterator[int]:
+        return itertools.chain.from_iterable(self.ranges)
+
+    def __contains__(self, number: object) -> bool:
+        return any(number in numbers for numbers in self.ranges)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Seeds) and self.ranges == other.ranges
+
+    def __hash__(self) -> int:
+        return hash(self.ranges)
+
+    def __repr__(self) -> str:
+        return f'Seeds({self})'
+
+    def __str__(self) -> str:
+        """The text that `parse_seeds` takes."""
+        return ','.join(f'{r[0]}-{r[-1]}' if len(r) > 1 else str(r[0]) for r in self.ranges)
+
+    def unique(self) -> Seeds:
+        """Returns each number once, at its first place."""
+        kept: list[range] = []
+        for numbers in self.ranges:
+            rest = [numbers]
+            for other in kept:
+                before = (range(part.start, min(part.stop, other.start)) for part in rest)
+                after = (range(max(part.start, other.stop), part.stop) for part in rest)
+                rest = [part for part in (*before, *after) if len(part) > 0]
+            kept += rest
+        return Seeds(kept)
 
 
-def parse_seeds(text: str) -> list[int]:
-    """Returns [0, 3, 8, 9, 10, 11] for '0,3,8-11'."""
-    seeds: list[int] = []
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LatentsFile:
+    """A latents file, and the points of it that are chosen; None for all."""
+
+    path: Path
+    indices: Seeds | None = None
+
+
+def parse_seeds(text: str, option: str = '--seeds') -> Seeds:
+    """Returns the numbers 0, 3, 8, 9, 10, 11 for '0,3,8-11'. option: its name in messages."""
+    return Seeds(_parse_range(part, f'{option}={text}') for part in text.split(','))
+
+
+def _parse_range(text: str, where: str) -> range:
+    """Returns the numbers of '3' or '8-11'."""
+    if NUMBERS.fullmatch(text) is None:
+        raise ConfigError(f'{where}: expected numbers and ranges such as 0,3,8-15')
+    first, _, last = text.replace(' ', '').partition('-')
+    numbers = range(int(first), int(last or first) + 1)
+    if len(numbers) == 0 or numbers.stop > MAX_SEED + 1:
+        raise ConfigError(f'{where}: a range goes up, and a seed lies in 0 to {MAX_SEED}')
+    return numbers
+
+
+def parse_latents(texts: Iterable[str], option: str = '--latents') -> list[LatentsFile]:
+    """Returns the files of texts such as 'me.npz', 'me.npz:0,2-5' and 'me.npz:0,you.npz'. option: for messages."""
+    files: list[LatentsFile] = []
+    for text in texts:
+        for part in parse_points(text, option):
+            if isinstance(part, Seeds):
+                raise ConfigError(f'{option}={text}: expected FILE.npz or FILE.npz:0,2-5, not the seeds {part}')
+            files.append(part)
+    return files
+
+
+def parse_points(text: str, option: str) -> list[Seeds | LatentsFile]:
+    """Returns the seeds and the latents files of one list, such as '85,100-102,me.npz:0,2-5,you.npz'.
+
+    Numbers after `FILE:` are indices of that file, so seeds come first.
+
+    Args:
+        text: The list.
+        option: Name of the option in messages.
+    """
+    if not text.strip():
+        raise ConfigError(f'{option} is empty; give seeds such as 0,3,8-15, or FILE.npz')
+    if Path(path := user_path(text)).is_file():  # its name may have commas
+        return [LatentsFile(path=Path(path))]
+    groups: list[list[str]] = []  # each: a file or '', then numbers
     for part in text.split(','):
-        match = re.fullmatch(r'\s*(\d+)(?:\s*-\s*(\d+))?\s*', part)
-        if match is None:
-            raise ConfigError(f'--seeds={text}: expected numbers and ranges such as 0,3,8-15')
-        first, last = int(match[1]), int(match[2] or match[1])
-        if last < first or last > MAX_SEED:
-            raise ConfigError(f'--seeds={text}: a range goes up, and a seed lies in 0 to {MAX_SEED}')
-        seeds += range(first, last + 1)
-    return seeds
+        name, colon, numbers = part.rpartition(':')
+        if name and colon and NUMBERS.fullmatch(numbers):
+            groups.append([name, numbers])
+        elif NUMBERS.fullmatch(part) and groups and len(groups[-1]) > 1:
+            groups[-1].append(part)
+        elif NUMBERS.fullmatch(part):
+            groups.append(['', part])
+        else:
+            groups.append([part])
+    return [_points_of(name, numbers, f'{option}={text}') for name, *numbers in groups]
 
 
-def chosen_seeds(text: str | None, grid: tuple[int, int] | None) -> list[int]:
-    """Returns the seeds of --seeds, or 0, 1, 2, ... for a grid without them. A grid must have a place for each seed."""
-    if text is None:
-        if grid is None:
-            raise ConfigError('--seeds is needed, for instance --seeds=0-15; or ask for a sheet with --grid=8x8')
-        return list(range(grid[0] * grid[1]))
-    seeds = parse_seeds(text)
-    if grid is not None and len(seeds) > grid[0] * grid[1]:
-        raise ConfigError(f'--grid={grid[0]}x{grid[1]} has fewer places than the {len(seeds)} --seeds; enlarge it')
-    return seeds
-
-
-def one_hot(c_dim: int, class_idx: int | None, name: str = '--class') -> torch.Tensor:
-    """Returns a label, float32 [1, c_dim].
-
-    Args:
-        c_dim: Number of classes; 0 for an unconditional network, which takes no class.
-        class_idx: The class, 0 to c_dim - 1.
-        name: The option or argument that gives the class, for messages.
-
-    Raises:
-        ConfigError: If a class is missing, or if the network does not have it.
-    """
-    if c_dim > 0 and class_idx is None:
-        raise ConfigError(f'{name} is needed: this network is conditional, on classes 0 to {c_dim - 1}')
-    if class_idx is not None and not 0 <= class_idx < c_dim:
-        knows = f'knows classes 0 to {c_dim - 1}' if c_dim > 0 else 'is unconditional'
-        raise ConfigError(f'{name}={class_idx}: this network {knows}')
-    label = torch.zeros([1, c_dim])
-    if class_idx is not None:
-        label[0, class_idx] = 1
-    return label
-
-
-def z_of(seeds: Sequence[int], z_dim: int) -> torch.Tensor:
-    """Returns StyleGAN2-ADA's latents of seeds, RandomState(seed).randn(1, z_dim), as float32 [N, z_dim]."""
-    latents = np.concatenate([np.random.RandomState(seed).randn(1, z_dim) for seed in seeds])
-    return torch.from_numpy(latents.astype(np.float32))
-
-
-def batches_of_seeds(seeds: Sequence[int], z_dim: int, c: torch.Tensor, batch: int) -> Iterator[Batch]:
-    """Yields the latents of seeds, each batch when it is asked for.
-
-    Args:
-        seeds: Numbers from 0 to 2^32 - 1.
-        z_dim: Width of a latent.
-        c: Label of all images, [1, label_dim], or labels [N, label_dim].
-        batch: Number of images in a batch.
-    """
-    for start in range(0, len(seeds), batch):
-        part = seeds[start : start + batch]
-        labels = c if len(c) == 1 else c[start : start + batch]
-        yield Batch(part[0], 'z', z_of(part, z_dim), labels)
-
-
-def batches_of_latents(latents: Latents, c: torch.Tensor, batch: int) -> Iterator[Batch]:
-    """Yields latents in batches.
-
-    Args:
-        latents: Latents of all images.
-        c: Label of all images, [1, label_dim], or labels [N, label_dim].
-        batch: Number of images in a batch.
-    """
-    for index, points in enumerate(latents.points.split(batch)):
-        labels = c if len(c) == 1 else c[index * batch : (index + 1) * batch]
-        yield Batch(index, latents.space, points, labels)
-
-
-def read_projected(name: str, G: Any) -> Latents:
-    """Reads the file of --projected-w; a ConfigError names the option."""
-    try:
-        return read_latents(Path(name), G)
-    except DataError as error:
-        raise ConfigError(f'--projected-w={error}') from None
+def _points_of(name: str, numbers: Sequence[str], where: str) -> Seeds | LatentsFile:
+    indices = Seeds(_parse_range(part, where) for part in numbers) if numbers else None
+    if name:
+        if not name.endswith('.npz') and not Path(user_path(name)).is_file():
+            raise ConfigError(f"{where}: '{name}' is neither a seed, a range of seeds, nor FILE.npz[:0,2-5]")
+        return LatentsFile(path=Path(user_path(name)), indices=indices)
+    if indices is None:
+        raise ConfigError(f'{where}: expected numbers, ranges or FILE.npz, and nothing empty between two commas')
+    return indices

@@ -6,7 +6,7 @@ Letters: N images in a batch, C channels, H and W image size.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,15 @@ from dnnlib.errors import ConfigError
 from dnnlib.files import sha256_of
 from dnnlib.paths import user_path
 from dnnlib.registry import load_file
-from ganfoundry.drawing import batch_for, draw_batches, image_info, make_outdir, save_image
-from ganfoundry.latent_options import MAX_SEED, batches_of_latents, batches_of_seeds, one_hot, z_of
+from ganfoundry.class_option import Label, parse_class
+from ganfoundry.drawing import Drawn, check_finite, draw_points, image_info, make_outdir, save_image
+from ganfoundry.latent_options import MAX_SEED, LatentsFile, Seeds, parse_latents
+from ganfoundry.pictures import check_names_free, text_of
+from ganfoundry.points import Point, PointList, points_of_latents, points_of_seeds, read_file, z_of
 from torch_utils.devices import pick_device
 from training.build import DTYPES, resolve_precision
-from training.run.latents import Latents, Space, check_points, read_latents
+from training.record import class_names
+from training.run.latents import Latents, Space, check_points, spaces_of
 from training.run.open_network import open_network
 from training.run.snapshot import Snapshot, load_generator
 
@@ -37,12 +41,14 @@ class Network:
         path: The file that it was read from.
         device: The device that it computes on.
         precision: 'fp32', 'bf16' or 'fp16'.
+        class_names: Names of the classes by their numbers; empty if they are not known.
     """
 
     def __init__(self, snapshot: Snapshot, module: Any, precision: str) -> None:
         self.module, self.precision = module, precision
         self.config, self.spec = snapshot.config()
         self.path = snapshot.path
+        self.class_names = class_names(snapshot.record, self.spec.label_dim)
         self.snapshot = Snapshot(path=snapshot.path, tensors={}, record=snapshot.record, nimg=snapshot.nimg)
 
     def __repr__(self) -> str:
@@ -53,6 +59,11 @@ class Network:
         """The device that the network computes on."""
         device: torch.device = next(self.module.parameters()).device
         return device
+
+    @property
+    def spaces(self) -> tuple[str, ...]:
+        """The latent spaces: 'w', 'w+' and 'z', or 'z' for a network without a W space."""
+        return spaces_of(self.module)
 
     @functools.cached_property
     def sha256(self) -> str:
@@ -88,7 +99,7 @@ class Network:
         seeds: Iterable[int],
         *,
         psi: float = 1,
-        class_idx: int | None = None,
+        class_idx: int | str | None = None,
         noise_mode: str = 'const',
         batch: int = 8,
     ) -> np.ndarray:
@@ -97,7 +108,7 @@ class Network:
         Args:
             seeds: Numbers from 0 to 2^32 - 1.
             psi: Truncation; 1 for none.
-            class_idx: Class of all images; needed by a conditional network.
+            class_idx: Class of all images, a number or a text as --class takes it; needed by a conditional network.
             noise_mode: 'const', 'random' (a function of the seed) or 'none'.
             batch: Number of images that the network draws at a time.
 
@@ -107,7 +118,8 @@ class Network:
         Raises:
             ConfigError: Names the argument that does not fit the network.
         """
-        return channels_last(self._of_seeds(checked_seeds(seeds), psi, class_idx, noise_mode, batch))
+        points = points_of_seeds(checked_seeds(seeds), self.module.z_dim, self._label(class_idx))
+        return channels_last(self._drawn(points, psi, noise_mode, batch))
 
     def draw(
         self,
@@ -121,7 +133,8 @@ class Network:
         """Draws the images of latents.
 
         Args:
-            latents: Z [N, z_dim], or w [N, num_ws, w_dim] for a network with a W space; or the path of a latents file.
+            latents: Z [N, z_dim], or w [N, num_ws, w_dim] for a network with a W space; or a latents file, such as
+                'me.npz' or 'me.npz:0,2-5'.
             c: Labels [1, label_dim] or [N, label_dim], for z; by default those of the file, or none.
             psi: Truncation of z; w is final.
             noise_mode: 'const', 'random' or 'none'.
@@ -134,15 +147,8 @@ class Network:
             ConfigError: If a conditional network gets no labels.
             DataError: If the latents do not fit the network.
         """
-        found = self._read(latents)
-        labels = found.c if c is None else c
-        if labels is None:
-            if found.space == 'z' and self.spec.label_dim > 0:
-                raise ConfigError(f'c is needed: this network is conditional, with labels [N, {self.spec.label_dim}]')
-            labels = torch.zeros([1, self.spec.label_dim])
-        batches = batches_of_latents(found, labels, batch_for(noise_mode, batch))
-        how: dict[str, Any] = {'truncation_psi': psi, 'noise_mode': noise_mode, 'bits': self.spec.bits}
-        return channels_last(draw_batches(self.module, batches, **how))
+        points = self._points(latents, c)
+        return channels_last(self._drawn(points, psi, noise_mode, batch))
 
     def save(
         self,
@@ -150,9 +156,10 @@ class Network:
         seeds: Iterable[int],
         *,
         psi: float = 1,
-        class_idx: int | None = None,
+        class_idx: int | str | None = None,
         noise_mode: str = 'const',
         batch: int = 8,
+        overwrite: bool = False,
     ) -> list[Path]:
         """Writes the images of seeds as generate.py does, one PNG per seed with its origin as text.
 
@@ -160,45 +167,72 @@ class Network:
             outdir: Folder of the PNGs, created if need be.
             seeds: Numbers from 0 to 2^32 - 1.
             psi: Truncation; 1 for none.
-            class_idx: Class of all images; needed by a conditional network.
+            class_idx: Class of all images, a number or a text as --class takes it; needed by a conditional network.
             noise_mode: 'const', 'random' or 'none'.
             batch: Number of images that the network draws at a time.
+            overwrite: Whether to replace other pictures of the same name.
 
         Returns:
-            The paths, in the order of the seeds.
+            The paths, in the order of the seeds, each once.
+
+        Raises:
+            ConfigError: If another picture has the name of one of these.
         """
-        chosen = checked_seeds(seeds)
-        parts = self._of_seeds(chosen, psi, class_idx, noise_mode, batch)
-        info = image_info(
-            self.snapshot,
-            self.sha256,
-            truncation_psi=psi,
-            class_idx=class_idx,
-            noise_mode=noise_mode,
-            precision=self.precision,
-            recalibrate=False,
-        )
+        chosen = Seeds(range(seed, seed + 1) for seed in dict.fromkeys(checked_seeds(seeds)))
+        points = PointList(chosen, self.module.z_dim, self._label(class_idx))
+        info = self.info(truncation_psi=psi, noise_mode=noise_mode)
         folder = make_outdir(user_path(str(outdir)))
-        paths = [folder / f'seed{seed:04d}.png' for seed in chosen]
-        images = (image for part in parts for image in part)
-        for path, seed, image in zip(paths, chosen, images, strict=True):
-            save_image(image, path, {**info, 'seed': seed})
+        if not overwrite:
+            check_names_free(folder, points, info)
+        paths = []
+        for drawn in self._drawn(points, psi, noise_mode, batch):
+            paths.append(folder / f'{drawn.point.name}.png')
+            save_image(drawn.image, paths[-1], {**info, **text_of(drawn)})
         return paths
 
-    def _of_seeds(
-        self, seeds: Sequence[int], psi: float, class_idx: int | None, noise_mode: str, batch: int
-    ) -> Iterator[np.ndarray]:
-        label = one_hot(self.module.c_dim, class_idx, 'class_idx')  # [1, c_dim]
-        batches = batches_of_seeds(seeds, self.module.z_dim, label, batch_for(noise_mode, batch))
-        return draw_batches(self.module, batches, truncation_psi=psi, noise_mode=noise_mode, bits=self.spec.bits)
+    def info(
+        self, *, truncation_psi: float = 1, noise_mode: str = 'const', recalibrate: bool = False
+    ) -> dict[str, Any]:
+        """Returns the text chunks of a PNG that all images of one command share.
 
-    def _read(self, latents: torch.Tensor | np.ndarray | str | Path) -> Latents:
+        Args:
+            truncation_psi: Truncation of the images.
+            noise_mode: 'const', 'random' or 'none'.
+            recalibrate: Whether batch-norm statistics were measured again.
+        """
+        settings = {'truncation_psi': truncation_psi, 'noise_mode': noise_mode, 'recalibrate': recalibrate}
+        return image_info(self.snapshot, self.sha256, precision=self.precision, **settings)
+
+    def _label(self, class_idx: int | str | None) -> Label:
+        return parse_class(class_idx, self.spec.label_dim, self.class_names, 'class_idx')
+
+    def _drawn(self, points: Iterable[Point], psi: float, noise_mode: str, batch: int) -> Iterator[Drawn]:
+        check_finite(psi, 'psi')
+        how: dict[str, Any] = {'truncation_psi': psi, 'noise_mode': noise_mode, 'bits': self.spec.bits}
+        return draw_points(self.module, points, batch=batch, **how)
+
+    def _points(self, latents: torch.Tensor | np.ndarray | str | Path, c: torch.Tensor | None) -> list[Point]:
+        file = LatentsFile(path=Path('latents'))
+        if isinstance(latents, Path):
+            file = LatentsFile(path=Path(user_path(str(latents))))
+        elif isinstance(latents, str):
+            files = parse_latents([latents], 'latents')
+            if len(files) > 1:
+                raise ConfigError(f'latents={latents}: expected one file')
+            file = files[0]
         if isinstance(latents, str | Path):
-            return read_latents(Path(user_path(str(latents))), self.module)
-        points = torch.as_tensor(latents).detach().cpu().float()
-        space: Space = 'z' if points.ndim == 2 else 'w'
-        check_points('latents', space, points, self.module)
-        return Latents(space=space, points=points)
+            found = read_file(file, self.module, 'latents')
+        else:
+            points = torch.as_tensor(latents).detach().cpu()
+            space: Space = 'z' if points.ndim == 2 else 'w'
+            check_points('latents', space, points, self.module)
+            found = Latents(space=space, points=points.float())
+        labels = found.c if c is None else torch.as_tensor(c).detach().cpu().float()
+        if labels is None:
+            if found.space == 'z' and self.spec.label_dim > 0:
+                raise ConfigError(f'c is needed: this network is conditional, with labels [N, {self.spec.label_dim}]')
+            labels = torch.zeros([1, self.spec.label_dim])
+        return points_of_latents(found, labels, stem=file.path.stem, indices=file.indices)
 
 
 def load(
@@ -245,6 +279,6 @@ def checked_seeds(seeds: Iterable[int]) -> list[int]:
     return chosen
 
 
-def channels_last(images: Iterable[np.ndarray]) -> np.ndarray:
-    """Returns batches [N, C, H, W] as one array [N, H, W, C]."""
-    return np.ascontiguousarray(np.concatenate(list(images)).transpose(0, 2, 3, 1))
+def channels_last(drawn: Iterable[Drawn]) -> np.ndarray:
+    """Returns images [C, H, W] as one array [N, H, W, C]."""
+    return np.stack([image.image.transpose(1, 2, 0) for image in drawn])

@@ -203,6 +203,7 @@ def record_of(run: Run) -> dict[str, Any]:
     """Returns the content of config.json: the config, the facts, and everything else that a number depends on."""
     modules = plugin_modules(run.cfg)  # loss and terms
     return to_record(run.cfg, run.dataset.spec) | {
+        **({'classes': list(names)} if (names := run.dataset.class_names) else {}),
         **({'source': run.origin} if run.origin else {}),
         'plugin': source_of(RECIPES.module_of(run.cfg.cfg)),
         **({'plugins': [source_of(module) for module in modules]} if modules else {}),

@@ -8,6 +8,7 @@ from dnnlib import config as typed
 from dnnlib.errors import ConfigError
 from training import registry
 from training.config import FIELDS, RunConfig
+from training.data.labels import are_names
 from training.interface import ImageSpec
 from training.objective.losses import LOSSES
 from training.objective.term import TERMS
@@ -45,6 +46,12 @@ def _from_record(record: dict[str, Any]) -> tuple[RunConfig, ImageSpec]:
     terms = {name: config.pop(name) for name in list(config) if name not in FIELDS}
     config['terms'] = {name: typed.from_dict(TERMS.get(name).config, terms[name], name) for name in terms}
     return typed.from_dict(RunConfig, config), typed.from_dict(ImageSpec, record['facts'], 'facts')
+
+
+def class_names(record: dict[str, Any], label_dim: int) -> tuple[str, ...]:
+    """Returns the names of the classes that a record holds; none if it does not name each of `label_dim` classes."""
+    names = record.get('classes')
+    return tuple(names) if are_names(names) and len(names) == label_dim else ()
 
 
 def plugin_modules(cfg: RunConfig) -> list[str]:

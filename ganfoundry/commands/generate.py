@@ -7,6 +7,15 @@ from typing import Any
 import click
 
 from dnnlib.paths import user_path
+from ganfoundry.command_options import (
+    class_option,
+    device_option,
+    latents_option,
+    network_option,
+    plugin_option,
+    precision_option,
+    seeds_option,
+)
 
 
 @click.command(
@@ -16,55 +25,47 @@ from dnnlib.paths import user_path
         'token_normalize_func': lambda token: token.replace('_', '-'),
     }
 )
+@network_option
+@seeds_option('Seeds, e.g. 0,3,8-15.  [default: as many as the grid holds, from 0]')
+@latents_option
 @click.option(
-    '--network',
-    help='Snapshot or official .pkl (a path or an http(s) address), or a run folder: its best snapshot.',
-    required=True,
-    type=user_path,
-    metavar='FILE|URL|DIR',
+    '--projected-w', help='Old name of --latents; writes proj00.png, proj01.png, ...', type=user_path, metavar='FILE'
 )
-@click.option('--seeds', help='Seeds, e.g. 0,3,8-15.  [default: as many as the grid holds, from 0]')
-@click.option('--trunc', 'truncation_psi', help='Truncation psi.', type=float, default=1, show_default=True)
-@click.option('--class', 'class_idx', help='Class label; needed by conditional networks.', type=int)
+@class_option('A class by number or name, a blend cat:0.3+dog:0.7, a label vector, or all: one row per class.')
+@click.option('--trunc', 'truncation_psi', help='Truncation psi.  [default: 1]', type=float)
 @click.option(
     '--noise-mode',
-    help='Noise of the network: the stored one, drawn by the seed, or none.',
+    help='Noise of the network: the stored one, drawn by the seed, or none.  [default: const]',
     type=click.Choice(['const', 'random', 'none']),
-    default='const',
-    show_default=True,
 )
 @click.option('--recalibrate', help='Measure batch-norm statistics again, at this truncation and class.', is_flag=True)
-@click.option(
-    '--projected-w', help='Draw the latents of an .npz, w or z, instead of seeds.', type=user_path, metavar='FILE'
-)
 @click.option('--grid', help='One PNG of COLUMNSxROWS images instead of one PNG per seed.', metavar='CxR')
-@click.option('--outdir', help='Folder of the PNGs.', default='out', show_default=True, type=user_path, metavar='DIR')
-@click.option('--batch', help='Images in a batch.', type=click.IntRange(1), default=8, show_default=True)
 @click.option(
-    '--precision',
-    help='Arithmetic of the network.',
-    type=click.Choice(['auto', 'fp32', 'bf16', 'fp16']),
-    default='fp32',
-    show_default=True,
-)
-@click.option(
-    '--plugin',
-    help='Python file that registers the --cfg of the snapshot.',
-    multiple=True,
+    '--from',
+    'picture',
+    help='Draw a PNG of this command again, from its own text chunks.',
     type=user_path,
-    metavar='FILE',
+    metavar='PNG',
 )
-@click.option('--device', help='cpu, cuda or mps.  [default: the best available]')
+@click.option('--outdir', help='Folder of the PNGs.', default='out', show_default=True, type=user_path, metavar='DIR')
+@click.option('--overwrite', help='Replace other pictures of the same name.', is_flag=True)
+@click.option('--batch', help='Images in a batch.  [default: 8]', type=click.IntRange(1))
+@precision_option
+@plugin_option
+@device_option
 def main(**options: Any) -> None:
     """Draw images with a network snapshot.
 
     \b
     python generate.py --network=runs/00000-peeps64-squeeze/network-snapshot-000200.safetensors --seeds=0-15
-    python generate.py --network=... --grid=8x8 --trunc=0.7
+    python generate.py --network=latest --grid=8x8 --trunc=0.7
+    python generate.py --network=... --class=all --seeds=0-7
+    python generate.py --network=... --latents=me.npz
+    python generate.py --network=... --from=out/seed0003.png
 
     Networks of 16-bit color, or of more than four channels, write a .npy file [height, width, channels] per seed, and
     next to it a PNG of 8 bits for viewing, which shows the first three of more than four channels.
     """
-    from ganfoundry.drawing import DrawOptions, run_drawing
+    from ganfoundry.generate import GenerateOptions, run_generate
 
-    run_drawing(DrawOptions(**options))
+    run_generate(GenerateOptions(**options))

@@ -282,7 +282,7 @@ def test_a_seed_means_the_latent_that_stylegan_users_know(snapshot, monkeypatch)
 def test_a_grid_is_one_image(tmp_path, snapshot):
     generate.main.main([f'--network={snapshot}', '--grid=4x2', '--class=2', f'--outdir={tmp_path}', '--device=cpu'],
                        standalone_mode=False)  # fmt: skip
-    pixels, text = png(tmp_path / 'grid.png')
+    pixels, text = png(tmp_path / 'grid-seeds0-7-class_2.png')
     assert pixels.shape == (32, 64, 3)
     assert json.loads(text['seeds']) == list(range(8))
 
@@ -294,12 +294,13 @@ def test_projected_styles_draw_what_their_latent_draws(tmp_path, snapshot, capsy
     ws = G.mapping(z, torch.eye(3)[1:2])
     np.savez(tmp_path / 'w.npz', w=ws.numpy())
     common = [f'--network={snapshot}', f'--outdir={tmp_path}', '--device=cpu']
-    generate.main.main([*common, f'--projected-w={tmp_path / "w.npz"}', '--seeds=1'], standalone_mode=False)
-    assert 'note: --seeds ignored' in capsys.readouterr().err
+    generate.main.main([*common, f'--projected-w={tmp_path / "w.npz"}', '--trunc=0.5'], standalone_mode=False)
+    assert capsys.readouterr().err == 'note: --trunc ignored: w is final\n'
     generate.main.main([*common, '--seeds=7', '--class=1'], standalone_mode=False)
     assert np.array_equal(png(tmp_path / 'proj00.png')[0], png(tmp_path / 'seed0007.png')[0])
     np.savez(tmp_path / 'other.npz', w=ws[:, 1:].numpy())
-    assert 'w is float32' in refusal(generate.main, *common, f'--projected-w={tmp_path / "other.npz"}')
+    assert '--projected-w=' in refusal(generate.main, *common, f'--projected-w={tmp_path / "other.npz"}')
+    assert 'w is float32' in refusal(generate.main, *common, f'--latents={tmp_path / "other.npz"}')
     assert 'expected an .npz' in refusal(generate.main, *common, f'--projected-w={snapshot}')
 
 
@@ -311,12 +312,25 @@ def test_projected_styles_draw_what_their_latent_draws(tmp_path, snapshot, capsy
         (['--seeds=5-2', '--class=0'], 'a range goes up'),
         (['--seeds=1'], '--class is needed: this network is conditional, on classes 0 to 2'),
         (['--seeds=1', '--class=3'], '--class=3: this network knows classes 0 to 2'),
+        (['--seeds=1', '--class=cat'], '--class=cat: the names of the classes are not known to this network'),
+        (['--seeds=1', '--class=0:0.5+1:0.6'], 'the weights sum to 1.1; they must sum to 1'),
+        (['--seeds=1', '--class=0', '--trunc=nan'], '--trunc=nan: expected a finite number'),
+        (['--seeds=1', '--class=0', '--trunc=inf'], '--trunc=inf: expected a finite number'),
+        (['--class=0', '--latents=absent.npz'], '--latents=absent.npz: expected an .npz'),
+        (['--class=0', '--latents=1-3'], '--latents=1-3: expected FILE.npz'),
+        (['--latents=a.npz', '--projected-w=a.npz'], '--projected-w is the old name of --latents'),
+        (['--class=all', '--grid=4x4'], '--class=all has one row per class and one column per seed, 4x3'),
+        (['--class=all', '--seeds=1', '--recalibrate'], '--recalibrate'),
+        (['--from=absent.png'], 'absent.png: no such file'),
+        (['--from=absent.png', '--seeds=1', '--trunc=1'], '--seeds, --trunc: --from takes this from the picture'),
         (['--grid=8', '--class=0'], '--grid=8: expected COLUMNSxROWS'),
         (['--grid=2x2', '--seeds=0-9', '--class=0'], 'fewer places than the 10 --seeds'),
     ],
 )
 def test_generate_refuses_by_name(tmp_path, snapshot, flags, message):
-    assert message in refusal(generate.main, f'--network={snapshot}', f'--outdir={tmp_path}', *flags)
+    outdir = tmp_path / 'out'
+    assert message in refusal(generate.main, f'--network={snapshot}', f'--outdir={outdir}', *flags)
+    assert not outdir.exists()
 
 
 def test_a_file_that_is_no_snapshot_is_named(tmp_path, run):

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from dnnlib.errors import ConfigError
+from tests.support.narrow import narrow
 from torch_utils.seeding import seed_torch
 from torch_utils.summary import count
 from training.build import build, build_networks
@@ -24,10 +25,6 @@ from training.step import TrainStep
 RECIPES.load_all()
 NAMES = RECIPES.names()
 CPU = torch.device('cpu')
-NARROW = {
-    'channel_base': 256, 'channel_max': 24, 'channel_min': 8, 'z_dim': 16, 'w_dim': 20, 'map_depth': 2,
-    'group_channels': 4, 'se_ratio': 4, 'start_channels': 24, 'widths': (8, 4), 'stem': 16, 'tail': 8,
-}  # fmt: skip
 # Parameters that cannot get a gradient, by --cfg; they are there because the paper counts them.
 BEFORE_BN = r'conv\.bias|kernel\.reduce\.bias'  # BN subtracts what a bias in front of it adds
 BEFORE_SOFTMAX = r'key\.bias'  # it adds the same to all logits of a row, which softmax ignores
@@ -44,20 +41,6 @@ DEAD = {
 
 def facts(resolution: int, label_dim: int = 0, channels: int = 3) -> ImageSpec:
     return ImageSpec(resolution=resolution, channels=channels, label_dim=label_dim, num_images=64)
-
-
-def narrow(cfg: RunConfig) -> RunConfig:
-    """Returns the architecture with few channels, a batch of 4 in two micro-batches, and frequent regularization."""
-    parts = {}
-    for part in ('generator', 'discriminator'):
-        network = getattr(cfg, part)
-        known = {k: v for k, v in NARROW.items() if k in {field.name for field in dataclasses.fields(network)}}
-        parts[part] = dataclasses.replace(network, **known)
-    if hasattr(parts['discriminator'], 'mbstd_group'):
-        parts['discriminator'] = dataclasses.replace(parts['discriminator'], mbstd_group=2)
-    r1 = dataclasses.replace(cfg.r1, interval=2 if cfg.r1.interval else None)
-    pl = dataclasses.replace(cfg.pl, interval=2 if cfg.pl.interval else None)
-    return dataclasses.replace(cfg, **parts, r1=r1, pl=pl, batch=4, batch_gpu=2)
 
 
 def make(name: str, spec: ImageSpec, precision: str = 'fp32') -> tuple[RunConfig, torch.nn.Module, torch.nn.Module]:

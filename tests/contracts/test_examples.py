@@ -31,7 +31,7 @@ def test_the_generator_trains_resumes_and_draws_from_another_folder(tmp_path):
     assert last_state(run)[1]['nimg'] == 2000
     call(run, f'--network={run}', f'--plugin={plugin}', '--grid=2x2', '--class=1', f'--outdir={tmp_path / "out"}',
          script='generate.py')  # fmt: skip
-    assert (tmp_path / 'out' / 'grid.png').exists()
+    assert (tmp_path / 'out' / 'grid-seeds0-3-class_1.png').exists()
 
 
 def test_the_generator_meets_its_contract():

@@ -36,7 +36,7 @@ def test_a_plugin_file_trains_resumes_and_draws(tmp_path, plugin):
     snapshot = run / 'network-snapshot-000002.safetensors'
     out = tmp_path / 'out'
     call(out, f'--network={snapshot}', f'--plugin={plugin}', '--grid=2x2', f'--outdir={out}', script='generate.py')
-    assert (out / 'grid.png').exists()
+    assert (out / 'grid-seeds0-3.png').exists()
 
     without = call(out, f'--network={snapshot}', '--grid=2x2', f'--outdir={out}', script='generate.py', check=False)
     assert without.returncode == 2

@@ -37,7 +37,7 @@ def test_a_term_outside_the_repository_trains_resumes_and_is_recorded(tmp_path):
     snapshot, out = whole / 'network-snapshot-000002.safetensors', tmp_path / 'out'
     draw = [f'--network={snapshot}', '--grid=2x2', f'--outdir={out}']
     call(out, *draw, f'--plugin={plugin}', script='generate.py')
-    assert (out / 'grid.png').exists()
+    assert (out / 'grid-seeds0-3.png').exists()
     without = call(out, *draw, script='generate.py', check=False)
     assert without.returncode == 2
     assert str(plugin) in without.stderr

@@ -5,18 +5,10 @@ import PIL.Image
 import pytest
 import torch
 
-from dnnlib.errors import ConfigError
-from ganfoundry.drawing import (
-    RECORDED,
-    batch_for,
-    draw_batches,
-    draw_seeds,
-    label_of,
-    make_outdir,
-    parse_grid,
-    save_image,
-)
-from ganfoundry.latent_options import Batch
+from dnnlib.errors import ConfigError, DataError
+from ganfoundry import drawing
+from ganfoundry.drawing import RECORDED, batch_for, check_finite, draw_points, draw_seeds, make_outdir, save_image
+from ganfoundry.points import Point
 
 
 class Painter(torch.nn.Module):
@@ -38,22 +30,30 @@ class Painter(torch.nn.Module):
         return ws.mean(dim=(1, 2)).reshape(-1, 1, 1, 1).expand(-1, 3, 2, 2)
 
 
+def point(space, latent, c=(0.0, 0.0)):
+    return Point('a', {}, space, latent, torch.tensor(c), 0)
+
+
 def test_images_are_drawn_when_they_are_asked_for():
     G = Painter()
-    batches = (Batch(i, 'z', torch.zeros(2, 4), torch.zeros(1, 2)) for i in range(1000))
-    images = draw_batches(G, batches)
-    assert next(images).shape == (2, 3, 2, 2)
-    assert G.calls == 1
+    images = draw_points(G, (point('z', torch.zeros(4)) for _ in range(10**9)), batch=2)
+    assert [next(images).batch for _ in range(3)] == [(0, 2), (1, 2), (0, 2)]
+    assert G.calls == 2
 
 
 @pytest.mark.parametrize(('bits', 'dtype', 'white'), [(8, np.uint8, 255), (16, np.uint16, 65535)])
 def test_both_spaces_give_images_of_the_bits_of_the_data(bits, dtype, white):
     G = Painter()
-    c = torch.tensor([[1.0, 0.0]])
-    (from_z,) = draw_batches(G, [Batch(0, 'z', torch.zeros(1, 4), c)], bits=bits)
-    (from_w,) = draw_batches(G, [Batch(0, 'w', torch.ones(1, 3, 5), c)], bits=bits)
+    points = [point('z', torch.zeros(4), (1.0, 0.0)), point('w', torch.ones(3, 5))]
+    from_z, from_w = (drawn.image for drawn in draw_points(G, points, bits=bits))
     assert from_z.dtype == from_w.dtype == dtype
     assert from_z.min() == from_w.min() == white
+
+
+def test_images_that_are_not_finite_are_refused_by_name():
+    G = Painter()
+    with pytest.raises(DataError, match='a: the network draws NaN or infinity; its weights are damaged'):
+        list(draw_points(G, [point('z', torch.tensor([np.nan] * 4))]))
 
 
 def test_random_noise_is_drawn_one_image_at_a_time():
@@ -63,18 +63,20 @@ def test_random_noise_is_drawn_one_image_at_a_time():
     assert G.calls == 5
 
 
-def test_a_class_of_an_unconditional_network_is_noted(capsys):
-    G = Painter()
-    G.c_dim = 0
-    assert label_of(G, 3).shape == (1, 0)
-    assert capsys.readouterr().err == 'note: --class=3 is ignored, this network is unconditional\n'
+@pytest.mark.parametrize('value', [float('nan'), float('inf'), -float('inf')])
+def test_numbers_that_are_not_finite_are_refused(value):
+    check_finite(0.7, '--trunc')
+    with pytest.raises(ConfigError, match=f'--trunc={value}: expected a finite number'):
+        check_finite(value, '--trunc')
 
 
-def test_a_grid_has_columns_and_rows():
-    assert parse_grid('8x4') == (8, 4)
-    for text in ('8', '0x4', '8x', 'x', '8x4x2', '10000x1'):
-        with pytest.raises(ConfigError, match=f'--grid={text}: expected COLUMNSxROWS'):
-            parse_grid(text)
+def test_a_full_disk_is_one_sentence(tmp_path, monkeypatch):
+    def fail(*args):
+        raise OSError(28, 'No space left on device')
+
+    monkeypatch.setattr(drawing, 'save_png', fail)
+    with pytest.raises(DataError, match=r'a\.png: cannot be written: No space left on device'):
+        save_image(np.zeros([3, 4, 4], np.uint8), tmp_path / 'a.png', {})
 
 
 def test_an_image_that_no_png_holds_is_an_array_with_a_picture(tmp_path):
@@ -93,4 +95,4 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
 
 
 def test_the_record_of_an_image_has_these_settings():
-    assert RECORDED == ('truncation_psi', 'class_idx', 'noise_mode', 'precision', 'recalibrate')
+    assert RECORDED == ('truncation_psi', 'noise_mode', 'precision', 'recalibrate')

@@ -8,7 +8,7 @@ import pytest
 from dnnlib.errors import UserError
 from ganfoundry import options
 from ganfoundry.commands import calc_metrics, generate, train
-from ganfoundry.drawing import DrawOptions
+from ganfoundry.generate import GenerateOptions
 from ganfoundry.measuring import MeasureOptions
 from ganfoundry.options import TrainFlags
 from tests.support.recipes import own_recipes
@@ -25,8 +25,8 @@ TRAIN = """
 --on-nan --bad-images --guardian
 """
 GENERATE = """
---network --seeds --trunc --class --noise-mode --recalibrate --projected-w --grid --outdir --batch --precision --plugin
---device
+--network --seeds --latents --projected-w --class --trunc --noise-mode --recalibrate --grid --from --outdir --overwrite
+--batch --precision --plugin --device
 """
 CALC_METRICS = """
 --network --images --metrics --data --mirror --seed --seeds --bootstrap --gpus --batch --precision --verbose --cache
@@ -61,7 +61,7 @@ def plan(data, tmp_path, monkeypatch):
     ('command', 'options', 'required'),
     [
         (train.main, TrainFlags, {}),
-        (generate.main, DrawOptions, {'network': 'n'}),
+        (generate.main, GenerateOptions, {'network': 'n'}),
         (calc_metrics.main, MeasureOptions, {'metrics': 'm'}),
     ],
 )

@@ -20,7 +20,7 @@ from typing import Any
 
 PRELOADED = (
     'ganfoundry.commands.train', 'ganfoundry.commands.generate', 'ganfoundry.commands.calc_metrics',
-    'ganfoundry.trainer', 'ganfoundry.drawing', 'ganfoundry.measuring', 'metrics.detectors.efficientnet',
+    'ganfoundry.trainer', 'ganfoundry.generate', 'ganfoundry.measuring', 'metrics.detectors.efficientnet',
     'torch.utils.tensorboard',
     'torch._dynamo',  # the first module on the meta device imports it, which takes seconds
 )  # fmt: skip

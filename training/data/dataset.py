@@ -19,7 +19,7 @@ import numpy as np
 import PIL
 
 from dnnlib.errors import ConfigError, DataError, UserError
-from training.data.labels import label_width, parse_labels, to_vectors
+from training.data.labels import class_names, label_width, parse_labels, to_vectors
 from training.data.shapes import nearest_size, split_size
 from training.data.source import LABELS_NAME, open_source
 from training.data.stored_image import STORED_EXTENSIONS, Layout, StoredImage, open_stored, to_8_bits
@@ -96,6 +96,12 @@ class ImageDataset:
             base=self._base,
             bits=self._layout.bits,
         )
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The names of the classes by their numbers; none without labels or if dataset.json does not name all."""
+        text = None if self._labels is None else self._source.read_labels()
+        return () if text is None else class_names(text, f'{self.cfg.source}: {LABELS_NAME}', self._label_dim)
 
     def __len__(self) -> int:
         return len(self._chosen) * (2 if self.cfg.mirror else 1)

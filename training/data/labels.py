@@ -2,7 +2,8 @@
 
     {"labels": [["00000/img00000000.png", 6], ["00000/img00000001.png", 2], ...]}
 
-Either all labels are class numbers 0, 1, ..., or all are lists of numbers of the same length. Other keys are ignored.
+Either all labels are class numbers 0, 1, ..., or all are lists of numbers of the same length. "classes" may name the
+classes, or the numbers of the lists, in order. Other keys are ignored.
 """
 
 from __future__ import annotations
@@ -48,6 +49,18 @@ def parse_labels(text: bytes, names: list[str], where: str) -> np.ndarray | None
     if all(isinstance(label, list) for label in labels):
         return _vectors(labels, names, where)
     raise DataError(f'{where}: {_mixed(labels, names)}')
+
+
+def class_names(text: bytes, where: str, label_dim: int) -> tuple[str, ...]:
+    """Returns the names of the classes in a dataset.json, none unless it names all of them.
+
+    Args:
+        text: Contents of dataset.json.
+        where: Name of the file in messages.
+        label_dim: Number of classes.
+    """
+    names = read_content(text, where).get('classes')
+    return tuple(names[:label_dim]) if are_names(names) and len(names) >= label_dim else ()
 
 
 def label_width(labels: np.ndarray) -> int:

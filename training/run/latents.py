@@ -1,4 +1,4 @@
-"""Latents of a generator: the space that they are points of, and the file that programs exchange them in.
+"""Latents of a generator: the spaces that they are points of, and the file that programs exchange them in.
 
 A latents file is an .npz with `w` [N, num_ws, w_dim] or `z` [N, z_dim], optional labels `c` [N, label_dim], and
 `provenance`, a JSON object with the network's sha256, the command and the seeds as far as they are known.
@@ -7,7 +7,9 @@ A latents file is an .npz with `w` [N, num_ws, w_dim] or `z` [N, z_dim], optiona
 from __future__ import annotations
 
 import json
+import math
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,12 +18,15 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from dnnlib.errors import DataError
+from dnnlib.errors import DataError, FileError
 from dnnlib.files import atomic_path
+from dnnlib.regular_file import open_regular
 from training.interface import StyleGenerator
 
 Space = Literal['w', 'z']
 DIGEST = 'network_sha256'  # key of the provenance
+MAX_BYTES = {'w': 2**30, 'z': 2**30, 'c': 2**28, 'provenance': 2**24}  # limits of the arrays of a file
+EXPECTED = 'expected an .npz with an array "w" or "z"'
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,13 +47,18 @@ def space_of(G: Any) -> Space:
     return 'w' if isinstance(G, StyleGenerator) else 'z'
 
 
+def spaces_of(G: Any) -> tuple[str, ...]:
+    """Returns all spaces of a generator: 'w', 'w+' (one w per layer) and 'z' if it has a W space, else 'z'."""
+    return ('w', 'w+', 'z') if space_of(G) == 'w' else ('z',)
+
+
 def shape_of(G: Any, space: Space) -> tuple[int, ...]:
     """Returns the shape of one point of a space that `G` has."""
     return (G.num_ws, G.w_dim) if space == 'w' else (G.z_dim,)
 
 
 def check_points(where: str, space: Space, points: np.ndarray | torch.Tensor, G: Any) -> None:
-    """Refuses points that are not floats of the shape that a generator takes, or of a space that it does not have.
+    """Refuses points that are not finite floats of the shape that a generator takes, or of a space that it lacks.
 
     Args:
         where: The file or argument, for messages.
@@ -60,15 +70,35 @@ def check_points(where: str, space: Space, points: np.ndarray | torch.Tensor, G:
         raise DataError(f'{where}: holds w, and this network has no W space; give z, or seeds')
     takes = shape_of(G, space)
     is_float = points.dtype.is_floating_point if isinstance(points, torch.Tensor) else points.dtype.kind == 'f'
-    if tuple(points.shape[1:]) != takes or not is_float:
+    if tuple(points.shape[1:]) != takes or not is_float or len(points) == 0:
         sizes = ', '.join(str(n) for n in takes)
         raise DataError(
             f'{where}: {space} is {points.dtype} {list(points.shape)}; this network takes floats [N, {sizes}]'
         )
+    _check_finite(where, space, points)
+
+
+def _check_finite(where: str, name: str, values: np.ndarray | torch.Tensor) -> None:
+    """Refuses numbers that are not finite in float32."""
+    finite = _to_tensor(values).isfinite().flatten(1).all(dim=1)  # [N]
+    if not finite.all():
+        bad = (~finite).nonzero().flatten().tolist()
+        raise DataError(
+            f'{where}: {name} holds NaN, infinity, or a number too large for float32, first at index {bad[0]} '
+            f'({len(bad)} of {len(finite)})'
+        )
+
+
+def _to_tensor(values: np.ndarray | torch.Tensor) -> torch.Tensor:
+    """Returns numbers as float32; numbers too large for it are infinite."""
+    if isinstance(values, torch.Tensor):
+        return values.float()
+    with np.errstate(over='ignore'):
+        return torch.from_numpy(values.astype(np.float32))
 
 
 def write_latents(path: Path, latents: Latents) -> None:
-    """Writes a latents file atomically."""
+    """Writes a latents file atomically. Equal latents give equal bytes."""
     arrays = {latents.space: latents.points.numpy(), 'provenance': np.array(json.dumps(latents.provenance))}
     if latents.c is not None:
         arrays['c'] = latents.c.numpy()
@@ -77,7 +107,7 @@ def write_latents(path: Path, latents: Latents) -> None:
 
 
 def read_latents(path: Path, G: Any) -> Latents:
-    """Reads the latents of a file that a generator can draw: `w` if it has a W space and the file holds it, else `z`.
+    """Reads the latents of a file that a generator can draw.
 
     Args:
         path: An .npz as this module describes it. A file with nothing except `w`, as other projectors write it, is one.
@@ -87,26 +117,67 @@ def read_latents(path: Path, G: Any) -> Latents:
         DataError: Names the file if it is no latents file, or does not fit the generator.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in ('w', 'z', 'c', 'provenance') if name in file}
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise DataError(f'{path}: expected an .npz with an array "w" or "z" ({error})') from None
+        with open_regular(path) as file, zipfile.ZipFile(file) as archive:
+            arrays = {info.filename[:-4]: _read_array(archive, info) for info in _wanted(path, archive)}
+    except (OSError, EOFError, ValueError, NotImplementedError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+        if isinstance(error, DataError):
+            raise
+        fault = error.strerror if isinstance(error, FileError) else error
+        raise DataError(f'{path}: {EXPECTED} ({fault})') from None
     return _checked(path, arrays, G)
 
 
+def _wanted(path: Path, archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
+    """Returns the entries of a latents file. Raises DataError at one above its limit, or one that occurs twice."""
+    found = [info for info in archive.infolist() if info.filename.removesuffix('.npy') in MAX_BYTES]
+    names = [info.filename for info in found]
+    for info in found:
+        if info.file_size > (most := MAX_BYTES[info.filename.removesuffix('.npy')]):
+            raise DataError(f'{path}: {info.filename} has {info.file_size} bytes; at most {most} are read')
+        if names.count(info.filename) > 1:
+            raise DataError(f'{path}: holds {info.filename} twice')
+    return found
+
+
+def _read_array(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> np.ndarray:
+    """Returns one array of an .npz. Its shape is compared with the size of its entry before anything is allocated.
+
+    Raises ValueError for anything except plain numbers or text: no pickle is read.
+    """
+    with archive.open(info) as file:
+        version = np.lib.format.read_magic(file)
+        if version not in ((1, 0), (2, 0)):
+            raise ValueError(f'{info.filename} has the .npy version {version}')
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, fortran, dtype = read(file)
+        if dtype.kind not in 'fiuU' or min(shape, default=0) < 0:
+            raise ValueError(f'{info.filename} holds {dtype} {list(shape)}')
+        size = math.prod(shape) * dtype.itemsize
+        if size != info.file_size - file.tell():
+            raise ValueError(f'{info.filename} is cut short')
+        data = file.read(size + 1)  # a byte more than announced lets zipfile check the CRC
+        if len(data) != size:
+            raise ValueError(f'{info.filename} is cut short')
+    return np.frombuffer(data, dtype).reshape(shape, order='F' if fortran else 'C')
+
+
 def _checked(path: Path, arrays: Mapping[str, np.ndarray], G: Any) -> Latents:
-    if 'w' not in arrays and 'z' not in arrays:
-        raise DataError(f'{path}: expected an .npz with an array "w" or "z"')
-    space: Space = 'z' if 'z' in arrays and (space_of(G) == 'z' or 'w' not in arrays) else 'w'
+    spaces: list[Space] = [space for space in ('w', 'z') if space in arrays]
+    if len(spaces) != 1:
+        raise DataError(f'{path}: holds {"both w and z" if spaces else "neither w nor z"}; {EXPECTED}')
+    space = spaces[0]
     points = arrays[space]
     check_points(str(path), space, points, G)
     c = arrays.get('c')
-    if c is not None and c.shape != (len(points), G.c_dim):
-        raise DataError(f'{path}: c has the shape {list(c.shape)}; this network takes [{len(points)}, {G.c_dim}]')
+    if c is not None:
+        if c.shape != (len(points), G.c_dim) or c.dtype.kind == 'U':
+            takes = f'numbers [{len(points)}, {G.c_dim}]'
+            raise DataError(f'{path}: c is {c.dtype} {list(c.shape)}; this network takes {takes}')
+        _check_finite(str(path), 'c', c)
     return Latents(
         space=space,
-        points=torch.from_numpy(points.astype(np.float32)),
-        c=None if c is None else torch.from_numpy(c.astype(np.float32)),
+        points=_to_tensor(points),
+        c=None if c is None else _to_tensor(c),
         provenance=_provenance(path, arrays),
     )
 
@@ -116,7 +187,7 @@ def _provenance(path: Path, arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
         return {}
     try:
         provenance = json.loads(str(arrays['provenance']))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f'{path}: its provenance is no JSON ({error})') from None
     if not isinstance(provenance, dict):
         raise DataError(f'{path}: its provenance is no JSON object')

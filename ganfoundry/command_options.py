@@ -1,0 +1,46 @@
+"""Options that the commands which draw with a network share. No module that it imports loads torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from dnnlib.paths import user_path
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+network_option = click.option(
+    '--network',
+    help='Run folder (its best snapshot), latest, a snapshot or official .pkl, or the http(s) address of one.',
+    required=True,
+    type=user_path,
+    metavar='FILE|URL|DIR',
+)
+latents_option = click.option(
+    '--latents', help='Points of a latents file, or some of them.', multiple=True, metavar='FILE.npz[:0,2-5]'
+)
+plugin_option = click.option(
+    '--plugin',
+    help='Python file that registers the --cfg of the snapshot.',
+    multiple=True,
+    type=user_path,
+    metavar='FILE',
+)
+precision_option = click.option(
+    '--precision',
+    help='Arithmetic of the network.  [default: fp32]',
+    type=click.Choice(['auto', 'fp32', 'bf16', 'fp16']),
+)
+device_option = click.option('--device', help='cpu, cuda or mps.  [default: the best available]')
+
+
+def seeds_option(help_text: str) -> Decorator:
+    """Returns the option --seeds with a help text."""
+    return click.option('--seeds', help=help_text, metavar='0,3,8-15')
+
+
+def class_option(help_text: str) -> Decorator:
+    """Returns the option --class, the argument `class_text`, with a help text."""
+    return click.option('--class', 'class_text', help=help_text, metavar='CLASS')

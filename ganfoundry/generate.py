@@ -1,0 +1,167 @@
+"""The command `generate.py`: one picture per seed or latent, a sheet of them, or a picture drawn again.
+
+Letters: N images, C channels, H and W image size.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dnnlib.errors import ConfigError
+from ganfoundry.captions import row_names
+from ganfoundry.drawing import Drawn, batch_for, check_finite, draw_points, make_outdir, measure_batch_norm, save_image
+from ganfoundry.jobs import Job, Settings, check_size, job_of, one_label, parse_wanted
+from ganfoundry.network import Network, load
+from ganfoundry.pictures import check_free, check_names_free, interruptible, progress, write_pictures
+from ganfoundry.redraw import job_of_picture, read_picture
+from torch_utils.images import shown, tile
+from training.data.stored_image import to_8_bits
+
+# Options that --from takes from the picture, and their spellings.
+OF_A_PICTURE = {
+    'seeds': '--seeds',
+    'latents': '--latents',
+    'projected_w': '--projected-w',
+    'class_text': '--class',
+    'grid': '--grid',
+    'truncation_psi': '--trunc',
+    'noise_mode': '--noise-mode',
+    'recalibrate': '--recalibrate',
+    'precision': '--precision',
+    'batch': '--batch',
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GenerateOptions:
+    """The options of generate.py under their names in Python; `ganfoundry/commands/generate.py` describes each."""
+
+    network: str
+    seeds: str | None = None
+    latents: tuple[str, ...] = ()
+    projected_w: str | None = None
+    class_text: str | None = None  # --class
+    truncation_psi: float | None = None
+    noise_mode: str | None = None
+    recalibrate: bool = False
+    grid: str | None = None
+    picture: str | None = None  # --from
+    outdir: str = 'out'
+    overwrite: bool = False
+    batch: int | None = None
+    precision: str | None = None
+    plugin: tuple[str, ...] = ()
+    device: str | None = None
+
+
+def run_generate(options: GenerateOptions) -> None:
+    """Carries out a command line of generate.py."""
+    if options.picture is not None:
+        draw_again(options, Path(options.picture))
+        return
+    psi = 1 if options.truncation_psi is None else options.truncation_psi
+    check_finite(psi, '--trunc')
+    wanted = parse_wanted(options.seeds, options.latents, options.projected_w, options.class_text, options.grid)
+    network = load_network(options, options.precision or 'fp32')
+    noise_mode = options.noise_mode or 'const'
+    settings = Settings(
+        truncation_psi=psi,
+        noise_mode=noise_mode,
+        recalibrate=options.recalibrate,
+        batch=batch_for(noise_mode, options.batch or 8),
+    )
+    carry_out(job_of(wanted, network, psi), settings, network, options)
+
+
+def load_network(options: GenerateOptions, precision: str) -> Network:
+    """Loads the network of the command line."""
+    return load(options.network, device=options.device or 'auto', precision=precision, plugin=options.plugin)
+
+
+def draw_again(options: GenerateOptions, path: Path) -> None:
+    """Draws a picture again from its own text chunks."""
+    given = [spelling for name, spelling in OF_A_PICTURE.items() if getattr(options, name) not in (None, False, ())]
+    if given:
+        raise ConfigError(f'{", ".join(given)}: --from takes this from the picture; drop it, or drop --from')
+    picture = read_picture(path)
+    network = load_network(options, picture.precision)
+    if network.sha256 != picture.network_sha256:
+        raise ConfigError(
+            f'--from={path}: was drawn by the network with sha256 {picture.network_sha256}, and {network.path} has '
+            f'{network.sha256}; name the network {picture.network}'
+        )
+    carry_out(job_of_picture(picture, network), picture.settings, network, options)
+
+
+def carry_out(job: Job, settings: Settings, network: Network, options: GenerateOptions) -> None:
+    """Draws the images of a job and writes them to --outdir.
+
+    Args:
+        job: The images.
+        settings: How they are drawn.
+        network: The network.
+        options: The command line.
+    """
+    if job.columns is not None:
+        check_size(job, network.spec)
+    if settings.recalibrate:
+        measure_batch_norm(network.module, one_label(job.points)[None], settings.truncation_psi)
+    info = network.info(
+        truncation_psi=settings.truncation_psi, noise_mode=settings.noise_mode, recalibrate=settings.recalibrate
+    )
+    drawn = draw_points(
+        network.module,
+        job.points,
+        truncation_psi=settings.truncation_psi,
+        noise_mode=settings.noise_mode,
+        bits=network.spec.bits,
+        batch=settings.batch,
+    )
+    outdir = make_outdir(options.outdir)
+    if job.columns is not None:
+        write_sheet(drawn, job, outdir / f'{job.name}.png', {**info, **sheet_text(job, settings.batch)}, options)
+        return
+    count = len(job.points)
+    if job.position is not None:
+        drawn, count = itertools.islice(drawn, job.position, job.position + 1), 1
+    if not options.overwrite:
+        check_names_free(outdir, job.points, info)
+    write_pictures(drawn, outdir, info, count)
+
+
+def sheet_text(job: Job, batch: int) -> dict[str, Any]:
+    """Returns the text chunks of a sheet: the origins of its images, its layout, and the size of the batches."""
+    origins = [point.origin for point in job.points]
+    seeds = {'seeds': [origin['seed'] for origin in origins]} if all('seed' in origin for origin in origins) else {}
+    return {**seeds, 'points': origins, 'columns': job.columns, 'rows': list(job.rows), 'batch': [0, batch]}
+
+
+def write_sheet(drawn: Iterator[Drawn], job: Job, path: Path, text: dict[str, Any], options: GenerateOptions) -> None:
+    """Draws the images of a sheet and writes it.
+
+    Args:
+        drawn: The images.
+        job: The images and the layout.
+        path: The PNG.
+        text: Its text chunks.
+        options: The command line.
+
+    Raises:
+        ConfigError: If another picture has this name.
+    """
+    check_free(path, text, overwrite=options.overwrite)
+    images = []
+    with interruptible(f'{path} is not written'), progress(len(job.points)) as advance:
+        for part in drawn:
+            images.append(shown(to_8_bits(part.image)))  # [C, H, W]
+            advance(1)
+        assert job.columns is not None
+        sheet = tile(np.stack(images), job.columns)  # [C, H, W]
+        save_image(row_names(sheet, job.rows) if job.rows else sheet, path, text)
+    print(f'{path}: {len(images)} images')
