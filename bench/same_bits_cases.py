@@ -160,7 +160,7 @@ def longer_runs(auto: tuple[str, ...], widths: dict[str, tuple[str, ...]], data:
     return [
         Case('run/resume', (train(*auto), train('--resume=latest', stop_at=2 * END - 4))),
         Case('run/transfer', (train(*auto), train(*auto, f'--resume={SNAPSHOT}', '--freezed=2'))),
-        Case('run/guardian', (train(*auto, *alike, toy, '--metrics=fd_toy16,is_efflite16', stop_at=52),)),
+        Case('run/guardian', (train(*auto, *alike, toy, '--metrics=fd_toy16,is_efflite20', stop_at=52),)),
         Case('run/plugin', (train(f'--plugin={data}/ring.py', '--cfg=ring', '--set=discriminator.channel_max=8'),)),
         Case('run/whole', (train(*auto, '--batch=252', '--batch-gpu=126', stop_at=0),)),
         Case('run/processes', (train(*auto, '--batch=504', '--batch-gpu=126', '--gpus=2', stop_at=0),)),

@@ -23,8 +23,8 @@ from ganfoundry.commands.train import main as train_command
 from ganfoundry.meter import Meter, estimates_of
 from ganfoundry.network import Network
 from ganfoundry.options import TrainFlags
-from ganfoundry.subjects import Subject, of_generator, reference_data
-from ganfoundry.targets import reference_images
+from ganfoundry.reals import data_sets, open_any_size
+from ganfoundry.subjects import Subject, of_generator
 from metrics.cache import Cache
 from metrics.spec import parse_metric
 from metrics.uncertainty import Estimate
@@ -75,6 +75,7 @@ def measure(
     if isinstance(subject, str | Path):
         raise ConfigError(f'subject={str(subject)!r} is a path; measure(load(path), ...) measures the network there')
     names = _metric_names(metrics)
+    needs_reals = any(parse_metric(name).needs_reals for name in names)
     if num_seeds > 1 and bootstrap > 0:
         raise ConfigError('num_seeds and bootstrap both give the errors; choose one of them')
     how: dict[str, Any] = {
@@ -85,25 +86,26 @@ def measure(
     if isinstance(subject, Network):
         if isinstance(data, Network):
             raise ConfigError('data: a Network is measured against a zip or a folder, or its own training images')
-        dataset = reference_images(subject.snapshot, None if data is None else user_path(str(data)), mirror)
-        reals = dataset if data is not None else reference_data(subject.config, dataset)
-        images = of_generator(subject.module, dataset, precision=subject.precision, batch_size=batch)
-        return _numbers(Meter(reals, subject.device, **how), names, images)
-    if data is None:
+        path = None if data is None else user_path(str(data))
+        sets = data_sets(subject.snapshot, path, mirror, needs_reals=needs_reals, notify=warnings.warn)
+        images = of_generator(subject.module, subject.spec, sets.labels, precision=subject.precision, batch_size=batch)
+        return _numbers(Meter(sets.reals, subject.device, **how), names, images)
+    if data is None and needs_reals:
         raise ConfigError('data is needed: finished images do not say which real ones to compare them with')
     if num_seeds > 1:
         raise ConfigError('num_seeds: finished images have no seed; bootstrap=20 gives their error')
+    reals = None
     if isinstance(data, Network):
-        reals = reference_data(data.config, reference_images(data.snapshot, None, mirror))
-    else:
-        reals = ImageDataset(DataConfig(path=user_path(str(data)), mirror=bool(mirror)))
+        reals = data_sets(data.snapshot, None, mirror, needs_reals=needs_reals, notify=warnings.warn).reals
+    elif data is not None and needs_reals:
+        reals = open_any_size(DataConfig(path=user_path(str(data)), mirror=bool(mirror)))
     return _measure_batches(
         Meter(reals, pick_device(None if device == 'auto' else device), **how), names, subject, reals
     )
 
 
 def _measure_batches(
-    meter: Meter, names: Sequence[str], batches: Iterable[np.ndarray | torch.Tensor], reals: ImageDataset
+    meter: Meter, names: Sequence[str], batches: Iterable[np.ndarray | torch.Tensor], reals: ImageDataset | None
 ) -> dict[str, Estimate]:
     """Measures finished images.
 
@@ -111,13 +113,14 @@ def _measure_batches(
         meter: The real images with their detectors.
         names: Names of metrics.
         batches: Images, uint8 [N, H, W, C].
-        reals: The real images, whose shape the others must have.
+        reals: The real images, whose size the others must have; None if no metric compares with them.
 
     Raises:
         DataError: If the images do not fit, or are fewer than a metric needs.
     """
     with tempfile.TemporaryDirectory(prefix='ganfoundry-') as folder:
-        file = ImageFile(Path(folder) / 'images', reals.spec)
+        size = None if reals is None else (reals.spec.height, reals.spec.width)
+        file = ImageFile(Path(folder) / 'images', size)
         images = Subject(fakes=lambda num_images, seed: file.parts, paths=None, record=dict)
         for name in names:
             meter.check(name, images)

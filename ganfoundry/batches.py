@@ -12,16 +12,19 @@ import numpy as np
 import torch
 
 from dnnlib.errors import DataError
-from training.interface import ImageSpec
 
 
 class ImageFile:
     """Images in a temporary file: an iterator can be read once, metrics with several detectors read several times."""
 
-    def __init__(self, path: Path, spec: ImageSpec) -> None:
-        """Notes the file to write, and the facts of the real images, whose shape the others must have."""
+    def __init__(self, path: Path, size: tuple[int, int] | None) -> None:
+        """Notes the file to write, and height and width of the real images; None if there are none.
+
+        The first batch decides the number of channels, and the size if there are no real images.
+        """
         self._path = path
-        self._shape = (spec.channels, spec.height, spec.width)
+        self._size = size
+        self._shape: tuple[int, ...] = ()  # (H, W, C) of the first batch
         self.num_images = 0
 
     def write(self, batches: Iterable[np.ndarray | torch.Tensor], most: int) -> None:
@@ -36,16 +39,20 @@ class ImageFile:
 
     def parts(self, parts: Iterable[range]) -> Iterator[np.ndarray]:
         """Yields the images at the positions of each part, uint8 [N, C, H, W]."""
-        images = np.memmap(self._path, np.uint8, 'r', shape=(self.num_images, *self._shape))
+        height, width, channels = self._shape
+        images = np.memmap(self._path, np.uint8, 'r', shape=(self.num_images, channels, height, width))
         for part in parts:
             yield np.array(images[part.start : part.stop])
 
     def _checked(self, batch: np.ndarray | torch.Tensor) -> np.ndarray:
         images = batch.detach().cpu().numpy() if isinstance(batch, torch.Tensor) else np.asarray(batch)
-        c, h, w = self._shape
-        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != (h, w, c):
+        fits = images.dtype == np.uint8 and images.ndim == 4 and self._size in (None, images.shape[1:3])
+        if not fits or self._shape not in ((), images.shape[1:]):
+            height, width = map(str, self._size or ('H', 'W'))
+            wanted = ', '.join(map(str, self._shape)) or f'{height}, {width}, C'
+            whose = 'those of the first batch' if self._shape else 'the real ones'
             raise DataError(
-                f'a batch is {images.dtype} {list(images.shape)}; metrics take uint8 [N, {h}, {w}, {c}], the shape of '
-                f'the real images'
+                f'a batch is {images.dtype} {list(images.shape)}; metrics take uint8 [N, {wanted}], images like {whose}'
             )
+        self._shape = images.shape[1:]
         return images.transpose(0, 3, 1, 2)  # [N, C, H, W]

@@ -43,7 +43,7 @@ class Meter:
     """Measures one subject after the other against one set of reals, which are read once.
 
     Args:
-        reals: The real images.
+        reals: The real images; None if no metric compares with them.
         device: Device of the detectors.
         seeds: Seeds of latents, labels, noise and subsets; several give every number a mean and its standard error.
         replicates: Number of half samples for the error of a single measurement, 0 for no error.
@@ -54,7 +54,7 @@ class Meter:
 
     def __init__(
         self,
-        reals: ImageDataset,
+        reals: ImageDataset | None,
         device: torch.device,
         *,
         seeds: Sequence[int] = (0,),
@@ -65,13 +65,14 @@ class Meter:
     ) -> None:
         self._world = world or World()
         self.seeds, self.replicates = tuple(seeds), replicates
-        self._sets = {False: reals, True: whole(reals)}
-        one = self._sets[True] is reals
-        self._references = {False: reference(reals)}
-        self._references[True] = self._references[False] if one else reference(self._sets[True])
+        self._sets = {} if reals is None else {False: reals, True: whole(reals)}
+        self._references = {full: reference(images) for full, images in self._sets.items()}
+        if reals is not None and self._sets[True] is reals:  # one set: its contents are read once
+            self._references[True] = self._references[False]
+        plain, originals = self._references.get(False), self._references.get(True)
         self.evaluator = MetricEvaluator(
-            reals=self._references[False],
-            originals=None if one else self._references[True],
+            reals=plain,
+            originals=None if originals is plain else originals,
             detector_for=lambda name: get_detector(name, device),
             distance_for=lambda: Lpips(device),
             batch_size=DETECTOR_BATCH,
@@ -125,7 +126,7 @@ class Meter:
         }
 
     def sheet(self, name: str, subject: Subject) -> np.ndarray | None:
-        """Draws the sheet of a metric that has just been measured, uint8 [C, H, W]; None if it has none."""
+        """Draws the sheet of a metric that has just been measured, uint8 [3, H, W]; None if it has none."""
         if name not in self.evaluator.sheets:
             return None
         spec = parse_metric(name)
@@ -138,8 +139,7 @@ class Meter:
         def reals_at(positions: Sequence[int]) -> list[np.ndarray]:
             return [to_8_bits(reals.image(i)) for i in positions]
 
-        sheet = draw_sheet(self.evaluator.sheets[name], fakes_at, reals_at)  # [C, H, W]
-        return sheet if len(sheet) <= 4 else sheet[:3]  # a PNG has at most 4 channels: those that the detector sees
+        return draw_sheet(self.evaluator.sheets[name], fakes_at, reals_at)  # [3, H, W]
 
     def caption(self, name: str) -> str:
         """Returns the caption of a metric's sheet."""

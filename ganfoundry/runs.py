@@ -17,7 +17,7 @@ from dnnlib.provenance import environment
 from dnnlib.registry import source_of
 from ganfoundry import options, processes
 from ganfoundry.options import TrainFlags
-from ganfoundry.subjects import reference_data
+from ganfoundry.reals import reference_data
 from metrics.detectors.table import available
 from metrics.spec import parse_metric
 from torch_utils import distributed

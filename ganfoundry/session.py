@@ -15,8 +15,9 @@ import torch
 from dnnlib.errors import ConfigError
 from dnnlib.files import append_line
 from ganfoundry.meter import Meter, MetricLine, estimates_of, serve_meter
-from ganfoundry.subjects import Subject, check_shape, of_generator, of_images, reference_data
-from ganfoundry.targets import Target, reference_images
+from ganfoundry.reals import data_sets, in_size, open_any_size
+from ganfoundry.subjects import Subject, of_generator, of_images
+from ganfoundry.targets import Target
 from metrics.cache import Cache
 from metrics.compare import compare
 from metrics.extraction import ProgressCallback
@@ -98,7 +99,7 @@ class Session:
     def __init__(self, options: MeasureSettings, notify: Callable[[str], None]) -> None:
         self._options = options
         self._notify = notify
-        self._meters: dict[tuple[DataConfig, int], Meter] = {}
+        self._meters: dict[tuple[DataConfig | None, int], Meter] = {}
         self._served: Callable[[], OpenTarget]  # the target of rank 0, opened at its first pass
 
     def open(self, target: Target) -> OpenTarget:
@@ -155,39 +156,44 @@ class Session:
 
     def _network(self, target: Target) -> OpenTarget:
         options, snapshot = self._options, load_snapshot(target.path)
-        dataset = reference_images(snapshot, options.data, options.mirror)
-        cfg, _ = snapshot.config()
-        reals = dataset if options.data is not None else reference_data(cfg, dataset)
+        cfg, spec = snapshot.config()
+        sets = data_sets(snapshot, options.data, options.mirror, needs_reals=self._needs_reals, notify=self._notify)
         precision = resolve_precision(options.precision or cfg.precision, options.device)
         G = load_generator(snapshot, options.device, precision)
         # A result against other images belongs to another curve than the run's own.
         own = options.data is None and options.mirror in (None, cfg.data.mirror)
-        name = target.path.name
+        name, reals = target.path.name, '' if sets.reals is None else sets.reals.name
         return OpenTarget(
             target=target,
-            meter=self._meter(reals, cfg.seed),
-            subject=of_generator(G, dataset, precision=precision, batch_size=options.batch),
+            meter=self._meter(sets.reals, cfg.seed),
+            subject=of_generator(G, spec, sets.labels, precision=precision, batch_size=options.batch),
             names=options.names,
-            key=lambda metric: metric if own else f'{metric}-{reals.name}',
-            place={'snapshot': name, 'snapshot_pkl': name, 'nimg': snapshot.nimg, 'data': reals.name},
+            key=lambda metric: metric if own or not parse_metric(metric).needs_reals else f'{metric}-{reals}',
+            place={'snapshot': name, 'snapshot_pkl': name, 'nimg': snapshot.nimg} | ({'data': reals} if reals else {}),
         )
+
+    @property
+    def _needs_reals(self) -> bool:
+        return any(parse_metric(name).needs_reals for name in self._options.names)
 
     def _images(self, target: Target) -> OpenTarget:
         options = self._options
-        if options.data is None:
+        if options.data is None and self._needs_reals:
             raise ConfigError(f'{target.path}: images do not say what to compare them with; please specify --data')
         if len(options.seeds) > 1:
             raise ConfigError('--seeds draws new images, finished ones stay the same; --bootstrap=20 gives their error')
-        reals = ImageDataset(DataConfig(path=options.data, mirror=bool(options.mirror)))
-        images = ImageDataset(DataConfig(path=str(target.path)))
-        check_shape(reals, images.spec, '--data')
+        images = open_any_size(DataConfig(path=str(target.path)))
+        reals = None
+        if options.data is not None and self._needs_reals:
+            reals = open_any_size(DataConfig(path=options.data, mirror=bool(options.mirror)))
+            reals = in_size(reals, images.spec, '--data', self._notify)
         return OpenTarget(
             target=target,
             meter=self._meter(reals, 0),
             subject=of_images(images),
             names=self._within(len(images), target),
             key=lambda metric: metric,
-            place={'images': images.name, 'data': reals.name},
+            place={'images': images.name} | ({} if reals is None else {'data': reals.name}),
         )
 
     def _within(self, num_images: int, target: Target) -> tuple[str, ...]:
@@ -200,9 +206,10 @@ class Session:
                 self._notify(f'{target.path}: holds {num_images} images, so {name} becomes {names[-1]}')
         return tuple(dict.fromkeys(names))
 
-    def _meter(self, reals: ImageDataset, seed: int) -> Meter:
+    def _meter(self, reals: ImageDataset | None, seed: int) -> Meter:
         """Returns the meter of a set of reals; the seed of the run chooses its --subset."""
-        options, key = self._options, (reals.cfg, seed if reals.cfg.subset is not None else 0)
+        options = self._options
+        key = (None, 0) if reals is None else (reals.cfg, seed if reals.cfg.subset is not None else 0)
         if key not in self._meters:
             self._meters[key] = Meter(
                 reals,

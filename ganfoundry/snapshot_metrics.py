@@ -9,7 +9,8 @@ import torch
 
 from dnnlib.errors import UserError
 from ganfoundry.meter import Meter, MetricLine, serve_meter
-from ganfoundry.subjects import Subject, of_generator, reference_data
+from ganfoundry.reals import reference_data
+from ganfoundry.subjects import Subject, of_generator
 from metrics.cache import Cache
 from metrics.spec import parse_metric
 from torch_utils.distributed import World
@@ -80,7 +81,7 @@ def for_training(
         return None
     world, device = world or World(), next(G_ema.parameters()).device
     meter = Meter(
-        reference_data(cfg, dataset),
+        reference_data(cfg, dataset, warn),
         device,
         seeds=(cfg.seed,),
         cache=Cache(warn=warn),
@@ -89,7 +90,7 @@ def for_training(
     )
 
     def subject_of(G: torch.nn.Module) -> Subject:
-        return of_generator(G, dataset, precision=cfg.precision, check=check)
+        return of_generator(G, dataset.spec, dataset, precision=cfg.precision, check=check)
 
     def here(names: Sequence[str]) -> list[str]:
         return list(possible(names, meter, subject_of(G_ema), warn))

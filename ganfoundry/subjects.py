@@ -8,19 +8,17 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from operator import attrgetter
 from typing import Any
 
 import torch
 
-from dnnlib.errors import DataError
 from metrics.evaluate import GeneratedStreams
 from metrics.reference import Reference
 from metrics.spec import PathSpec
 from metrics.streams.images import ImageStream
 from metrics.streams.paths import EPSILON, PairStream, Paths
-from training.config import RunConfig
-from training.data.dataset import DataConfig, ImageDataset
+from training.data.dataset import ImageDataset
+from training.interface import ImageSpec
 from training.run.sampling import generated, generated_paths
 
 # Pixels that a generator draws at a time, at most 64 images: the activations of a large one fit into 8 GB.
@@ -44,7 +42,8 @@ class Subject:
 
 def of_generator(
     G: torch.nn.Module,
-    dataset: ImageDataset,
+    spec: ImageSpec,
+    labels: ImageDataset | None,
     *,
     precision: str,
     batch_size: int | None = None,
@@ -54,22 +53,23 @@ def of_generator(
 
     Args:
         G: The generator.
-        dataset: Labels are drawn from those of this data set.
+        spec: Facts of the images that it draws.
+        labels: Labels are drawn from those of this data set; None for a generator without labels.
         precision: For the record.
         batch_size: Images drawn at a time; None for the default of their size.
         check: Called before each batch; it may raise.
     """
     device = next(G.parameters()).device
-    batch = batch_size or draw_batch(dataset, device)
+    batch = batch_size or draw_batch(spec, device)
 
     def fakes(num_images: int, seed: int) -> ImageStream:
-        return functools.partial(generated, G, dataset, num_images=num_images, seed=seed, batch_size=batch, check=check)
+        return functools.partial(generated, G, labels, num_images=num_images, seed=seed, batch_size=batch, check=check)
 
     def paths(path: PathSpec, seed: int, num_pairs: int) -> PairStream:
         def pairs(parts: Iterable[range]) -> Iterator[torch.Tensor]:
             return generated_paths(
                 G,
-                dataset,
+                labels,
                 parts,
                 space=path.space,
                 sampling=path.sampling,
@@ -83,8 +83,8 @@ def of_generator(
         return pairs
 
     def record() -> dict[str, Any]:
-        labels = {'labels_sha256': _content(dataset)} if dataset.spec.label_dim else {}
-        return {'precision': precision, 'batch': batch, **labels}
+        digest = {'labels_sha256': _content(labels)} if labels is not None and labels.spec.label_dim else {}
+        return {'precision': precision, 'batch': batch, **digest}
 
     return Subject(fakes=fakes, paths=paths, record=record)
 
@@ -98,10 +98,9 @@ def of_images(images: ImageDataset) -> Subject:
     )
 
 
-def draw_batch(dataset: ImageDataset, device: torch.device) -> int:
+def draw_batch(spec: ImageSpec, device: torch.device) -> int:
     """Returns the images drawn at a time; the noise of each batch has a seed, so a number depends on this."""
-    pixels = dataset.spec.height * dataset.spec.width
-    return min(max(PIXELS_AT_A_TIME.get(device.type, 2**20) // pixels, 1), 64)
+    return min(max(PIXELS_AT_A_TIME.get(device.type, 2**20) // spec.pixels, 1), 64)
 
 
 def reference(dataset: ImageDataset) -> Reference:
@@ -119,36 +118,7 @@ def whole(dataset: ImageDataset) -> ImageDataset:
     cfg = dataset.cfg
     if cfg.subset is None and not cfg.mirror:
         return dataset
-    return ImageDataset(replace(cfg, subset=None, mirror=False, cond=False))
-
-
-def reference_data(cfg: RunConfig, dataset: ImageDataset) -> ImageDataset:
-    """Returns the real images of a run's metrics: --metric-data, else the training set. DataError for another shape."""
-    if cfg.metric_data is None:
-        return dataset
-    reals = ImageDataset(DataConfig(path=cfg.metric_data, resolution=cfg.data.resolution))
-    check_shape(reals, dataset.spec, '--metric-data')
-    return reals
-
-
-def check_shape(reals: ImageDataset, drawn: Any, option: str) -> None:
-    """Raises DataError for reals of another shape than generated images.
-
-    Args:
-        reals: The real images.
-        drawn: ImageSpec of the generated images.
-        option: The option that names the reals, for the message.
-    """
-    compared = attrgetter('height', 'width', 'channels')
-    if compared(reals.spec) != compared(drawn):
-        raise DataError(
-            f'{option}={reals.cfg.source}: its images are {_shape(reals.spec)}, the generated ones {_shape(drawn)}; '
-            f'metrics compare images of one shape'
-        )
-
-
-def _shape(spec: Any) -> str:
-    return f'{spec.width}x{spec.height} with {spec.channels} channels'
+    return ImageDataset(replace(cfg, subset=None, mirror=False, cond=False), any_size=True)
 
 
 @functools.cache

@@ -5,14 +5,10 @@ from __future__ import annotations
 import zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from dnnlib.errors import DataError
-from ganfoundry.subjects import check_shape
-from training.data.dataset import ImageDataset
 from training.run.open_network import fetch_network, runs_in, snapshot_of, with_latest
 from training.run.run_folder import RunFolder
-from training.run.snapshot import Snapshot
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,30 +57,3 @@ def find_target(text: str, *, images: bool = False) -> Target:
     if not others or first.folder is None:
         return first
     return replace(first, path=snapshot_of(first.folder))
-
-
-def reference_images(snapshot: Snapshot, data: str | None, mirror: bool | None) -> ImageDataset:
-    """Returns the data set that a snapshot was trained on, as changed by flags; labels are drawn from it too.
-
-    Args:
-        snapshot: The snapshot.
-        data: Another data set in its place, None for the same.
-        mirror: Whether to add x-flips, None for the choice of the training.
-
-    Raises:
-        DataError: The data set is absent, or its images or labels do not fit the network.
-    """
-    cfg, spec = snapshot.config()
-    if data is None and cfg.data.path is not None and not Path(cfg.data.path).exists():
-        raise DataError(f'{snapshot.path}: the images of its training ({cfg.data.path}) are not here; specify --data')
-    changes: dict[str, Any] = {} if data is None else {'path': data, 'subset': None}
-    if mirror is not None:
-        changes['mirror'] = mirror
-    dataset = ImageDataset(replace(cfg.data, **changes), cfg.seed)
-    check_shape(dataset, spec, '--data')
-    if dataset.spec.label_dim != spec.label_dim:
-        raise DataError(
-            f'--data={dataset.cfg.source}: its labels have {dataset.spec.label_dim} entries, those of the network '
-            f'{spec.label_dim}; draw from labels that it knows'
-        )
-    return dataset

@@ -36,6 +36,13 @@ class ImageSpec:
     base: tuple[int, ...] = (4, 4)
     bits: int = 8
 
+    def __str__(self) -> str:
+        """The facts in words: '64x64 RGB, 3 label entries, 5000 images'."""
+        kinds = {1: 'gray', 2: 'gray with alpha', 3: 'RGB', 4: 'RGBA'}
+        kind = ('16-bit ' if self.bits == 16 else '') + kinds.get(self.channels, f'with {self.channels} channels')
+        labels = f'{self.label_dim} label entries' if self.label_dim else 'no labels'
+        return f'{self.width}x{self.height} {kind}, {labels}, {self.num_images} images'
+
     @property
     def height(self) -> int:
         """The height of an image in pixels."""

@@ -59,7 +59,8 @@ def test_metrics_that_cannot_be_measured_are_named_at_once_and_the_rest_is_measu
     assert evaluate.names == ('fd_efflite16',)
     assert warnings == [
         'not measured: fid16_full, kid16_full: the weights of inception are not on this machine: take them from there',
-        'not measured: pr_efflite2: pr_efflite2 asks for 2 generated images, it needs at least 4',
+        'not measured: pr_efflite2: pr_efflite2 asks for 2 generated images, it needs at least 8: the ball of 3 '
+        'neighbors would cover more than half of fewer images',
     ]
     assert [name for name, _ in evaluate(G, evaluate.names)] == ['fd_efflite16']
 
@@ -82,7 +83,8 @@ def test_what_one_process_cannot_measure_no_process_does(data, monkeypatch):
     (names, first), (others, second) = run_ranks(2, task)
     assert names == others == ('fd_efflite16',)
     assert first == [
-        'not measured: pr_efflite2: pr_efflite2 asks for 2 generated images, it needs at least 4',
+        'not measured: pr_efflite2: pr_efflite2 asks for 2 generated images, it needs at least 8: the ball of 3 '
+        'neighbors would cover more than half of fewer images',
         'not measured: fid16_full: rank 1 cannot; its own message says why',
     ]
     assert second == ['not measured: fid16_full: the weights of inception are not on this machine']
@@ -99,11 +101,11 @@ def test_a_failure_of_one_metric_leaves_the_others(data, detector, monkeypatch):
         raise RuntimeError('no memory')
 
     monkeypatch.setattr('metrics.kinds.kid.kernel_distance', broken)
-    evaluate, G = evaluator(tiny_config(data, metrics=('fd_efflite16', 'kid_efflite16', 'is_efflite16')), [])
+    evaluate, G = evaluator(tiny_config(data, metrics=('fd_efflite16', 'kid_efflite16', 'is_efflite20')), [])
     found = dict(evaluate(G, evaluate.names))
     assert isinstance(found['kid_efflite16'], RuntimeError)
     assert found['fd_efflite16']['results']['fd_efflite16'] > 0
-    assert found['is_efflite16']['results'].keys() == {'is_efflite16_mean', 'is_efflite16_std'}
+    assert found['is_efflite20']['results'].keys() == {'is_efflite20_mean', 'is_efflite20_std'}
 
 
 def test_a_request_to_stop_ends_the_measurement_between_batches(data, detector):
@@ -113,7 +115,7 @@ def test_a_request_to_stop_ends_the_measurement_between_batches(data, detector):
         if asked:
             raise StopRequested
 
-    evaluate, G = evaluator(tiny_config(data, metrics=('fd_efflite16', 'is_efflite16')), [], check)
+    evaluate, G = evaluator(tiny_config(data, metrics=('fd_efflite16', 'is_efflite20')), [], check)
     asked.append(1)
     with pytest.raises(StopRequested):
         list(evaluate(G, evaluate.names))
@@ -178,10 +180,10 @@ def test_fewer_images_rename_the_metrics_that_ask_for_more(data):
     assert runs.renamed(cfg, options.with_fewer_images(None, cfg)) == ()
 
 
-def test_metric_data_of_another_shape_are_refused_before_a_folder_is_made(tmp_path, data):
-    other = make_zip(tmp_path / 'grey.zip', channels=1)
+def test_metric_data_of_another_size_are_refused_before_a_folder_is_made(tmp_path, data):
+    other = make_zip(tmp_path / 'small.zip', resolution=8)
     args = [f'--data={data}', f'--outdir={tmp_path / "runs"}', f'--metric-data={other}', '--device=cpu']
-    with pytest.raises(DataError, match=r'--metric-data=.*metrics compare images of one shape'):
+    with pytest.raises(DataError, match=r'--metric-data=.*metrics compare images of one size'):
         train.main.main(args, standalone_mode=False)
     assert not (tmp_path / 'runs').exists()
 

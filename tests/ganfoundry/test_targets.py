@@ -3,11 +3,10 @@
 import pytest
 
 from dnnlib.errors import CheckpointError, DataError
-from ganfoundry.targets import Target, find_target, find_targets, reference_images
+from ganfoundry.targets import Target, find_target, find_targets
 from tests.support.measured import make_run, tiny_config
 from tests.support.runs import make_zip
 from training.run.run_folder import RunFolder
-from training.run.snapshot import load_snapshot
 
 
 @pytest.fixture(scope='module')
@@ -69,14 +68,3 @@ def test_a_run_without_snapshots_is_refused(tmp_path):
 def test_a_path_where_nothing_is_is_refused(tmp_path):
     with pytest.raises(CheckpointError, match='absent: no such file or folder'):
         find_targets(str(tmp_path / 'absent'))
-
-
-def test_the_reals_of_a_snapshot_are_those_of_its_training_unless_flags_differ(tmp_path, data, run):
-    snapshot = load_snapshot(run.snapshot(1000))
-    assert reference_images(snapshot, None, None).cfg.path == str(data)
-    assert len(reference_images(snapshot, None, True)) == 48
-    other = make_zip(tmp_path / 'other.zip', num_images=5)
-    assert len(reference_images(snapshot, str(other), None)) == 5
-    small = make_zip(tmp_path / 'small.zip', num_images=3, resolution=8)
-    with pytest.raises(DataError, match='metrics compare images of one shape'):
-        reference_images(snapshot, str(small), None)

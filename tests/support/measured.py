@@ -10,6 +10,7 @@ import torch
 
 from ganfoundry.commands import calc_metrics
 from metrics.detectors.interface import Features
+from metrics.streams.images import to_rgb
 from training.build import build
 from training.config import RunConfig
 from training.data.dataset import DataConfig, ImageDataset
@@ -35,7 +36,7 @@ class ToyDetector:
 
     def __call__(self, images: torch.Tensor) -> Features:
         self.images += len(images)
-        small = torch.nn.functional.adaptive_avg_pool2d(torch.as_tensor(images)[:, :3].float(), 4)
+        small = torch.nn.functional.adaptive_avg_pool2d(to_rgb(torch.as_tensor(images)).float(), 4)
         outputs = small.flatten(1) @ self.projection
         return Features(outputs[:, :4], outputs[:, 4:].softmax(dim=1))
 

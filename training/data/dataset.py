@@ -69,9 +69,17 @@ class ImageDataset:
     Reading an image may raise DataError, which names it.
     """
 
-    def __init__(self, cfg: DataConfig, seed: int = 0) -> None:
-        """Opens the data set; `seed` chooses the images of `--subset`. Raises DataError or ConfigError."""
+    def __init__(self, cfg: DataConfig, seed: int = 0, *, any_size: bool = False) -> None:
+        """Opens the data set. Raises DataError or ConfigError.
+
+        Args:
+            cfg: The images.
+            seed: Chooses the images of `--subset`.
+            any_size: Accept images of a size that cannot be trained on; they are measured only.
+        """
         self.cfg = cfg
+        self.seed = seed
+        self._any_size = any_size
         self.name = cfg.name
         self._source = open_source(cfg.source, STORED_EXTENSIONS)
         try:
@@ -195,6 +203,8 @@ class ImageDataset:
         stored = self._open(0)
         layout = stored.layout
         split = split_size(layout.height, layout.width)
+        if split is None and self._any_size and self.cfg.resolution is None:
+            split = 4, (layout.height, layout.width)  # `ImageSpec` is its base at resolution 4
         if split is None:
             needs = 'both sides must be 4 to 64 pixels doubled equally often, as 256x256, 384x256 and 1280x704 are'
             way_out = resize_command(self.cfg.source, *nearest_size(layout.height, layout.width))

@@ -22,7 +22,7 @@ from training.networks.config import StyleGAN2DiscriminatorConfig
 from training.record import to_record
 from training.registry import RECIPES
 
-_UNKNOWN_DATA = 'the-unnamed-data-of-an-official-file'  # not a path: a run that needs the data requires --data
+UNKNOWN_DATA = 'the-unnamed-data-of-an-official-file'  # not a path: a run that needs the data requires --data
 _BATCH = 32  # batch size in the record, if the discriminator takes any
 
 
@@ -157,7 +157,7 @@ def _record(networks: dict[str, OfficialNetwork], data: dict[str, Any], report: 
     cfg = run_config(G.spec, G.config, D.config if D is not None else StyleGAN2DiscriminatorConfig())
     path = data.get('path')
     images = DataConfig(
-        path=path if type(path) is str and path else _UNKNOWN_DATA,
+        path=path if type(path) is str and path else UNKNOWN_DATA,
         cond=G.spec.label_dim > 0,
         mirror=data.get('xflip') is True,
     )

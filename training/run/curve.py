@@ -78,8 +78,12 @@ def draw_curves(curves: dict[str, list[Points]], title: str, path: Path) -> None
             _draw_line(canvas, [place(*point) for point in sorted(points)], color)
         canvas.text((left + plot_w, top + 16 * SCALE * i), name, fill=color, font=font, anchor='rt')
     if len(every) == len(curves.get('', [[]])[0]):  # a single curve without a name: its last value is printed
-        x, y = place(*max(every))
-        canvas.text((x, y - 8 * SCALE), f'{max(every)[1]:.4g}', fill=INK, font=font, anchor='rb')
+        (kimg, value), (x, y) = max(every), place(*max(every))
+        text = f'{value:.4g}'
+        if len(every) == 1:  # a point alone: its coordinates in words, and a line to the axis
+            text += f' at {kimg:g} kimg, the only snapshot so far'
+            canvas.line([place(0, value), (x, y)], fill=LINES[0], width=SCALE)
+        canvas.text((x, y - 8 * SCALE), text, fill=INK, font=font, anchor='rb' if x > left + plot_w / 2 else 'lb')
     with atomic_path(path) as tmp:
         picture.resize((WIDTH, HEIGHT), Image.Resampling.LANCZOS).save(tmp, format='PNG')
 

@@ -28,7 +28,7 @@ Walk = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
 def generated(
     G: Any,  # torch.nn.Module with the contract of interface.Generator
-    dataset: ImageDataset,
+    dataset: ImageDataset | None,
     parts: Iterable[range],
     *,
     num_images: int,
@@ -43,7 +43,7 @@ def generated(
 
     Args:
         G: the generator.
-        dataset: source of the labels.
+        dataset: source of the labels; None for a generator without labels.
         parts: ascending, disjoint ranges of positions in the stream.
         num_images: length of the stream.
         seed: seed of latents, labels and noise.
@@ -64,7 +64,7 @@ def generated(
 
 def generated_paths(
     G: Any,  # torch.nn.Module with the contract of interface.Generator
-    dataset: ImageDataset,
+    dataset: ImageDataset | None,
     parts: Iterable[range],
     *,
     space: str,
@@ -82,7 +82,7 @@ def generated_paths(
 
     Args:
         G: the generator.
-        dataset: source of the labels.
+        dataset: source of the labels; None for a generator without labels.
         parts: ascending, disjoint ranges of positions in the stream.
         space: 'z' or 'w'.
         sampling: 'end' for t = 0, 'full' for t uniform in [0, 1).
@@ -164,7 +164,7 @@ def _cut(
         yield pieces[0] if len(pieces) == 1 else torch.cat(pieces)
 
 
-def _inputs(G: Any, dataset: ImageDataset, num_images: int, seed: int, batch_size: int) -> Iterator[Inputs]:
+def _inputs(G: Any, dataset: ImageDataset | None, num_images: int, seed: int, batch_size: int) -> Iterator[Inputs]:
     """Yields latents [N, z_dim] and labels [N, label_dim] of each batch."""
     latents, labels = numpy_generator(seed, 'metric latents'), numpy_generator(seed, 'metric labels')
     for start in range(0, num_images, batch_size):
@@ -173,7 +173,9 @@ def _inputs(G: Any, dataset: ImageDataset, num_images: int, seed: int, batch_siz
         yield z, _draw_labels(dataset, labels, n)
 
 
-def _walk(G: Any, dataset: ImageDataset, sampling: str, num_pairs: int, seed: int, batch_size: int) -> Iterator[Walk]:
+def _walk(
+    G: Any, dataset: ImageDataset | None, sampling: str, num_pairs: int, seed: int, batch_size: int
+) -> Iterator[Walk]:
     """Yields the end points [2, N, z_dim] and positions [N, 1], float64, and labels [N, label_dim] of each batch."""
     latents, labels = numpy_generator(seed, 'path latents'), numpy_generator(seed, 'path labels')
     places = numpy_generator(seed, 'path places')
@@ -197,8 +199,8 @@ def slerp(a: torch.Tensor, b: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
     return direction * math.sqrt(a.shape[1])
 
 
-def _draw_labels(dataset: ImageDataset, rng: np.random.Generator, n: int) -> torch.Tensor:
+def _draw_labels(dataset: ImageDataset | None, rng: np.random.Generator, n: int) -> torch.Tensor:
     """Returns the labels of n images drawn with replacement, float32 [N, label_dim]; draws nothing without labels."""
-    if dataset.spec.label_dim == 0:
+    if dataset is None or dataset.spec.label_dim == 0:
         return torch.zeros([n, 0])
     return torch.from_numpy(dataset.labels(rng.integers(len(dataset), size=n)))
