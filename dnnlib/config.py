@@ -109,6 +109,8 @@ def parse(kind: Any, value: Any, where: str) -> Any:
     if origin is Literal:
         return _parse_choice(typing.get_args(kind), value, where)
     if origin is tuple:
+        if not isinstance(value, (str, list, tuple)):
+            raise ConfigError(f'{where}={value}: expected a list')
         items = [item for item in value.split(',') if item] if isinstance(value, str) else list(value)
         return tuple(parse(typing.get_args(kind)[0], item, where) for item in items)
     if isinstance(kind, type) and dataclasses.is_dataclass(kind):
@@ -148,7 +150,7 @@ def _parse_scalar(kind: type, value: Any, where: str) -> Any:
         if kind is int and isinstance(value, float):
             raise ValueError
         parsed = kind(value)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         raise ConfigError(f'{where}={value}: expected {names[kind]}') from None
     if kind is float and not math.isfinite(parsed):
         raise ConfigError(f'{where}={value}: expected a finite number')

@@ -11,10 +11,12 @@ reported, and the measurement continues.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import time
+import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,8 @@ import numpy as np
 
 from dnnlib.download import cache_folder
 from dnnlib.files import TMP_MARK, fsync_path, remove
+from dnnlib.records import parse_record
+from dnnlib.regular_file import open_regular
 
 VERSION = 1  # form of the entries
 ABANDONED_S = 24 * 3600  # the writer of an older temporary file was killed
@@ -57,9 +61,9 @@ class Cache:
         path = self.path(fields)
         try:
             return _read(path, fields)
-        except FileNotFoundError:
-            return None
         except OSError as error:
+            if error.errno == errno.ENOENT:
+                return None
             self.warn(f'{path}: cannot be read ({error.strerror or error}); it is computed again')
         except Exception as error:  # NumPy, zipfile, zlib and json have many exceptions for damaged archives
             self.warn(f'{path}: damaged ({error}); it is computed again')
@@ -103,12 +107,17 @@ def _key(fields: Fields) -> str:
 
 
 def _read(path: Path, fields: Fields) -> Arrays:
-    with path.open('rb') as file, np.load(file, allow_pickle=False) as archive:
-        arrays = {name: archive[name] for name in archive.files}
-    header = json.loads(str(arrays.pop('header')))
-    if header['version'] != VERSION or header['fields'] != dict(fields):
+    with open_regular(path) as file:
+        with zipfile.ZipFile(file) as contents:
+            if any(entry.compress_type != zipfile.ZIP_STORED for entry in contents.infolist()):
+                raise ValueError('it is compressed, which no entry is')
+        file.seek(0)
+        with np.load(file, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+    header = parse_record(str(arrays.pop('header')), 'its header')
+    if header.whole('version') != VERSION or header.record('fields').values != dict(fields):
         raise ValueError('its header belongs to another entry')
-    if header['sha256'] != _digest(arrays):
+    if header.text('sha256') != _digest(arrays):
         raise ValueError('its numbers have changed since they were written')
     return arrays
 

@@ -7,7 +7,6 @@ the old states and a complete new one.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +17,9 @@ import safetensors.torch
 import torch
 
 from dnnlib import files
-from dnnlib.errors import CheckpointError
+from dnnlib.errors import CheckpointError, FileError, RecordError
+from dnnlib.records import Limits, parse_record, read_record
+from dnnlib.regular_file import open_regular
 
 MANIFEST = 'manifest.json'
 TENSORS = 'tensors.safetensors'
@@ -26,6 +27,10 @@ SCALARS = 'scalars.json'
 
 # Exceptions of a failed write: safetensors reports a full disk by an error class of its own.
 WriteErrors = (OSError, safetensors.SafetensorError)
+
+MAX_TENSORS = 2**16
+STATE_SCALARS = Limits(finite=False)  # statistics of the open tick may be NaN
+HEADER = Limits(file_bytes=32 << 20, text_chars=16 << 20, depth=4)
 
 Tensors = dict[str, torch.Tensor]
 
@@ -45,13 +50,33 @@ def save_tensors(path: Path, tensors: Tensors, metadata: dict[str, str]) -> None
 
 def load_tensors(path: Path) -> tuple[Tensors, dict[str, str]]:
     """Reads a safetensors file into memory of its own. Raises CheckpointError that names the file."""
-    if not path.is_file():
-        raise CheckpointError(f'{path}: no such file')
     try:
+        _check_header(path)
         with safetensors.safe_open(path, framework='pt') as file:
             return {name: file.get_tensor(name).clone() for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
-    except (OSError, safetensors.SafetensorError) as error:
+    except FileError as error:
+        raise CheckpointError(str(error)) from None
+    except (OSError, safetensors.SafetensorError, RuntimeError, TypeError) as error:
         raise CheckpointError(f'{path}: not a complete safetensors file ({error})') from None
+
+
+def _check_header(path: Path) -> None:
+    """Raises CheckpointError if the header is damaged, or asks for more than a network has.
+
+    A header of 100 MB, which safetensors accepts, may list a million empty tensors.
+    """
+    with open_regular(path) as file:
+        num_bytes = int.from_bytes(file.read(8), 'little')
+        if not 2 <= num_bytes <= HEADER.file_bytes:
+            raise CheckpointError(f'{path}: not a complete safetensors file (a header of {num_bytes} bytes)')
+        header = parse_record(file.read(num_bytes), f'{path}: its header', HEADER)
+    if len(header.values) > MAX_TENSORS:
+        raise CheckpointError(f'{path}: {len(header.values)} tensors, more than {MAX_TENSORS}')
+    for name in header.values:
+        entry = header.record(name)
+        if name != '__metadata__':
+            entry.text('dtype')
+            entry.items('shape')
 
 
 def save_state(root: Path, name: str, tensors: Tensors, scalars: dict[str, Any]) -> Path:
@@ -87,9 +112,10 @@ def save_state(root: Path, name: str, tensors: Tensors, scalars: dict[str, Any])
 def verify_state(folder: Path) -> None:
     """Raises CheckpointError that names the damaged file and the damage."""
     try:
-        manifest = json.loads((folder / MANIFEST).read_text())
-        entries = {file: (int(entry['size']), str(entry['sha256'])) for file, entry in manifest.items()}
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        manifest = read_record(folder / MANIFEST)
+        listed = {file: manifest.record(file) for file in manifest.values}
+        entries = {file: (entry.whole('size'), entry.text('sha256')) for file, entry in listed.items()}
+    except RecordError:
         raise CheckpointError(f'{folder / MANIFEST}: absent or unreadable, the state is not complete') from None
     for file in (TENSORS, SCALARS):
         if file not in entries:
@@ -107,7 +133,7 @@ def load_state(folder: Path) -> tuple[Tensors, dict[str, Any]]:
     """Verifies the checksums of a state folder and returns its tensors and scalars."""
     verify_state(folder)
     tensors, _ = load_tensors(folder / TENSORS)
-    return tensors, json.loads((folder / SCALARS).read_text())
+    return tensors, read_record(folder / SCALARS, STATE_SCALARS).values
 
 
 def list_states(root: Path) -> list[Path]:

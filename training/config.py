@@ -56,6 +56,8 @@ __all__ = [
 
 # Fields of RunConfig that are terms, in the order in which they run.
 TERM_FIELDS = ('r1', 'r2', 'gp', 'pl', 'ggdr', 'glead', 'lecam')
+MAX_DEPTH = 64  # layers, blocks or entries that one field of a network's config may ask for
+MAX_WIDTH = 2**20  # channels and other sizes
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -112,6 +114,7 @@ class RunConfig:
     def __post_init__(self) -> None:
         object.__setattr__(self, 'terms', dict(sorted(self.terms.items())))
         self._check_ranges()
+        self._check_networks()
         self._check_batches()
         self._check_loss()
         for name in self.terms:
@@ -142,6 +145,17 @@ class RunConfig:
         require(self.timeout_s > 0, 'timeout_s', self.timeout_s, '--timeout must be positive')
         require(self.save_every_s >= 0, 'save_every_s', self.save_every_s, 'must be non-negative')
         require(0 <= self.style_mixing_prob <= 1, 'style_mixing_prob', self.style_mixing_prob, 'must lie in [0, 1]')
+
+    def _check_networks(self) -> None:
+        """Refuses sizes that no network has, before anything is built: a layer takes time even without weights."""
+        for part in ('generator', 'discriminator'):
+            for path, value in typed.flatten(getattr(self, part), f'{part}.').items():
+                most = MAX_DEPTH if path.endswith('_depth') or '.num_' in path else MAX_WIDTH
+                numbers = value if isinstance(value, tuple) else (value,)
+                require(len(numbers) <= MAX_DEPTH, path, f'{len(numbers)} values', f'at most {MAX_DEPTH} values')
+                for number in numbers:
+                    ok = not isinstance(number, int) or 0 <= number <= most
+                    require(ok, path, number, f'must lie between 0 and {most}')
 
     def _check_batches(self) -> None:
         require(

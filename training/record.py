@@ -6,12 +6,18 @@ from typing import Any
 
 from dnnlib import config as typed
 from dnnlib.errors import ConfigError
+from dnnlib.records import Record
 from training import registry
 from training.config import FIELDS, RunConfig
-from training.data.labels import are_names
+from training.data.labels import MAX_CLASSES, are_names
+from training.data.shapes import MAX_BASE
 from training.interface import ImageSpec
 from training.objective.losses import LOSSES
 from training.objective.term import TERMS
+
+MAX_SIDE = 2**14  # pixels of an image
+MAX_CHANNELS = 4096
+MAX_LABEL_DIM = MAX_CLASSES
 
 
 def to_record(cfg: RunConfig, spec: ImageSpec) -> dict[str, Any]:
@@ -24,28 +30,58 @@ def to_record(cfg: RunConfig, spec: ImageSpec) -> dict[str, Any]:
     return {'config': record, 'facts': typed.to_dict(spec)}
 
 
-def from_record(record: dict[str, Any]) -> tuple[RunConfig, ImageSpec]:
-    """Returns config and facts of a record. The plug-ins that it names must be loaded, or loadable by name."""
+def from_record(record: dict[str, Any], where: str = "the run's record") -> tuple[RunConfig, ImageSpec]:
+    """Returns config and facts of a record. The plug-ins that it names must be loaded, or loadable by name.
+
+    Args:
+        record: the record, as a file holds it: any values of JSON.
+        where: name of the record in messages.
+
+    Raises:
+        ConfigError: if a name or a value in it is unknown, which may be that of a plug-in.
+        RecordError: if it is damaged or implausible.
+    """
+    found = Record(record, where)
     try:
-        return _from_record(record)
+        return _from_record(found)
     except ConfigError as error:
-        plugins = list(record.get('plugins', ()))  # those of loss and terms; 'plugin' is the module of --cfg
-        if record['config']['cfg'] not in registry.RECIPES.names() and 'plugin' in record:
-            plugins.insert(0, record['plugin'])
-        files = ', '.join(dict.fromkeys(plugin['file'] for plugin in plugins))
+        plugins = found.records('plugins') if 'plugins' in found else []  # of loss and terms; 'plugin': module of --cfg
+        if found.record('config').text('cfg') not in registry.RECIPES.names() and 'plugin' in found:
+            plugins.insert(0, found.record('plugin'))
+        files = ', '.join(dict.fromkeys(plugin.text('file') for plugin in plugins))
         hint = f'; the run had the plug-ins {files}: load them by --plugin=FILE' if files else ''
         raise ConfigError(f'{error}{hint}') from None
 
 
-def _from_record(record: dict[str, Any]) -> tuple[RunConfig, ImageSpec]:
-    config = dict(record['config'])
-    registry.RECIPES.get(config['cfg'])  # imports the plug-in that registers the networks
+def _from_record(record: Record) -> tuple[RunConfig, ImageSpec]:
+    entries = record.record('config')
+    config = dict(entries.values)
+    registry.RECIPES.get(entries.text('cfg'))  # imports the plug-in that registers the networks
     for part, reg in (('generator', registry.GENERATORS), ('discriminator', registry.DISCRIMINATORS)):
-        fields = dict(config[part])
-        config[part] = typed.from_dict(reg.get(fields.pop('kind')).config, fields, part)
+        network = entries.record(part)
+        fields = {name: value for name, value in network.values.items() if name != 'kind'}
+        config[part] = typed.from_dict(reg.get(network.text('kind')).config, fields, part)
     terms = {name: config.pop(name) for name in list(config) if name not in FIELDS}
     config['terms'] = {name: typed.from_dict(TERMS.get(name).config, terms[name], name) for name in terms}
-    return typed.from_dict(RunConfig, config), typed.from_dict(ImageSpec, record['facts'], 'facts')
+    spec = typed.from_dict(ImageSpec, record.record('facts').values, 'facts')
+    _check_facts(record.record('facts'), spec)
+    return typed.from_dict(RunConfig, config), spec
+
+
+def _check_facts(facts: Record, spec: ImageSpec) -> None:
+    """Raises RecordError for facts that no data set has, before a network of their size is built."""
+    facts.whole('resolution', 1, MAX_SIDE)
+    facts.whole('channels', 1, MAX_CHANNELS)
+    facts.whole('label_dim', 0, MAX_LABEL_DIM)
+    facts.whole('num_images', 0)
+    if spec.resolution & (spec.resolution - 1):
+        facts.refuse('resolution', 'a power of two')
+    if len(spec.base) != 2 or not all(1 <= side <= MAX_BASE for side in spec.base):
+        facts.refuse('base', f'two numbers from 1 to {MAX_BASE}')
+    if spec.bits not in (8, 16):
+        facts.refuse('bits', '8 or 16')
+    if max(spec.height, spec.width) > MAX_SIDE:
+        facts.refuse('resolution', f'images of at most {MAX_SIDE} pixels on a side')
 
 
 def class_names(record: dict[str, Any], label_dim: int) -> tuple[str, ...]:

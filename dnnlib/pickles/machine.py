@@ -37,7 +37,7 @@ class Machine:
         self.stack: list[Any] = []
         self.marks: list[int] = []  # heights of the stack
         self.memo: dict[int, Any] = {}
-        self.opcodes = self.objects = self.text_bytes = self.made_bytes = self.frame_end = 0
+        self.opcodes = self.objects = self.pushes = self.text_bytes = self.made_bytes = self.frame_end = 0
         self.deadline = time.monotonic() + limits.seconds
 
     def step(self) -> bool:
@@ -62,6 +62,8 @@ class Machine:
         """Raises ValueError if a limit of the whole reading is exceeded."""
         if self.opcodes > self.limits.opcodes:
             raise ValueError(f'more than {self.limits.opcodes} opcodes')
+        if self.pushes > self.limits.pushes:
+            raise ValueError(f'more than {self.limits.pushes} values')
         if self.objects > self.limits.objects:
             raise ValueError(f'more than {self.limits.objects} objects')
         if time.monotonic() > self.deadline:
@@ -78,8 +80,9 @@ class Machine:
     # ---- the stack
 
     def push(self, value: Any, objects: int = 1) -> None:
-        """Puts a value on the stack; it counts as so many objects."""
+        """Puts a value on the stack; it counts as so many objects, and as one place in what holds it."""
         self.objects += objects
+        self.pushes += 1
         self.stack.append(value)
 
     def pop(self) -> Any:
@@ -118,7 +121,7 @@ class Machine:
         if index not in self.memo:
             raise ValueError(f'memo entry {index} does not exist')
         value = self.memo[index]
-        self.stack.append(value if not isinstance(value, Pending) or value.result is None else value.result)
+        self.push(value if not isinstance(value, Pending) or value.result is None else value.result, 0)
 
     # ---- values
 

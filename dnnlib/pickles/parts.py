@@ -22,6 +22,7 @@ class Limits:
     file_bytes: int = 8 * 2**30
     opcodes: int = 5_000_000
     objects: int = 300_000  # strings, numbers, containers and memo entries: some 100 bytes of memory each
+    pushes: int = 1_000_000  # values on the stack, also None and repeated ones: a place in a list or tuple each
     text_bytes: int = 8 * 2**20  # all str together, as stored; the size of the file bounds bytes objects
     int_bytes: int = 16  # one integer
     name_chars: int = 200  # the module or the name of a global

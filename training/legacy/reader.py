@@ -7,6 +7,7 @@ executes that text; here it is hashed for the record and dropped.
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,9 +15,10 @@ from typing import Any
 
 import torch
 
-from dnnlib.errors import CheckpointError, UnsafeModelFile
+from dnnlib.errors import CheckpointError, FileError, UnsafeModelFile
 from dnnlib.pickles.inert_numpy import NUMPY_HANDLERS
 from dnnlib.pickles.inert_pickle import PLAIN_HANDLERS, Handler, Handlers, Node, Pending, read_pickle
+from dnnlib.regular_file import open_regular
 from torch_utils.checkpoint import Tensors
 from training.legacy.torch_blobs import TorchHandlers
 
@@ -135,9 +137,11 @@ def read_network_pickle(path: Path, *, inert: bool = False) -> Any:
     read, and UnsafeModelFile, which names the object, for contents that are not data.
     """
     try:
-        with path.open('rb') as file:
-            handlers = handlers_for(str(path), path.stat().st_size, inert=inert)
+        with open_regular(path) as file:
+            handlers = handlers_for(str(path), os.fstat(file.fileno()).st_size, inert=inert)
             return read_pickle(file, handlers, where=str(path), inert=inert)
+    except FileError as error:
+        raise CheckpointError(str(error)) from None
     except OSError as error:
         raise CheckpointError(f'{path}: cannot be read ({error.strerror or error})') from None
 
@@ -147,7 +151,7 @@ def is_pickle(path: Path) -> bool:
     if path.suffix in ('.pkl', '.safetensors'):
         return path.suffix == '.pkl'
     try:
-        with path.open('rb') as file:
+        with open_regular(path) as file:
             start = file.read(9)
     except OSError:
         return False

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from dnnlib.addresses import is_url
 from dnnlib.download import fetch
-from dnnlib.errors import CheckpointError
+from dnnlib.errors import CheckpointError, RecordError
 from dnnlib.paths import user_path
+from dnnlib.records import read_record
 from training.run.run_folder import RunFolder
 from training.run.snapshot import Snapshot, load_snapshot
 
@@ -68,8 +68,8 @@ def snapshot_of(run: RunFolder) -> Path:
         )
         raise CheckpointError(f'{run.path}: a folder without network-snapshot-*.safetensors; {way_out}')
     try:
-        best = run.path / json.loads(run.best_record.read_text())['snapshot']
-    except (OSError, ValueError, KeyError, TypeError):
+        best = run.path / read_record(run.best_record).text('snapshot')
+    except RecordError:
         return snapshots[-1]
     return best if best in snapshots else snapshots[-1]
 

@@ -6,13 +6,15 @@ Drawing and measuring need G_ema only; D allows another run to start from both n
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from dnnlib.errors import CheckpointError, ConfigError
+from dnnlib.errors import CheckpointError, ConfigError, UserError
+from dnnlib.records import Record, parse_record
 from torch_utils.checkpoint import Tensors, load_tensors, save_tensors
 from training.build import DTYPES, build_networks
 from training.config import RunConfig
@@ -21,6 +23,7 @@ from training.legacy.convert import load_official
 from training.legacy.reader import is_pickle
 from training.networks.layers import set_precision
 from training.record import from_record
+from training.registry import RECIPES
 
 FORMAT = 'ganfoundry-snapshot-1'
 
@@ -45,15 +48,19 @@ class Snapshot:
         """Returns the config and facts of the run that made the snapshot.
 
         Raises:
-            CheckpointError: if the run's plug-in is not loaded.
+            CheckpointError: if the record is damaged or implausible, or if the run's plug-in is not loaded.
         """
         try:
-            return from_record(self.record)
+            return from_record(self.record, f'{self.path}: its record')
         except ConfigError as error:
-            name, plugin = self.record['config']['cfg'], self.record['plugin']
+            record = Record(self.record, f'{self.path}: its record')
+            name = record.record('config').text('cfg')
+            if name in RECIPES.names():
+                raise CheckpointError(f'{record.where}: {error}') from None
+            plugin = record.record('plugin')
             raise CheckpointError(
-                f'{self.path}: made with --cfg={name} of {plugin["file"]} (sha256 {plugin["sha256"][:16]}...), which '
-                f'does not load here: {error}'
+                f'{self.path}: made with --cfg={name} of {plugin.text("file")} '
+                f'(sha256 {plugin.text("sha256")[:16]}...), which does not load here: {error}'
             ) from None
 
 
@@ -89,7 +96,11 @@ def load_snapshot(path: Path) -> Snapshot:
     tensors, metadata = load_tensors(path)
     if metadata.get('format') != FORMAT:
         raise CheckpointError(f'{path}: not a network snapshot of this project (no {FORMAT} in its header)')
-    return Snapshot(path=path, tensors=tensors, record=json.loads(metadata['record']), nimg=int(metadata['nimg']))
+    record = parse_record(metadata.get('record', ''), f'{path}: its record')
+    nimg = metadata.get('nimg', '')
+    if not re.fullmatch('[0-9]{1,18}', nimg):
+        raise CheckpointError(f'{path}: its header: "nimg" is no number of images')
+    return Snapshot(path=path, tensors=tensors, record=record.values, nimg=int(nimg))
 
 
 def load_generator(snapshot: Snapshot, device: torch.device, precision: str) -> torch.nn.Module:
@@ -101,15 +112,26 @@ def load_generator(snapshot: Snapshot, device: torch.device, precision: str) -> 
         precision: 'fp32', 'bf16' or 'fp16', for the blocks that the config lowers.
 
     Raises:
-        CheckpointError: if the tensors do not fit the network of the config.
+        CheckpointError: if the network of the config cannot be built, if the tensors do not fit it, or if one of them
+            is not finite.
     """
     cfg, spec = snapshot.config()
-    with torch.device('meta'):
-        G, _ = build_networks(cfg, spec)
+    try:
+        with torch.device('meta'):
+            G, _ = build_networks(cfg, spec)
+    except UserError as error:
+        raise CheckpointError(f'{snapshot.path}: its record: {error}') from None
+    except (ArithmeticError, LookupError, TypeError, ValueError, RuntimeError) as error:  # from the layers
+        raise CheckpointError(f'{snapshot.path}: the networks of its record cannot be built: {error}') from None
     weights = {k.removeprefix('G_ema.'): v for k, v in snapshot.tensors.items() if k.startswith('G_ema.')}
     try:
         G.load_state_dict(weights, assign=True)
     except RuntimeError as error:
         raise CheckpointError(f'{snapshot.path}: does not fit --cfg={cfg.cfg}: {error}') from None
+    if name := next((name for name, t in weights.items() if t.is_floating_point() and not t.isfinite().all()), None):
+        raise CheckpointError(
+            f'{snapshot.path}: G_ema.{name} holds NaN or infinity: the run had diverged, and what this network draws '
+            'means nothing; use an earlier snapshot of the run'
+        )
     set_precision(G, DTYPES[precision])
     return G.to(device).eval().requires_grad_(False)

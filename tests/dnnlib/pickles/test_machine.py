@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import pickle
 import pickletools
+import random
+import time
+import tracemalloc
 
 import pytest
 
@@ -39,3 +44,31 @@ def test_every_name_in_a_message_is_an_opcode_of_the_format() -> None:
     assert set(ACTIONS) < known
     refused = {op.name for op in pickletools.opcodes if op.code.encode('latin-1')[0] not in ACTIONS}
     assert {'INST', 'OBJ', 'EXT1', 'EXT4', 'PERSID', 'NEXT_BUFFER', 'NEWOBJ_EX', 'STRING', 'DUP', 'LONG4'} <= refused
+
+
+@pytest.mark.parametrize('push', [b'N', b')', b'\x88', b'K\x01', b'h\x00'])
+def test_every_push_counts_whatever_it_pushes(push):
+    """Millions of None, or of one object that is named again and again, cost a place each in the list of them."""
+    data = b'\x80\x02Nq\x00(' + push * 3000 + b't.'
+    with pytest.raises(UnsafeModelFile, match='more than 2000 values'):
+        read_pickle(data, where='x', limits=Limits(pushes=2000))
+
+
+def test_2000_mutations_of_a_pickle_are_read_or_refused_within_time_and_memory():
+    draw = random.Random(6)
+    value = {'a': [1, 2.0, None, True, 'text', b'bytes'], 'b': (1, (2, [])), 'c': {'x': {1, 2}}, 'd': 2**100}
+    wholes = [pickle.dumps(value, protocol) for protocol in (2, 3, 4, 5)]
+    begun = time.monotonic()
+    tracemalloc.start()
+    try:
+        for _ in range(2000):
+            data = bytearray(draw.choice(wholes))
+            for _ in range(draw.randint(1, 5)):
+                at = draw.randrange(len(data))
+                data[at : at + draw.randint(0, 2)] = bytes(draw.choices(range(256), k=draw.randint(0, 3)))
+            with contextlib.suppress(UnsafeModelFile):
+                read_pickle(bytes(data), where='x', inert=draw.random() < 0.5)
+        assert tracemalloc.get_traced_memory()[1] < 16 << 20
+    finally:
+        tracemalloc.stop()
+    assert time.monotonic() - begun < 60
