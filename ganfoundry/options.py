@@ -160,7 +160,7 @@ def config_changes(flags: TrainFlags, cfg: RunConfig) -> dict[str, Any]:
     for name, paths in FLAGS.items():
         value = getattr(flags, name)
         for path in paths if value is not None else ():
-            check_field(name, path, cfg)
+            check_field(name, path, value, cfg)
             changes[path] = value
     if flags.nobench is not None:
         changes['benchmark'] = not flags.nobench
@@ -208,12 +208,13 @@ def check_aug(flags: TrainFlags, cfg: RunConfig) -> None:
             raise ConfigError(f'--{name} must be non-negative, not {value:g}')
 
 
-def check_field(flag: str, path: str, cfg: RunConfig) -> None:
-    """Refuses a flag for a network that has no such option.
+def check_field(flag: str, path: str, value: Any, cfg: RunConfig) -> None:
+    """Refuses a flag for a network that has no such option. Names the field of the other network if that has it.
 
     Args:
         flag: Name of the flag in Python.
         path: The config field that it sets.
+        value: Value of the flag.
         cfg: Config with the networks.
     """
     part, _, name = path.partition('.')
@@ -222,6 +223,10 @@ def check_field(flag: str, path: str, cfg: RunConfig) -> None:
     has = f'it has {", ".join(fields_of(getattr(cfg, part))) or "none"}'
     if flag == 'freezed':
         has = "the first layers that can be frozen are those of StyleGAN2's, as in --cfg=auto or --cfg=squeeze"
+    for other in FLAGS[flag]:
+        net, _, field = other.partition('.')
+        if net != part and field in fields_of(getattr(cfg, net)):
+            has += f'; --set {other}={value} sets that of the {net}'
     raise ConfigError(f'--{flag.replace("_", "-")}: the {part} of --cfg={cfg.cfg} has no {name}; {has}')
 
 

@@ -32,6 +32,7 @@ from training.record import from_record, plugin_modules, to_record
 from training.registry import RECIPES
 from training.run.run_folder import RunFolder
 from training.run.transfer import Source, address_of, load_source, transfer
+from training.unused_labels import unused_labels
 
 # ---- from flags to a config
 
@@ -46,6 +47,7 @@ class Run:
     notes: tuple[str, ...]  # lines for the log
     source: Source | None = None  # networks of another run to start from
     origin: dict[str, str] | None = None  # record of the file that the run's first networks came from
+    warnings: tuple[str, ...] = ()  # warnings for the log
 
 
 def new_run(flags: TrainFlags) -> Run:
@@ -78,7 +80,15 @@ def new_run(flags: TrainFlags) -> Run:
             source = load_source(flags.resume)
             check_source(source, cfg, dataset)
     origin = None if source is None else source.origin
-    return Run(cfg=cfg, dataset=dataset, device=device, notes=notes, source=source, origin=origin)
+    return Run(
+        cfg=cfg,
+        dataset=dataset,
+        device=device,
+        notes=notes,
+        source=source,
+        origin=origin,
+        warnings=unused_labels(cfg, dataset.spec),
+    )
 
 
 def continued_run(folder: RunFolder, flags: TrainFlags) -> Run:
@@ -104,7 +114,15 @@ def continued_run(folder: RunFolder, flags: TrainFlags) -> Run:
     # A run that was killed before its first state begins again, from the same networks.
     origin = record.get('source')
     source = load_source(origin['file'], origin['sha256']) if origin and not list_states(folder.states) else None
-    return Run(cfg=cfg, dataset=dataset, device=device, notes=notes, source=source, origin=origin)
+    return Run(
+        cfg=cfg,
+        dataset=dataset,
+        device=device,
+        notes=notes,
+        source=source,
+        origin=origin,
+        warnings=unused_labels(cfg, dataset.spec),
+    )
 
 
 def all_changes(flags: TrainFlags, cfg: RunConfig, num_gpus: int) -> dict[str, Any]:

@@ -114,7 +114,8 @@ def print_plan(run: Run, where: Path, verbose: bool) -> None:
         verbose: Also print every field of the config and every module.
     """
     cfg, spec = run.cfg, run.dataset.spec
-    notes = [*(f'note: {note}' for note in run.notes), *runs.describe_transfer(run)]
+    notes = [*(f'note: {note}' for note in run.notes), *(f'WARNING: {warning}' for warning in run.warnings)]
+    notes += runs.describe_transfer(run)
     print(plan.describe_run(cfg, spec, str(where), notes=notes, verbose=verbose), flush=True)
     if sys.stderr.isatty():
         print('measuring a few steps ...', file=sys.stderr)
@@ -129,7 +130,7 @@ def train_prepared(prepared: PreparedRun) -> tuple[RunFolder, int]:
     cfg = run.cfg
     prepare(run.device, benchmark=cfg.benchmark, allow_tf32=cfg.allow_tf32, deterministic=cfg.deterministic)
     record = runs.record_of(run)
-    warnings = runs.drift(folder.record(), record) if folder else ()
+    warnings = run.warnings + (runs.drift(folder.record(), record) if folder else ())
     folder = folder or runs.make_folder(Path(flags.outdir), prepared.name, record, world)
     limit = time_limit(flags.time_limit) if world.leads else None  # rank 0 keeps the time, and all stop with it
     with exclusive(folder.lock) if world.leads else contextlib.nullcontext():
