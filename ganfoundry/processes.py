@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from dnnlib.errors import ConfigError
-from torch_utils import distributed
+from torch_utils import launched, process_group
 from torch_utils.devices import pick_device
 from torch_utils.distributed import World
 from training.config import RunConfig
@@ -20,9 +20,14 @@ from training.registry import RECIPES
 SHARES = 4  # --deterministic: the number of micro-batches is a multiple of this, which 1, 2 and 4 processes share
 
 
-def join_world(device: str | None) -> World:
-    """Returns the processes that a launcher has started for this run, or this process alone. device: of --device."""
-    return distributed.join(pick_device(device))
+def join_world(device: str | None, *, watched: bool = False) -> World:
+    """Returns the processes that a launcher has started for this run, or this process alone.
+
+    Args:
+        device: Value of --device; None if it is not given.
+        watched: Whether the time of a process alone is watched, too.
+    """
+    return process_group.join(pick_device(device), watched=watched)
 
 
 def command_line() -> list[str]:
@@ -48,8 +53,8 @@ def num_processes(gpus: int | None, device: torch.device, recorded: int = 1) -> 
         ConfigError: If a launcher has started another number than --gpus, or if the machine has fewer GPUs.
     """
     num = recorded if gpus is None else gpus
-    if distributed.is_launched():
-        started = distributed.launched_size()
+    if launched.is_launched():
+        started = launched.place().size
         if gpus not in (None, started):
             raise ConfigError(f'--gpus={num}: torchrun has started {started} processes; drop the flag')
         return started

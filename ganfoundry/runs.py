@@ -20,10 +20,10 @@ from ganfoundry.options import TrainFlags
 from ganfoundry.reals import reference_data
 from metrics.detectors.table import available
 from metrics.spec import parse_metric
-from torch_utils import distributed
 from torch_utils.checkpoint import list_states
 from torch_utils.devices import pick_device
 from torch_utils.distributed import World
+from torch_utils.launched import RUN_ID, is_launched, place
 from torch_utils.ops import dispatch
 from training.build import build_networks, resolve_precision
 from training.config import RunConfig, apply_overrides, differences, with_precision
@@ -227,7 +227,7 @@ def record_of(run: Run) -> dict[str, Any]:
         **({'plugins': [source_of(module) for module in modules]} if modules else {}),
         'operations': dispatch.pick('auto', torch.empty(0, device=run.device)),
         'threads': torch.get_num_threads(),
-        'launch': os.environ.get('TORCHELASTIC_RUN_ID') if distributed.is_launched() else None,
+        'launch': os.environ.get(RUN_ID) if is_launched() else None,
         **environment(('torch', 'numpy', 'pillow', 'scipy')),
     }
 
@@ -274,9 +274,9 @@ def _find_run(flags: TrainFlags) -> RunFolder | None:
 
 def restarted_run(outdir: Path) -> RunFolder | None:
     """Returns the run that the launcher's processes trained before it lost one and restarted them all, or None."""
-    if int(os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')) == 0:
+    if place().attempt == 0 or RUN_ID not in os.environ:
         return None
-    mine = {'launch': os.environ['TORCHELASTIC_RUN_ID'], 'argv': sys.argv}
+    mine = {'launch': os.environ[RUN_ID], 'argv': sys.argv}
     for config in sorted(outdir.glob('[0-9]*-*/config.json'), reverse=True):
         record = RunFolder(config.parent).record()
         if {name: record.get(name) for name in mine} == mine:

@@ -94,7 +94,7 @@ def load_plugins(flags: TrainFlags) -> None:
 
 def prepare_run(flags: TrainFlags) -> PreparedRun:
     """Checks everything that can be checked before a folder is made. Raises UserError."""
-    world = processes.join_world(flags.device)
+    world = processes.join_world(flags.device, watched=flags.timeout is not None)
     folder = runs.find_run(flags, world)
     run = runs.continued_run(folder, flags) if folder else runs.new_run(flags)
     return PreparedRun(flags=flags, world=world, run=run, folder=folder)

@@ -10,22 +10,17 @@ Letters: W processes.
 from __future__ import annotations
 
 import contextlib
-import datetime
 import json
-import os
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch._C._distributed_c10d import PrefixStore
-from torch.distributed.rendezvous import rendezvous
 
-from dnnlib.errors import ConfigError, UserError
+from dnnlib.errors import UserError
 from torch_utils.watchdog import Watchdog
 
-JOIN_S = 300.0  # wait for the other processes: machines of a cluster start minutes apart
 LONG_S = 6 * 3600.0  # work of one process while the others wait: metrics, snapshots
 ASKED_S = 10.0  # wait of a process that was asked to stop for rank 0 at work
 POLL_S = 0.1
@@ -47,9 +42,17 @@ class World:
     """
 
     def __init__(
-        self, rank: int = 0, size: int = 1, local_rank: int = 0, *, store: Any = None, control: Any = None
+        self,
+        rank: int = 0,
+        size: int = 1,
+        local_rank: int = 0,
+        *,
+        store: Any = None,
+        control: Any = None,
+        watched: bool = False,
+        watchdog: Watchdog | None = None,
     ) -> None:
-        """Describes the processes. `join` and `connect` construct a world with its process group.
+        """Describes the processes. `torch_utils.process_group` constructs a world with its group.
 
         Args:
             rank: Number of this process.
@@ -57,13 +60,16 @@ class World:
             local_rank: Number of this process on its machine.
             store: Store of the rendezvous; None for a single process.
             control: Process group of the hosts; None: the default group.
+            watched: Whether `watch` watches a single process, too.
+            watchdog: Watchdog that was started already.
         """
         self.rank, self.size, self.local_rank = rank, size, local_rank
         self._store, self._control = store, control
+        self._is_watched = watched or size > 1
         self._num_keys = 0
         self._place = ''  # prefix of the keys of the current `rank0_section` in the store
         self._num_given = 0  # tasks given out so far in this section
-        self._watchdog: Watchdog | None = None
+        self._watchdog = watchdog
 
     @property
     def leads(self) -> bool:
@@ -182,7 +188,8 @@ class World:
             PeerLost: If this process was asked to stop and rank 0 does not answer.
         """
         if self.size == 1:
-            yield True
+            with self._limit(LONG_S, what):
+                yield True
             return
         self._place, self._num_given = self._next_key('rank0'), 0
         with self._limit(LONG_S, what):
@@ -223,10 +230,16 @@ class World:
 
     def watch(self, timeout_s: float) -> None:
         """Starts to watch the time: the process ends, with its stacks, after `timeout_s` seconds without progress."""
-        if self.size > 1:
+        if self._is_watched:
             if self._watchdog is None:
                 self._watchdog = Watchdog(str(self), timeout_s)
             self._watchdog.limit(timeout_s, 'the start')
+
+    def unwatch(self) -> None:
+        """Stops to watch the time."""
+        if self._watchdog is not None:
+            self._watchdog.end()
+            self._watchdog = None
 
     def set_stage(self, where: str) -> None:
         """Names the current position of the run for messages; this is a sign of life."""
@@ -235,8 +248,7 @@ class World:
 
     def close(self) -> None:
         """Leaves the group. Rank 0, whose process serves the store, waits until the others no longer need it."""
-        if self._watchdog is not None:
-            self._watchdog.end()
+        self.unwatch()
         if self.size == 1:
             return
         self._store.set(f'left/{self.rank}', '1')
@@ -276,68 +288,3 @@ class World:
             raise PeerLost(f'{self}{where}: {what} failed, another process is gone or unreachable ({cause})') from error
         if self._watchdog is not None:
             self._watchdog.enter('')
-
-
-def is_launched() -> bool:
-    """Returns whether torchrun or `--gpus=N` has started this process."""
-    return 'RANK' in os.environ and 'WORLD_SIZE' in os.environ
-
-
-def launched_size() -> int:
-    """Returns the number of processes that torchrun or `--gpus=N` has started."""
-    return int(os.environ['WORLD_SIZE'])
-
-
-def join(device: torch.device) -> World:
-    """Joins the processes that the launcher's environment describes.
-
-    Waits at most JOIN_S seconds for the others. Every process of a machine takes the GPU of its local rank.
-
-    Args:
-        device: Device of the run.
-
-    Returns:
-        The world; `World()` without a launcher or with a single process.
-
-    Raises:
-        ConfigError: If there are fewer GPUs than processes on this machine.
-    """
-    if not is_launched() or launched_size() == 1:
-        return World()
-    local_rank = int(os.environ.get('LOCAL_RANK', '0'))
-    if device.type == 'cuda':
-        if local_rank >= torch.cuda.device_count():
-            raise ConfigError(
-                f'--gpus: process {local_rank} of this machine has no GPU, PyTorch sees {torch.cuda.device_count()}; '
-                f'start as many processes as there are GPUs'
-            )
-        torch.cuda.set_device(local_rank)
-    store, rank, size = next(rendezvous('env://', timeout=datetime.timedelta(seconds=JOIN_S)))
-    # torchrun's agent keeps its store across a restart of the group, with the addresses of processes that are gone.
-    attempt = os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')
-    return connect(PrefixStore(f'attempt {attempt}', store), rank, size, local_rank, device.type)
-
-
-def connect(store: Any, rank: int, size: int, local_rank: int = 0, device_type: str = 'cpu') -> World:
-    """Makes the process group. The watchdog keeps the time: the time-outs of the group are longer.
-
-    Args:
-        store: Store through which the processes find one another.
-        rank: Number of this process.
-        size: Number of processes.
-        local_rank: Number of this process on its machine.
-        device_type: 'cpu' or 'cuda'; decides between gloo and NCCL.
-
-    Returns:
-        The world.
-    """
-    watchdog = Watchdog(f'rank {rank} of {size}', JOIN_S)
-    watchdog.enter('joining the other processes')
-    patience = datetime.timedelta(seconds=LONG_S + 60)
-    backend = 'nccl' if device_type == 'cuda' else 'gloo'
-    dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=patience)
-    control = dist.new_group(backend='gloo', timeout=patience) if backend == 'nccl' else None
-    world = World(rank, size, local_rank, store=PrefixStore('ganfoundry', store), control=control)
-    world._watchdog = watchdog
-    watchdog.limit(LONG_S, 'the start')
-    return world

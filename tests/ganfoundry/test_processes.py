@@ -35,8 +35,10 @@ def test_the_number_is_the_flag_or_that_of_the_run_or_that_of_the_launcher(monke
     assert processes.num_processes(2, CPU, recorded=4) == 2
     with pytest.raises(ConfigError, match='--gpus must be at least 1'):
         processes.num_processes(0, CPU)
-    monkeypatch.setattr(processes.distributed, 'is_launched', lambda: True)
-    monkeypatch.setattr(processes.distributed, 'launched_size', lambda: 3)
+    monkeypatch.setenv('RANK', '0')
+    monkeypatch.setenv('WORLD_SIZE', '3')
+    monkeypatch.setenv('MASTER_ADDR', 'localhost')
+    monkeypatch.setenv('MASTER_PORT', '29500')
     assert processes.num_processes(None, CPU, recorded=4) == processes.num_processes(3, CPU) == 3
     with pytest.raises(ConfigError, match='--gpus=2: torchrun has started 3 processes'):
         processes.num_processes(2, CPU)

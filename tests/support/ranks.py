@@ -12,7 +12,8 @@ from typing import Any
 
 import torch.distributed as dist
 
-from torch_utils.distributed import World, connect
+from torch_utils.distributed import World
+from torch_utils.process_group import connect
 
 
 def run_ranks(size: int, task: Callable[..., Any], *args: Any, timeout_s: float = 100) -> list[Any]:

@@ -17,7 +17,7 @@ from torch_utils.distributed import PeerLost, World
 
 HANGS = """
 import sys, time, torch, torch.distributed as dist
-from torch_utils.distributed import connect
+from torch_utils.process_group import connect
 rank = int(sys.argv[1])
 world = connect(dist.FileStore(sys.argv[2], 2), rank, 2)
 world.watch(3)

@@ -1,7 +1,7 @@
 """Tests of the watchdog; test_distributed.py tests processes that hang together."""
 
-import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -9,6 +9,8 @@ import time
 import pytest
 
 from tests.conftest import ROOT
+from tests.support.forks import environment
+from torch_utils import launch, watchdog
 from torch_utils.watchdog import Watchdog
 
 
@@ -28,11 +30,43 @@ def test_a_limit_names_the_task_and_returns_the_one_before():
 def test_the_start_and_the_end_of_an_operation_are_signs_of_life():
     dog = Watchdog('rank 0 of 1', 60)
     for operation in ('all-reduce', ''):
-        before = dog._since
-        time.sleep(0.01)
+        before = dog._beats
         dog.enter(operation)
-        assert dog._since > before
+        assert dog._beats > before
     dog.end()
+
+
+def test_the_limits_add_up_to_the_promise():
+    """Two looks of the watchdog, its message, SIGTERM and SIGKILL by the launcher, which looks ten times per second."""
+    assert 2 * watchdog.POLL_S + watchdog.PRINT_S + watchdog.KILL_S + 2 * launch.POLL_S <= watchdog.END_S
+
+
+@pytest.mark.slow
+def test_the_time_in_which_a_process_was_stopped_does_not_count():
+    code = (
+        'import time\nfrom torch_utils.watchdog import Watchdog\n'
+        'dog = Watchdog("rank 0 of 2", 1.5)\nprint("ready", flush=True)\ntime.sleep(60)\n'
+    )
+    args = {'stdout': subprocess.PIPE, 'stderr': subprocess.PIPE, 'text': True}
+    process = subprocess.Popen([sys.executable, '-c', code], cwd=ROOT, env=environment(), **args)
+    process.stdout.readline()
+    process.send_signal(signal.SIGSTOP)
+    time.sleep(2.5)
+    process.send_signal(signal.SIGCONT)
+    time.sleep(0.3)
+    assert process.poll() is None
+    assert 'no progress for 2 s (--timeout=1.5)' in process.communicate(timeout=50)[1]  # it does hang
+    assert process.returncode == 1
+
+
+@pytest.mark.slow
+def test_a_process_whose_stderr_is_blocked_ends_all_the_same():
+    code = (
+        'import time\nfrom torch_utils.watchdog import Watchdog\ndog = Watchdog("x" * 200_000, 0.3)\ntime.sleep(60)\n'
+    )
+    process = subprocess.Popen([sys.executable, '-c', code], cwd=ROOT, env=environment(), stderr=subprocess.PIPE)
+    assert process.wait(50) == -signal.SIGALRM
+    process.stderr.close()
 
 
 @pytest.mark.slow
@@ -42,7 +76,7 @@ def test_a_process_without_progress_ends_and_says_where():
         'dog = Watchdog("rank 1 of 2", 0.3)\ndog.beat("step 7")\ndog.enter("all-reduce of x")\ntime.sleep(60)\n'
     )
     done = subprocess.run(
-        [sys.executable, '-c', code], cwd=ROOT, env=os.environ, capture_output=True, text=True, timeout=50
+        [sys.executable, '-c', code], cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=50
     )
     assert done.returncode == 1
     said = r'rank 1 of 2: no progress for \d+ s \(--timeout=0.3\) at step 7, waiting in all-reduce of x'

@@ -1,0 +1,31 @@
+"""R25: a launcher that is killed takes its processes along; they save, free the folder, and a resume loses nothing."""
+
+import signal
+import time
+
+import pytest
+
+from tests.reliability.supervisor import fingerprint
+from tests.support.forks import is_running
+from tests.support.patience import stretched
+from torch_utils.checkpoint import list_states
+
+pytestmark = pytest.mark.slow
+
+
+def test_the_processes_of_a_killed_launcher_save_and_end_within_15_seconds(run, undisturbed_by_two):
+    struck = run('--deterministic=1', '--gpus=2', '--workers=1', '--set=save_every_s=1000', '--snap=100')
+    launch = struck.launch()
+    launch.watch(lambda: struck.num_lines() >= 2)
+    family = [process.pid for process in launch.workers()]
+    assert len(family) == 4  # two processes that train, and a worker of each
+    launch.kill(signal.SIGKILL)
+    deadline = time.monotonic() + stretched(15)
+    while any(map(is_running, family)):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert launch.wait() == -signal.SIGKILL
+    assert 'rank 0 of 2: the launcher is gone; stopping' in launch.said()
+    assert int(list_states(struck.folder / 'state')[-1].name) > 96  # not the one after the first step
+    assert struck.finish() == [0]
+    assert fingerprint(struck.folder) == fingerprint(undisturbed_by_two)
