@@ -7,6 +7,7 @@ point of an installed distribution. A `--plugin` file registers itself when `loa
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import hashlib
 import importlib
@@ -14,12 +15,13 @@ import importlib.metadata
 import importlib.util
 import pkgutil
 import sys
-from collections.abc import Iterable
+import traceback
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Generic, TypeVar
 
-from dnnlib.errors import ConfigError
+from dnnlib.errors import ConfigError, UserError
 from dnnlib.paths import user_path
 
 T = TypeVar('T')
@@ -86,7 +88,8 @@ class Registry(Generic[T]):
         return value
 
     def get(self, name: str) -> T:
-        """Returns the value of a name; imports its plug-in if necessary, whose import errors surface unchanged.
+        """Returns the value of a name; imports its plug-in if necessary, whose import errors surface; those
+        of an entry point name it.
 
         Raises ConfigError for an unknown name, and for a plug-in's name that one of the packages has, too.
         """
@@ -113,7 +116,7 @@ class Registry(Generic[T]):
         self._load_builtin()
         self._load_packages()
         for point in self._points():
-            point.load()
+            _load(point)
 
     def _load_builtin(self) -> None:
         for module in self._builtin:
@@ -122,7 +125,7 @@ class Registry(Generic[T]):
     def _load_packages(self) -> None:
         for package in self._packages:
             for info in pkgutil.iter_modules(importlib.import_module(package).__path__):
-                importlib.import_module(f'{package}.{info.name}')
+                _import(f'{package}.{info.name}')
 
     def _is_own(self, module: str) -> bool:
         return module in self._builtin or module.startswith(tuple(f'{package}.' for package in self._packages))
@@ -130,10 +133,10 @@ class Registry(Generic[T]):
     def _open_door(self, name: str) -> None:
         for package in self._packages:
             if name.isidentifier() and importlib.util.find_spec(f'{package}.{name}') is not None:
-                importlib.import_module(f'{package}.{name}')
+                _import(f'{package}.{name}')
         for point in self._points():
             if point.name == name:
-                point.load()
+                _load(point)
 
     def _points(self) -> list[importlib.metadata.EntryPoint]:
         if self._entry_points is None:
@@ -144,7 +147,7 @@ class Registry(Generic[T]):
 def load_file(path: str | Path) -> ModuleType:
     """Imports a plug-in from a file outside the packages (`--plugin=FILE`), once per path.
 
-    Raises ConfigError if there is no such file; an error inside the file surfaces unchanged.
+    Raises an error that names the file if it does not exist or cannot be imported.
     """
     path = Path(user_path(str(path))).resolve()
     if not path.is_file():
@@ -158,11 +161,54 @@ def load_file(path: str | Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
-        spec.loader.exec_module(module)
+        with _imported(f'--plugin={path}', str(path)):
+            spec.loader.exec_module(module)
     except BaseException:
         del sys.modules[name]
         raise
     return module
+
+
+def _import(module: str) -> None:
+    """Imports a module of a package. Its errors surface unchanged, except for the end of the process."""
+    try:
+        importlib.import_module(module)
+    except SystemExit as error:
+        raise ConfigError(f'{module}: calls sys.exit({error.code!r}) while it is imported') from error
+
+
+def _load(point: importlib.metadata.EntryPoint) -> None:
+    """Imports the module of an entry point."""
+    with _imported(f'entry point {point.name} = {point.value} of {point.group}'):
+        point.load()
+
+
+@contextlib.contextmanager
+def _imported(what: str, file: str = '') -> Iterator[None]:
+    """Turns every error of the user's code into one that names it, so that none passes for an ordinary end.
+
+    Args:
+        what: Name of the code.
+        file: Its file, of which the message names the line.
+
+    Raises:
+        ConfigError: The code has called `sys.exit`.
+        ImportError: It has failed; the cause is its own error, whose traceback is kept.
+        UserError: Its own error for users.
+    """
+    try:
+        yield
+    except (UserError, KeyboardInterrupt):
+        raise
+    except SystemExit as error:
+        raise ConfigError(f'{what}: calls sys.exit({error.code!r}) while it is imported') from error
+    except BaseException as error:
+        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+        if isinstance(error, SyntaxError) and error.filename == file:
+            lines = [error.lineno]
+        line = f' (line {lines[-1]})' if lines else ''
+        reason = ' '.join(traceback.format_exception_only(error)[-1].split())
+        raise ImportError(f'{what}: cannot be imported: {reason}{line}') from error
 
 
 def source_of(module: str) -> dict[str, str]:

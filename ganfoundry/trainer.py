@@ -40,6 +40,7 @@ from training.state import TrainState
 from training.step import TrainStep
 from training.trial import try_steps
 
+UNSAVED = 74  # EX_IOERR of sysexits.h: exit code of a run whose last state or snapshot could not be written
 REPEAT_S = 2.0  # signals within this time are one request: a batch system sends one, and the launcher passes on its own
 
 
@@ -182,14 +183,18 @@ def train_in_folder(
         state = build(run.cfg, run.dataset.spec, run.device)
         restore(state, folder, run.source, log, world)
         try:
-            complete = run_loop(run, folder, record, state, log, stop, world)
+            complete, missing = run_loop(run, folder, record, state, log, stop, world)
             code = world.maximum(stop.exit_code, 'the exit code')
+            if world.maximum(len(missing), 'files that are missing'):
+                code = UNSAVED
         except PeerLost as error:  # a launcher may end this process before it prints its traceback
             log.warn(str(error))
             raise
-        if complete:
+        if complete and code != UNSAVED:
             log.line(f'done: {folder.snapshot(state.nimg)}')
             return 0
+        for path in missing:
+            log.line(f'Error: {path} could not be written; make room, or resume in a folder that can be written')
         saved = max((int(path.name) for path in list_states(folder.states)), default=0)
         why = f', --for={format_time(limit.seconds)} is over' if limit and code == EXIT_CODE else ''
         log.line(f'stopped at {state.nimg / 1000:.2f} kimg{why}; the newest state is of {saved / 1000:.2f} kimg')
@@ -204,7 +209,7 @@ def program() -> str:
 
 def run_loop(
     run: Run, folder: RunFolder, record: dict[str, Any], state: TrainState, log: Log, stop: StopSignal, world: World
-) -> bool:
+) -> tuple[bool, list[Path]]:
     """Assembles the parts of the loop and runs it.
 
     Args:
@@ -217,7 +222,10 @@ def run_loop(
         world: The processes that train.
 
     Returns:
-        Whether the run is complete.
+        Whether the run is complete, and files that could not be written at its end.
+
+    Raises:
+        UserError: If code of the user ends the process.
     """
 
     def check() -> None:
@@ -226,8 +234,12 @@ def run_loop(
             raise StopRequested
 
     def save_reals() -> None:
-        if sheet is not None:
-            sheet.save_reals(folder.path / 'reals.png', most_bad)
+        path = folder.path / 'reals.png'
+        try:
+            if sheet is not None:
+                sheet.save_reals(path, most_bad)
+        except OSError as error:
+            log.warn(f'{path}: cannot be written ({error.strerror}); training continues')
 
     cfg, dataset, device = run.cfg, run.dataset, run.device
     sheet = SampleSheet(dataset, state.G.z_dim, cfg.seed, cfg.grid_images) if world.leads else None
@@ -260,4 +272,11 @@ def run_loop(
         bad_images=bad_images,
         warn=log.warn,
     ) as batches:
-        return loop.run(batches)
+        try:
+            complete = loop.run(batches)
+        except SystemExit as ended:
+            raise UserError(
+                f'a plug-in has called sys.exit({ended.code!r}) in training, after {state.nimg / 1000:.2f} kimg; '
+                f'let it raise an error instead. The states in {folder.states} are intact'
+            ) from ended
+    return complete, loop.saver.missing(complete=complete) if world.leads else []

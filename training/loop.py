@@ -105,7 +105,7 @@ class Loop:
             if leads and state.nimg == 0:
                 self._save_sheet(self.folder.path / 'fakes_init.png')
             elif leads:
-                self._measure_if_missed()
+                self._finish_snapshot()
         if state.nimg > 0 and self.recovery.return_to_best(self.metrics):
             self._restart_tick(batches)
         self.tick_began = time.monotonic()
@@ -114,7 +114,8 @@ class Loop:
         except (DataError, WorkerDiedError, PeerDataError):
             # The failed batch has not changed the state yet, so the state is intact.
             self._save_at_stop()
-            self.log.line(f'stopped at {state.nimg / 1000:.2f} kimg; when fixed: --resume={self.folder.path}')
+            lost = ', and not saved' if self.saver.missing(complete=False) else ''
+            self.log.line(f'stopped at {state.nimg / 1000:.2f} kimg{lost}; when fixed: --resume={self.folder.path}')
             raise
         finally:
             if self.reporter is not None:
@@ -247,16 +248,17 @@ class Loop:
                 self._write_snapshot(first)
 
     def _write_snapshot(self, first: bool) -> None:
-        nimg = self.state.nimg
         if not first:
-            self._save_sheet(self.folder.sheet(nimg))
-        self.saver.guarded(
-            lambda: save_snapshot(self.folder.snapshot(nimg), self.state.G_ema, self.state.D, self.record, nimg),
-            self.folder.snapshot(nimg),
-        )
+            self._save_sheet(self.folder.sheet(self.state.nimg))
+        saved = self._save_network()
         self._save_state()
-        if not first and self.metrics is not None:
+        if saved and not first and self.metrics is not None:  # a result is that of a network file
             self.metrics.measure()
+
+    def _save_network(self) -> bool:
+        """Writes the network file. Returns whether that has succeeded."""
+        nimg, path = self.state.nimg, self.folder.snapshot(self.state.nimg)
+        return self.saver.guarded(lambda: save_snapshot(path, self.state.G_ema, self.state.D, self.record, nimg), path)
 
     def _save_sheet(self, path: Path) -> None:
         assert self.sheet is not None
@@ -287,10 +289,13 @@ class Loop:
         assert self.evaluate is not None
         serve_metric(self.evaluate, self.state.G_ema, task, self.log)
 
-    def _measure_if_missed(self) -> None:
-        """Measures the newest snapshot after a resume if the earlier launch was killed before it did."""
+    def _finish_snapshot(self) -> None:
+        """Writes and measures the newest snapshot after a resume, as far as the earlier launch could not."""
         state = self.state
         at_tick_end = state.nimg == state.tick_start_nimg and state.tick > 1
         is_snapshot = (state.tick - 1) % self.cfg.snap == 0 or state.nimg >= self.end_nimg
-        if at_tick_end and is_snapshot and self.metrics is not None:
+        if not (at_tick_end and is_snapshot):
+            return
+        saved = self.folder.snapshot(state.nimg).exists() or self._save_network()
+        if saved and self.metrics is not None:
             self.metrics.measure()

@@ -73,7 +73,7 @@ def test_an_installed_distribution_is_a_door(monkeypatch):
     registry = Registry('thing', entry_points='some.group')
 
     class Point:
-        name = 'far'
+        name, value, group = 'far', 'far_away', 'some.group'
 
         def load(self):
             registry.register('far', 42, module='far_away')

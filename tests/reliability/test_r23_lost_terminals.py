@@ -1,4 +1,4 @@
-"""R23: a request to stop saves, whatever has become of stdout, stderr and the terminal; the exit code says which it was.
+"""R23: a request to stop saves, whatever has become of stdout, stderr and the terminal.
 
 Signals that are ignored at the start, as under nohup: tests/dnnlib/test_signals.py, tests/torch_utils/test_launch.py.
 """

@@ -55,11 +55,11 @@ def test_a_network_file_that_is_missing_at_the_end_is_written_and_measured_by_a_
         loop, complete = make_loop()
     path = loop.folder.snapshot(64)
     assert complete
-    assert loop.missing(complete=True) == [path]
+    assert loop.saver.missing(complete=True) == [path]
     again, complete = make_loop()
     assert complete
     assert path.is_file()
-    assert again.missing(complete=True) == []
+    assert again.saver.missing(complete=True) == []
 
 
 def test_a_file_of_an_earlier_moment_does_not_pass_for_the_one_that_failed(make_loop, monkeypatch):
@@ -71,7 +71,7 @@ def test_a_file_of_an_earlier_moment_does_not_pass_for_the_one_that_failed(make_
         state.rmdir()
     monkeypatch.setattr(training_loop, 'save_snapshot', full)
     assert folder.snapshot(64).is_file()
-    assert make_loop()[0].missing(complete=True) == [folder.snapshot(64)]
+    assert make_loop()[0].saver.missing(complete=True) == [folder.snapshot(64)]
 
 
 def test_no_result_is_recorded_for_weights_that_could_not_be_written(make_loop, monkeypatch):

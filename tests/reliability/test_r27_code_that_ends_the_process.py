@@ -11,6 +11,7 @@ from dnnlib.registry import Registry, load_file
 from ganfoundry.commands.train import main
 from tests.support.runs import TINY
 
+
 @pytest.mark.parametrize('code', ['sys.exit(0)', "sys.exit('bye')", 'raise SystemExit'])
 def test_a_plugin_file_that_calls_exit_is_an_error_for_users(tmp_path, code):
     path = tmp_path / 'mine.py'
@@ -21,7 +22,9 @@ def test_a_plugin_file_that_calls_exit_is_an_error_for_users(tmp_path, code):
     assert not [name for name in sys.modules if name.startswith('plugin_mine')]
 
 
-@pytest.mark.parametrize('code', ['1 / 0', 'raise GeneratorExit', 'raise EOFError', 'raise BrokenPipeError(32, "")', '('])
+@pytest.mark.parametrize(
+    'code', ['1 / 0', 'raise GeneratorExit', 'raise EOFError', 'raise BrokenPipeError(32, "")', '(']
+)
 def test_whatever_a_plugin_file_raises_is_an_error_that_names_file_and_line(tmp_path, code):
     """Click ends a command in silence on EOFError and on EPIPE, as on its own Exit."""
     path = tmp_path / 'mine.py'
@@ -40,7 +43,7 @@ def test_the_line_is_that_of_the_plugin_and_not_of_what_it_calls(tmp_path):
 
 def test_an_error_for_users_and_ctrl_c_pass_unchanged(tmp_path):
     (tmp_path / 'mine.py').write_text('from dnnlib.errors import ConfigError\nraise ConfigError("--set x: no")\n')
-    with pytest.raises(ConfigError, match='^--set x: no$'):
+    with pytest.raises(ConfigError, match=r'^--set x: no$'):
         load_file(tmp_path / 'mine.py')
     (tmp_path / 'slow.py').write_text('raise KeyboardInterrupt\n')
     with pytest.raises(KeyboardInterrupt):
@@ -63,7 +66,7 @@ def test_an_entry_point_that_ends_the_process_is_named(monkeypatch):
 
 def test_a_plugin_that_exits_makes_no_run_folder(tmp_path):
     (tmp_path / 'mine.py').write_text('raise SystemExit(0)\n')
-    with pytest.raises(ConfigError, match='mine.py'):
+    with pytest.raises(ConfigError, match=r'mine\.py'):
         CliRunner().invoke(
             main, [*TINY, f'--outdir={tmp_path / "runs"}', f'--plugin={tmp_path / "mine.py"}'], catch_exceptions=False
         )

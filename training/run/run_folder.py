@@ -53,6 +53,10 @@ class RunFolder:
         """Returns the path of the network snapshot at `nimg` images."""
         return self.path / f'network-snapshot-{nimg // 1000:06d}.safetensors'
 
+    def state(self, nimg: int) -> Path:
+        """Returns the path of the training state at `nimg` images."""
+        return self.states / f'{nimg:09d}'
+
     def sheet(self, nimg: int) -> Path:
         """Returns the path of the sample sheet at `nimg` images."""
         return self.path / f'fakes{nimg // 1000:06d}.png'

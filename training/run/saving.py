@@ -29,6 +29,7 @@ class Saver:
     Attributes:
         at: time of the last save, or of the construction, by `time.monotonic`.
         seconds: duration of the last save.
+        unsaved: files and states whose last write has failed.
     """
 
     def __init__(
@@ -44,34 +45,60 @@ class Saver:
         self._state, self._folder, self._log = state, folder, log
         self._keep, self._best, self._saved = keep, best, saved
         self.at, self.seconds = time.monotonic(), seconds
+        self.unsaved = set[Path]()
         saved(seconds)
 
     def save_state(self) -> None:
         """Saves the current state and removes states beyond `keep`."""
-        name = f'{self._state.nimg:09d}'
+        path = self._folder.state(self._state.nimg)
 
         def save() -> None:
             began = time.monotonic()
-            checkpoint.save_state(self._folder.states, name, self._state.tensors(), self._state.scalars())
+            checkpoint.save_state(path.parent, path.name, self._state.tensors(), self._state.scalars())
             self.at = time.monotonic()
             self.seconds = self.at - began
             self._saved(self.seconds)
+
+        if self.guarded(save, path):
+            self._prune()
+
+    def _prune(self) -> None:
+        """Removes states beyond `keep`; a disk that cannot be read keeps them."""
+        try:
             best = self._best()
             protected = set() if best is None else {f'{best["nimg"]:09d}'}
             checkpoint.prune_states(self._folder.states, self._keep, protected, self._log.warn)
+        except OSError as error:
+            self._log.warn(f'{self._folder.states}: old states cannot be removed ({error}); training continues')
 
-        self.guarded(save, self._folder.states / name)
+    def guarded(self, save: Callable[[], None], path: Path) -> bool:
+        """Runs a save and reports a full disk or a missing folder. Earlier files stay intact.
 
-    def guarded(self, save: Callable[[], None], path: Path) -> None:
-        """Runs a save and reports a full disk or a missing folder. Earlier files stay intact."""
+        Returns whether the file has been written.
+        """
         try:
             save()
         except checkpoint.WriteErrors as error:
+            self.unsaved.add(path)
             needed = sum(t.numel() * t.element_size() for t in self._state.tensors().values())
             self._log.warn(
                 f'{path}: not saved ({error}); a training state takes {format_bytes(needed)}, '
                 f'{_free(path.parent)} free. Earlier saves are intact; training continues and tries again'
             )
+            return False
+        self.unsaved.discard(path)
+        return True
+
+    def missing(self, *, complete: bool) -> list[Path]:
+        """Returns what this process should have written last and has not.
+
+        complete: whether the run is complete and has a network file; a run that was stopped has a state only.
+        """
+        nimg = self._state.nimg
+        if complete:
+            files = [self._folder.state(nimg), self._folder.snapshot(nimg)]
+            return [path for path in files if path in self.unsaved or not path.exists()]
+        return [path for path in [self._folder.state(nimg)] if path in self.unsaved]
 
     def draw(self, save: Callable[[], None], path: Path) -> None:
         """Runs a save of a picture and reports any error: no failed picture may stop training."""
