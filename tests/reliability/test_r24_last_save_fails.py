@@ -28,7 +28,7 @@ def test_a_disk_that_is_full_at_the_end_is_an_error_and_the_run_can_be_continued
     struck = run()
     launch = struck.launch()
     assert launch.watch(lambda: struck.num_lines() >= 2)
-    resource.prlimit(launch.pid, resource.RLIMIT_FSIZE, (2000, resource.RLIM_INFINITY))
+    resource.prlimit(launch.pid, resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))
     assert launch.wait() == 74, launch.said()
     assert 'done:' not in launch.said()
     for name in ('state/000001056', 'network-snapshot-000001.safetensors'):
