@@ -1,0 +1,117 @@
+"""Directions in a latent space along which images change most, in closed form.
+
+Source: Y. Shen and B. Zhou, "Closed-Form Factorization of Latent Semantics in GANs" (SeFa), CVPR 2021, Eq. (4): the
+directions are the eigenvectors of AᵀA with the largest eigenvalues, where A is the weight of the layers that read the
+latent.
+Letters: K directions, D width of the latent.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from dnnlib.errors import ConfigError
+from ganfoundry.latent_options import z_of
+from training.run.latents import Space, space_of
+
+PROBES = 8  # latents that find the layer that reads z
+SAMPLES = 4096  # latents that measure the spread of W along the directions
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Directions:
+    """Directions, those with the largest effect first.
+
+    space: 'w' or 'z'. vectors: unit vectors, float32 [K, D]. deviations: standard deviation of the latents along each
+    of them, float32 [K]; 1 in z.
+    """
+
+    space: Space
+    vectors: torch.Tensor
+    deviations: torch.Tensor
+
+
+@torch.no_grad()
+def directions(G: Any, c: torch.Tensor | None = None) -> Directions:
+    """Returns the directions of a generator: over all affine layers that read w, or over the first layer that reads z.
+
+    Args:
+        G: The generator.
+        c: Label of the latents whose spread is measured, [1, c_dim]; none for an unconditional network.
+
+    Raises:
+        ConfigError: If no layer reads z linearly.
+    """
+    label = torch.zeros([1, G.c_dim]) if c is None else c
+    space = space_of(G)
+    A = torch.cat(weights_on_w(G)) if space == 'w' else weight_on_z(G, label)  # [rows, D]
+    vectors = torch.linalg.svd(A.double().cpu(), full_matrices=False).Vh.float()  # [K, D]
+    # The sign of a singular vector is arbitrary: the largest entry is made positive.
+    largest = vectors.gather(1, vectors.abs().argmax(dim=1, keepdim=True))
+    vectors = vectors * largest.sign()
+    if space == 'z':
+        return Directions(space=space, vectors=vectors, deviations=torch.ones(len(vectors)))
+    device = next(G.parameters()).device
+    w = torch.cat(
+        [
+            G.mapping(z.to(device), label.to(device).expand(len(z), -1))[:, 0].float().cpu()
+            for z in z_of(range(SAMPLES), G.z_dim).split(256)
+        ]
+    )  # [SAMPLES, D]
+    return Directions(space=space, vectors=vectors, deviations=(w @ vectors.T).std(dim=0))
+
+
+def weights_on_w(G: Any) -> list[torch.Tensor]:
+    """Returns the weights of all affine layers of the synthesis network that read w, each [out, w_dim]."""
+    found = [
+        module.weight
+        for module in G.synthesis.modules()
+        if isinstance(getattr(module, 'weight', None), torch.Tensor)
+        and module.weight.ndim == 2
+        and module.weight.shape[1] == G.w_dim
+    ]
+    assert found
+    return found
+
+
+def weight_on_z(G: Any, c: torch.Tensor) -> torch.Tensor:
+    """Returns the weight of the first linear layer whose input holds z, or z at unit length, [out, z_dim].
+
+    Args:
+        G: The generator.
+        c: Label of the probes, [1, c_dim].
+
+    Raises:
+        ConfigError: If there is no such layer.
+    """
+    device = next(G.parameters()).device
+    z = z_of(range(PROBES), G.z_dim).to(device)
+    found: list[torch.Tensor] = []
+
+    def look(module: Any, inputs: tuple[Any, ...]) -> None:
+        x = inputs[0] if inputs else None
+        weight = module.weight
+        if found or not isinstance(x, torch.Tensor) or x.ndim != 2 or x.shape[1] != weight.shape[1]:
+            return
+        for first in (0, x.shape[1] - G.z_dim):  # z before or after the embedded label
+            part = x[:, first : first + G.z_dim].float()
+            if part.shape == z.shape and torch.cosine_similarity(part, z).min() > 0.999:
+                found.append(weight[:, first : first + G.z_dim])
+                return
+
+    hooks = [
+        module.register_forward_pre_hook(look)
+        for module in G.modules()
+        if isinstance(getattr(module, 'weight', None), torch.Tensor) and module.weight.ndim == 2
+    ]
+    try:
+        G(z, c.to(device).expand(PROBES, -1), noise_mode='const')
+    finally:
+        for hook in hooks:
+            hook.remove()
+    if not found:
+        raise ConfigError(f'{type(G).__name__}: no linear layer reads z, so it has no directions in closed form')
+    return found[0]
