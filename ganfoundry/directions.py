@@ -78,35 +78,32 @@ def weights_on_w(G: Any) -> list[torch.Tensor]:
 
 
 def weight_on_z(G: Any, c: torch.Tensor) -> torch.Tensor:
-    """Returns the weight of the first linear layer whose input holds z, or z at unit length, [out, z_dim].
+    """Returns the weight of the first layer that reads z, or z at unit length, as a matrix [rows, z_dim].
 
     Args:
         G: The generator.
         c: Label of the probes, [1, c_dim].
 
     Raises:
-        ConfigError: If there is no such layer.
+        ConfigError: If no linear layer or convolution reads z.
     """
     device = next(G.parameters()).device
     z = z_of(range(PROBES), G.z_dim).to(device)
     found: list[torch.Tensor] = []
 
     def look(module: Any, inputs: tuple[Any, ...]) -> None:
-        x = inputs[0] if inputs else None
-        weight = module.weight
-        if found or not isinstance(x, torch.Tensor) or x.ndim != 2 or x.shape[1] != weight.shape[1]:
+        x, matrix = inputs[0], matrix_of(module)  # [N, V] or [N, V, 1, 1], [rows, V]
+        if found or not isinstance(x, torch.Tensor) or x.numel() != PROBES * matrix.shape[1]:
             return
+        x = x.reshape(PROBES, -1).float()
         for first in (0, x.shape[1] - G.z_dim):  # z before or after the embedded label
-            part = x[:, first : first + G.z_dim].float()
+            part = x[:, first : first + G.z_dim]
             if part.shape == z.shape and torch.cosine_similarity(part, z).min() > 0.999:
-                found.append(weight[:, first : first + G.z_dim])
+                found.append(matrix[:, first : first + G.z_dim])
                 return
 
-    hooks = [
-        module.register_forward_pre_hook(look)
-        for module in G.modules()
-        if isinstance(getattr(module, 'weight', None), torch.Tensor) and module.weight.ndim == 2
-    ]
+    layers = [module for module in G.modules() if matrix_of(module) is not None]
+    hooks = [layer.register_forward_pre_hook(look) for layer in layers]
     try:
         G(z, c.to(device).expand(PROBES, -1), noise_mode='const')
     finally:
@@ -115,3 +112,12 @@ def weight_on_z(G: Any, c: torch.Tensor) -> torch.Tensor:
     if not found:
         raise ConfigError(f'{type(G).__name__}: no linear layer reads z, so it has no directions in closed form')
     return found[0]
+
+
+def matrix_of(module: Any) -> Any:
+    """Returns the weight of a linear layer or convolution as a matrix [rows, inputs]; None for other modules."""
+    weight = getattr(module, 'weight', None)
+    if not isinstance(weight, torch.Tensor) or weight.ndim not in (2, 4):
+        return None
+    inputs = 0 if isinstance(module, torch.nn.ConvTranspose2d) else 1  # axis of the inputs
+    return weight.movedim(inputs, -1).flatten(0, -2)
