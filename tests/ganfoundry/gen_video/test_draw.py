@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from ganfoundry.gen_video.contents import Frame
-from ganfoundry.gen_video.draw import draw_frames, in_batches
+from ganfoundry.gen_video.frames import Frame
+from ganfoundry.gen_video.draw import draw_frames
 
 
 def frames_of(count: int, cells: int) -> list[Frame]:
@@ -31,9 +31,13 @@ def test_cells_come_out_in_the_order_of_their_frames(cells, batch):
     assert drawn.reshape(-1).tolist() == list(range(7 * cells))
 
 
-@pytest.mark.parametrize(('cells', 'size', 'expected'), [(3, 5, [5, 5, 5, 5, 1]), (4, 2, [2] * 14), (1, 3, [3, 3, 1])])
-def test_batches_span_frames(cells, size, expected):
-    assert [len(batch.points) for batch in in_batches(frames_of(7, cells), size)] == expected
+@pytest.mark.parametrize(('cells', 'batch', 'expected'), [(3, 5, [5, 5, 5, 5, 1]), (4, 2, [2] * 14), (1, 3, [3, 3, 1])])
+def test_batches_span_frames(cells, batch, expected):
+    G = Level()
+    sizes = []
+    G.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
+    list(draw_frames(G, frames_of(7, cells), cells, batch=batch))
+    assert sizes == expected
 
 
 def test_each_frame_has_its_own_truncation():

@@ -8,7 +8,7 @@ import torch
 
 from dnnlib.errors import ConfigError
 from ganfoundry.directions import Directions
-from ganfoundry.gen_video.contents import (
+from ganfoundry.gen_video.frames import (
     NoiseCircle,
     morph,
     positions,
