@@ -49,6 +49,11 @@ def caption(sheet: np.ndarray, text: str) -> np.ndarray:
     return np.concatenate([sheet, _with_channels(strip, len(sheet))], axis=1)
 
 
+def text_line(text: str, width: int) -> np.ndarray:
+    """Returns one line of black text on white, uint8 [h, width]; it ends at the margin."""
+    return _drawn(text, width, FONT_PIXELS + 2 * MARGIN)
+
+
 def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(size=FONT_PIXELS)
 

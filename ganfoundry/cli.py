@@ -10,7 +10,7 @@ from dnnlib.command import run_command
 from dnnlib.registry import suggest
 from ganfoundry import __version__
 
-COMMANDS = ('train', 'generate', 'calc-metrics', 'dataset-tool', 'convert', 'doctor')
+COMMANDS = ('train', 'generate', 'gen-video', 'calc-metrics', 'dataset-tool', 'convert', 'doctor')
 
 
 class _Commands(click.Group):

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from dnnlib.errors import ConfigError
-from ganfoundry.latent_options import z_of
+from ganfoundry.points import z_of
 from training.run.latents import Space, space_of
 
 PROBES = 8  # latents that find the layer that reads z

@@ -74,12 +74,12 @@ def text_of(drawn: Drawn) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def progress(count: int) -> Iterator[Any]:
+def progress(count: int, label: str = 'images') -> Iterator[Any]:
     """Yields a function that takes the number of new images; shows them on stderr if it is a terminal."""
     if not sys.stderr.isatty():
         yield lambda number: None
         return
-    with click.progressbar(length=count, file=sys.stderr, label='images', show_pos=True) as bar:
+    with click.progressbar(length=count, file=sys.stderr, label=label, show_pos=True) as bar:
         yield bar.update
 
 

@@ -26,9 +26,7 @@ from ganfoundry.command_options import class_option, device_option, latents_opti
 @latents_option
 @click.option('--shuffle-seed', help='Shuffle the keyframes.  [default: as given]', type=click.IntRange(0, 2**32 - 1))
 @click.option('--grid', help='Cells.', default='1x1', show_default=True, metavar='CxR')
-@click.option(
-    '--num-keyframes', help='Keyframes of each cell.  [default: keyframes / cells]', type=click.IntRange(1)
-)
+@click.option('--num-keyframes', help='Keyframes of each cell.  [default: keyframes / cells]', type=click.IntRange(1))
 @click.option(
     '--w-frames',
     help='Frames between two keyframes, of a sweep, or of a sheet.  [default: 120; with --run, 1]',
@@ -36,12 +34,20 @@ from ganfoundry.command_options import class_option, device_option, latents_opti
 )
 @click.option('--fps', help='Frames per second.  [default: 60; with --run, 10]', type=click.IntRange(1, 1000))
 @click.option(
-    '--crf', help='Quality of .mp4 and .webm: smaller is better.', type=click.IntRange(0, 51), default=17, show_default=True
+    '--crf',
+    help='Quality of .mp4 and .webm: smaller is better.',
+    type=click.IntRange(0, 51),
+    default=17,
+    show_default=True,
 )
 @click.option('--trunc', 'truncation_psi', help='Truncation psi.', type=float, default=1, show_default=True)
 @class_option('A class by number or name, a blend cat:0.3+dog:0.7, or a label vector.')
 @click.option(
-    '--interp', help='Path between keyframes.', type=click.Choice(['cubic', 'linear']), default='cubic', show_default=True
+    '--interp',
+    help='Path between keyframes.',
+    type=click.Choice(['cubic', 'linear']),
+    default='cubic',
+    show_default=True,
 )
 @click.option('--space', help='Space of the path.  [default: w if the network has it]', type=click.Choice(['w', 'z']))
 @click.option(
@@ -51,11 +57,16 @@ from ganfoundry.command_options import class_option, device_option, latents_opti
 )
 @click.option('--there-and-back', help='A sweep returns to its first frame.', is_flag=True)
 @click.option('--recalibrate', help='Measure batch-norm statistics again, at this truncation and class.', is_flag=True)
-@click.option('--noise-mode', help='Noise.', type=click.Choice(['const', 'random', 'none']), default='const', show_default=True)
+@click.option(
+    '--noise-mode', help='Noise.', type=click.Choice(['const', 'random', 'none']), default='const', show_default=True
+)
 @click.option('--upscale', help='Repeat each pixel N times.', type=click.IntRange(1, 64), default=1, show_default=True)
 @click.option('--background', help='Under alpha: checker or #rrggbb.', default='checker', show_default=True)
 @click.option(
-    '--output', help='.mp4, .webm, .mkv (lossless), .gif, .webp, or a folder of PNGs.', required=True, metavar='FILE|DIR'
+    '--output',
+    help='.mp4, .webm, .mkv (lossless), .gif, .webp, or a folder of PNGs.',
+    required=True,
+    metavar='FILE|DIR',
 )
 @click.option('--overwrite', help='Replace the file.', is_flag=True)
 @click.option('--batch', help='Images in a batch.', type=click.IntRange(1), default=8, show_default=True)

@@ -164,7 +164,9 @@ class Content:
             self._check_z(points, '--space=z')
             return Latents(space='z', points=stack(points)[0]), c
         with torch.no_grad():
-            parts = [ws_of(self._G, part, self._options.truncation_psi) for part in batched(points, self._options.batch)]
+            parts = [
+                ws_of(self._G, part, self._options.truncation_psi) for part in batched(points, self._options.batch)
+            ]
         return Latents(space='w', points=torch.cat(parts).float().cpu()), c
 
     def _check_z(self, points: Sequence[Point], option: str) -> None:

@@ -40,18 +40,19 @@ def run_video(options: VideoOptions) -> None:
     columns, rows = parse_grid(options.grid)
     if options.seeds is None and not options.latents:
         raise ConfigError('--seeds or --latents is needed, for instance --seeds=0-3')
-    network = load(
-        options.network, device=options.device or 'auto', precision=options.precision, plugin=options.plugin
-    )
+    network = load(options.network, device=options.device or 'auto', precision=options.precision, plugin=options.plugin)
     content = Content(options, network, sweep, columns * rows)
     count, frames = content.frames()
     drawn = draw_frames(
-        network.module, frames, columns * rows, batch=options.batch, bits=network.spec.bits, circle=content.circle,
-        noise_mode=options.noise_mode
+        network.module,
+        frames,
+        columns * rows,
+        batch=options.batch,
+        bits=network.spec.bits,
+        circle=content.circle,
+        noise_mode=options.noise_mode,
     )
-    pictures = (
-        frame_of(cells, columns, upscale=options.upscale, background=options.background) for cells in drawn
-    )
+    pictures = (frame_of(cells, columns, upscale=options.upscale, background=options.background) for cells in drawn)
     write_film(options, pictures, count, options.fps or FPS, content.comment())
 
 
@@ -62,9 +63,7 @@ def film_of_run(options: VideoOptions, folder: Path) -> None:
         raise ConfigError(f'{", ".join(extra)}: --run shows the sheets of a run; give one of the two')
     sheets = sheets_of(folder)
     per_sheet = options.w_frames or SHEET_FRAMES
-    pictures = timelapse(
-        sheets, frames_per_sheet=per_sheet, upscale=options.upscale, background=options.background
-    )
+    pictures = timelapse(sheets, frames_per_sheet=per_sheet, upscale=options.upscale, background=options.background)
     comment = {'run': folder.name, 'nimg': [sheet.nimg for sheet in sheets], 'w_frames': per_sheet}
     write_film(options, pictures, len(sheets) * per_sheet, options.fps or SHEET_FPS, comment)
 

@@ -12,16 +12,11 @@ from pathlib import Path
 
 import numpy as np
 import PIL.Image
-import PIL.ImageDraw
-import PIL.ImageFont
 
 from dnnlib.errors import ConfigError, DataError
+from ganfoundry.captions import text_line
 from ganfoundry.gen_video.output import over_background
 from training.run.run_folder import RunFolder, first_result
-
-FONT_PX = 14
-LINE_PX = 22  # height of the line of text
-PAPER, INK = 255, 0  # its gray levels
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -102,7 +97,9 @@ def timelapse(sheets: Sequence[Sheet], *, frames_per_sheet: int, upscale: int, b
                 f'{sheet.path}: {pixels.shape[1]}x{pixels.shape[0]} pixels; the sheets before it have others'
             )
         size = pixels.shape
-        frame = with_caption(on_screen(pixels, upscale, background), sheet.caption)
+        frame = on_screen(pixels, upscale, background)
+        line = np.repeat(text_line(sheet.caption, frame.shape[1])[..., None], 3, axis=2)  # [h, W, 3]
+        frame = np.concatenate([frame, line])
         for _ in range(frames_per_sheet):
             yield frame
 
@@ -114,11 +111,3 @@ def on_screen(pixels: np.ndarray, upscale: int, background: str) -> np.ndarray:
     if pixels.shape[2] in (2, 4):
         return over_background(pixels, background)
     return np.broadcast_to(pixels, (*pixels.shape[:2], 3))
-
-
-def with_caption(frame: np.ndarray, text: str) -> np.ndarray:
-    """Returns a frame [H, W, 3] with a line of text below it, [H + LINE_PX, W, 3]."""
-    line = PIL.Image.new('RGB', (frame.shape[1], LINE_PX), (PAPER,) * 3)
-    font = PIL.ImageFont.load_default(FONT_PX)
-    PIL.ImageDraw.Draw(line).text((4, 3), text, fill=(INK,) * 3, font=font)
-    return np.concatenate([frame, np.asarray(line)])

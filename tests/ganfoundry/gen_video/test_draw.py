@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from ganfoundry.gen_video.frames import Frame
 from ganfoundry.gen_video.draw import draw_frames
+from ganfoundry.gen_video.frames import Frame
 
 
 def frames_of(count: int, cells: int) -> list[Frame]:
