@@ -105,7 +105,7 @@ class Gif(Animation):
     def _append(self, file: BinaryIO, picture: PIL.Image.Image) -> None:
         encoded = io.BytesIO()
         quantized = picture.quantize(256, method=PIL.Image.Quantize.MEDIANCUT, dither=PIL.Image.Dither.NONE)
-        quantized.save(encoded, 'GIF', optimize=False)
+        quantized.save(encoded, 'GIF', optimize=False, interlace=0)
         palette, descriptor, data = gif_parts(encoded.getvalue())
         n = self.num_frames
         delay = max(round(100 * (n + 1) / self.fps) - round(100 * n / self.fps), GIF_MIN_DELAY)

@@ -37,7 +37,7 @@ def test_webp_is_lossless(channels, tmp_path):
 @pytest.mark.parametrize('colors', [1, 2, 3, 17, 256])
 def test_gif_is_exact_up_to_256_colors(colors, tmp_path):
     palette = np.random.RandomState(1).randint(0, 256, [colors, 3]).astype(np.uint8)
-    frames = [palette[np.random.RandomState(i).randint(0, colors, [16, 9])] for i in range(3)]
+    frames = [palette[np.random.RandomState(i).randint(0, colors, [21, 18])] for i in range(3)]
     with Gif(tmp_path / 'a.gif', fps=25) as film:
         for frame in frames:
             film.add(frame)
