@@ -6,7 +6,15 @@ from typing import Any
 
 import click
 
-from ganfoundry.command_options import class_option, device_option, latents_option, plugin_option, seeds_option
+from dnnlib.paths import user_path
+from ganfoundry.command_options import (
+    class_option,
+    device_option,
+    latents_option,
+    plugin_option,
+    precision_option,
+    seeds_option,
+)
 
 
 @click.command(
@@ -19,9 +27,10 @@ from ganfoundry.command_options import class_option, device_option, latents_opti
 @click.option(
     '--network',
     help='Run folder (its best snapshot), latest, a snapshot or official .pkl, or the http(s) address of one.',
+    type=user_path,
     metavar='FILE|URL|DIR',
 )
-@click.option('--run', help='Time lapse of the sheets of a run, instead of a network.', metavar='DIR')
+@click.option('--run', help='Time lapse of the sheets of a run, or of latest.', type=user_path, metavar='DIR')
 @seeds_option('Keyframes.')
 @latents_option
 @click.option('--shuffle-seed', help='Shuffle the keyframes.  [default: as given]', type=click.IntRange(0, 2**32 - 1))
@@ -66,11 +75,12 @@ from ganfoundry.command_options import class_option, device_option, latents_opti
     '--output',
     help='.mp4, .webm, .mkv (lossless), .gif, .webp, or a folder of PNGs.',
     required=True,
+    type=user_path,
     metavar='FILE|DIR',
 )
 @click.option('--overwrite', help='Replace the file.', is_flag=True)
 @click.option('--batch', help='Images in a batch.', type=click.IntRange(1), default=8, show_default=True)
-@click.option('--precision', type=click.Choice(['auto', 'fp32', 'bf16', 'fp16']), default='fp32', show_default=True)
+@precision_option
 @plugin_option
 @device_option
 def main(**options: Any) -> None:

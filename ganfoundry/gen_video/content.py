@@ -61,7 +61,7 @@ class VideoOptions:
     background: str = 'checker'
     overwrite: bool = False
     batch: int = 8
-    precision: str = 'fp32'
+    precision: str | None = None
     plugin: tuple[str, ...] = ()
     device: str | None = None
 

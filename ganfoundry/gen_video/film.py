@@ -18,6 +18,7 @@ from ganfoundry.gen_video.timelapse import sheets_of, timelapse
 from ganfoundry.jobs import parse_grid
 from ganfoundry.network import load
 from ganfoundry.pictures import progress, stop
+from training.run.open_network import with_latest
 
 FPS = 60  # frames per second
 SHEET_FRAMES, SHEET_FPS = 1, 10  # frames that show a sheet, and their rate
@@ -30,7 +31,7 @@ def run_video(options: VideoOptions) -> None:
     if Path(options.output).is_file() and not options.overwrite:
         raise ConfigError(f'{options.output}: exists; choose another --output, or add --overwrite')
     if options.run is not None:
-        film_of_run(options, Path(options.run))
+        film_of_run(options, Path(with_latest(options.run)))
         return
     if options.network is None:
         raise ConfigError('--network is needed, for instance --network=latest; or --run=RUN shows the sheets of a run')
@@ -40,7 +41,9 @@ def run_video(options: VideoOptions) -> None:
     columns, rows = parse_grid(options.grid)
     if options.seeds is None and not options.latents:
         raise ConfigError('--seeds or --latents is needed, for instance --seeds=0-3')
-    network = load(options.network, device=options.device or 'auto', precision=options.precision, plugin=options.plugin)
+    network = load(
+        options.network, device=options.device or 'auto', precision=options.precision or 'fp32', plugin=options.plugin
+    )
     content = Content(options, network, sweep, columns * rows)
     count, frames = content.frames()
     drawn = draw_frames(
@@ -80,7 +83,7 @@ def write_film(
         fps: Frames per second.
         comment: How the frames were made.
     """
-    path = Path(options.output).expanduser()
+    path = Path(options.output)
     writer = open_film(path, fps=fps, crf=options.crf, comment=json.dumps(comment, sort_keys=True))
     try:
         with writer, progress(count, 'frames') as advance:

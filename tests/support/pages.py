@@ -14,7 +14,7 @@ from ganfoundry.cli import commands
 from metrics.spec import parse_metric
 from tests.conftest import ROOT
 
-COMMANDS = ('train', 'generate', 'calc_metrics', 'dataset_tool')
+COMMANDS = tuple(sorted(path.stem for path in ROOT.glob('*.py')))
 BLOCK = re.compile(r'^( *)```(\w*)\n(.*?)^\1```', flags=re.DOTALL | re.MULTILINE)
 INLINE = re.compile(r'`((?:python|ganfoundry|torchrun) [^`…]+)`')
 # Lines of a block that start nothing of this project.
