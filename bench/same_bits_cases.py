@@ -206,7 +206,9 @@ def measurements(auto: tuple[str, ...], data: Path) -> list[Case]:
         Case('metric/efflite', (train(*auto), measure(of_efflite, network))),
         Case('metric/seeds', (train(*auto), measure(of_toy, network, toy, '--seeds=2', '--mirror=1'))),
         Case('metric/images', (measure(f'{of_efflite},{of_toy}', images, toy, '--bootstrap=4'),)),
-        Case('metric/two', (train(*auto), train(*auto, '--seed=1'), measure(of_toy, SNAPSHOT, OTHER, toy))),
+        Case(
+            'metric/two', (train(*auto), train(*auto, '--seed=1'), measure(of_toy, SNAPSHOT, OTHER, toy, '--records=-'))
+        ),
         Case('metric/processes', (train(*auto), measure(of_toy, network, toy, '--gpus=2'))),
         Case('metric/paths', (train(*auto), measure(paths, network, lpips))),
     ]

@@ -30,8 +30,9 @@ T = TypeVar('T')
 def suggest(name: str, known: Iterable[str]) -> str:
     """Returns the end of an unknown-name error: the nearest name, if there is one, and all known names."""
     known = sorted(known)
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    hint = f"did you mean '{near[0]}'? " if near else ''
+    by_case = {other.casefold(): other for other in known}  # 'FID' is as near to 'fid' as can be
+    near = difflib.get_close_matches(name.casefold(), by_case, n=1, cutoff=0.5)
+    hint = f"did you mean '{by_case[near[0]]}'? " if near else ''
     return f'{hint}known: {", ".join(known) or "none"}'
 
 

@@ -26,7 +26,7 @@ from ganfoundry.options import TrainFlags
 from ganfoundry.reals import data_sets, open_any_size
 from ganfoundry.subjects import Subject, of_generator
 from metrics.cache import Cache
-from metrics.spec import parse_metric
+from metrics.spec import metric_list, parse_metric
 from metrics.uncertainty import Estimate
 from torch_utils.devices import pick_device
 from torch_utils.launch import launch
@@ -134,12 +134,10 @@ def _measure_batches(
 
 def _metric_names(metrics: str | Sequence[str]) -> list[str]:
     """Returns the names of metrics, each checked."""
-    names = [name for name in metrics.split(',') if name] if isinstance(metrics, str) else list(metrics)
+    names = metric_list(metrics if isinstance(metrics, str) else ','.join(metrics))
     if not names:
         raise ConfigError('metrics is empty; name at least one, such as fid50k_full')
-    for name in names:
-        parse_metric(name)
-    return names
+    return list(names)
 
 
 def _numbers(meter: Meter, names: Sequence[str], subject: Subject) -> dict[str, Estimate]:

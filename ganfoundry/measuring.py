@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from dnnlib.errors import ConfigError, UserError
 from dnnlib.registry import load_file
+from ganfoundry.metric_records import COMPARISON, STDOUT, MetricRecords
 from ganfoundry.processes import command_line, join_world, num_processes
+from ganfoundry.progress import Progress
 from ganfoundry.session import MeasureSettings, Session, comparisons
 from ganfoundry.targets import Target, find_target, find_targets
 from metrics.cache import Cache
-from metrics.detectors.table import set_path
-from metrics.spec import parse_metric
+from metrics.detectors.table import set_paths
+from metrics.spec import default_metrics, metric_list
 from metrics.uncertainty import REPLICATES
 from torch_utils.devices import pick_device
 from torch_utils.launch import launch, leave
-
-REPORT_S = 10.0  # seconds between two lines of progress
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,9 +29,9 @@ class MeasureOptions:
     """
 
     others: tuple[str, ...] = ()  # [A [B]]
-    network: str | None = None
+    network: tuple[str, ...] = ()
     images: str | None = None
-    metrics: str
+    metrics: str | None = None
     data: str | None = None
     mirror: bool | None = None
     seed: int = 0
@@ -45,6 +43,7 @@ class MeasureOptions:
     verbose: bool = True
     cache: bool = True
     plot: bool = True
+    records: str | None = None
     detector_path: tuple[str, ...] = ()
     plugin: tuple[str, ...] = ()
     device: str | None = None
@@ -52,7 +51,7 @@ class MeasureOptions:
     @property
     def words(self) -> list[str]:
         """Paths and addresses of networks, and of images that are given in the same way."""
-        return [*([self.network] if self.network else []), *self.others]
+        return [*self.network, *self.others]
 
     @property
     def num_subjects(self) -> int:
@@ -67,13 +66,15 @@ def run_measuring(options: MeasureOptions) -> int:
         raise ConfigError('--network must point to a file, a URL or a folder; give one, or two (A B) to compare them')
     for path in options.plugin:
         load_file(path)
-    for option in options.detector_path:
-        set_path(option)
+    set_paths(options.detector_path)
     resolved = resolve(options)
     two = options.num_subjects == 2
+    records = MetricRecords(options.records or (COMPARISON if two else STDOUT))
     found = [[find_target(word)] if two else find_targets(word) for word in words]
     if options.images is not None:
         found.append(find_targets(options.images, images=True))
+    if two and len({target.path.resolve() for targets in found for target in targets}) == 1:
+        raise ConfigError(f'{found[0][0].path}: was named twice; give two different networks or sets of images')
     world = resolved.world
     if options.gpus is not None and options.gpus > world.size:  # everything that can be checked has been
         return launch(options.gpus, 0, command_line())
@@ -82,9 +83,9 @@ def run_measuring(options: MeasureOptions) -> int:
     with world.rank0_section('metrics', lambda: False, session.serve) as leads:
         try:
             if leads and two:
-                measure_two(session, *[targets[0] for targets in found])
+                measure_two(session, records, *[targets[0] for targets in found])
             elif leads:
-                measure_all(session, found[0], skip=bool(words) and Path(words[0]) != found[0][0].path)
+                measure_all(session, records, found[0], skip=bool(words) and Path(words[0]) != found[0][0].path)
         except UserError as error:  # the other processes have done their part
             failed = error
     world.close()
@@ -97,9 +98,7 @@ def resolve(options: MeasureOptions) -> MeasureSettings:
     """Checks the options, and returns them with the device, the processes and the cache that they name."""
     device = pick_device(options.device)
     num_processes(options.gpus, device)
-    names = tuple(name for name in options.metrics.split(',') if name)
-    for name in names:
-        parse_metric(name)
+    names = default_metrics(device.type) if options.metrics is None else metric_list(options.metrics)
     if not names:
         raise ConfigError('--metrics is empty; name at least one, e.g. --metrics=fid50k_full')
     replicates = options.bootstrap
@@ -120,26 +119,33 @@ def resolve(options: MeasureOptions) -> MeasureSettings:
         precision=options.precision,
         cache=Cache(warn=print_message) if options.cache else None,
         plot=options.plot,
-        progress=ProgressPrinter() if options.verbose else None,
+        progress=Progress(print_message) if options.verbose else None,
         world=join_world(options.device),
     )
 
 
-def measure_all(session: Session, targets: list[Target], *, skip: bool) -> None:
-    """Measures targets one by one and prints their lines.
+def measure_all(session: Session, records: MetricRecords, targets: list[Target], *, skip: bool) -> None:
+    """Measures targets one by one and records their lines.
 
     Args:
         session: The measurements of this command.
+        records: Receives the lines.
         targets: Networks or images.
-        skip: Print the lines that the run folder holds already instead of measuring again.
+        skip: Record the lines that the run folder holds already instead of measuring again.
     """
     for target in targets:
         for line in session.measure(session.open(target), skip=skip):
-            print(json.dumps(line), flush=True)
+            records.write(line)
 
 
-def measure_two(session: Session, *targets: Target) -> None:
-    """Measures two targets against the same reals, and prints a comparison of each number that both have."""
+def measure_two(session: Session, records: MetricRecords, *targets: Target) -> None:
+    """Measures two targets against the same reals, and prints in words how each number that both have compares.
+
+    Args:
+        session: The measurements of this command.
+        records: Receives the lines of both and the comparisons.
+        *targets: The two targets.
+    """
     a, b = map(session.open, targets)
     if a.meter is not b.meter:
         raise ConfigError('the two were trained on different images; say with --data which ones both are compared with')
@@ -152,22 +158,15 @@ def measure_two(session: Session, *targets: Target) -> None:
     for job in (a, b):
         lines.append(list(session.measure(job)))
         for line in lines[-1]:
-            print(json.dumps(line), flush=True)
+            records.write(line)
     for comparison in comparisons(a, b, (lines[0], lines[1])):
-        print(json.dumps(comparison), flush=True)
-        print_message(comparison['sentence'])
-
-
-class ProgressPrinter:
-    """Prints from time to time how many images have passed a detector."""
-
-    def __init__(self) -> None:
-        self._printed_at = time.monotonic()
-
-    def __call__(self, source: str, done: int, total: int) -> None:
-        if time.monotonic() - self._printed_at >= REPORT_S:
-            self._printed_at = time.monotonic()
-            print_message(f'{source}: {done} of {total}')
+        records.write(comparison)
+        if records.on_stdout:
+            print_message(comparison['sentence'])
+        else:
+            print(comparison['sentence'], flush=True)
+    if not records.on_stdout:
+        print_message(f'{records.where}: the records of both')
 
 
 def print_message(text: str) -> None:

@@ -22,13 +22,12 @@ from metrics import evaluate
 from metrics.cache import Cache
 from metrics.compare import read_estimates
 from metrics.detectors.lpips import Lpips
-from metrics.detectors.table import DETECTORS, get_detector
+from metrics.detectors.table import get_detector
 from metrics.evaluate import GeneratedStreams, MetricEvaluator
 from metrics.extraction import ProgressCallback
 from metrics.reference import ESTIMATORS
-from metrics.registry import METRICS
 from metrics.sheet import draw_sheet
-from metrics.spec import MetricSpec, parse_metric
+from metrics.spec import parse_metric
 from metrics.streams.paths import Paths
 from metrics.uncertainty import Estimate, as_results
 from torch_utils.distributed import World
@@ -115,8 +114,8 @@ class Meter:
         if spec.needs_reals:
             record['reals_sha256'] = self._references[spec.full].digest
         record['estimator'] = f'{spec.kind}, {", ".join(f"{what} {v}" for what, v in ESTIMATORS.items())}'
-        if plugins := [module for module in modules_of(spec) if not module.startswith('metrics.')]:
-            record['plugins'] = [source_of(module) for module in plugins]
+        if spec.plugins:
+            record['plugins'] = [source_of(module) for module in spec.plugins]
         return {
             **record,
             **subject.record(),
@@ -213,14 +212,6 @@ def by_detector(names: Sequence[str]) -> list[list[str]]:
         spec = parse_metric(name)
         groups.setdefault(spec.detector if spec.path is None else name, []).append(name)
     return list(groups.values())
-
-
-def modules_of(spec: MetricSpec) -> list[str]:
-    """Returns the modules that register the kind of a metric and its detector."""
-    modules = [METRICS.module_of(spec.kind)]
-    if spec.path is None:
-        modules.append(DETECTORS[spec.detector].module)
-    return list(dict.fromkeys(modules))
 
 
 def estimates_of(line: MetricLine) -> dict[str, Estimate]:

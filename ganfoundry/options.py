@@ -9,7 +9,7 @@ from typing import Any
 from dnnlib.config import fields_of
 from dnnlib.errors import ConfigError
 from dnnlib.paths import user_path
-from metrics.spec import parse_metric, with_count
+from metrics.spec import metric_list, parse_metric, with_count
 from training.config import RunConfig
 from training.data.dataset import DataConfig
 from training.run.transfer import OFFICIAL
@@ -164,8 +164,8 @@ def config_changes(flags: TrainFlags, cfg: RunConfig) -> dict[str, Any]:
             changes[path] = value
     if flags.nobench is not None:
         changes['benchmark'] = not flags.nobench
-    if changes.get('metrics') == 'none':
-        changes['metrics'] = ''
+    if 'metrics' in changes:
+        changes['metrics'] = ','.join(metric_list(changes['metrics']))
     for item in flags.sets:
         path, equals, value = item.partition('=')
         if not equals:

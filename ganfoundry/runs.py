@@ -18,8 +18,7 @@ from dnnlib.registry import source_of
 from ganfoundry import options, processes
 from ganfoundry.options import TrainFlags
 from ganfoundry.reals import reference_data
-from metrics.detectors.table import available
-from metrics.spec import parse_metric
+from metrics.spec import default_metrics, parse_metric
 from torch_utils.checkpoint import list_states
 from torch_utils.devices import pick_device
 from torch_utils.distributed import World
@@ -210,8 +209,8 @@ def machine_settings(device: torch.device, *, asks_for_metrics: bool) -> tuple[d
     notes: tuple[str, ...] = ()
     if device.type == 'cpu':
         fields = {'workers': min(3, max((os.cpu_count() or 1) - 1, 0)), 'grid_images': 256}
-    if available('efflite'):
-        fields['metrics'] = 'fd_efflite50k_full' if device.type == 'cuda' else 'fd_efflite2k'
+    if names := default_metrics(device.type):
+        fields['metrics'] = ','.join(names)
     elif not asks_for_metrics:
         notes = ('no metrics: the detector is not installed; pip install ".[metrics]" installs it',)
     return fields, notes
@@ -220,6 +219,8 @@ def machine_settings(device: torch.device, *, asks_for_metrics: bool) -> tuple[d
 def record_of(run: Run) -> dict[str, Any]:
     """Returns the content of config.json: the config, the facts, and everything else that a number depends on."""
     modules = plugin_modules(run.cfg)  # loss and terms
+    modules += [module for name in run.cfg.metrics for module in parse_metric(name).plugins]
+    modules = list(dict.fromkeys(modules))
     return to_record(run.cfg, run.dataset.spec) | {
         **({'classes': list(names)} if (names := run.dataset.class_names) else {}),
         **({'source': run.origin} if run.origin else {}),

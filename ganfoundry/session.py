@@ -22,7 +22,6 @@ from metrics.cache import Cache
 from metrics.compare import compare
 from metrics.extraction import ProgressCallback
 from metrics.spec import parse_metric, with_count
-from metrics.uncertainty import Estimate
 from torch_utils.distributed import PeerLost, World
 from torch_utils.images import save_png
 from training.build import resolve_precision
@@ -267,11 +266,15 @@ def comparisons(a: OpenTarget, b: OpenTarget, lines: tuple[list[MetricLine], lis
     names = (a.target.path.name, b.target.path.name)
     if names[0] == names[1]:
         names = (str(a.target.path), str(b.target.path))
-    numbers: list[dict[str, Estimate]] = [{}, {}]
-    for found, side in zip(numbers, lines, strict=True):
-        for line in side:
-            found |= estimates_of(line)
-    for key in numbers[0]:
-        result = compare(numbers[0][key], numbers[1][key], key=key, names=names)
-        fields = {name: value for name, value in result._asdict().items() if name != 'z'}  # infinite where std is 0
-        yield {'comparison': key, 'networks': names, 'significant': result.significant, **fields}
+    others = {line['metric']: estimates_of(line) for line in lines[1]}
+    for line in lines[0]:
+        spec = parse_metric(line['metric'])
+        spreads = {f'{spec.name}_{suffix}' for suffix in spec.definition.without_error}
+        for key, estimate in estimates_of(line).items():
+            other = others[spec.name][key]
+            if key in spreads and None in (estimate.std, other.std):  # half samples give a spread no error
+                continue
+            lower = None if key in spreads else spec.lower_is_better
+            result = compare(estimate, other, key=key, names=names, lower_is_better=lower)
+            fields = {name: value for name, value in result._asdict().items() if name != 'z'}  # infinite if std is 0
+            yield {'comparison': key, 'networks': names, 'significant': result.significant, **fields}

@@ -9,6 +9,7 @@ import torch
 
 from dnnlib.errors import UserError
 from ganfoundry.meter import Meter, MetricLine, serve_meter
+from ganfoundry.progress import Progress
 from ganfoundry.reals import reference_data
 from ganfoundry.subjects import Subject, of_generator
 from metrics.cache import Cache
@@ -63,6 +64,7 @@ def for_training(
     warn: Callable[[str], None],
     check: Callable[[], None],
     world: World | None = None,
+    say: Callable[[str], None] = lambda text: None,
 ) -> SnapshotEvaluator | None:
     """Makes the evaluator of a run, with the metrics that all its processes can measure.
 
@@ -73,6 +75,7 @@ def for_training(
         warn: Receives one sentence per reason for which metrics cannot be measured, such as a missing network file.
         check: Called between batches; its exceptions end the evaluation.
         world: The processes of the run.
+        say: Receives the expected time of the first measurement.
 
     Returns:
         The evaluator, None if no metric can be measured.
@@ -80,12 +83,18 @@ def for_training(
     if not cfg.metrics:
         return None
     world, device = world or World(), next(G_ema.parameters()).device
+    progress = Progress(say, first_only=True)
+
+    def watched(source: str, done: int, total: int) -> None:
+        progress(source, done, total)
+        check()
+
     meter = Meter(
         reference_data(cfg, dataset, warn),
         device,
         seeds=(cfg.seed,),
         cache=Cache(warn=warn),
-        progress=lambda *state: check(),
+        progress=watched,
         world=world,
     )
 

@@ -21,7 +21,7 @@ from ganfoundry import options, processes, runs
 from ganfoundry.options import TrainFlags
 from ganfoundry.runs import Run
 from ganfoundry.snapshot_metrics import for_training
-from metrics.detectors.table import set_path
+from metrics.detectors.table import set_paths
 from torch_utils.allocator import keep_freed_memory
 from torch_utils.checkpoint import list_states
 from torch_utils.devices import prepare
@@ -89,8 +89,7 @@ def load_plugins(flags: TrainFlags) -> None:
     time_limit(flags.time_limit)
     for path in flags.plugin:
         load_file(path)
-    for option in flags.detector_path:
-        set_path(option)
+    set_paths(flags.detector_path)
 
 
 def prepare_run(flags: TrainFlags) -> PreparedRun:
@@ -255,7 +254,7 @@ def run_loop(
         sheet=sheet,
         folder=folder,
         log=log,
-        evaluate=for_training(cfg, dataset, state.G_ema, log.warn, check, world),
+        evaluate=for_training(cfg, dataset, state.G_ema, log.warn, check, world, log.line),
         stop=stop.requested,
         saved=lambda seconds: stop.limit.saved(seconds) if stop.limit else None,
         world=world,

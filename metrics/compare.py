@@ -24,6 +24,7 @@ class Comparison(NamedTuple):
         z: The difference in units of its standard error.
         p: Probability of a difference at least as large between equal networks.
         method: Name of the test.
+        better: Name of the better network; None if the difference is not larger than noise, or has no direction.
         sentence: The result for people.
     """
 
@@ -32,6 +33,7 @@ class Comparison(NamedTuple):
     z: float
     p: float
     method: str
+    better: str | None
     sentence: str
 
     @property
@@ -40,7 +42,14 @@ class Comparison(NamedTuple):
         return self.p < SIGNIFICANT
 
 
-def compare(a: Estimate, b: Estimate, *, key: str = 'the metric', names: tuple[str, str] = ('A', 'B')) -> Comparison:
+def compare(
+    a: Estimate,
+    b: Estimate,
+    *,
+    key: str = 'the metric',
+    names: tuple[str, str] = ('A', 'B'),
+    lower_is_better: bool | None = None,
+) -> Comparison:
     """Tests whether two networks differ in a number by more than noise.
 
     With two or more common seeds the differences per seed are tested (Student, paired), because the same latents make
@@ -52,6 +61,7 @@ def compare(a: Estimate, b: Estimate, *, key: str = 'the metric', names: tuple[s
         b: The second number.
         key: Name of the number, for the sentence.
         names: Names of the networks, for the sentence.
+        lower_is_better: The direction of the number; None if it has none.
 
     Returns:
         The comparison.
@@ -61,12 +71,16 @@ def compare(a: Estimate, b: Estimate, *, key: str = 'the metric', names: tuple[s
     """
     difference, std, p, method = _test(a, b, key)
     z = difference / std if std else math.copysign(math.inf, difference) if difference else 0.0
-    verdict = 'larger than noise' if p < SIGNIFICANT else 'not larger than noise'
+    noise = 'larger than noise' if p < SIGNIFICANT else 'not larger than noise'
+    better, verdict = None, 'significant difference' if p < SIGNIFICANT else 'no significant difference'
+    if p < SIGNIFICANT and lower_is_better is not None:
+        better = names[0] if (difference < 0) == lower_is_better else names[1]
+        verdict = f'{better} is better'
     sentence = (
-        f'{key}: {names[0]} {a.value:.4g}, {names[1]} {b.value:.4g}; the difference {difference:+.4g} ± {std:.2g} is '
-        f'{verdict} (p = {p:.2g}, {method})'
+        f'{key}: {verdict}. {names[0]} {a.value:.4g}, {names[1]} {b.value:.4g}; the difference {difference:+.4g} ± '
+        f'{std:.2g} is {noise} (p = {p:.2g}, {method})'
     )
-    return Comparison(difference, std, z, p, method, sentence)
+    return Comparison(difference, std, z, p, method, better, sentence)
 
 
 def _test(a: Estimate, b: Estimate, key: str) -> tuple[float, float, float, str]:

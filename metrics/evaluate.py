@@ -233,6 +233,8 @@ class MetricEvaluator:
     def _pass(self, given: Pass, observe: Observer, take: Callable[[torch.Tensor], None]) -> None:
         """Makes a pass on rank 0, which invites the other processes to it."""
         done = 0
+        if self.progress is not None:
+            self.progress(given.source, 0, given.num_items)
 
         def taken(rows: torch.Tensor) -> None:
             nonlocal done

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from metrics.measurement import ImageSample, MetricInputs
     from metrics.sheet import Sheet
 
+RESERVED = ('full', 'std', 'low95', 'high95')  # ends of keys that belong to other metrics, or to errors of the number
 M = TypeVar('M', bound='Metric')
 
 
@@ -104,6 +105,8 @@ def numbers_of(name: str, result: dict[str, float]) -> dict[str, float]:
     """
     if not isinstance(result, dict) or not all(isinstance(value, float | int) for value in result.values()):
         raise TypeError(f"{name}: a metric returns numbers by suffix, such as {{'': float(value)}}, not {result!r}")
+    if '' in result and (clash := [suffix for suffix in result if suffix in RESERVED]):
+        raise ConfigError(f"{name}: the suffix '{clash[0]}' next to '' would be the key of another number; rename it")
     for suffix, value in result.items():
         if not math.isfinite(value):
             which = f'{name}_{suffix}' if suffix else name

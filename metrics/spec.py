@@ -28,11 +28,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from dnnlib.errors import ConfigError
-from metrics.detectors.table import DETECTORS
+from metrics.detectors.table import DETECTORS, available
 from metrics.registry import METRICS, MetricKind
 
 LPIPS = 'lpips'  # the detector of metrics of paths
 DEFAULT_PAIRS = 50_000
+NOTHING = ('none', 'no', 'nothing', 'null', 'false', 'off', '0')  # words by which people ask for no metric
 
 _COUNT = r'(?P<count>[1-9]\d*)((?P<thousands>k)(?P<neighbors>[1-9]\d*)?)?'
 _PATH = r'(?P<whole>2)?_(?P<space>[zw])(?P<sampling>full|end)((?P<count>[1-9]\d*)(?P<thousands>k)?)?'
@@ -103,6 +104,19 @@ class MetricSpec:
         return max(self.definition.min_images, 2 * (self.neighbors + 1) if self.neighbors else 1)
 
     @property
+    def modules(self) -> list[str]:
+        """The modules that register the kind and the detector."""
+        modules = [METRICS.module_of(self.kind)]
+        if self.path is None:
+            modules.append(DETECTORS[self.detector].module)
+        return list(dict.fromkeys(modules))
+
+    @property
+    def plugins(self) -> list[str]:
+        """The modules outside of this package among them: those of plug-ins."""
+        return [module for module in self.modules if not module.startswith('metrics.')]
+
+    @property
     def min_images_reason(self) -> str:
         """The reason for `min_images`, '' if none is known."""
         if self.min_images > self.definition.min_images:
@@ -144,6 +158,32 @@ def parse_metric(name: str) -> MetricSpec:
         full=match['full'] is not None,
         neighbors=int(match['neighbors'] or kind.neighbors),
     )
+
+
+def default_metrics(device_type: str) -> tuple[str, ...]:
+    """Returns the metrics that are measured unless others are named; a CPU draws fewer images.
+
+    () without the package of the detector. device_type: 'cuda' or 'cpu'.
+    """
+    if not available('efflite'):
+        return ()
+    return ('fd_efflite50k_full',) if device_type == 'cuda' else ('fd_efflite2k',)
+
+
+def metric_list(text: str) -> tuple[str, ...]:
+    """Returns the names of a comma list, each once; () for `none` in any case. Raises ConfigError for an unknown name.
+
+    `none` next to other names is refused, because it contradicts them.
+    """
+    words = [word for part in text.split(',') if (word := part.strip())]
+    others = [word for word in words if word.casefold() != 'none']
+    if others and len(others) < len(words):
+        raise ConfigError(
+            f"--metrics={text}: 'none' contradicts the other names; give --metrics=none or --metrics={','.join(others)}"
+        )
+    for word in others:
+        parse_metric(word)
+    return tuple(dict.fromkeys(others))
 
 
 def with_count(name: str, count: int) -> str:
@@ -212,9 +252,20 @@ def _number(match: re.Match[str]) -> int:
     return int(match['count']) * (1000 if match['thousands'] else 1)
 
 
+def _is_known(name: str) -> bool:
+    """Whether a name in lower case is one of a metric."""
+    try:
+        return name.islower() and bool(_match(name))
+    except ConfigError:
+        return False
+
+
 def _unknown(name: str) -> str:
     """Returns the error message for an unknown name."""
-    nearest = difflib.get_close_matches(name, metric_names(), n=1, cutoff=0.5)
+    if name.casefold() in NOTHING:
+        return f'unknown metric {name!r}; to measure nothing, give --metrics=none'
+    nearest = [name.lower()] if name != name.lower() and _is_known(name.lower()) else []
+    nearest = nearest or difflib.get_close_matches(name.lower(), metric_names(), n=1, cutoff=0.5)
     hint = f' (nearest: {nearest[0]})' if nearest else ''
     complete = ', '.join([*official_names(), *_other_paths()])
     patterns = ', '.join(kind.pattern.format('DETECTOR') for kind in _kinds('images'))

@@ -15,12 +15,16 @@ from dnnlib.paths import user_path
 @click.option(
     '--network',
     help='Snapshot or official .pkl (a path or an http(s) address), run folder (all its snapshots, newest first), or '
-    'a folder or zip of images.',
+    'a folder or zip of images. Two are compared.',
     type=user_path,
+    multiple=True,
     metavar='FILE|URL|DIR',
 )
 @click.option('--images', help='Finished images to measure: a folder or a zip.', type=user_path, metavar='PATH')
-@click.option('--metrics', help='Comma list, e.g. fid50k_full,kid_efflite10k_full.', required=True)
+@click.option(
+    '--metrics',
+    help='Comma list, e.g. fid50k_full,kid_efflite10k_full.  [default: fd_efflite50k_full; on a CPU fd_efflite2k]',
+)
 @click.option(
     '--data', help='Real images to compare with.  [default: those of training]', type=user_path, metavar='PATH'
 )
@@ -54,6 +58,12 @@ from dnnlib.paths import user_path
 @click.option('--cache/--no-cache', help='Keep the features of real images.  [default: cache]', default=True)
 @click.option('--plot/--no-plot', help='Draw metric-NAME.png in the run folder.  [default: plot]', default=True)
 @click.option(
+    '--records',
+    help='File to which the records in JSON are appended, - for stdout.  [default: -; for A and B comparison.jsonl]',
+    type=user_path,
+    metavar='FILE',
+)
+@click.option(
     '--detector-path', help='File of a detector; docs/detectors.md lists them.', multiple=True, metavar='NAME=FILE'
 )
 @click.option(
@@ -67,9 +77,9 @@ from dnnlib.paths import user_path
 def main(**options: Any) -> None:
     """Measure a network, a run or finished images.
 
-    Prints each metric as a line of JSON. With A and B, also says whether they differ by more than noise. With --seeds,
-    numbers are means with their errors. Results of a snapshot in a run folder are appended to metric-NAME.jsonl there,
-    and metric-NAME.png plots them.
+    Prints each metric as a line of JSON. With A and B, says in words which is better and whether they differ by more
+    than noise, and appends the lines of JSON to a file. With --seeds, numbers are means with their errors. Results of a
+    snapshot in a run folder are appended to metric-NAME.jsonl there, and metric-NAME.png plots them.
 
     \b
     python calc_metrics.py --network=runs/00000-peeps64-squeeze/network-snapshot-000200.safetensors \\

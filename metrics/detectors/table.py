@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple, TypeVar, cast
 
 from dnnlib.errors import ConfigError
@@ -114,6 +114,17 @@ def set_path(option: str) -> None:
             f'--detector-path={option}: there are weights of {known}; a network of your own needs its input declared, '
             f'at least --detector-path={name}=FILE,size=224'
         )
+
+
+def set_paths(options: Sequence[str]) -> None:
+    """Applies all values of `--detector-path`. Raises ConfigError for a name that occurs twice, and as `set_path`."""
+    names = [option.partition('=')[0] for option in options]
+    for name in names:
+        if names.count(name) > 1:
+            given = ' '.join(f'--detector-path={option}' for option in options if option.startswith(f'{name}='))
+            raise ConfigError(f'{given}: names {name} twice; give one of them')
+    for option in options:
+        set_path(option)
 
 
 def available(name: str) -> bool:

@@ -369,7 +369,7 @@ def test_metrics_of_a_snapshot_are_printed_and_repeat(snapshot):
     assert first[0]['nimg'] == 1000
 
 
-def test_metrics_against_images_of_another_shape_are_refused(tmp_path, snapshot):
-    other = make_zip(tmp_path / 'grey.zip', channels=1)
+def test_metrics_against_images_of_another_size_are_refused(tmp_path, snapshot):
+    other = make_zip(tmp_path / 'small.zip', resolution=8)
     message = refusal(calc_metrics.main, f'--network={snapshot}', '--metrics=fd_efflite32', f'--data={other}')
-    assert 'its images are 16x16 with 1 channels, the generated ones 16x16 with 3 channels; metrics' in message
+    assert 'its images are 8x8 pixels, the generated ones 16x16; metrics compare images of one size. Try: ' in message

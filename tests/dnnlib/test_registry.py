@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from dnnlib.errors import ConfigError
-from dnnlib.registry import Registry, load_file, source_of
+from dnnlib.registry import Registry, load_file, source_of, suggest
 
 
 @pytest.fixture
@@ -94,3 +94,8 @@ def test_a_plugin_file_is_loaded_once_and_recorded(tmp_path):
     assert len(record['sha256']) == 64
     with pytest.raises(ConfigError, match='--plugin: no such file'):
         load_file(tmp_path / 'absent.py')
+
+
+def test_the_case_of_a_name_does_not_hide_the_nearest_one():
+    assert suggest('SQUEEZE', ['auto', 'squeeze']).startswith("did you mean 'squeeze'? ")
+    assert suggest('lossd', ['LossD', 'auto']).startswith("did you mean 'LossD'? ")

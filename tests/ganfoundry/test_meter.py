@@ -4,7 +4,7 @@ import pytest
 
 from dnnlib.errors import ConfigError
 from ganfoundry import meter as module
-from ganfoundry.meter import Meter, by_detector, estimates_of, modules_of
+from ganfoundry.meter import Meter, by_detector, estimates_of
 from ganfoundry.subjects import of_images
 from metrics.registry import METRICS, Metric, register_metric
 from metrics.spec import parse_metric
@@ -55,7 +55,8 @@ def test_the_code_of_a_plugin_is_part_of_the_record(meter, images, monkeypatch):
     ((_, line),) = meter.measure(['mine_efflite16'], of_images(images))
     assert line['results'] == {'mine_efflite16': 16.0}
     assert [plugin['file'] for plugin in line['provenance']['plugins']] == [__file__]
-    assert modules_of(parse_metric('ppl2_wend')) == ['metrics.kinds.ppl']
+    assert parse_metric('mine_efflite16').plugins == [__name__]
+    assert parse_metric('ppl2_wend').modules == ['metrics.kinds.ppl']
 
 
 def test_what_cannot_be_measured_is_refused_by_the_check(meter, images):

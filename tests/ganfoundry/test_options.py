@@ -30,7 +30,7 @@ GENERATE = """
 """
 CALC_METRICS = """
 --network --images --metrics --data --mirror --seed --seeds --bootstrap --gpus --batch --precision --verbose --cache
---plot --detector-path --plugin --device
+--plot --detector-path --plugin --device --records
 """
 STYLEGAN2_ADA = """
 --outdir --gpus --snap --metrics --seed -n --dry-run --data --cond --subset --mirror --cfg --gamma --kimg --batch --aug
@@ -62,7 +62,7 @@ def plan(data, tmp_path, monkeypatch):
     [
         (train.main, TrainFlags, {}),
         (generate.main, GenerateOptions, {'network': 'n'}),
-        (calc_metrics.main, MeasureOptions, {'metrics': 'm'}),
+        (calc_metrics.main, MeasureOptions, {}),
     ],
 )
 def test_every_option_is_a_field_of_its_dataclass_with_the_same_default(command, options, required):

@@ -44,9 +44,21 @@ def test_half_samples_are_compared_as_normal():
 def test_the_sentence_says_which_and_how_much_and_whether():
     larger = compare(Estimate(value=5.0, std=0.1), Estimate(value=4.0, std=0.1), key='fid', names=('a.pkl', 'b.pkl'))
     assert larger.sentence == (
-        'fid: a.pkl 5, b.pkl 4; the difference +1 ± 0.14 is larger than noise (p = 1.5e-12, normal, half samples)'
+        'fid: significant difference. a.pkl 5, b.pkl 4; the difference +1 ± 0.14 is larger than noise (p = 1.5e-12, '
+        'normal, half samples)'
     )
-    assert 'is not larger than noise' in compare(Estimate(value=5.0, std=1.0), Estimate(value=4.0, std=1.0)).sentence
+    noise = compare(Estimate(value=5.0, std=1.0), Estimate(value=4.0, std=1.0), lower_is_better=True)
+    assert noise.sentence.startswith('the metric: no significant difference. ')
+    assert 'is not larger than noise' in noise.sentence
+    assert noise.better is None
+
+
+@pytest.mark.parametrize(('lower_is_better', 'better'), [(True, 'B'), (False, 'A')])
+def test_the_better_one_is_named_by_the_direction_of_the_metric(lower_is_better, better):
+    a, b = Estimate(value=5.0, std=0.1), Estimate(value=4.0, std=0.1)
+    found = compare(a, b, key='fid', lower_is_better=lower_is_better)
+    assert found.better == better
+    assert found.sentence.startswith(f'fid: {better} is better. A 5, B 4; ')
 
 
 def test_what_has_no_error_cannot_be_compared():

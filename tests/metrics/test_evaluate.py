@@ -161,8 +161,10 @@ def test_progress_counts_images_of_each_source():
     calls = []
     run(['fd_efflite40_full'], progress=lambda *call: calls.append(call), batch_size=64)
     assert calls == [
+        ('real images for efflite', 0, 100),
         ('real images for efflite', 64, 100),
         ('real images for efflite', 100, 100),
+        ('generated images for efflite', 0, 40),
         ('generated images for efflite', 40, 40),
     ]
 
@@ -185,6 +187,13 @@ def test_a_detector_of_another_width_than_it_declares_is_named():
 def test_a_result_that_is_not_finite_is_an_error_that_names_the_metric(monkeypatch, value):
     monkeypatch.setattr(Frechet, 'whole', lambda self, seed: {'': 1.0, 'part': value})
     with pytest.raises(DataError, match=f'fd_efflite40_part is {value}, no finite number'):
+        run(['fd_efflite40'])
+
+
+@pytest.mark.parametrize('suffix', ['std', 'full', 'low95'])
+def test_a_suffix_that_is_the_key_of_another_number_is_refused(monkeypatch, suffix):
+    monkeypatch.setattr(Frechet, 'whole', lambda self, seed: {'': 1.0, suffix: 2.0})
+    with pytest.raises(ConfigError, match=f"fd_efflite40: the suffix '{suffix}' next to '' would be the key"):
         run(['fd_efflite40'])
 
 

@@ -11,7 +11,7 @@ def image(value, channels, height=6, width=4):
 
 
 @pytest.mark.parametrize(('fake', 'real'), [(1, 1), (3, 3), (1, 3), (3, 1)])
-def test_a_row_of_the_sheet_is_a_sample_and_its_nearest_reals_at_least_64_pixels_wide(fake, real):
+def test_a_row_is_a_sample_and_its_nearest_reals_each_at_least_64_pixels_wide(fake, real):
     chosen = Sheet([2, 0], [[5, 6], [7, 8]], 'copies')
     sheet = draw_sheet(chosen, lambda at: [image(100 + i, fake) for i in at], lambda at: [image(i, real) for i in at])
     width, height = MIN_SIDE, MIN_SIDE * 6 // 4

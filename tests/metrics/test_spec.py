@@ -7,8 +7,9 @@ import sys
 import pytest
 
 from dnnlib.errors import ConfigError
+from metrics import spec
 from metrics.detectors.table import DETECTORS, Entry, get_detector
-from metrics.spec import LPIPS, PathSpec, metric_names, official_names, parse_metric
+from metrics.spec import LPIPS, PathSpec, default_metrics, metric_list, metric_names, official_names, parse_metric
 
 
 @pytest.mark.parametrize(
@@ -68,6 +69,49 @@ def test_an_unknown_name_is_refused_with_the_names_there_are(name):
     assert all(known in answer for known in (*official_names(), *DETECTORS, 'fd_DETECTOR50k_full', 'is_DETECTOR50k'))
     assert '\n' not in answer
     assert len(answer) < 600
+
+
+@pytest.mark.parametrize(
+    ('name', 'nearest'),
+    [
+        ('FID10k_full', 'fid10k_full'),
+        ('FD_EffLite2K', 'fd_efflite2k'),
+        ('Ppl2_WEnd', 'ppl2_wend'),
+        ('FIDD50k', 'fid50k'),
+    ],
+)
+def test_another_case_is_answered_with_the_name_that_is_meant(name, nearest):
+    with pytest.raises(ConfigError, match=rf'nearest: {nearest}\)'):
+        parse_metric(name)
+
+
+def test_a_list_of_metrics_is_read_with_spaces_each_once_and_none_in_any_case():
+    assert metric_list('fid50k_full, kid50k,,fid50k_full ') == ('fid50k_full', 'kid50k')
+    for nothing in ('none', 'None', 'NONE', ' none ', 'none,none', ''):
+        assert metric_list(nothing) == ()
+
+
+def test_none_beside_a_name_is_refused_and_both_ways_out_work():
+    with pytest.raises(ConfigError) as caught:
+        metric_list('fd_efflite2k,None')
+    message = str(caught.value)
+    assert message.endswith('give --metrics=none or --metrics=fd_efflite2k')
+    ways_out = message.partition('give ')[2].split(' or ')
+    assert [metric_list(way_out.removeprefix('--metrics=')) for way_out in ways_out] == [(), ('fd_efflite2k',)]
+
+
+@pytest.mark.parametrize('word', ['no', 'Off', '0', 'null', 'FALSE', 'Nothing'])
+def test_other_words_for_nothing_are_answered_with_none(word):
+    with pytest.raises(ConfigError, match=r'to measure nothing, give --metrics=none'):
+        metric_list(word)
+
+
+def test_a_cpu_measures_fewer_images_by_default(monkeypatch):
+    monkeypatch.setattr(spec, 'available', lambda name: True)
+    assert default_metrics('cuda') == ('fd_efflite50k_full',)
+    assert default_metrics('cpu') == ('fd_efflite2k',)
+    monkeypatch.setattr(spec, 'available', lambda name: False)
+    assert default_metrics('cpu') == ()
 
 
 def test_a_near_miss_is_answered_with_the_nearest_name():

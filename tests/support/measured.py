@@ -77,6 +77,6 @@ def make_run(path: Path, cfg: RunConfig, nimgs: tuple[int, ...]) -> RunFolder:
 def measure(capsys, *args) -> list[dict]:
     """Runs calc_metrics.py and returns the lines that it prints."""
     capsys.readouterr()
-    words = [*map(str, args), '--device=cpu', '--no-cache']
+    words = [*map(str, args), '--device=cpu', '--no-cache', '--records=-']
     calc_metrics.main.main(words, standalone_mode=False)
     return [json.loads(line) for line in capsys.readouterr().out.splitlines()]

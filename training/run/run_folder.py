@@ -29,6 +29,15 @@ def same(a: dict[str, Any], b: dict[str, Any], names: tuple[str, ...]) -> bool:
     return all(first.get(name) == second.get(name) for name in names)
 
 
+def is_measurement(line: dict[str, Any]) -> bool:
+    """Whether a line of metric-NAME.jsonl, which anybody may have edited, has numbers and a number of images."""
+    results = line.get('results')
+    if not isinstance(results, dict) or not results or not isinstance(line.get('provenance', {}), dict):
+        return False
+    whole = type(line.get('nimg')) is int and line['nimg'] >= 0
+    return whole and all(type(value) in (int, float) for value in results.values())
+
+
 class RunFolder:
     """Paths and records of one run.
 
@@ -80,8 +89,8 @@ class RunFolder:
         return record
 
     def results(self, metric: str) -> list[dict[str, Any]]:
-        """Returns the recorded lines of a metric, oldest first."""
-        return files.read_jsonl(self.metric(metric))
+        """Returns the recorded lines of a metric, oldest first; a line that is no measurement is passed over."""
+        return [line for line in files.read_jsonl(self.metric(metric)) if is_measurement(line)]
 
     def last_stats(self) -> dict[str, Any]:
         """Returns the newest line of stats.jsonl, or an empty dict."""

@@ -89,6 +89,18 @@ def test_a_bootstrap_gives_the_same_number_with_its_error(run, detector, capsys)
     assert with_error[0]['results']['fd_efflite16_std'] > 0
 
 
+def test_names_are_taken_with_spaces_and_once(run, detector, capsys):
+    lines = measure(capsys, f'--network={run.path}', '--metrics=fd_efflite16, fd_efflite16,kid_efflite16')
+    assert [line['metric'] for line in lines] == ['fd_efflite16', 'kid_efflite16'] * 3
+    again = measure(capsys, f'--network={run.path}', '--metrics=fd_efflite16,fd_efflite16')
+    assert [line['nimg'] for line in again] == [3000, 2000, 1000]
+
+
+def test_a_cpu_measures_two_thousand_images_by_default(tmp_path, data, detector, capsys):
+    (line,) = measure(capsys, data, f'--data={data}')
+    assert line['metric'] == 'fd_efflite24'  # the set has 24 of the 2,000 images
+
+
 # --- several processes -------------------------------------------------------
 
 
@@ -96,7 +108,7 @@ def test_a_bootstrap_gives_the_same_number_with_its_error(run, detector, capsys)
 def test_two_processes_measure_what_one_measures(run, tmp_path, data):
     """--gpus=2, through the launcher: the same bits, two targets whose processes share the images of both."""
     words = [str(run.snapshot(1000)), str(noise_images(tmp_path / 'noise', 70)), f'--data={data}', '--device=cpu']
-    words += ['--no-cache', '--metrics=fd_efflite70_full,pr_efflite66_full', '--bootstrap=2']
+    words += ['--records=-', '--no-cache', '--metrics=fd_efflite70_full,pr_efflite66_full', '--bootstrap=2']
 
     def lines(*flags):
         done = call(tmp_path, *words, *flags, script='calc_metrics.py')
@@ -307,6 +319,10 @@ class SquaredPixels:
         (('--metrics=fid50k_ful',), 'nearest: fid50k_full'),
         ((FD, 'B', 'C'), 'give one, or two (A B) to compare them'),
         ((FD, '--detector-path=inception'), 'expected NAME=FILE'),
+        ((FD, '--detector-path=inception=a', '--detector-path=inception=b'), 'names inception twice'),
+        (('--metrics=None',), '--metrics is empty'),
+        (('--metrics=fd_efflite16,none',), "'none' contradicts the other names"),
+        (('--metrics=FID50K_Full',), 'nearest: fid50k_full'),
     ],
 )
 def test_what_cannot_be_is_refused_with_the_way_out(tmp_path, data, detector, monkeypatch, args, message):
@@ -325,19 +341,47 @@ def test_nothing_to_measure_is_said(tmp_path):
 # --- A against B -------------------------------------------------------------
 
 
-def test_a_network_does_not_differ_from_itself(run, detector, capsys):
-    lines = measure(capsys, run.snapshot(1000), run.snapshot(1000), FD)
+def test_a_network_does_not_differ_from_its_copy(tmp_path, run, detector, capsys):
+    copy = tmp_path / 'copy.safetensors'
+    copy.write_bytes(run.snapshot(1000).read_bytes())
+    lines = measure(capsys, run.snapshot(1000), copy, FD)
     assert [line.get('metric') for line in lines] == ['fd_efflite16', 'fd_efflite16', None]
-    assert (lines[2]['difference'], lines[2]['significant']) == (0, False)
-    assert 'not larger than noise' in lines[2]['sentence']
+    assert (lines[2]['difference'], lines[2]['significant'], lines[2]['better']) == (0, False, None)
+    assert lines[2]['sentence'].startswith('fd_efflite16: no significant difference. network-snapshot-000001.safeten')
+    assert 'was named twice' in refused(run.snapshot(1000), f'--network={run.snapshot(1000)}', FD)
 
 
-def test_noise_differs_from_the_data(tmp_path, data, detector, capsys):
+def test_noise_is_worse_than_the_data(tmp_path, data, detector, capsys):
     images = noise_images(tmp_path / 'images')
     lines = measure(capsys, data, f'--images={images}', f'--data={data}', FD)
     assert lines[2]['significant']
     assert lines[2]['p'] < 0.05
+    assert lines[2]['better'] == 'tiny.zip'
+    assert lines[2]['sentence'].startswith('fd_efflite16: tiny.zip is better. ')
     assert 'is larger than noise' in lines[2]['sentence']
+
+
+def test_a_comparison_prints_words_and_keeps_its_records_in_a_file(tmp_path, data, detector, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    images = noise_images(tmp_path / 'images', 40)
+    more = make_zip(tmp_path / 'more.zip', num_images=40)
+    words = [str(more), f'--images={images}', f'--data={data}', '--metrics=fd_efflite16,is_efflite40']
+    for where, extra in (('comparison.jsonl', []), ('mine.jsonl', ['--records=mine.jsonl'])):
+        capsys.readouterr()
+        calc_metrics.main.main([*words, *extra, '--device=cpu', '--no-cache'], standalone_mode=False)
+        printed = capsys.readouterr()
+        sentences = printed.out.splitlines()
+        assert sentences[0].startswith('fd_efflite16: more.zip is better. ')
+        assert sentences[1].startswith('is_efflite40_mean: ')  # a spread has no error from halves
+        assert len(sentences) == 2
+        assert printed.err.splitlines()[-1] == f'{where}: the records of both'
+        records = [json.loads(line) for line in (tmp_path / where).read_text().splitlines()]
+        assert [record.get('metric', record.get('comparison')) for record in records] == [
+            *['fd_efflite16', 'is_efflite40'] * 2,
+            *['fd_efflite16', 'is_efflite40_mean'],
+        ]
+    message = refused(*words, '--records=absent/mine.jsonl')
+    assert message == '--records=absent/mine.jsonl: there is no folder absent'
 
 
 def test_networks_of_the_same_run_are_compared_seed_by_seed(run, detector, capsys):
