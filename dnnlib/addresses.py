@@ -12,7 +12,7 @@ from urllib.parse import unquote
 # An address within a text: up to white space, a quotation mark or a closing bracket that the text puts around it.
 # One slash and backslashes count, too: somebody who mistypes an address mistypes its password along with it.
 _IN_TEXT = re.compile(r'\b([a-z][a-z0-9+.-]{1,30}):[/\\]{1,3}(?=[^\s/\\])([^\s\'"<>`]*)', re.IGNORECASE)
-_BARE = re.compile(r'(?<![^\s=\'"(,])[^\s/\\@:=\'"(,]+:[^\s/\\@\'"]+@(?=[\w.-]+[/:])')  # user:password@host/path
+_BARE = re.compile(r'(?<![^\s=\'"(,/])[^\s/\\@:=\'"(,]+:[^\s/\\@\'"]+@(?=[\w.-]+[/:])')  # user:password@host/path
 
 
 def is_url(text: str) -> bool:

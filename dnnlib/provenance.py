@@ -20,8 +20,12 @@ def environment(libraries: tuple[str, ...]) -> dict[str, Any]:
             versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
-    argv = [public_word(word) for word in sys.argv]
-    return {'versions': versions, 'commit': git_commit(), 'machine': platform.platform(), 'argv': argv}
+    return {'versions': versions, 'commit': git_commit(), 'machine': platform.platform(), 'argv': public_argv()}
+
+
+def public_argv() -> list[str]:
+    """Returns the words of the command line as records hold them: addresses without their secrets."""
+    return [public_word(word) for word in sys.argv]
 
 
 def git_commit() -> str | None:

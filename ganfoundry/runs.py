@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import torch
 from dnnlib.addresses import is_url, public_url
 from dnnlib.errors import ConfigError
 from dnnlib.files import make_run_dir, write_json
-from dnnlib.provenance import environment
+from dnnlib.provenance import environment, public_argv
 from dnnlib.registry import source_of
 from ganfoundry import options, processes
 from ganfoundry.options import TrainFlags
@@ -277,7 +276,7 @@ def restarted_run(outdir: Path) -> RunFolder | None:
     """Returns the run that the launcher's processes trained before it lost one and restarted them all, or None."""
     if place().attempt == 0 or RUN_ID not in os.environ:
         return None
-    mine = {'launch': os.environ[RUN_ID], 'argv': sys.argv}
+    mine = {'launch': os.environ[RUN_ID], 'argv': public_argv()}
     for config in sorted(outdir.glob('[0-9]*-*/config.json'), reverse=True):
         record = RunFolder(config.parent).record()
         if {name: record.get(name) for name in mine} == mine:

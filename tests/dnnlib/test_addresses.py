@@ -52,6 +52,8 @@ def test_a_public_address_has_no_secrets_and_keeps_the_rest(url, public):
         ('http:/user:word@host/x: no such file', 'http:/host/x: no such file'),
         ('https:\\\\u:word@h\\x', 'https:\\\\h\\x'),
         ('user:word@host/x: no such file', 'host/x: no such file'),
+        ('https//user:word@host/x: no such file', 'https//host/x: no such file'),
+        ('https:user:word@host/x: no such file', 'host/x: no such file'),
         ('--desc=a@b', '--desc=a@b'),
         ('at 12:30@home', 'at 12:30@home'),
         ('http://a/b, http://c:d@e/f?g and more', 'http://a/b, http://e/f and more'),

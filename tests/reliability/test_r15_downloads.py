@@ -14,7 +14,7 @@ pytestmark = pytest.mark.slow
 __all__ = ['server']  # a fixture
 
 TROUBLES = ('cut', 'stall', 'fail', 'html', 'html_in_disguise', 'too_short', 'chunked_cut', 'no_version', 'damaged',
-            'wrong_part')  # fmt: skip
+            'wrong_part', 'rest_of_another_version', 'rest_of_another_size', 'beyond')  # fmt: skip
 
 
 @pytest.mark.parametrize('first', TROUBLES)
