@@ -14,7 +14,7 @@ setup: $(VENV)/.done
 
 $(VENV)/.done: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[metrics,log,lsun,tiff,video,dev]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[metrics,log,tiff,video,dev]'
 	touch $@
 
 demo: setup

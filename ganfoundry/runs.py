@@ -68,7 +68,7 @@ def new_run(flags: TrainFlags) -> Run:
     asked = apply_overrides(cfg, changes | all_changes(flags, cfg, num_gpus))
     cfg = options.with_fewer_images(flags.metrics_images, asked)
     check(cfg, dataset)
-    notes = options.notes_on(flags) + notes + renamed(asked, cfg)
+    notes = options.notes_on(flags) + dataset.notes + notes + renamed(asked, cfg)
     source = None
     if flags.resume is not None and flags.transfers:
         notes += ('transfer: aug.kimg=100 and ema.rampup=none as in StyleGAN2-ADA, unless --set says otherwise',)
@@ -107,7 +107,7 @@ def continued_run(folder: RunFolder, flags: TrainFlags) -> Run:
             f'{cfg.data.source}: the data have changed since the run began: {spec} then, {dataset.spec} now'
         )
     check(cfg, dataset)
-    notes = options.notes_on(flags)
+    notes = options.notes_on(flags) + dataset.notes
     notes += tuple(f'changed for this launch: {path} {was} -> {now}' for path, was, now in differences(old, cfg))
     # A run that was killed before its first state begins again, from the same networks.
     origin = record.get('source')

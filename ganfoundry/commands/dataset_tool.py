@@ -10,6 +10,7 @@ import click
 from dnnlib.command import run_command
 from dnnlib.errors import ConfigError
 from dnnlib.paths import user_path
+from dnnlib.printable import printable
 from dnnlib.signals import StopRequested, StopSignal
 from training.data.convert.options import ConvertOptions, Filter, Labels, Mode, PictureOptions, Split, Transform
 
@@ -105,6 +106,7 @@ def _choice(kind: Any) -> click.Choice[str]:
 @click.option('--split', type=_choice(Split), help='Part of a CIFAR archive.  [default: train]')
 @click.option('--max-images', type=click.IntRange(min=1), help='Number of images to take, from the first.')
 @click.option('--shuffle-seed', type=int, metavar='SEED', help='Take the --max-images at random.')
+@click.option('--drop-duplicates', is_flag=True, help='Leave out images that are written with the same pixels.')
 @click.option('--workers', type=click.IntRange(min=1), help='Processes.  [default: one per core]')
 @click.option('--strict', is_flag=True, help='Stop at the first bad image and write nothing.')
 @click.pass_context
@@ -142,7 +144,7 @@ def _convert(flags: dict[str, Any]) -> None:
             click.echo(f'Stopped; {options.dest} was not made.', err=True)
             sys.exit(stop.exit_code)
     for line in summary.lines():
-        click.echo(line)
+        click.echo(printable(line))
 
 
 def read_options(flags: dict[str, Any]) -> ConvertOptions:
@@ -165,6 +167,7 @@ def read_options(flags: dict[str, Any]) -> ConvertOptions:
         max_images=flags['max_images'],
         shuffle_seed=flags['shuffle_seed'],
         num_workers=flags['workers'],
+        drop_duplicates=flags['drop_duplicates'],
         strict=flags['strict'],
     )
 

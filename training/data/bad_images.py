@@ -125,7 +125,8 @@ class BadImages:
             )
 
     def _recorded(self) -> set[str]:
-        return {line['name'] for line in files.read_jsonl(self._path)}
+        names = (line.get('name') for line in files.read_jsonl(self._path))
+        return {name for name in names if isinstance(name, str)}
 
     def _record(self, name: str, fault: str) -> None:
         try:

@@ -11,6 +11,8 @@ from __future__ import annotations
 import hashlib
 import os
 import pathlib
+import shlex
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -19,9 +21,9 @@ import numpy as np
 import PIL
 
 from dnnlib.errors import ConfigError, DataError, UserError
-from training.data.labels import class_names, label_width, parse_labels, to_vectors
+from training.data.labels import class_names, label_width, parse_labels, to_vectors, unseen_classes
 from training.data.shapes import nearest_size, split_size
-from training.data.source import LABELS_NAME, open_source
+from training.data.source import open_source
 from training.data.stored_image import STORED_EXTENSIONS, Layout, StoredImage, open_stored, to_8_bits
 
 if TYPE_CHECKING:
@@ -109,7 +111,24 @@ class ImageDataset:
     def class_names(self) -> tuple[str, ...]:
         """The names of the classes by their numbers; none without labels or if dataset.json does not name all."""
         text = None if self._labels is None else self._source.read_labels()
-        return () if text is None else class_names(text, f'{self.cfg.source}: {LABELS_NAME}', self._label_dim)
+        return () if text is None else class_names(text, self._source.labels_where, self._label_dim)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Lines for users about what is not used, and about choices that they may not have meant."""
+        path, notes = self.cfg.source, []
+        if self._source.passed_over:
+            notes.append(f'{path}: {self._source.passed_over.line()}')
+        if self._layout.channels in (2, 4):
+            count = {2: 'two channels, gray and alpha', 4: 'four channels, RGB and alpha'}[self._layout.channels]
+            notes.append(
+                f'{path}: the images have {count}, and so will generated images; without alpha: '
+                + conversion_command(path, '-rgb')
+            )
+        if self._labels is not None and self._labels.ndim == 1:
+            counts = Counter(self._labels[self._chosen].tolist())
+            notes += [f'{path}: {line}' for line in unseen_classes(counts)]
+        return tuple(notes)
 
     def __len__(self) -> int:
         return len(self._chosen) * (2 if self.cfg.mirror else 1)
@@ -189,11 +208,14 @@ class ImageDataset:
         text = self._source.read_labels()
         labels = None
         if text is not None:
-            names = [self._source.name(i) for i in range(len(self._source))]
-            labels = parse_labels(text, names, f'{path}: {LABELS_NAME}')
+            labels = parse_labels(text, self._source.label_names(), self._source.labels_where)
         if labels is None:
             fault = 'there is no dataset.json at its root' if text is None else 'its dataset.json says "labels": null'
-            raise ConfigError(f'--cond=True requires labels specified in dataset.json; {path}: {fault}')
+            way_out = conversion_command(path, '-labels', ' --labels=folders')
+            raise ConfigError(
+                f'--cond=True requires labels specified in dataset.json; {path}: {fault}. '
+                f'If each class has a folder: {way_out}'
+            )
         if labels.ndim == 1 and not labels.any():
             raise ConfigError(f'--cond=True needs two classes or more; all images in {path} are class 0')
         return labels
@@ -257,7 +279,7 @@ def conversion_command(path: str, suffix: str, options: str = '') -> str:
         options: Further options, with a leading space.
     """
     dest = f'{path.rstrip("/").removesuffix(".zip")}{suffix}.zip'
-    return f'python dataset_tool.py --source={path} --dest={dest}{options}'
+    return f'python dataset_tool.py --source={shlex.quote(path)} --dest={shlex.quote(dest)}{options}'
 
 
 def read_spec(cfg: DataConfig) -> ImageSpec:

@@ -9,12 +9,14 @@ classes, or the numbers of the lists, in order. Other keys are ignored.
 from __future__ import annotations
 
 import json
+import posixpath
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeGuard
 
 import numpy as np
 
 from dnnlib.errors import DataError
-from training.data.source import summarize_names
+from training.data.names import normal_name, summarize_names
 
 MAX_CLASSES = 2**16  # a stray large number would otherwise require a one-hot vector of that width
 
@@ -37,13 +39,12 @@ def parse_labels(text: bytes, names: list[str], where: str) -> np.ndarray | None
     if pairs is None:
         return None
     by_name = _by_name(pairs, where)
-    missing = [name for name in names if name not in by_name]
-    if missing:
-        raise DataError(f'{where}: images without a label ({len(missing)} of {len(names)}): {summarize_names(missing)}')
-    if len(by_name) > len(names):
-        extra = sorted(set(by_name) - set(names))
-        raise DataError(f'{where}: labels for images that are not there ({len(extra)}): {summarize_names(extra)}')
-    labels = [by_name[name] for name in names]
+    keys = [normal_name(name) for name in names]
+    missing = [name for name, key in zip(names, keys, strict=True) if key not in by_name]
+    extra = sorted(set(by_name) - set(keys))
+    if missing or extra:
+        raise DataError(f'{where}: {_unmatched(missing, extra, len(names))}')
+    labels = [by_name[key] for key in keys]
     if all(is_int(label) for label in labels):
         return _classes(labels, names, where)
     if all(isinstance(label, list) for label in labels):
@@ -77,6 +78,23 @@ def to_vectors(labels: np.ndarray, label_dim: int) -> np.ndarray:
     return onehot
 
 
+def unseen_classes(counts: Mapping[int, int], names: Sequence[str] = ()) -> list[str]:
+    """Returns lines for users about classes that no image has, and about a single class.
+
+    Args:
+        counts: Number of images per class.
+        names: Names of the classes, if they are known.
+    """
+    lines = []
+    size = max([*counts, len(names) - 1]) + 1
+    empty = [names[k] if k < len(names) else str(k) for k in range(size) if not counts.get(k)]
+    if empty:
+        lines.append(f'classes without an image ({len(empty)}): {summarize_names(empty)}')
+    if sum(count > 0 for count in counts.values()) == 1:
+        lines.append(f'all images are in class {next(iter(counts))}; training with labels needs two classes or more')
+    return lines
+
+
 def read_content(text: bytes, where: str) -> dict[str, Any]:
     """Returns the contents of dataset.json, in which "labels" is a list or None. Raises DataError for anything else."""
     try:
@@ -93,19 +111,38 @@ def read_content(text: bytes, where: str) -> dict[str, Any]:
 
 
 def _by_name(pairs: list[Any], where: str) -> dict[str, Any]:
-    """Returns a table from the path of an image, with `/`, to its label in JSON."""
+    """Returns a table from the path of an image, in the form of `normal_name`, to its label in JSON."""
     by_name: dict[str, Any] = {}
     twice = []
     for number, pair in enumerate(pairs):
         if not (isinstance(pair, list) and len(pair) == 2 and isinstance(pair[0], str)):
             raise DataError(f'{where}: entry {number} of "labels" is {short(pair)}; expected ["image.png", label]')
-        name = pair[0].replace('\\', '/')
+        name = normal_name(pair[0])
         if name in by_name:
             twice.append(name)
         by_name[name] = pair[1]
     if twice:
         raise DataError(f'{where}: images with more than one label ({len(twice)}): {summarize_names(twice)}')
     return by_name
+
+
+def _unmatched(missing: list[str], extra: list[str], num_images: int) -> str:
+    """Describes names of one side that are not on the other.
+
+    Args:
+        missing: Images without a label.
+        extra: Names of dataset.json without an image.
+        num_images: Number of images.
+    """
+    parts = []
+    if missing:
+        parts.append(f'images without a label ({len(missing)} of {num_images}): {summarize_names(missing)}')
+    if extra:
+        parts.append(f'labels for images that are not there ({len(extra)}): {summarize_names(extra)}')
+    stems = {posixpath.splitext(normal_name(name))[0] for name in missing}
+    if any(posixpath.splitext(name)[0] in stems for name in extra):
+        parts.append('their endings differ: write the names of the images into dataset.json')
+    return '; '.join(parts)
 
 
 def _classes(labels: list[int], names: list[str], where: str) -> np.ndarray:

@@ -8,26 +8,22 @@ the archive, and nothing is ever extracted.
 from __future__ import annotations
 
 import abc
+import errno
 import os
-import pathlib
-import re
 import stat
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator
 from typing import IO, Any
 
 import numpy as np
 
 from dnnlib.errors import DataError
-
-LABELS_NAME = 'dataset.json'
-MAX_FILE_BYTES = 256 * 2**20  # limit for one image, or one dataset.json
-MAX_RATIO = 200  # limit of uncompressed to compressed size; honest images stay far below
-TOO_LARGE = f'is larger than {MAX_FILE_BYTES >> 20} MB, the most that one file may have'
-LOCAL_HEADER_BYTES = 30  # APPNOTE.TXT 4.3.7: fixed part, then the name and the extra field
-ZIP_BOMB = f'grows more than {MAX_RATIO} times when unpacked, as zip bombs do'
+from dnnlib.regular_file import open_regular
+from training.data.listing import list_folder, list_zip
+from training.data.names import LABELS_NAME, MAX_NAME_BYTES, decode_name, encode_names, path_on_disk
+from training.data.passed_over import PassedOver
+from training.data.zip_index import LOCAL_HEADER_BYTES, MAX_FILE_BYTES, TOO_LARGE
 
 _ENTRY = np.dtype([('offset', 'i8'), ('compressed', 'i8'), ('size', 'i8'), ('crc', 'u4'), ('method', 'u2')])
 
@@ -37,6 +33,8 @@ class ImageSource(abc.ABC):
 
     path: str  # the one given by the user
     names: np.ndarray  # S [num_files], UTF-8: sorted paths inside the source, with `/`
+    passed_over: PassedOver  # files that are neither images nor labels
+    labels_root: str  # folder of dataset.json, with a `/` at its end; '' is the root of the source
 
     def __len__(self) -> int:
         return len(self.names)
@@ -44,6 +42,19 @@ class ImageSource(abc.ABC):
     def name(self, index: int) -> str:
         """Returns the path of file `index` inside the source."""
         return decode_name(self.names[index])
+
+    def origin(self, index: int) -> str:
+        """Returns the name of the picture that file `index` was made of, where dataset_tool.py recorded it."""
+        return self.name(index)
+
+    def label_names(self) -> list[str]:
+        """Returns the paths of all files in the folder of dataset.json, as labels name them."""
+        return [self.name(index).removeprefix(self.labels_root) for index in range(len(self))]
+
+    @property
+    def labels_where(self) -> str:
+        """The name of dataset.json in messages."""
+        return f'{self.path}: {self.labels_root}{LABELS_NAME}'
 
     @abc.abstractmethod
     def where(self, index: int) -> str:
@@ -65,36 +76,35 @@ class ImageSource(abc.ABC):
 class FolderSource(ImageSource):
     """Images in a folder and its subfolders."""
 
-    def __init__(self, path: str, names: list[str]) -> None:
+    def __init__(
+        self, path: str, names: list[str], passed_over: PassedOver | None = None, labels_root: str | None = ''
+    ) -> None:
+        """Takes the listed folder.
+
+        Args:
+            path: The folder.
+            names: Names of the images.
+            passed_over: Files that are not used.
+            labels_root: Folder of dataset.json; None: there are no labels.
+        """
         self.path = path
         self.names = encode_names(sorted(names))
+        self.passed_over = passed_over or PassedOver()
+        self.labels_root = labels_root or ''
+        self._has_labels = labels_root is not None
 
     def where(self, index: int) -> str:
         return os.path.join(self.path, self.name(index))
 
     def read(self, index: int) -> bytes:
-        return self.read_file(self.where(index))
+        return read_file(path_on_disk(self.path, self.name(index)), self.where(index))
 
     def read_labels(self) -> bytes | None:
-        path = os.path.join(self.path, LABELS_NAME)
-        return self.read_file(path) if os.path.lexists(path) else None
+        path = path_on_disk(self.path, self.labels_root + LABELS_NAME)
+        return read_file(path, path) if self._has_labels and os.path.lexists(path) else None
 
     def close(self) -> None:
         """Closes nothing: a folder keeps no handle."""
-
-    @staticmethod
-    def read_file(path: str) -> bytes:
-        """Returns the bytes of a file. Raises DataError when it is missing, unreadable or too large."""
-        try:
-            size = os.stat(path).st_size
-            if size > MAX_FILE_BYTES:
-                raise DataError(f'{path}: {TOO_LARGE}')
-            with open(path, 'rb') as file:
-                return file.read()
-        except FileNotFoundError as error:
-            raise DataError(f'{path}: is missing; was it moved or deleted while in use?') from error
-        except OSError as error:
-            raise DataError(f'{path}: cannot be read ({error.strerror or error})') from error
 
 
 class ZipSource(ImageSource):
@@ -104,18 +114,37 @@ class ZipSource(ImageSource):
     readers would see each other's bytes. The class is not safe for several threads.
     """
 
-    def __init__(self, path: str, entries: dict[str, zipfile.ZipInfo]) -> None:
-        """Takes the entries to use by their names with `/`, including dataset.json if there is one."""
+    def __init__(
+        self,
+        path: str,
+        entries: dict[str, zipfile.ZipInfo],
+        passed_over: PassedOver | None = None,
+        labels_root: str | None = '',
+    ) -> None:
+        """Takes the listed zip.
+
+        Args:
+            path: The zip.
+            entries: Entries to use by their names with `/`: images, and files called dataset.json.
+            passed_over: Files that are not used.
+            labels_root: Folder of dataset.json; None: there are no labels.
+        """
         self.path = path
         self._file: IO[bytes] | None = None
         self._pid = 0
-        self._labels = entries.get(LABELS_NAME)
-        names = sorted(name for name in entries if name != LABELS_NAME)
+        self._labels = None if labels_root is None else entries.get(labels_root + LABELS_NAME)
+        names = sorted(name for name in entries if name.rsplit('/', 1)[-1] != LABELS_NAME)
         self.names = encode_names(names)
+        self._origins = np.array([entries[name].comment[:MAX_NAME_BYTES] for name in names], dtype=np.bytes_)
+        self.passed_over = passed_over or PassedOver()
+        self.labels_root = labels_root or ''
         self._entries = np.array([_columns(entries[name]) for name in names], dtype=_ENTRY)  # [num_files]
 
     def where(self, index: int) -> str:
         return f'{self.path}: {self.name(index)}'
+
+    def origin(self, index: int) -> str:
+        return decode_name(self._origins[index]) or self.name(index)
 
     def read(self, index: int) -> bytes:
         return self._read_entry(self._entries[index], self.where(index))
@@ -124,7 +153,7 @@ class ZipSource(ImageSource):
         if self._labels is None:
             return None
         entry = np.array([_columns(self._labels)], dtype=_ENTRY)[0]
-        return self._read_entry(entry, f'{self.path}: {LABELS_NAME}')
+        return self._read_entry(entry, self.labels_where)
 
     def close(self) -> None:
         if self._file is not None:
@@ -146,7 +175,7 @@ class ZipSource(ImageSource):
             self._pid = os.getpid()
         if self._file is None:
             try:
-                self._file = open(self.path, 'rb')  # noqa: SIM115 - kept, closed by close()
+                self._file = open_regular(self.path)  # kept, closed by close()
             except OSError as error:
                 raise DataError(f'{self.path}: can no longer be opened ({error.strerror or error})') from error
         return self._file
@@ -182,92 +211,28 @@ def open_source(path: str, extensions: tuple[str, ...]) -> ImageSource:
     """
     source: ImageSource
     if is_folder(path):
-        source = FolderSource(path, _list_folder(path, extensions))
+        listing = list_folder(path, extensions)
+        source = FolderSource(path, listing.images, listing.passed_over, listing.root())
     else:
-        source = ZipSource(path, _list_zip(path, extensions))
+        listing, entries = list_zip(path, extensions)
+        source = ZipSource(path, entries, listing.passed_over, listing.root())
     if len(source) == 0:
-        raise DataError(f'{path}: holds no images; expected files ending in {" ".join(extensions)}')
+        found = f' ({source.passed_over.line()})' if source.passed_over else ''
+        raise DataError(f'{path}: holds no images{found}; expected files ending in {" ".join(extensions)}')
     return source
 
 
-def is_folder(path: str) -> bool:
-    """Whether a source is a folder; otherwise it should be a zip. Raises DataError when the path does not exist."""
+def read_file(path: str, where: str) -> bytes:
+    """Returns the bytes of a regular file. Raises DataError when it is missing, unreadable or too large."""
     try:
-        return stat.S_ISDIR(os.stat(path).st_mode)
+        with open_regular(path) as file:
+            if os.fstat(file.fileno()).st_size > MAX_FILE_BYTES:
+                raise DataError(f'{where}: {TOO_LARGE}')
+            return file.read()
     except OSError as error:
-        raise DataError(absent(path)) from error
-
-
-def absent(path: str) -> str:
-    """Returns the message that a path does not exist; a relative one is completed, for users in another folder."""
-    looked_for = '' if os.path.isabs(path) else f' (looked for {os.path.abspath(path)})'
-    return f'{path}: no such file or folder{looked_for}'
-
-
-def is_image(name: str, extensions: tuple[str, ...]) -> bool:
-    """Whether a path inside a source is an image. Hidden files (macOS writes ._a.png, __MACOSX/) are not."""
-    if not name.lower().endswith(extensions):
-        return False
-    hidden = (part == '__MACOSX' or (part.startswith('.') and part not in ('.', '..')) for part in name.split('/'))
-    return not any(hidden)
-
-
-def encode_names(names: list[str]) -> np.ndarray:
-    """Returns names as one array of UTF-8 bytes [n]: without an object per name, forked workers share the memory."""
-    return np.array([name.encode('utf-8', 'surrogateescape') for name in names], dtype=np.bytes_)
-
-
-def decode_name(name: bytes) -> str:
-    """Inverts `encode_names` for one name; bytes that are not UTF-8 return in the form of the file system."""
-    return bytes(name).decode('utf-8', 'surrogateescape')
-
-
-def summarize_names(names: Iterable[str]) -> str:
-    """Returns the first three names and the number of others, for messages: `a, b, c and 4 more`."""
-    names = list(names)
-    rest = f' and {len(names) - 3} more' if len(names) > 3 else ''
-    return ', '.join(names[:3]) + rest
-
-
-def _list_folder(path: str, extensions: tuple[str, ...]) -> list[str]:
-    """Lists the images in a folder and its subfolders. Hidden files are ignored; links to folders are not followed."""
-    root = pathlib.Path(path)
-    found = (
-        (pathlib.Path(folder) / file).relative_to(root).as_posix()
-        for folder, _, files in os.walk(root, onerror=_raise_unreadable)
-        for file in files
-    )
-    return [name for name in found if is_image(name, extensions)]
-
-
-def _list_zip(path: str, extensions: tuple[str, ...]) -> dict[str, zipfile.ZipInfo]:
-    """Returns the entries of all images in a zip, and of dataset.json, by name. Raises at the first unsafe one."""
-    entries: dict[str, zipfile.ZipInfo] = {}
-    for info in read_index(path):
-        name = entry_name(info)
-        if name != LABELS_NAME and not is_image(name, extensions):
-            continue
-        for _, fault in entry_faults(info):
-            raise DataError(f'{path}: {name}: {fault}; make the zip again with dataset_tool.py')
-        if name in entries:
-            raise DataError(f'{path}: {name}: is in the zip more than once; make the zip again')
-        entries[name] = info
-    return entries
-
-
-def read_index(path: str) -> list[zipfile.ZipInfo]:
-    """Returns the central directory of a zip. Raises DataError if there is none."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return archive.infolist()
-    except OSError as error:
-        raise DataError(f'{path}: cannot be read ({error.strerror or error})') from error
-    # zipfile does not catch the errors of the modules it uses when the index is garbage.
-    except (zipfile.BadZipFile, NotImplementedError, ValueError, struct.error) as error:
-        message = (
-            f'{path}: is neither a folder nor a zip file, or the zip is cut short ({error}); copy or make it again'
-        )
-        raise DataError(message) from error
+        if error.errno == errno.ENOENT:
+            raise DataError(f'{where}: is missing; was it moved or deleted while in use?') from error
+        raise DataError(f'{where}: cannot be read ({error.strerror or error})') from error
 
 
 def _columns(info: zipfile.ZipInfo) -> tuple[int, int, int, int, int]:
@@ -275,30 +240,17 @@ def _columns(info: zipfile.ZipInfo) -> tuple[int, int, int, int, int]:
     return info.header_offset, info.compress_size, info.file_size, info.CRC, info.compress_type
 
 
-def entry_name(info: zipfile.ZipInfo) -> str:
-    """Returns the path of an entry, with `/`, as stored: zipfile itself cuts names at a NUL."""
-    return info.orig_filename.replace('\\', '/')
+def is_folder(path: str) -> bool:
+    """Whether a source is a folder; otherwise it should be a zip. Raises DataError when the path does not exist."""
+    try:
+        return stat.S_ISDIR(os.stat(path).st_mode)
+    except FileNotFoundError as error:
+        raise DataError(absent(path)) from error
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        raise DataError(f'{path}: cannot be read ({getattr(error, "strerror", None) or error})') from error
 
 
-def entry_faults(info: zipfile.ZipInfo) -> Iterator[tuple[str, str]]:
-    """Yields the unsafe or unsupported properties of an entry as (kind, description); none for a sound entry."""
-    name = entry_name(info)
-    if '..' in name.split('/') or name.startswith('/') or re.match('[A-Za-z]:', name):
-        yield 'unsafe-path', 'has a path that leads out of the zip'
-    if '\0' in name:
-        yield 'unsafe-path', 'has a NUL in its name'
-    if stat.S_ISLNK(info.external_attr >> 16):
-        yield 'link', 'is a symbolic link'
-    if info.flag_bits & 1:
-        yield 'encrypted', 'is encrypted'
-    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        yield 'compression', f'has compression method {info.compress_type}; expected stored or deflated'
-    if info.file_size > MAX_FILE_BYTES:
-        yield 'too-large', TOO_LARGE
-    if info.file_size > MAX_RATIO * info.compress_size:
-        yield 'bomb', ZIP_BOMB
-
-
-def _raise_unreadable(error: OSError) -> None:
-    """Raises the DataError of a folder that cannot be listed."""
-    raise DataError(f'{error.filename}: cannot be listed ({error.strerror})') from error
+def absent(path: str) -> str:
+    """Returns the message that a path does not exist; a relative one is completed, for users in another folder."""
+    looked_for = '' if os.path.isabs(path) else f' (looked for {os.path.abspath(path)})'
+    return f'{path}: no such file or folder{looked_for}'

@@ -171,7 +171,7 @@ def test_enlarging_is_told(tmp_path):
             '"classes" must be a list',
         ),
         ({'0.png': noise(0)}, ['--resolution=big'], "'big' is not WIDTHxHEIGHT, such as 256x256"),
-        ({'a.txt': b''}, [], 'holds no images; expected files ending in .png .jpg .jpeg .jfif .webp'),
+        ({'a.txt': b''}, [], 'holds no images (passed over: 1 .txt); expected files ending in .png .jpg .jpeg .jfif'),
         ({'0.png': noise(0), 'dataset.json': b'{'}, [], 'dataset.json: is not valid JSON'),
     ],
 )

@@ -74,12 +74,29 @@ def test_dataset_json_of_another_structure(tmp_path, text):
     )
 
 
+def test_names_are_compared_in_one_form_and_both_sides_are_shown():
+    labels = [['./a.png', 0], ['x/../b.png', 1], ['c\\d.png', 2], ['e.png', 3], ['.//f.png', 4]]
+    text = json.dumps({'labels': labels}).encode()
+    assert parse_labels(text, NAMES, 'x').tolist() == [0, 1, 2, 3, 4]
+    assert parse_labels(text, [f'./{name}' for name in NAMES], 'x').tolist() == [0, 1, 2, 3, 4]
+    composed, decomposed = 'b\xe4r.png', 'ba\u0308r.png'
+    assert parse_labels(json.dumps({'labels': [[composed, 3]]}).encode(), [decomposed], 'x').tolist() == [3]
+    refusal = label_refusal([[name.replace('.png', '.jpg'), 0] for name in NAMES])
+    assert refusal == (
+        'images without a label (5 of 5): a.png, b.png, c/d.png and 2 more; labels for images that are not there (5): '
+        'a.jpg, b.jpg, c/d.jpg and 2 more; their endings differ: write the names of the images into dataset.json'
+    )
+
+
 def test_cond_without_labels(tmp_path):
     start = '--cond=True requires labels specified in dataset.json; '
     path = write_zip(tmp_path / 'a.zip', {'a.png': png()})
-    assert data_refusal(ConfigError, path, cond=True) == f'{start}{path}: there is no dataset.json at its root'
+    assert data_refusal(ConfigError, path, cond=True) == (
+        f'{start}{path}: there is no dataset.json at its root. If each class has a folder: '
+        f'python dataset_tool.py --source={path} --dest={tmp_path}/a-labels.zip --labels=folders'
+    )
     path = write_zip(tmp_path / 'b.zip', {'a.png': png(), 'dataset.json': b'{"labels": null}'})
-    assert data_refusal(ConfigError, path, cond=True) == f'{start}{path}: its dataset.json says "labels": null'
+    assert f'{start}{path}: its dataset.json says "labels": null. If' in data_refusal(ConfigError, path, cond=True)
 
 
 def test_cond_with_a_single_class(tmp_path):

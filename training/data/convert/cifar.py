@@ -43,7 +43,7 @@ class CifarSource(PixelSource):
             reader.close()
         super().__init__(path, np.concatenate([_pixels(batch, path) for batch in batches]))  # [n, H, W, 3]
         self._labels = [label for batch in batches for label in _list_of(batch, _LABELS[kind], int, path)]
-        self._classes = [name.decode() for name in _list_of(meta, _CLASSES[kind], bytes, path)]
+        self._classes = [_class_name(name, path) for name in _list_of(meta, _CLASSES[kind], bytes, path)]
         count = len(self)
         if len(self._labels) != count or not all(0 <= label < len(self._classes) for label in self._labels):
             raise DataError(
@@ -93,7 +93,16 @@ def _list_of(content: dict[str, Any], key: str, kind: type, path: str) -> list[A
         DataError: There is no such list, it is empty, or an element has another type.
     """
     values = content.get(key)
-    values = [value.encode() if isinstance(value, str) else value for value in values] if type(values) is list else []
+    values = values if type(values) is list else []
+    values = [value.encode('utf-8', 'surrogatepass') if isinstance(value, str) else value for value in values]
     if not values or not all(type(value) is kind for value in values):
         raise DataError(f'{path}: has no "{key}" that is a list of {kind.__name__}; download it again')
     return values
+
+
+def _class_name(name: bytes, path: str) -> str:
+    """Returns the name of a class as text. Raises DataError when it is not UTF-8."""
+    try:
+        return name.decode()
+    except UnicodeDecodeError as error:
+        raise DataError(f'{path}: has a class name that is not UTF-8 ({name[:40]!r}); download it again') from error

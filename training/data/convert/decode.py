@@ -40,6 +40,7 @@ class Decoded:
     pixels: np.ndarray  # [H, W, C] uint8 or uint16
     is_color: bool  # not gray, in the sense of `mode='auto'`
     is_planes: bool = False  # C planes of any content, from a .npy: no color, no alpha
+    is_deep: bool = False  # the file has 16 bits per channel
     profile: str = ''  # '': none or applied; 'broken': unreadable; 'kept': not applied, because of 16 bits
 
 
@@ -69,14 +70,17 @@ def decode_picture(
     if isinstance(payload, np.ndarray):
         return _from_array(payload)
     if payload.startswith(array_file.SIGNATURE):
-        return _from_array(to_bits(read_npy(payload, where), bits))
+        planes = read_npy(payload, where)
+        return _from_array(to_bits(planes, bits), is_deep=planes.dtype == np.uint16)
     with quiet():
         image = open_image(payload, where, _FORMATS, target)
-        if image.format in ('GIF', 'TIFF') and getattr(image, 'n_frames', 1) > 1:
-            raise DataError(f'{where}: holds {image.n_frames} frames or pages; expected one picture')  # type: ignore[attr-defined]
-        if image.mode in ('I', 'F'):
-            raise DataError(f'{where}: has 32-bit pixels (mode {image.mode}) of unknown range; expected 8 or 16 bits')
         try:
+            num_frames = getattr(image, 'n_frames', 1) if image.format in ('GIF', 'TIFF') else 1
+            if num_frames > 1:
+                raise DataError(f'{where}: holds {num_frames} frames or pages; expected one picture')
+            if image.mode in ('I', 'F'):
+                fault = f'has 32-bit pixels (mode {image.mode}) of unknown range'
+                raise DataError(f'{where}: {fault}; expected 8 or 16 bits')
             return _finish(_read(image, payload, where), bits)
         except DataError:
             raise
@@ -90,10 +94,10 @@ def read_npy(data: bytes, where: str) -> np.ndarray:
     return np.ascontiguousarray(planes.transpose(1, 2, 0))
 
 
-def _from_array(pixels: np.ndarray) -> Decoded:
-    """Wraps the pixels of an archive or a .npy file."""
+def _from_array(pixels: np.ndarray, *, is_deep: bool = False) -> Decoded:
+    """Wraps the pixels of an archive or a .npy file; `is_deep`: the file has 16 bits."""
     channels = pixels.shape[2]
-    return Decoded(pixels=pixels, is_color=channels > 1, is_planes=channels not in (1, 3))
+    return Decoded(pixels=pixels, is_color=channels > 1, is_planes=channels not in (1, 3), is_deep=is_deep)
 
 
 def _read(image: Image.Image, data: bytes, where: str) -> _Raw:
@@ -131,7 +135,8 @@ def _finish(raw: _Raw, bits: int) -> Decoded:
                 state = 'broken'
         pixels = _to_array(plain.convert('RGB') if plain.mode == 'CMYK' else plain)
     pixels = _upright(pixels, raw.orientation)
-    return Decoded(pixels=pixels, is_color=pixels.shape[2] > 2, profile=state)
+    is_deep = isinstance(raw.pixels, np.ndarray)
+    return Decoded(pixels=pixels, is_color=pixels.shape[2] > 2, is_deep=is_deep, profile=state)
 
 
 def _png_orientation(image: Image.Image, data: bytes) -> int | None:

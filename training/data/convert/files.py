@@ -5,7 +5,8 @@ from __future__ import annotations
 from training.data.convert.decode import SOURCE_EXTENSIONS
 from training.data.convert.labels import labels_of_json
 from training.data.convert.source import SourceLabels
-from training.data.source import LABELS_NAME, open_source
+from training.data.passed_over import PassedOver
+from training.data.source import open_source
 
 
 class FilesSource:
@@ -15,11 +16,18 @@ class FilesSource:
         self.path = path
         self._files = open_source(path, SOURCE_EXTENSIONS)
 
+    @property
+    def passed_over(self) -> PassedOver:
+        return self._files.passed_over
+
     def __len__(self) -> int:
         return len(self._files)
 
     def name(self, index: int) -> str:
         return self._files.name(index)
+
+    def origin(self, index: int) -> str:
+        return self._files.origin(index)
 
     def where(self, index: int) -> str:
         return self._files.where(index)
@@ -31,7 +39,7 @@ class FilesSource:
         text = self._files.read_labels()
         if text is None:
             return None
-        return labels_of_json(text, [self.name(index) for index in range(len(self))], f'{self.path}: {LABELS_NAME}')
+        return labels_of_json(text, self._files.label_names(), self._files.labels_where)
 
     def close(self) -> None:
         self._files.close()

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from dnnlib.errors import ConfigError, DataError
 from training.data.convert.options import Labels
 from training.data.convert.source import PictureSource, SourceLabels
-from training.data.labels import are_names, parse_labels, read_content
+from training.data.labels import are_names, parse_labels, read_content, unseen_classes
+from training.data.names import common_folder, normal_name
 
 
 def choose_labels(source: PictureSource, kind: Labels) -> SourceLabels | None:
@@ -21,15 +22,30 @@ def choose_labels(source: PictureSource, kind: Labels) -> SourceLabels | None:
         return None
     if kind == 'json':
         return source.read_labels()
-    names = [source.name(index) for index in range(len(source))]
-    tops = [name.split('/')[0] if '/' in name else '' for name in names]
-    loose = [name for name, top in zip(names, tops, strict=True) if top in ('', '.', '..')]
+    return labels_of_folders(source)
+
+
+def labels_of_folders(source: PictureSource) -> SourceLabels:
+    """Returns a class per top folder. If all pictures lie in one top folder, its subfolders are the classes.
+
+    Raises ConfigError for pictures in no folder, and when all lie in the same one.
+    """
+    names = [normal_name(source.name(index)) for index in range(len(source))]
+    around = common_folder(names)
+    tops = [name[len(around) :].split('/')[0] if '/' in name[len(around) :] else '' for name in names]
+    loose = [name for name, top in zip(names, tops, strict=True) if top in ('', '..')]
     if loose:
-        fault = f'{source.path}: {loose[0]} lies in no folder (one of {len(loose)})'
-        raise ConfigError(f'--labels=folders: {fault}. Every picture must be in the folder of its class')
+        if around and len(loose) == len(names):
+            fault = f'all {len(names)} pictures lie in the folder {around}, which would make one class'
+        else:
+            place = f'no folder below {around}' if around else 'no folder'
+            fault = f'{loose[0]} lies in {place} (one of {len(loose)})'
+        way_out = 'Every picture must be in the folder of its class; --labels=none omits labels'
+        raise ConfigError(f'--labels=folders: {source.path}: {fault}. {way_out}')
     classes = sorted(set(tops))
     numbers = {top: number for number, top in enumerate(classes)}
-    return SourceLabels(values=[numbers[top] for top in tops], classes=classes)
+    note = f'classes: the folders below {around}' if around else ''
+    return SourceLabels(values=[numbers[top] for top in tops], classes=classes, note=note)
 
 
 def labels_of_json(text: bytes, names: list[str], where: str) -> SourceLabels | None:
@@ -78,10 +94,13 @@ def labels_to_json(labels: SourceLabels | None, names: Sequence[str], kept: Sequ
 
 def describe_labels(labels: SourceLabels, kept: Sequence[int]) -> list[str]:
     """Returns lines for users: the number of pictures of every named class, or the kind of labels."""
-    values = [labels.values[index] for index in kept]
-    if isinstance(values[0], list):
-        return [f'labels: vectors of {len(values[0])} numbers']
-    counts = Counter(values)
+    first = labels.values[kept[0]]
+    if isinstance(first, list):
+        return [f'labels: vectors of {len(first)} numbers']
+    counts: Counter[int] = Counter(labels.values[index] for index in kept)  # type: ignore[misc]  # all are numbers
+    lines = [labels.note] if labels.note else []
     if labels.classes:
-        return [f'class {number}: {name} ({counts[number]})' for number, name in enumerate(labels.classes)]
-    return [f'labels: {len(counts)} classes of {min(counts.values())} to {max(counts.values())} pictures']
+        lines += [f'class {number}: {name} ({counts[number]})' for number, name in enumerate(labels.classes)]
+    else:
+        lines += [f'labels: {len(counts)} classes of {min(counts.values())} to {max(counts.values())} pictures']
+    return lines + unseen_classes(counts, labels.classes or ())

@@ -2,38 +2,51 @@
 
 from __future__ import annotations
 
+import array
+import io
 import os
-from typing import Any
 
-from dnnlib.errors import ConfigError, DataError
-from training.data.convert.source import SourceLabels
-from training.data.source import MAX_FILE_BYTES, decode_name, encode_names
+import numpy as np
+
+from dnnlib.errors import DataError
+from dnnlib.regular_file import open_regular
+from training.data.convert.lmdb_file import DamagedError, read_places
+from training.data.convert.source import NamedPictures, SourceLabels
+from training.data.names import decode_name
+from training.data.passed_over import PassedOver
+from training.data.zip_index import MAX_FILE_BYTES, TOO_LARGE
+
+_FILE_NAME = 'data.mdb'
 
 
 def is_lmdb(path: str) -> bool:
     """Whether a folder is an LMDB database."""
-    return os.path.isfile(os.path.join(path, 'data.mdb'))
+    return os.path.lexists(os.path.join(path, _FILE_NAME))
 
 
-class LmdbSource:
+class LmdbSource(NamedPictures):
     """A PictureSource in the order of the keys, opened without a lock and for reading only."""
 
     def __init__(self, path: str) -> None:
-        """Opens the database. Raises ConfigError without the lmdb package, DataError when it cannot be read."""
-        try:
-            import lmdb
-        except ImportError as error:
-            needed = "pip install 'lmdb>=1.4'"
-            raise ConfigError(f'{path}: is an LMDB database, which needs the lmdb package: {needed}') from error
+        """Opens the database. Raises DataError when it cannot be read."""
         self.path = path
-        self._error = lmdb.Error
+        self.passed_over = PassedOver()
+        keys: list[bytes] = []
+        places = array.array('q')  # offset and size of every value
+        self._file: io.BufferedReader | None = None
         try:
-            self._database: Any = lmdb.open(path, readonly=True, lock=False, readahead=False, create=False)
-            with self._database.begin() as transaction:
-                keys = [decode_name(key) for key in transaction.cursor().iternext(values=False)]
-        except (lmdb.Error, OSError) as error:
-            raise DataError(f'{path}: cannot be read as an LMDB database ({error}); download it again') from error
-        self._keys = encode_names(keys)  # [num_pictures] S: LSUN has categories of millions
+            self._file = open_regular(os.path.join(path, _FILE_NAME))
+            for place in read_places(self._file, os.fstat(self._file.fileno()).st_size):
+                keys.append(place.key)
+                places.extend((place.offset, place.size))
+        except (DamagedError, OSError) as error:
+            if self._file is not None:
+                self._file.close()
+            fault = error.strerror if isinstance(error, OSError) else error
+            raise DataError(f'{path}: cannot be read as an LMDB database ({fault}); download it again') from error
+        # [num_pictures] as arrays: LSUN has categories of millions
+        self._keys = np.array(keys, dtype=np.bytes_)
+        self._places = np.array(places, dtype=np.int64).reshape(-1, 2)
 
     def __len__(self) -> int:
         return len(self._keys)
@@ -45,18 +58,22 @@ class LmdbSource:
         return f'{self.path}: {self.name(index)}'
 
     def read(self, index: int) -> bytes:
+        assert self._file is not None
+        offset, size = self._places[index].tolist()
+        if size > MAX_FILE_BYTES:
+            raise DataError(f'{self.where(index)}: {TOO_LARGE}')
         try:
-            with self._database.begin(buffers=True) as transaction:
-                value = transaction.get(bytes(self._keys[index]))
-                if value is None or len(value) > MAX_FILE_BYTES:
-                    size = 'gone' if value is None else f'larger than {MAX_FILE_BYTES >> 20} MB'
-                    raise DataError(f'{self.where(index)}: is {size}')
-                return bytes(value)
-        except self._error as error:
-            raise DataError(f'{self.where(index)}: cannot be read ({error})') from error
+            self._file.seek(offset)
+            data = self._file.read(size)
+        except OSError as error:
+            raise DataError(f'{self.where(index)}: cannot be read ({error.strerror or error})') from error
+        if len(data) < size:
+            raise DataError(f'{self.where(index)}: is cut short; was the database changed while in use?')
+        return data
 
     def read_labels(self) -> SourceLabels | None:
         return None
 
     def close(self) -> None:
-        self._database.close()
+        if self._file is not None:
+            self._file.close()

@@ -6,18 +6,22 @@ number, then the elements.
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import math
 import os
 import re
 import struct
 import zlib
+from typing import IO
 
 import numpy as np
 
 from dnnlib.errors import ConfigError, DataError
+from dnnlib.regular_file import open_regular
 from training.data.convert.source import PixelSource, SourceLabels
-from training.data.source import MAX_RATIO
+from training.data.picture_file import MAX_PIXELS
+from training.data.zip_index import MAX_RATIO
 
 FASHION = ['T-shirt/top', 'Trouser', 'Pullover', 'Dress', 'Coat', 'Sandal', 'Shirt', 'Sneaker', 'Bag', 'Ankle boot']
 
@@ -54,10 +58,12 @@ class MnistSource(PixelSource):
 def read_idx(path: str, num_dims: int) -> np.ndarray:
     """Reads a file in the idx format, gzip or not, as uint8 with num_dims dimensions. Raises DataError."""
     try:
-        size = os.path.getsize(path)
-        with open(path, 'rb') as raw:
+        with contextlib.ExitStack() as stack:
+            raw = stack.enter_context(open_regular(path))
+            size = os.fstat(raw.fileno()).st_size
             is_gzip = raw.read(2) == b'\x1f\x8b'
-        with gzip.open(path, 'rb') if is_gzip else open(path, 'rb') as file:
+            raw.seek(0)
+            file: IO[bytes] | gzip.GzipFile = stack.enter_context(gzip.GzipFile(fileobj=raw)) if is_gzip else raw
             header = file.read(4 + 4 * num_dims)
             if header[:4] != bytes([0, 0, _UNSIGNED_BYTE, num_dims]) or len(header) != 4 + 4 * num_dims:
                 raise DataError(f'{path}: is not an idx file of unsigned bytes with {num_dims} dimensions')
@@ -65,6 +71,10 @@ def read_idx(path: str, num_dims: int) -> np.ndarray:
             count = math.prod(shape)
             if count > min(_MAX_BYTES, size * (MAX_RATIO if is_gzip else 1)):
                 raise DataError(f'{path}: claims the shape {list(shape)}, which its {size} bytes cannot hold')
+            if math.prod(shape[1:]) == 0 or math.prod(shape[1:]) > MAX_PIXELS:
+                raise DataError(
+                    f'{path}: claims pictures of {shape[-1]}x{shape[1]}; they need 1 to {MAX_PIXELS:,} pixels'
+                )
             data = file.read(count + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f'{path}: cannot be read ({error}); download it again') from error

@@ -68,6 +68,7 @@ class ConvertOptions:
     max_images: int | None = None  # number of pictures: the first ones, or with shuffle_seed a random choice
     shuffle_seed: int | None = None
     num_workers: int | None = None  # processes; 1: this one; None: one per core, or this one for little work
+    drop_duplicates: bool = False  # leave out pictures with the same pixels as one before
     strict: bool = False  # stop at a bad picture instead of leaving it out
 
     def __post_init__(self) -> None:

@@ -42,6 +42,7 @@ class Outcome:
     enlarged: bool = False
     profile: str = ''  # see Decoded
     was_transparent: bool = False  # a pixel is not opaque
+    was_deep: bool = False  # the picture has 16 bits
 
 
 def convert_picture(options: PictureOptions, job: PictureJob) -> Outcome:
@@ -75,6 +76,7 @@ def convert_picture(options: PictureOptions, job: PictureJob) -> Outcome:
         enlarged=enlarged,
         profile=decoded.profile,
         was_transparent=was_transparent,
+        was_deep=decoded.is_deep,
     )
 
 

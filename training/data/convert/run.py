@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import sys
 from collections.abc import Sequence
 
-import click
 import numpy as np
 
 from dnnlib.errors import ConfigError, DataError, UserError
@@ -19,8 +17,9 @@ from training.data.convert.source import PictureSource, SourceLabels
 from training.data.convert.sources import open_pictures
 from training.data.convert.summary import Summary
 from training.data.convert.writer import check_dest, open_writer
+from training.data.names import summarize_names
 from training.data.pool import map_in_order, resolve_num_workers
-from training.data.source import summarize_names
+from training.data.progress import progress
 
 
 class _ColorMetError(Exception):
@@ -92,7 +91,11 @@ def _convert_as(
         _ColorMetError: The mode was a guess, and wrong.
     """
     summary = Summary(
-        dest=options.dest, labels=labels, bits=options.picture.bits, keeps_alpha=options.picture.alpha is None
+        dest=options.dest,
+        labels=labels,
+        bits=options.picture.bits,
+        keeps_alpha=options.picture.alpha is None,
+        notes=_notes(source, labels, options),
     )
     jobs = (_job(source, index, mode, is_guess) for index in positions)
     outcomes = map_in_order(
@@ -103,15 +106,18 @@ def _convert_as(
     with (
         open_writer(options.dest) as write,
         contextlib.closing(outcomes),
-        click.progressbar(positions, file=sys.stderr) as progress,
+        progress('pictures') as advance,
     ):
         try:
-            for index, outcome in zip(progress, outcomes, strict=True):
+            for index, outcome in zip(positions, outcomes, strict=True):
                 stop.check()
+                advance(len(positions))
                 if outcome.met_color:
                     raise _ColorMetError
+                if options.drop_duplicates and summary.repeats(source, index, outcome):
+                    continue
                 if _note(summary, index, outcome, source.where(index), strict=options.strict):
-                    write(summary.names[-1], outcome.data)
+                    write(summary.names[-1], outcome.data, source.origin(index))
         except UserError:
             stop.check()  # a user who stops the run may have killed the workers too, which is then no fault
             raise
@@ -119,6 +125,22 @@ def _convert_as(
             raise DataError(_nothing_left(options, summary))
         write('dataset.json', labels_to_json(labels, summary.names, summary.kept))
     return summary
+
+
+def _notes(source: PictureSource, labels: SourceLabels | None, options: ConvertOptions) -> list[str]:
+    """Returns lines for users about what a source does not have, or what is not used of it.
+
+    Args:
+        source: Pictures.
+        labels: Labels of all pictures of the source.
+        options: Options of the conversion.
+    """
+    notes = [source.passed_over.line()] if source.passed_over else []
+    if options.max_images is not None and options.max_images > len(source):
+        notes.append(f'--max-images={options.max_images} is more than there are: the source has {len(source)} pictures')
+    if labels is None and options.labels == 'json':
+        notes.append('labels: none in the source (--labels=folders makes a class of each folder)')
+    return notes
 
 
 def _job(source: PictureSource, index: int, mode: str, is_guess: bool) -> PictureJob:
@@ -172,6 +194,7 @@ def _note(summary: Summary, index: int, outcome: Outcome, where: str, *, strict:
     summary.num_profiles_broken += outcome.profile == 'broken'
     summary.num_profiles_kept += outcome.profile == 'kept'
     summary.num_transparent += outcome.was_transparent
+    summary.num_deep += outcome.was_deep
     return True
 
 

@@ -7,6 +7,8 @@ from typing import Protocol
 
 import numpy as np
 
+from training.data.passed_over import PassedOver
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SourceLabels:
@@ -14,6 +16,7 @@ class SourceLabels:
 
     values: list[int] | list[list[float]]  # class numbers, or vectors
     classes: list[str] | None = None  # names of the classes 0, 1, ..., if they are known
+    note: str = ''  # line for users about their choice
 
 
 class PictureSource(Protocol):
@@ -21,10 +24,19 @@ class PictureSource(Protocol):
 
     path: str  # the one given by the user
 
+    @property
+    def passed_over(self) -> PassedOver:
+        """The files of the source that are not used."""
+        ...
+
     def __len__(self) -> int: ...
 
     def name(self, index: int) -> str:
         """Returns the path inside the source, with `/`."""
+        ...
+
+    def origin(self, index: int) -> str:
+        """Returns the name of the picture in the first source: that of a data set may have recorded its own."""
         ...
 
     def where(self, index: int) -> str:
@@ -44,12 +56,25 @@ class PictureSource(Protocol):
         ...
 
 
-class PixelSource:
+class NamedPictures:
+    """Base of sources that record no other names than their own."""
+
+    def name(self, index: int) -> str:
+        """Returns the path inside the source, with `/`."""
+        raise NotImplementedError
+
+    def origin(self, index: int) -> str:
+        """Returns the name of the picture."""
+        return self.name(index)
+
+
+class PixelSource(NamedPictures):
     """Base of the sources whose pictures are all held in memory."""
 
     def __init__(self, path: str, pixels: np.ndarray) -> None:
         """Takes the path as given by the user, and all pictures, uint8 [n, H, W, C]."""
         self.path = path
+        self.passed_over = PassedOver()
         self._pixels = pixels  # [n, H, W, C]
 
     def __len__(self) -> int:

@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
+import functools
 import gzip
 import os
 import tarfile
 import zlib
 from collections import Counter
+from collections.abc import Callable
 from typing import IO, NamedTuple
 
 from dnnlib.errors import DataError
+from dnnlib.regular_file import open_regular
 from training.data.convert.decode import SOURCE_EXTENSIONS
 from training.data.convert.labels import labels_of_json
-from training.data.convert.source import SourceLabels
-from training.data.source import (
-    LABELS_NAME,
-    MAX_FILE_BYTES,
-    MAX_RATIO,
-    TOO_LARGE,
-    ZIP_BOMB,
-    is_image,
-    summarize_names,
-)
+from training.data.convert.source import NamedPictures, SourceLabels
+from training.data.listing import Listing
+from training.data.names import LABELS_NAME, is_too_long, normal_name, summarize_names
+from training.data.zip_index import LONG_NAME, MAX_FILE_BYTES, MAX_RATIO, TOO_LARGE, ZIP_BOMB
 
-# Errors of reading a file that is not an intact tar.
-_FAULTS = (tarfile.TarError, zlib.error, EOFError, OSError, ValueError)
+# Errors of reading a file that is not an intact tar. tarfile calls itself for each of several headers of one file.
+_FAULTS = (tarfile.TarError, zlib.error, EOFError, OSError, ValueError, OverflowError, RecursionError)
 
 
 class BoundedReader:
@@ -36,11 +33,11 @@ class BoundedReader:
     def __init__(self, path: str) -> None:
         """Opens the file."""
         self._path = path
-        self._raw: IO[bytes] = open(path, 'rb')  # noqa: SIM115 - kept, closed by close()
+        self._raw: IO[bytes] = open_regular(path)  # kept, closed by close()
         self._is_gzip = self._raw.read(2) == b'\x1f\x8b'
         self._raw.seek(0)
         self._file: IO[bytes] | gzip.GzipFile = gzip.GzipFile(fileobj=self._raw) if self._is_gzip else self._raw
-        self._end = os.path.getsize(path) * (MAX_RATIO if self._is_gzip else 1)
+        self._end = os.fstat(self._raw.fileno()).st_size * (MAX_RATIO if self._is_gzip else 1)
 
     def read(self, size: int = -1) -> bytes:
         """Reads bytes; a size is required. Raises DataError for more than one picture may have."""
@@ -79,14 +76,25 @@ class Member(NamedTuple):
     size: int
 
 
-def open_tar(path: str) -> tuple[BoundedReader, list[Member]]:
-    """Opens a tar; returns it and its plain files, in its order. Raises DataError when it is damaged or unsafe."""
+def open_tar(path: str, special: Callable[[str], None] | None = None) -> tuple[BoundedReader, list[Member]]:
+    """Opens a tar.
+
+    Args:
+        path: The tar.
+        special: Callback that receives the name of everything that is neither a plain file nor a folder.
+
+    Returns:
+        The open tar and its plain files, in its order.
+
+    Raises:
+        DataError: It is damaged or unsafe.
+    """
     try:
         reader = BoundedReader(path)
     except OSError as error:
         raise DataError(f'{path}: cannot be opened ({error.strerror or error})') from error
     try:
-        return reader, _read_members(reader, path)
+        return reader, _read_members(reader, path, special)
     except DataError:
         reader.close()
         raise
@@ -120,29 +128,47 @@ def read_member(reader: BoundedReader, member: Member, where: str) -> bytes:
     return data
 
 
-def _read_members(reader: BoundedReader, path: str) -> list[Member]:
-    """Lists the plain files of a tar. Raises DataError when two have the same name."""
+def _read_members(reader: BoundedReader, path: str, special: Callable[[str], None] | None) -> list[Member]:
+    """Lists the plain files of a tar.
+
+    Args:
+        reader: The open tar.
+        path: The tar.
+        special: Callback that receives the names of links, devices and sparse files.
+
+    Raises:
+        DataError: Two files have the same name, or a name is too long.
+    """
     found: list[Member] = []
     with tarfile.open(fileobj=reader, mode='r:') as archive:  # type: ignore[call-overload]
         while (info := archive.next()) is not None:
             archive.members = []  # otherwise tarfile keeps every header, one kilobyte each
+            if is_too_long(info.name):
+                raise DataError(f'{path}: {info.name[:80]}...: {LONG_NAME}; make the tar again')
             if info.isreg() and not info.issparse():
                 # Nothing is written to that path, so one that leads out of the tar is only an odd name.
-                found.append(Member(info.name.removeprefix('./'), info.offset_data, info.size))
+                found.append(Member(normal_name(info.name), info.offset_data, info.size))
+            elif special is not None and not info.isdir():
+                special(info.name)
     twice = [name for name, count in Counter(member.name for member in found).items() if count > 1]
     if twice:
         raise DataError(f'{path}: holds files of the same name ({summarize_names(twice)}); make the tar again')
     return found
 
 
-class TarSource:
+class TarSource(NamedPictures):
     """A PictureSource in the order of the tar, because a compressed one can only be read forward."""
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self._reader, members = open_tar(path)
-        self._labels = next((member for member in members if member.name == LABELS_NAME), None)
-        self._pictures = [member for member in members if is_image(member.name, SOURCE_EXTENSIONS)]
+        listing = Listing(extensions=SOURCE_EXTENSIONS)
+        self.passed_over = listing.passed_over
+        self._reader, members = open_tar(path, functools.partial(listing.add_special, 'special'))
+        used = [member for member in members if listing.add(member.name)]
+        self._root = listing.root()
+        by_name = {member.name: member for member in used}
+        self._labels = None if self._root is None else by_name[self._root + LABELS_NAME]
+        self._pictures = [by_name[name] for name in listing.images]
 
     def __len__(self) -> int:
         return len(self._pictures)
@@ -157,10 +183,10 @@ class TarSource:
         return read_member(self._reader, self._pictures[index], self.where(index))
 
     def read_labels(self) -> SourceLabels | None:
-        if self._labels is None:
+        if self._labels is None or self._root is None:
             return None
-        where = f'{self.path}: {LABELS_NAME}'
-        names = [member.name for member in self._pictures]
+        where = f'{self.path}: {self._labels.name}'
+        names = [member.name.removeprefix(self._root) for member in self._pictures]
         return labels_of_json(read_member(self._reader, self._labels, where), names, where)
 
     def close(self) -> None:

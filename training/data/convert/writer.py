@@ -5,13 +5,26 @@ from __future__ import annotations
 import contextlib
 import os
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Protocol
 
 from dnnlib.errors import ConfigError
 from dnnlib.files import TMP_MARK, fsync_path, remove
 
-Write = Callable[[str, bytes], None]  # name inside the data set, bytes of the file
+
+class Write(Protocol):
+    """Writer of the files of a data set."""
+
+    def __call__(self, name: str, data: bytes, origin: str = '') -> None:
+        """Writes a file.
+
+        Args:
+            name: Name inside the data set.
+            data: Contents of the file.
+            origin: Name of the picture of which it was made.
+        """
+
 
 _ZIP_TIME = (1980, 1, 1, 0, 0, 0)  # fixed, so that the same pictures give the same bytes
 _UNIX = 3  # value of create_system in zipfile
@@ -28,7 +41,7 @@ def check_dest(dest: str) -> None:
 
 @contextlib.contextmanager
 def open_writer(dest: str) -> Iterator[Write]:
-    """Yields write(name, data). The data set appears under its name at the end, or after any error not at all.
+    """Yields write(name, data, origin). The data set appears under its name at the end, or after any error not at all.
 
     A failure to write (disk full, no permission) raises a ConfigError that names --dest.
     """
@@ -57,12 +70,16 @@ def open_writer(dest: str) -> Iterator[Write]:
 
 @contextlib.contextmanager
 def _zip_writer(path: Path, dest: str) -> Iterator[Write]:
-    """Yields a writer of uncompressed entries, which are read by a seek, with one fixed time and mode."""
+    """Yields a writer of uncompressed entries, which are read by a seek, with one fixed time and mode.
 
-    def write(name: str, data: bytes) -> None:
+    The comment of an entry is the name of its picture in the source; a folder has no place for that.
+    """
+
+    def write(name: str, data: bytes, origin: str = '') -> None:
         info = zipfile.ZipInfo(name, _ZIP_TIME)
         info.create_system = _UNIX  # the same on every system
         info.external_attr = 0o644 << 16
+        info.comment = origin.encode('utf-8', 'replace')
         with _disk_errors(dest):
             archive.writestr(info, data)
 
@@ -88,7 +105,7 @@ def _zip_writer(path: Path, dest: str) -> Iterator[Write]:
 def _folder_writer(path: Path, dest: str) -> Iterator[Write]:
     """Yields a writer of files in a folder."""
 
-    def write(name: str, data: bytes) -> None:
+    def write(name: str, data: bytes, origin: str = '') -> None:
         with _disk_errors(dest):
             file = path / name
             file.parent.mkdir(exist_ok=True)

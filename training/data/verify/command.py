@@ -10,8 +10,11 @@ from typing import Any
 
 import click
 
-from dnnlib.errors import ConfigError, UserError
+from dnnlib.command import run_command
+from dnnlib.errors import ConfigError
 from dnnlib.paths import user_path
+from dnnlib.printable import printable
+from training.data.progress import progress
 
 
 class _Sheet(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.2
@@ -62,21 +65,30 @@ def verify(data: str, out: str | None, sheet: tuple[int, int], no_duplicates: bo
     \b
     python dataset_tool.py verify photos.zip
     """
+    run_command(lambda: _verify(data, out, sheet, {**options, 'duplicates': not no_duplicates}))
+
+
+def _verify(data: str, out: str | None, sheet: tuple[int, int], options: dict[str, Any]) -> None:
+    """Checks a data set, writes and prints the report, and exits with code 1 if there are defects.
+
+    Args:
+        data: Folder or zip.
+        out: Folder for the report; None: next to the data.
+        sheet: Columns and rows of the contact sheet.
+        options: Fields of VerifyOptions.
+    """
     from training.data.verify.report import to_text, write_report
     from training.data.verify.survey import VerifyOptions, verify_dataset
 
-    try:
-        folder = check_out(data, out)
-        config = VerifyOptions(duplicates=not no_duplicates, **options)
-        with click.progressbar(length=0, file=sys.stderr, label='images') as bar:
-            report = verify_dataset(data, config, lambda total: _show(bar, total))
-        _write(folder, lambda: write_report(report, folder, *sheet))
-    except UserError as error:
-        click.echo(f'Error: {error}', err=True)
-        sys.exit(2)
+    folder = check_out(data, out)
+    config = VerifyOptions(**options)
+    with progress('images') as advance:
+        report = verify_dataset(data, config, advance)
+    _write(folder, lambda: write_report(report, folder, *sheet))
     click.echo(to_text(report))
-    click.echo(f'report: {folder / "report.html"}')
-    sys.exit(1 if report.findings.number('defect') else 0)
+    click.echo(printable(f'report: {folder / "report.html"}'))
+    if report.findings.number('defect'):
+        sys.exit(1)
 
 
 def check_out(data: str, out: str | None) -> Path:
@@ -100,9 +112,3 @@ def _write(folder: Path, write: Callable[[], None]) -> None:
         write()
     except OSError as error:
         raise ConfigError(f'--out={folder}: cannot be written ({error.strerror}); give another folder') from error
-
-
-def _show(bar: Any, total: int) -> None:
-    """Advances the progress bar by one image; the total is known from the first call on."""
-    bar.length = total
-    bar.update(1)

@@ -134,8 +134,9 @@ def _add_findings(group: Group, source: ImageSource, labels: LabelSummary, findi
     """
     first = group.positions[0]
     for position in group.positions[1:]:
-        words = f'{_WORDS[group.kind]} {source.name(first)}'
+        other_name = source.name(first)
+        words = f'{_WORDS[group.kind]} {other_name}'
         own, other = labels.classes[[position, first]] if len(labels.classes) else (UNLABELED, UNLABELED)
         if own != other and UNLABELED not in (own, other):
             words += f', in class {own} instead of {other}'
-        findings.add(group.kind, source.name(position), words)
+        findings.add(group.kind, source.name(position), words, other_name)

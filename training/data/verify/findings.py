@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from dnnlib.errors import DataError
+from dnnlib.printable import printable
 
 MAX_LISTED = 10_000  # findings per kind that are kept by name; all are counted
 
@@ -36,6 +37,7 @@ KINDS: dict[str, FindingKind] = {
     'compression': FindingKind('defect', 'Compression that is neither stored nor deflated', _MAKE_AGAIN),
     'bomb': FindingKind('defect', 'Zip bomb', _MAKE_AGAIN),
     'too-large': FindingKind('defect', 'File too large', _CONVERT),
+    'outside': FindingKind('defect', 'Entry that is not within the zip', _COPY_AGAIN),
     'overlap': FindingKind('defect', 'Entries of the zip that share bytes', _MAKE_AGAIN),
     'same-name': FindingKind('defect', 'Same name twice in the zip', _MAKE_AGAIN),
     'unreadable': FindingKind('defect', 'Cannot be read', 'look at its permissions and at the disk'),
@@ -61,7 +63,6 @@ KINDS: dict[str, FindingKind] = {
     'wrong-channels': FindingKind('defect', 'Other channels than most', _CONVERT),
     'wrong-bits': FindingKind('defect', 'Other bits per channel than most', _CONVERT),
     'untrainable-size': FindingKind('defect', 'Size that cannot be trained on', _RESIZE),
-    'exact-duplicate': FindingKind('defect', 'Same pixels as another', 'keep one of each group'),
     'labels-file': FindingKind('defect', 'dataset.json cannot be used', _LABELS),
     'label-entry': FindingKind('defect', 'Entry of dataset.json that is not ["image.png", label]', _LABELS),
     'label-without-image': FindingKind('defect', 'Label of a missing image', _LABELS),
@@ -74,6 +75,12 @@ KINDS: dict[str, FindingKind] = {
     'empty-class': FindingKind('warning', 'Class without images', 'number the classes 0, 1, 2, ... without gaps'),
     'one-class': FindingKind('warning', 'All images in one class', 'train without --cond'),
     'class-names': FindingKind('warning', 'Names of classes that do not fit', 'give "classes" one name for each class'),
+    'other-labels': FindingKind(
+        'warning', 'dataset.json that is not at the root', 'move it to the folder of all images'
+    ),
+    'exact-duplicate': FindingKind(
+        'warning', 'Same pixels as another', 'python dataset_tool.py --source=DATA --dest=NEW.zip --drop-duplicates'
+    ),
     'near-duplicate': FindingKind(
         'warning', 'Looks like another', 'check the groups in report.html and keep the intended images'
     ),
@@ -88,6 +95,7 @@ KINDS: dict[str, FindingKind] = {
     'hidden': FindingKind('note', 'Hidden file, ignored', 'remove it if it is not intended'),
     'other-file': FindingKind('note', 'Not an image by its name, ignored', 'remove it if it is not intended'),
     'linked-folder': FindingKind('note', 'Link to a folder, not followed', 'give the folder itself'),
+    'small-set': FindingKind('note', 'Fewer images than --max-images', 'leave out --max-images'),
     'sample': FindingKind('note', 'Not all images were checked', 'leave out --max-images'),
 }
 
@@ -99,6 +107,7 @@ class Finding:
     kind: str
     name: str
     message: str
+    other: str = ''  # path of the image that it is compared with
 
 
 @dataclass
@@ -108,19 +117,20 @@ class Findings:
     counts: Counter[str] = field(default_factory=Counter)
     listed: dict[str, list[Finding]] = field(default_factory=dict)
 
-    def add(self, kind: str, name: str, message: str) -> None:
+    def add(self, kind: str, name: str, message: str, other: str = '') -> None:
         """Counts a finding, and keeps its text while there are fewer than MAX_LISTED of its kind.
 
         Args:
             kind: Key of `KINDS`.
             name: Path of the file.
             message: Predicate of a sentence about the file.
+            other: Path of the image that the file is compared with.
         """
         assert kind in KINDS
         self.counts[kind] += 1
         kept = self.listed.setdefault(kind, [])
         if len(kept) < MAX_LISTED:
-            kept.append(Finding(kind, printable(name), printable(message)))
+            kept.append(Finding(kind, printable(name), printable(message), printable(other)))
 
     def kinds(self) -> list[str]:
         """Returns the kinds that occur, defects first."""
@@ -129,11 +139,6 @@ class Findings:
     def number(self, severity: Severity) -> int:
         """Returns the number of findings of a severity."""
         return sum(count for kind, count in self.counts.items() if KINDS[kind].severity == severity)
-
-
-def printable(text: str) -> str:
-    """Replaces control characters, line breaks and bytes that are not UTF-8 by Python escapes."""
-    return ''.join(c if c.isprintable() else c.encode('unicode_escape').decode('ascii') for c in text)
 
 
 def words_of(error: DataError, where: str) -> str:

@@ -13,9 +13,11 @@ from typing import Any
 import numpy as np
 
 from dnnlib.errors import DataError
+from dnnlib.printable import printable
 from training.data.labels import MAX_CLASSES, are_names, is_int, is_num, read_content, short
-from training.data.source import LABELS_NAME, ImageSource, summarize_names
-from training.data.verify.findings import Findings, printable
+from training.data.names import LABELS_NAME, normal_name, summarize_names
+from training.data.source import ImageSource
+from training.data.verify.findings import Findings
 
 UNLABELED = -1
 
@@ -46,7 +48,7 @@ def check_labels(source: ImageSource, findings: Findings) -> LabelSummary:
         return LabelSummary()
     if content is None or content['labels'] is None:
         return LabelSummary()
-    positions = {source.name(index): index for index in range(len(source))}
+    positions = {normal_name(name): index for index, name in enumerate(source.label_names())}
     labels = _assign(content['labels'], positions, findings)
     vectors = sum(isinstance(label, list) for label in labels.values())
     if vectors > len(labels) - vectors:
@@ -59,7 +61,7 @@ def _assign(pairs: list[Any], positions: dict[str, int], findings: Findings) -> 
 
     Args:
         pairs: Entries of "labels".
-        positions: Position of each image by its path.
+        positions: Position of each image by its path, in the form of `normal_name`.
         findings: Findings to extend.
     """
     labels: dict[int, Any] = {}
@@ -68,7 +70,7 @@ def _assign(pairs: list[Any], positions: dict[str, int], findings: Findings) -> 
         if not (isinstance(pair, list) and len(pair) == 2 and isinstance(pair[0], str)):
             findings.add('label-entry', LABELS_NAME, f'entry {number} of "labels" is {short(pair)}')
             continue
-        name, label = pair[0].replace('\\', '/'), pair[1]
+        name, label = normal_name(pair[0]), pair[1]
         index = positions.get(name)
         if index in labels or name in missing:
             first = f', the first of which is {short(labels[index])}' if index in labels else ''

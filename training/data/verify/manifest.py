@@ -15,10 +15,13 @@ from typing import Any
 
 from dnnlib.errors import ConfigError
 from dnnlib.files import write_bytes
-from training.data.source import LABELS_NAME, MAX_FILE_BYTES, FolderSource, ImageSource
+from dnnlib.regular_file import read_regular
+from training.data.listing import MANIFEST_NAME
+from training.data.names import LABELS_NAME, path_on_disk
+from training.data.source import FolderSource, ImageSource
 from training.data.verify.findings import Findings
 from training.data.verify.image import ImageSummary
-from training.data.verify.source import MANIFEST_NAME
+from training.data.zip_index import MAX_FILE_BYTES
 
 MANIFEST_VERSION = 1
 
@@ -58,11 +61,11 @@ class Manifest:
         """Checks dataset.json and missing files; without defects, writes the manifest if it was requested."""
         if not self.wanted or self._folder is None:
             return
-        if os.path.isfile(os.path.join(self._folder, LABELS_NAME)):
-            data = source.read_labels() or b''
-            self._add(LABELS_NAME, len(data), hashlib.sha256(data).hexdigest())
+        data = source.read_labels()
+        if data is not None:
+            self._add(source.labels_root + LABELS_NAME, len(data), hashlib.sha256(data).hexdigest())
         for name in self._expected or {}:
-            if not os.path.lexists(os.path.join(self._folder, name)):
+            if not os.path.lexists(path_on_disk(self._folder, name)):
                 self._findings.add('missing', name, f'is in {MANIFEST_NAME}, but not there')
         if self._write and not self._findings.number('defect'):
             text = json.dumps({'version': MANIFEST_VERSION, 'files': self._found}, indent=1)
@@ -94,12 +97,10 @@ class Manifest:
 def _read(folder: str, findings: Findings) -> dict[str, dict[str, Any]] | None:
     """Returns the files of a manifest, or None if there is no usable one."""
     path = Path(folder) / MANIFEST_NAME
-    if not path.is_file():
+    if not os.path.lexists(path):
         return None
     try:
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise ValueError(f'larger than {MAX_FILE_BYTES >> 20} MB')
-        content = json.loads(path.read_bytes())
+        content = json.loads(read_regular(path, MAX_FILE_BYTES))
         if content['version'] != MANIFEST_VERSION:
             raise ValueError(f'version {content["version"]}, expected {MANIFEST_VERSION}')
         files: dict[str, dict[str, Any]] = content['files']

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from dnnlib.files import write_bytes
+from dnnlib.printable import printable
+from training.data.names import encode_names
 from training.data.shapes import nearest_size
-from training.data.source import encode_names
-from training.data.verify.findings import KINDS, printable
+from training.data.verify.findings import KINDS, Finding
 from training.data.verify.sheet import contact_sheet, data_uri, preview, to_png
 from training.data.verify.similar import Group
 from training.data.verify.survey import VerifyReport, kind_of
@@ -34,7 +35,7 @@ table { border-collapse: collapse } td, th { padding: .2em .8em .2em 0; text-ali
 td { overflow-wrap: anywhere } .count { text-align: right } .bar { background: #48c; height: 1em; min-width: 1px }
 .scale { width: 30em } .defect { color: #b00 } .warning { color: #950 } .note { color: #555 }
 figure { display: inline-block; margin: .3em; font-size: 80%; max-width: 12em; overflow-wrap: anywhere }
-.sheet { max-width: 100% }
+.sheet { max-width: 100% } .pair { white-space: nowrap }
 """
 
 
@@ -59,11 +60,12 @@ def write_report(report: VerifyReport, folder: Path, columns: int, rows: int) ->
 def to_text(report: VerifyReport) -> str:
     """Returns the lines for the terminal: the facts, then each kind with its first files and the way out."""
     lines = [f'{printable(report.path)}: {"; ".join(f"{name} {value}" for name, value in facts(report))}']
+    lines += passed_over(report)
     for kind in report.findings.kinds():
         about, listed = KINDS[kind], report.findings.listed[kind]
         count = report.findings.counts[kind]
         lines.append(f'{about.severity}: {about.title} ({count:,}). Way out: {_remedy(report, kind)}')
-        lines += [f'    {finding.name}: {finding.message}' for finding in listed[:TEXT_LINES]]
+        lines += [f'    {finding.name}: {_sentence(report, finding)}' for finding in listed[:TEXT_LINES]]
         if count > TEXT_LINES:
             lines.append(f'    and {count - TEXT_LINES:,} more')
     return '\n'.join([*lines, verdict(report)])
@@ -73,6 +75,12 @@ def verdict(report: VerifyReport) -> str:
     """Returns the numbers of defects and warnings as one line."""
     defects, warnings = (report.findings.number(severity) for severity in ('defect', 'warning'))
     return f'{"no defects" if not defects else f"defects: {defects:,}"}, warnings: {warnings:,}'
+
+
+def passed_over(report: VerifyReport) -> list[str]:
+    """Returns the line about files that are not used, as training and conversion print it; empty without any."""
+    line = '' if report.source is None else report.source.passed_over.line()
+    return [printable(line)] if line else []
 
 
 def facts(report: VerifyReport) -> list[tuple[str, str]]:
@@ -116,7 +124,9 @@ def to_json(report: VerifyReport) -> dict[str, Any]:
                 'title': KINDS[kind].title,
                 'remedy': _remedy(report, kind),
                 'count': findings.counts[kind],
-                'files': [{'file': finding.name, 'message': finding.message} for finding in findings.listed[kind]],
+                'files': [
+                    {'file': finding.name, 'message': _sentence(report, finding)} for finding in findings.listed[kind]
+                ],
             }
             for kind in findings.kinds()
         },
@@ -126,6 +136,7 @@ def to_json(report: VerifyReport) -> dict[str, Any]:
             'classes': [{'class': k, 'name': labels.names.get(k), 'images': n} for k, n in labels.counts.items()],
         },
         'duplicates': [{'kind': group.kind, 'files': list(_names(report, group))} for group in report.groups],
+        'passed_over': passed_over(report),
         'statistics': {'mean': report.mean, 'std': report.std, 'brightness': report.brightness},
     }
 
@@ -141,7 +152,14 @@ def to_html(report: VerifyReport, sheet: str | None) -> str:
         f'<style>{_STYLE}</style></head><body><h1>{title}</h1>',
         f'<p><strong>{verdict(report)}</strong></p>',
     ]
-    parts = [*_table(facts(report)), *_findings(report), *_groups(report), *_classes(report), *_statistics(report)]
+    parts = [
+        *_table(facts(report)),
+        *(f'<p>{html.escape(line)}</p>' for line in passed_over(report)),
+        *_findings(report),
+        *_groups(report),
+        *_classes(report),
+        *_statistics(report),
+    ]
     if sheet is not None:
         parts += ['<h2>Contact sheet</h2>', f'<img class="sheet" alt="a sample of the images" src="{sheet}">']
     return '\n'.join([*head, *parts, '</body></html>', ''])
@@ -157,6 +175,15 @@ def _remedy(report: VerifyReport, kind: str) -> str:
     return remedy.replace('DATA', printable(report.path))
 
 
+def _sentence(report: VerifyReport, finding: Finding) -> str:
+    """Returns the message of a finding, with the pictures of which two compared images were made, if they are known."""
+    source = report.source
+    own, other = _position(report, finding.name), _position(report, finding.other)
+    if source is None or own is None or other is None or source.origin(own) == source.name(own):
+        return finding.message
+    return f'{finding.message} (made of {printable(source.origin(own))} and {printable(source.origin(other))})'
+
+
 def _findings(report: VerifyReport) -> Iterator[str]:
     """Yields one section per kind of finding."""
     for kind in report.findings.kinds():
@@ -165,8 +192,10 @@ def _findings(report: VerifyReport) -> Iterator[str]:
         yield f'<p>Way out: {html.escape(_remedy(report, kind))}</p>'
         yield '<table><tr><th></th><th>File</th><th>What</th></tr>'
         for number, finding in enumerate(report.findings.listed[kind][:HTML_LINES]):
-            image = _thumbnail(report, finding.name) if number < _THUMBNAILS else ''
-            cells = f'<td>{image}</td><td>{html.escape(finding.name)}</td><td>{html.escape(finding.message)}</td>'
+            pair = [name for name in (finding.name, finding.other) if name and number < _THUMBNAILS]
+            shown = ' '.join(_thumbnail(report, name) for name in pair)  # side by side
+            sentence = html.escape(_sentence(report, finding))
+            cells = f'<td class="pair">{shown}</td><td>{html.escape(finding.name)}</td><td>{sentence}</td>'
             yield f'<tr>{cells}</tr>'
         yield '</table>'
         if count > HTML_LINES:
@@ -235,14 +264,19 @@ def _names(report: VerifyReport, group: Group) -> Iterator[str]:
     return (printable(report.source.name(position)) for position in group.positions)
 
 
+def _position(report: VerifyReport, name: str) -> int | None:
+    """Returns the position of an image in the source, or None if a name is not that of an image."""
+    if report.source is None or len(report.source) == 0:
+        return None
+    key = encode_names([name])[0]
+    position = int(report.source.names.searchsorted(key))
+    return position if position < len(report.source) and report.source.names[position] == key else None
+
+
 def _thumbnail(report: VerifyReport, name: str) -> str:
     """Returns the <img> of a file, or '' if it is not an image of the data set or cannot be decoded."""
-    source = report.source
-    if source is None or len(source) == 0:
+    position = _position(report, name)
+    if report.source is None or position is None:
         return ''
-    key = encode_names([name])[0]
-    position = int(source.names.searchsorted(key))
-    if position == len(source) or source.names[position] != key:
-        return ''
-    image = preview(source, position, _SIDE)
+    image = preview(report.source, position, _SIDE)
     return '' if image is None else f'<img alt="" src="{data_uri(image)}">'

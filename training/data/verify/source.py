@@ -7,29 +7,24 @@ checked; faulty ones are never opened, nothing is extracted, and no entry is dec
 from __future__ import annotations
 
 import os
-import stat
 import zipfile
-from pathlib import Path
 
 from dnnlib.errors import DataError
-from training.data.source import (
-    LABELS_NAME,
-    LOCAL_HEADER_BYTES,
-    MAX_FILE_BYTES,
-    TOO_LARGE,
-    FolderSource,
-    ImageSource,
-    ZipSource,
-    entry_faults,
-    entry_name,
-    is_folder,
-    is_image,
-    read_index,
-)
+from training.data.listing import MANIFEST_NAME, Listing, walk_folder
+from training.data.names import LABELS_NAME, is_hidden, is_too_long, path_on_disk
+from training.data.source import FolderSource, ImageSource, ZipSource, is_folder
 from training.data.stored_image import STORED_EXTENSIONS
 from training.data.verify.findings import Findings, words_of
-
-MANIFEST_NAME = 'manifest.json'
+from training.data.zip_index import (
+    LOCAL_HEADER_BYTES,
+    LONG_NAME,
+    MAX_FILE_BYTES,
+    TOO_LARGE,
+    ZipIndex,
+    entry_faults,
+    entry_name,
+    read_index,
+)
 
 
 def scan(path: str, findings: Findings) -> ImageSource | None:
@@ -38,28 +33,39 @@ def scan(path: str, findings: Findings) -> ImageSource | None:
     The faults of the folder or the zip itself become findings. Raises DataError when the path does not exist.
     """
     source: ImageSource
+    listing = Listing(extensions=STORED_EXTENSIONS)
     if is_folder(path):
-        source = FolderSource(path, _scan_folder(path, findings))
+        _scan_folder(path, listing, findings)
+        source = FolderSource(path, listing.images, listing.passed_over, listing.root())
     else:
         try:
             index = read_index(path)
         except DataError as error:
             findings.add('archive', path, words_of(error, path))
             return None
-        source = ZipSource(path, _scan_zip(index, findings))
+        source = ZipSource(path, _scan_zip(index, listing, findings), listing.passed_over, listing.root())
     if len(source) == 0:
         findings.add('archive', path, f'holds no images that can be read; expected {" ".join(STORED_EXTENSIONS)}')
+    for name in listing.labels:
+        if name != source.labels_root + LABELS_NAME:
+            findings.add('other-labels', name, 'is in a folder that does not hold all images, and is ignored')
     return source
 
 
-def _scan_zip(index: list[zipfile.ZipInfo], findings: Findings) -> dict[str, zipfile.ZipInfo]:
-    """Returns the entries without fault, by name."""
+def _scan_zip(index: ZipIndex, listing: Listing, findings: Findings) -> dict[str, zipfile.ZipInfo]:
+    """Returns the entries without fault, by name.
+
+    Args:
+        index: Index of the zip.
+        listing: Listing to extend.
+        findings: Findings to extend.
+    """
     entries: dict[str, zipfile.ZipInfo] = {}
     seen: set[str] = set()
     end, last = 0, ''
-    for info in sorted(index, key=lambda info: info.header_offset):
+    for info in sorted(index.entries, key=lambda info: info.header_offset):
         name = entry_name(info)
-        faults = list(entry_faults(info))
+        faults = list(entry_faults(info, index.file_bytes))
         if name in seen:
             faults.append(('same-name', 'is in the zip more than once; only the first is checked'))
         if info.header_offset < end:
@@ -68,55 +74,64 @@ def _scan_zip(index: list[zipfile.ZipInfo], findings: Findings) -> dict[str, zip
         end, last = max(end, info.header_offset + LOCAL_HEADER_BYTES + info.compress_size), name
         for kind, words in faults:
             findings.add(kind, name, words)
-        if not faults and not name.endswith('/') and _is_wanted(name, findings):
+        if not faults and not name.endswith('/') and _is_wanted(name, listing, findings):
             entries[name] = info
     return entries
 
 
-def _scan_folder(path: str, findings: Findings) -> list[str]:
-    """Lists the readable images in a folder and its subfolders, in the order of the walk."""
-    names = []
+def _scan_folder(path: str, listing: Listing, findings: Findings) -> None:
+    """Lists the readable images in a folder and its subfolders.
+
+    Args:
+        path: The folder.
+        listing: Listing to extend.
+        findings: Findings to extend.
+    """
 
     def unreadable(error: OSError) -> None:
         """Records a folder that cannot be listed."""
         findings.add('unreadable', os.path.relpath(error.filename, path), f'cannot be listed ({error.strerror})')
 
-    for folder, subfolders, files in os.walk(path, onerror=unreadable):
-        inside = Path(folder).relative_to(path)
-        for name in sorted(subfolders):
-            if os.path.islink(os.path.join(folder, name)):
-                findings.add('linked-folder', (inside / name).as_posix(), 'is a link to a folder')
-        for file in sorted(files):
-            name = (inside / file).as_posix()
-            if name != MANIFEST_NAME and _is_wanted(name, findings) and _is_file(path, name, findings):
-                names.append(name)
-    return [name for name in names if name != LABELS_NAME]
+    for kind, name in walk_folder(path, unreadable):
+        if kind == 'linked folder':
+            findings.add('linked-folder', name, 'is a link to a folder')
+            listing.add_special(kind, name)
+        elif kind == 'special':
+            findings.add('unreadable', name, 'is not a regular file')
+            listing.add_special(kind, name)
+        elif name != MANIFEST_NAME and _is_readable(path, name, findings):
+            _is_wanted(name, listing, findings)
 
 
-def _is_wanted(name: str, findings: Findings) -> bool:
-    """Whether a path is an image or dataset.json; other files become notes."""
-    if name == LABELS_NAME or is_image(name, STORED_EXTENSIONS):
+def _is_wanted(name: str, listing: Listing, findings: Findings) -> bool:
+    """Adds a file to the listing. Returns whether it is an image or a dataset.json; others become notes.
+
+    Args:
+        name: Path of the file.
+        listing: Listing to extend.
+        findings: Findings to extend.
+    """
+    if listing.add(name):
         return True
-    hidden = any(part.startswith('.') or part == '__MACOSX' for part in name.split('/'))
-    findings.add('hidden' if hidden else 'other-file', name, 'is ignored')
+    findings.add('hidden' if is_hidden(name) else 'other-file', name, 'is ignored')
     return False
 
 
-def _is_file(path: str, name: str, findings: Findings) -> bool:
-    """Whether a path is a readable regular file, or a link to one, of a permitted size.
+def _is_readable(path: str, name: str, findings: Findings) -> bool:
+    """Whether a file can be read: it exists, and its size and its name are permitted.
 
     Args:
         path: The folder.
         name: Path of the file in the folder.
         findings: Findings to extend.
     """
+    if is_too_long(name):
+        findings.add('unreadable', name, LONG_NAME)
+        return False
     try:
-        status = os.stat(os.path.join(path, name))
+        status = os.stat(path_on_disk(path, name))
     except OSError as error:
         findings.add('unreadable', name, f'cannot be read ({error.strerror})')
-        return False
-    if not stat.S_ISREG(status.st_mode):
-        findings.add('unreadable', name, 'is not a regular file')
         return False
     if status.st_size > MAX_FILE_BYTES:
         findings.add('too-large', name, TOO_LARGE)

@@ -95,6 +95,8 @@ def verify_dataset(path: str, options: VerifyOptions, watch: Callable[[int], Non
     if options.max_images is not None and options.max_images < len(source):
         report.positions = evenly_spread(report.positions, options.max_images)
         findings.add('sample', path, f'{options.max_images} of {len(source)} images were checked')
+    elif options.max_images is not None and options.max_images > len(source):
+        findings.add('small-set', path, f'holds {len(source)} images; --max-images={options.max_images}')
     num_workers = resolve_num_workers(options.workers, len(report.positions))
     table = _summarize_all(report, options, num_workers, watch)
     report.decoded = table['height'] > 0

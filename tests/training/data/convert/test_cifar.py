@@ -120,6 +120,16 @@ def test_bad_cifar_archives(tmp_path, changes, message):
     assert message in source_refusal(cifar_10(tmp_path, changes=changes))
 
 
+@pytest.mark.parametrize('name', [b'\xff\xfe', 'a\ud800'])
+def test_a_class_name_that_is_no_utf_8_is_one_sentence(tmp_path, name):
+    def dump(content: dict) -> bytes:
+        """Returns a pickle in which one class has another name."""
+        names = content.get(b'label_names')
+        return pickle.dumps(content if names is None else {b'label_names': [name, *names[1:]]}, protocol=4)
+
+    assert 'has a class name that is not UTF-8' in source_refusal(cifar_10(tmp_path, dump))
+
+
 def test_cifar_without_its_files(tmp_path):
     source = write_tar(tmp_path / 'cifar-10-python.tar.gz', {'x/batches.meta': python_2_pickle({b'a': 1})})
     assert 'data_batch_1: is not in the archive; download it again' in source_refusal(source)

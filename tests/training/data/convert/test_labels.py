@@ -32,6 +32,30 @@ def test_folders_are_classes_in_alphabetical_order():
     assert choose_labels(source, 'json') is None
 
 
+def test_below_a_single_top_folder_the_next_folders_are_the_classes():
+    labels = choose_labels(NamedSource('animals/cat/1.png', 'animals/dog/2.png', './animals/dog/x/3.png'), 'folders')
+    assert (labels.values, labels.classes) == ([0, 1, 1], ['cat', 'dog'])
+    assert describe_labels(labels, [0, 1, 2])[0] == 'classes: the folders below animals/'
+    labels = choose_labels(NamedSource('../a/1.png', '../b/2.png'), 'folders')  # as lists may have it
+    assert labels.classes == ['a', 'b']
+
+
+def test_pictures_in_one_folder_are_no_classes():
+    with pytest.raises(ConfigError, match=r'all 2 pictures lie in the folder a/b/, which would make one class'):
+        choose_labels(NamedSource('a/b/1.png', 'a/b/2.png'), 'folders')
+    with pytest.raises(ConfigError, match=r'animals/2\.png lies in no folder below animals/ \(one of 1\)'):
+        choose_labels(NamedSource('animals/cat/1.png', 'animals/2.png'), 'folders')
+
+
+def test_a_class_without_a_picture_and_a_single_class_are_told():
+    named = SourceLabels(values=[0, 1, 1], classes=['cat', 'dog', 'cow'])
+    assert describe_labels(named, [1, 2])[3:] == [
+        'classes without an image (2): cat, cow',
+        'all images are in class 1; training with labels needs two classes or more',
+    ]
+    assert describe_labels(SourceLabels(values=[1, 3]), [0, 1])[1:] == ['classes without an image (2): 0, 2']
+
+
 @pytest.mark.parametrize('name', ['3.png', './3.png', '../3.png', '/3.png'])
 def test_a_picture_in_no_folder_is_named(name):
     with pytest.raises(ConfigError, match=r'src: .*3\.png lies in no folder \(one of 1\)'):
@@ -63,6 +87,6 @@ def test_dataset_json_holds_the_labels_of_the_pictures_that_were_kept():
 
 def test_the_summary_counts_the_pictures_of_each_class():
     named = SourceLabels(values=[0, 1, 1], classes=['cat', 'dog'])
-    assert describe_labels(named, [1, 2]) == ['class 0: cat (0)', 'class 1: dog (2)']
-    assert describe_labels(SourceLabels(values=[3, 7, 7]), [0, 1, 2]) == ['labels: 2 classes of 1 to 2 pictures']
+    assert describe_labels(named, [0, 1]) == ['class 0: cat (1)', 'class 1: dog (1)']
+    assert describe_labels(SourceLabels(values=[0, 1, 1]), [0, 1, 2]) == ['labels: 2 classes of 1 to 2 pictures']
     assert describe_labels(SourceLabels(values=[[0.5, 1.0]]), [0]) == ['labels: vectors of 2 numbers']

@@ -68,3 +68,10 @@ def test_mnist_labels_that_do_not_fit(tmp_path):
     fill(tmp_path, {'a-images-idx3-ubyte': idx(digits()), 'a-labels-idx1-ubyte': idx(np.zeros(4, np.uint8))})
     message = source_refusal(tmp_path / 'a-images-idx3-ubyte', use=lambda source: source.read_labels())
     assert 'holds 4 labels for the 5 pictures of' in message
+
+
+@pytest.mark.parametrize('shape', [(3, 0, 5), (2**31, 0, 0), (2**31, 28, 0)])
+def test_pictures_without_pixels_are_refused(tmp_path, shape):
+    path = tmp_path / 'train-images-idx3-ubyte'
+    path.write_bytes(b'\0\0\x08\x03' + struct.pack('>3I', *shape))
+    assert 'claims pictures of' in source_refusal(path)

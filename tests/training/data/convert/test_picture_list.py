@@ -1,8 +1,11 @@
 """Lists of pictures: their formats, their labels, and malformed lines."""
 
+import os
+
 import numpy as np
 import pytest
 
+from dnnlib.errors import DataError
 from tests.support.pictures import encoded, fill, hwc, noise, read_set, run, source_refusal
 from training.data.convert.sources import open_pictures
 
@@ -55,3 +58,28 @@ def test_lists_with_numbers_or_without_labels(tmp_path):
 def test_bad_lists(tmp_path, text, message):
     (tmp_path / 'a.csv').write_text(text)
     assert message in source_refusal(tmp_path / 'a.csv', use=lambda source: (source.read_labels(), source.read(0)))
+
+
+@pytest.mark.parametrize(
+    ('text', 'message'),
+    [
+        (b'a\0b.png\n', 'it holds a NUL'),
+        ('a.png\n'.encode('utf-16'), r'it holds a NUL\); save it as UTF-8'),
+        (b'x/' * 600 + b'a.png\n', 'lines whose path or label is too long'),
+        (b'a.png\t' + b'9' * 5000, 'lines whose path or label is too long'),
+        (b'a.png ' + b'9' * 900, 'has the class number 9999999999'),
+        (b'a.png\n./a.png\n', 'lists pictures more than once'),
+        (b'x' * 100_000, r'lines that are not .* \(1\): x{120}\.\.\.$'),
+    ],
+)
+def test_hostile_lists_are_one_sentence(tmp_path, text, message):
+    (tmp_path / 'list.txt').write_bytes(text)
+    with pytest.raises(DataError, match=message):
+        open_pictures(str(tmp_path / 'list.txt')).read_labels()
+
+
+def test_a_list_may_hold_names_that_are_no_utf_8(tmp_path):
+    with open(os.fsencode(tmp_path) + b'/caf\xe9.png', 'wb') as file:
+        file.write(encoded(noise(0)))
+    (tmp_path / 'list.txt').write_bytes(b'caf\xe9.png\n')
+    assert open_pictures(str(tmp_path / 'list.txt')).read(0) == encoded(noise(0))

@@ -1,5 +1,7 @@
 """A whole conversion: gray or color, bad pictures, pictures that differ, and stopping."""
 
+import zipfile
+
 import numpy as np
 import pytest
 
@@ -73,3 +75,44 @@ def test_a_stop_leaves_no_output(tmp_path):
     with pytest.raises(StopRequested):
         convert_pictures(options, Stopped())
     assert not (tmp_path / 'a.zip').exists()
+
+
+def test_duplicates_are_left_out_on_request_and_named(tmp_path):
+    labels = b'{"labels": [["0.png", 0], ["1.png", 1], ["2.webp", 0], ["3.png", 1]]}'
+    pictures = {'0.png': noise(0), '1.png': noise(0), '2.webp': encoded(noise(0), 'WEBP', lossless=True)}
+    pictures |= {'3.png': noise(3), 'dataset.json': labels}
+    summary = convert(tmp_path, pictures, drop_duplicates=True)
+    assert (summary.kept, summary.num_duplicates) == ([0, 3], 2)
+    assert [line.strip() for line in summary.lines()][-3:] == [
+        'duplicates left out: 2',
+        '1.png has the pixels of 0.png, with the label 1 instead of 0',
+        '2.webp has the pixels of 0.png',
+    ]
+    images, content = read_set(tmp_path / 'a.zip')
+    assert (len(images), [label for _, label in content['labels']]) == (2, [0, 1])
+
+
+def test_a_color_picture_after_gray_duplicates_counts_them_once(tmp_path):
+    pictures = {'0.png': noise(0, mode='L'), '1.png': noise(0, mode='L'), '2.png': noise(2)}
+    summary = convert(tmp_path, pictures, drop_duplicates=True)
+    assert (summary.shape[2], summary.kept, summary.num_duplicates) == (3, [0, 2], 1)
+
+
+def test_the_zip_records_the_names_of_its_pictures_also_when_it_is_converted_again(tmp_path):
+    convert(tmp_path, {'b/x.png': noise(0), 'caf\xe9.png': noise(1)})
+    again = ConvertOptions(source=str(tmp_path / 'a.zip'), dest=str(tmp_path / 'b.zip'), num_workers=1)
+    convert_pictures(again, StopSignal())
+    for name in ('a.zip', 'b.zip'):
+        with zipfile.ZipFile(tmp_path / name) as archive:
+            assert [info.comment.decode() for info in archive.infolist()] == ['b/x.png', 'caf\xe9.png', '']
+    assert (tmp_path / 'a.zip').read_bytes() == (tmp_path / 'b.zip').read_bytes()
+
+
+def test_choices_with_a_single_outcome_are_told(tmp_path):
+    summary = convert(tmp_path, {'0.png': noise(0)}, max_images=5, picture=PictureOptions(bits=16))
+    lines = [line.strip() for line in summary.lines()][1:]
+    assert lines == [
+        '--max-images=5 is more than there are: the source has 1 pictures',
+        'labels: none in the source (--labels=folders makes a class of each folder)',
+        '16 bits were asked for, but every picture has 8',
+    ]

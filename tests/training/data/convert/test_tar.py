@@ -53,3 +53,11 @@ def test_tar_bombs_and_lies(tmp_path):
         for _ in range(2):
             archive.addfile(tarfile.TarInfo('a.png'))
     assert 'holds files of the same name (a.png)' in source_refusal(twice)
+
+
+def test_a_chain_of_headers_is_one_sentence(tmp_path):
+    header = tarfile.TarInfo('././@LongLink')
+    header.type, header.size = tarfile.GNUTYPE_LONGNAME, 10
+    chain = (header.tobuf(tarfile.GNU_FORMAT) + b'some/name\0'.ljust(512, b'\0')) * 5000
+    (tmp_path / 'a.tar').write_bytes(chain + tarfile.TarInfo('a.png').tobuf() + bytes(1024))
+    assert 'is not a tar, or is cut short (maximum recursion depth exceeded' in source_refusal(tmp_path / 'a.tar')

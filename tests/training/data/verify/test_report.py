@@ -4,7 +4,7 @@ import html.parser
 import json
 import os
 
-from tests.support.pictures import encoded, write_folder
+from tests.support.pictures import encoded, fill, run, write_folder
 from tests.support.verify_data import clean, picture, run_verify, unlabelled, write_zip
 from training.data.verify.report import to_html, to_json, to_text
 from training.data.verify.survey import VerifyOptions, verify_dataset
@@ -110,6 +110,20 @@ def test_a_file_whose_name_is_no_utf_8_is_reported(tmp_path):
     folder = write_folder(tmp_path / 'data', clean())
     with open(os.fsencode(folder) + b'/caf\xe9.png', 'wb') as file:
         file.write(b'no image')
-    assert 'caf\\udce9.png: is not a PNG' in run_verify(folder, code=1).stdout
+    assert 'caf\\xe9.png: is not a PNG' in run_verify(folder, code=1).stdout
     report = json.loads((tmp_path / 'data-verify' / 'report.json').read_bytes())
-    assert report['findings']['not-an-image']['files'][0]['file'] == 'caf\\udce9.png'
+    assert report['findings']['not-an-image']['files'][0]['file'] == 'caf\\xe9.png'
+
+
+def test_the_report_shows_duplicates_side_by_side_with_the_names_of_their_pictures(tmp_path):
+    pictures = {'cats/a.png': picture(1), 'cats/b.png': picture(1), 'c.png': picture(2)}
+    fill(tmp_path / 'in', pictures)
+    run('--source', tmp_path / 'in', '--dest', tmp_path / 'a.zip')
+    assert 'img00000002.png: has the same pixels as 00000/img00000001.png (made of cats/b.png and cats/a.png)' in (
+        run_verify(tmp_path / 'a.zip').stdout
+    )
+    text = (tmp_path / 'a-verify' / 'report.html').read_text(encoding='utf-8')
+    (row,) = [line for line in text.splitlines() if 'has the same pixels' in line]
+    assert row.count('<img ') == 2
+    run('--source', tmp_path / 'a.zip', '--dest', tmp_path / 'b.zip', '--drop-duplicates')
+    assert 'same pixels' not in run_verify(tmp_path / 'b.zip').stdout
