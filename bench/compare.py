@@ -188,7 +188,7 @@ def finish(job: Job, exit_code: int, plan: Plan) -> tuple[str, str]:
     lines = job.errors.read_text(errors='replace').split('\n')
     said = next((line.removeprefix('Error: ') for line in reversed(lines) if line.strip()), 'it said nothing')
     folder = job.run_folder()
-    if exit_code in (130, 143):
+    if exit_code in (129, 130, 143):
         state, reason = 'interrupted', 'asked to stop; the same command continues it'
     elif exit_code < 0:
         state, reason = 'interrupted', f'killed by signal {-exit_code}; the same command continues it'

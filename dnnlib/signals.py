@@ -43,7 +43,7 @@ class StopSignal:
         """
         self.limit = limit
         self._repeat_s = repeat_s
-        self._at = 0.0
+        self._at: float | None = None  # time of the first SIGINT or SIGTERM
         self._received: int | None = None
         self._in_time = False  # the limit has been reached
         self._previous: dict[int, Any] = {}
@@ -78,14 +78,18 @@ class StopSignal:
         restore(self._previous)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        if self._received is not None:
-            # A terminal that closes sends SIGHUP twice, from the kernel and from the shell.
-            if number == HANGUP or time.monotonic() - self._at < self._repeat_s:
-                return
-            os._exit(128 + number)
-        self._received, self._at = number, time.monotonic()
-        with contextlib.suppress(OSError):  # not through sys.stderr, which this may have interrupted
-            os.write(2, MESSAGE)
+        # SIGHUP is never the second request: a terminal that closes sends it twice, and a session that ends with it
+        # sends SIGTERM afterwards.
+        if number != HANGUP:
+            now = time.monotonic()
+            if self._at is None:
+                self._at = now
+            elif now - self._at >= self._repeat_s:
+                os._exit(128 + number)
+        if self._received is None:
+            self._received = number
+            with contextlib.suppress(OSError):  # not through sys.stderr, which this may have interrupted
+                os.write(2, MESSAGE)
 
 
 def catch_stops(handle: Callable[[int, FrameType | None], None]) -> dict[int, Any]:

@@ -141,6 +141,9 @@ def train_prepared(prepared: PreparedRun) -> tuple[RunFolder, int]:
                 raise
             print_error(error)  # every process has it: a restart would not help
             code = 2
+        finally:
+            if world.size == 1:  # its caller may live on, without signs of life
+                world.unwatch()
     world.close()
     return folder, leave(code, world.rank)
 

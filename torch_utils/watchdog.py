@@ -85,8 +85,10 @@ class Watchdog:
     def _follow_launcher(self) -> None:
         """Asks this process to stop, once, as its launcher would have done: the run saves, and frees its folder."""
         self._launcher = None
-        print(f'{self._who}: the launcher is gone; stopping', file=sys.stderr, flush=True)
-        os.kill(os.getpid(), signal.SIGTERM)
+        try:
+            print(f'{self._who}: the launcher is gone; stopping', file=sys.stderr, flush=True)
+        finally:
+            os.kill(os.getpid(), signal.SIGTERM)
 
     def _give_up(self, waited: float) -> None:
         """Prints the position and all stacks, and exits: the thread that hangs would not see an exception."""

@@ -105,7 +105,7 @@ class RunConfig:
     seed: int = 0
     deterministic: bool = False  # bit-identical for 1, 2 and 4 processes (fixed summation order, reproducible kernels)
     workers: int = 3  # processes that decode images, per process of the run
-    timeout_s: float = 600.0  # longest time without progress among several processes, seconds; metrics are exempt
+    timeout_s: float = 600.0  # longest time without progress, seconds; metrics are exempt; one process only if given
     on_nan: OnNan = 'skip'  # reaction to losses or gradients that are not finite, see run/recovery.py
     bad_images: Literal['error', 'skip'] = 'error'  # reaction to an image that cannot be decoded, see bad_images.py
     guardian: GuardianConfig = field(default_factory=GuardianConfig)

@@ -155,7 +155,9 @@ _faults = section('Faults and time limits')
     type=click.IntRange(0),
     metavar='INT',
 )
-@_machine('--timeout', help='Seconds until hung processes end.  [default: 600]', type=float, metavar='S')
+@_machine(
+    '--timeout', help='Seconds until a hung run ends.  [default: 600 for several processes]', type=float, metavar='S'
+)
 @_machine('--device', help='cpu or cuda.  [default: the best available]', metavar='NAME')
 @_machine(
     '--workers', help='Number of processes that decode images.  [default: 3; fewer on a CPU with few cores]', type=int

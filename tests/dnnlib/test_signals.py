@@ -52,11 +52,12 @@ def test_an_ignored_signal_stays_ignored(number):
         signal.signal(number, before)
 
 
-def test_a_terminal_that_closes_twice_still_lets_the_run_save():
+@pytest.mark.parametrize(('first', 'second'), [('SIGHUP', 'SIGHUP'), ('SIGHUP', 'SIGTERM'), ('SIGTERM', 'SIGHUP')])
+def test_a_session_that_ends_with_two_signals_lets_the_run_save(first, second):
     with StopSignal() as stop:
-        os.kill(os.getpid(), signal.SIGHUP)
-        os.kill(os.getpid(), signal.SIGHUP)
-        assert stop.exit_code == 129
+        os.kill(os.getpid(), signal.Signals[first])
+        os.kill(os.getpid(), signal.Signals[second])
+        assert stop.exit_code == 128 + signal.Signals[first]
 
 
 def test_a_handler_does_not_raise_where_nobody_reads_stderr():

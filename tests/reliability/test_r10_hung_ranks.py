@@ -24,3 +24,13 @@ def test_a_sleeping_rank_ends_the_run_with_rank_operation_step_and_stacks(run):
     assert re.search(r'step \d+', said)
     assert 'Thread 0x' in said
     assert 'moments.py' in said, "the sleeper's stack"
+
+
+def test_a_single_process_ends_too_if_a_timeout_is_given(run):
+    struck = run(f'--timeout={TIMEOUT_S}', plan=[('phase', 9, 'hang')])
+    launch = struck.launch()
+    assert launch.wait() == 1
+    (reached,) = struck.reached()
+    assert time.time() - reached['time'] <= TIMEOUT_S + stretched(15)
+    assert re.search(r'rank 0 of 1: no progress for \d+ s \(--timeout=6\) at step \d+, computing', launch.said())
+    assert 'moments.py' in launch.said(), "the sleeper's stack"

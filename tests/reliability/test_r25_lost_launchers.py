@@ -27,5 +27,5 @@ def test_the_processes_of_a_killed_launcher_save_and_end_within_15_seconds(run, 
     assert launch.wait() == -signal.SIGKILL
     assert 'rank 0 of 2: the launcher is gone; stopping' in launch.said()
     assert int(list_states(struck.folder / 'state')[-1].name) > 96  # not the one after the first step
-    assert struck.finish() == [0]
+    assert struck.launch(f'--resume={struck.folder}', '--gpus=1').wait() == 0
     assert fingerprint(struck.folder) == fingerprint(undisturbed_by_two)

@@ -14,11 +14,11 @@ pytestmark = pytest.mark.slow
 
 
 def test_a_stopped_job_is_not_a_hung_one(run, undisturbed):
-    struck = run('--timeout=3', '--workers=1')
+    struck = run('--timeout=6', '--workers=1')
     launch = struck.launch()
     assert launch.watch(lambda: struck.num_lines() >= 2)
     launch.kill(signal.SIGSTOP, group=True)
-    time.sleep(5)
+    time.sleep(8)
     launch.kill(signal.SIGCONT, group=True)
     assert launch.wait() == 0, launch.said()
     assert 'no progress' not in launch.said()

@@ -118,7 +118,7 @@ def conversion(root, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != 'linux', reason='looks processes up in /proc')
-@pytest.mark.parametrize(('number', 'workers'), [(signal.SIGINT, 1), (signal.SIGINT, 2), (signal.SIGTERM, 2)])
+@pytest.mark.parametrize(('number', 'workers'), [(signal.SIGINT, 1), (signal.SIGHUP, 2), (signal.SIGTERM, 2)])
 def test_a_signal_stops_it_and_leaves_nothing(tmp_path, conversion, number, workers):
     process, children = conversion(workers)
     os.killpg(process.pid, number)
