@@ -36,7 +36,8 @@ from compare_report import Plan, Row, Trained, end_of, write_report
 
 from dnnlib.command import run_command
 from dnnlib.errors import ConfigError
-from dnnlib.files import exclusive, read_jsonl, write_json
+from dnnlib.files import read_jsonl, write_json
+from dnnlib.folders import exclusive
 from dnnlib.log import format_time
 from dnnlib.registry import load_file
 from dnnlib.signals import StopSignal

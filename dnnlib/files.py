@@ -1,4 +1,4 @@
-"""Files that are complete or absent: atomic writes, unique folders, a lock that names its holder."""
+"""Files that are complete or absent: atomic writes, lines of JSON, digests, removal."""
 
 from __future__ import annotations
 
@@ -6,14 +6,11 @@ import contextlib
 import hashlib
 import json
 import os
-import re
 import shutil
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from dnnlib.errors import ConfigError
 from dnnlib.records import read_records
 from dnnlib.regular_file import open_regular
 
@@ -100,37 +97,5 @@ def remove(path: Path) -> None:
 def sweep(folder: Path) -> None:
     """Removes temporary files that killed writers left."""
     for path in folder.glob(f'*{TMP_MARK}*'):
-        remove(path)
-
-
-def make_run_dir(parent: Path, desc: str) -> Path:
-    """Makes `parent/NNNNN-desc` with the next free number; processes that start together take turns."""
-    import fcntl  # imported here: Windows, which can draw and measure, has no fcntl
-
-    try:
-        parent.mkdir(parents=True, exist_ok=True)
-        with (parent / '.lock').open('a') as turn:
-            fcntl.flock(turn, fcntl.LOCK_EX)
-            taken = [int(m.group()) for p in parent.iterdir() if (m := re.match(r'\d+', p.name))]
-            run_dir = parent / f'{max(taken, default=-1) + 1:05d}-{desc}'
-            run_dir.mkdir()
-            return run_dir
-    except OSError as error:
-        raise ConfigError(f'--outdir={parent}: cannot make a run folder there: {error.strerror}') from None
-
-
-@contextlib.contextmanager
-def exclusive(path: Path) -> Iterator[None]:
-    """Holds a lock file; raises ConfigError that names the holder. The kernel frees it when its holder dies."""
-    import fcntl
-
-    with path.open('a+') as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            file.seek(0)
-            raise ConfigError(f'{path.parent}: another process trains in this folder: {file.read().strip()}') from None
-        file.truncate(0)
-        file.write(f'pid {os.getpid()} on {socket.gethostname()}')
-        file.flush()
-        yield
+        with contextlib.suppress(OSError):  # a leftover that stays harms nobody
+            remove(path)

@@ -27,9 +27,13 @@ class Log:
             rank: Rank of the process. Rank 0 writes everything, the other processes write warnings only.
         """
         self._rank = rank
-        self._file = path.open('a', encoding='utf-8', errors='backslashreplace') if path else None
         self._stream = stream or sys.stdout
         self._bar_shown = False
+        self._file: TextIO | None = None
+        try:
+            self._file = path.open('a', encoding='utf-8', errors='backslashreplace') if path else None
+        except OSError as error:
+            self.warn(f'{path}: cannot be opened ({error.strerror}); its lines appear on the screen only')
 
     def line(self, text: str = '') -> None:
         """Writes one line, or several if the text has line breaks."""

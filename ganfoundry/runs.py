@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import uuid
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,8 @@ import torch
 
 from dnnlib.addresses import is_url, public_url
 from dnnlib.errors import ConfigError
-from dnnlib.files import make_run_dir, write_json
+from dnnlib.files import write_json
+from dnnlib.folders import make_run_dir
 from dnnlib.provenance import environment, public_argv
 from dnnlib.registry import source_of
 from ganfoundry import options, processes
@@ -43,6 +46,7 @@ class Run:
     dataset: ImageDataset
     device: torch.device
     notes: tuple[str, ...]  # lines for the log
+    run_id: str | None  # id in config.json and in every state; None for a run of a version without ids
     source: Source | None = None  # networks of another run to start from
     origin: dict[str, str] | None = None  # record of the file that the run's first networks came from
     warnings: tuple[str, ...] = ()  # warnings for the log
@@ -83,6 +87,7 @@ def new_run(flags: TrainFlags) -> Run:
         dataset=dataset,
         device=device,
         notes=notes,
+        run_id=uuid.uuid4().hex,
         source=source,
         origin=origin,
         warnings=unused_labels(cfg, dataset.spec),
@@ -117,6 +122,7 @@ def continued_run(folder: RunFolder, flags: TrainFlags) -> Run:
         dataset=dataset,
         device=device,
         notes=notes,
+        run_id=folder.run_id(),
         source=source,
         origin=origin,
         warnings=unused_labels(cfg, dataset.spec),
@@ -221,6 +227,7 @@ def record_of(run: Run) -> dict[str, Any]:
     modules += [module for name in run.cfg.metrics for module in parse_metric(name).plugins]
     modules = list(dict.fromkeys(modules))
     return to_record(run.cfg, run.dataset.spec) | {
+        **({'run_id': run.run_id} if run.run_id else {}),
         **({'classes': list(names)} if (names := run.dataset.class_names) else {}),
         **({'source': run.origin} if run.origin else {}),
         'plugin': source_of(RECIPES.module_of(run.cfg.cfg)),
@@ -306,7 +313,14 @@ def make_folder(outdir: Path, name: str, record: dict[str, Any], world: World | 
 
     def make() -> str:
         path = make_run_dir(outdir, name)
-        write_json(path / 'config.json', record)
+        try:
+            write_json(path / 'config.json', record)
+        except OSError as error:
+            shutil.rmtree(path, ignore_errors=True)  # a folder without config.json is no run
+            raise ConfigError(
+                f'--outdir={outdir}: a run folder cannot be filled there ({error.strerror}); make room, or name '
+                f'another --outdir'
+            ) from None
         return str(path)
 
     return RunFolder(Path((world or World()).shared(make)))

@@ -36,7 +36,7 @@ def find_targets(text: str, *, images: bool = False) -> list[Target]:
     path = Path(text)
     if path.is_dir() and (path / 'config.json').is_file() and not images:
         folder = RunFolder(path)
-        snapshots = sorted(path.glob('network-snapshot-*.safetensors'), reverse=True)
+        snapshots = folder.snapshots()[::-1]
         if not snapshots:
             raise DataError(f'{path}: there is no network-snapshot-*.safetensors in this run folder yet')
         return [Target(path=snapshot, is_images=False, folder=folder) for snapshot in snapshots]

@@ -11,7 +11,7 @@ from typing import Any
 
 from dnnlib.command import print_error
 from dnnlib.errors import UserError
-from dnnlib.files import exclusive
+from dnnlib.folders import exclusive
 from dnnlib.log import Log, format_time
 from dnnlib.registry import load_file
 from dnnlib.signals import StopRequested, StopSignal
@@ -133,7 +133,9 @@ def train_prepared(prepared: PreparedRun) -> tuple[RunFolder, int]:
     warnings = run.warnings + (runs.drift(folder.record(), record) if folder else ())
     folder = folder or runs.make_folder(Path(flags.outdir), prepared.name, record, world)
     limit = time_limit(flags.time_limit) if world.leads else None  # rank 0 keeps the time, and all stop with it
-    with exclusive(folder.lock) if world.leads else contextlib.nullcontext():
+    with folder.held(), exclusive(folder.lock) if world.leads else contextlib.nullcontext(True) as locked:
+        if not locked:
+            warnings += (f'{folder.path}: its file system has no locks; take care that one process trains there',)
         try:
             code = train_in_folder(run, folder, record, warnings, world, limit)
         except UserError as error:
@@ -241,6 +243,8 @@ def run_loop(
             if sheet is not None:
                 sheet.save_reals(path, most_bad)
         except OSError as error:
+            if isinstance(error, UserError):  # an image cannot be read, which ends the run
+                raise
             log.warn(f'{path}: cannot be written ({error.strerror}); training continues')
 
     cfg, dataset, device = run.cfg, run.dataset, run.device

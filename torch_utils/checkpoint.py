@@ -1,8 +1,8 @@
 """Tensors on disk, complete or absent: safetensors files, and state folders with a manifest of checksums.
 
-A state folder is valid if and only if it has a `manifest.json` and every file has the size and sha256 listed there. The
-manifest is written last, inside a temporary folder that is then renamed: a kill at any moment leaves the old states, or
-the old states and a complete new one.
+A state folder is valid if and only if it has a `manifest.json` and every file has the size and sha256 listed there. A
+file that cannot be read is damaged, whatever the reason. The manifest is written last, inside a temporary folder that
+is then renamed: a kill at any moment leaves the old states, or the old states and a complete new one.
 """
 
 from __future__ import annotations
@@ -18,18 +18,20 @@ import torch
 
 from dnnlib import files
 from dnnlib.errors import CheckpointError, FileError, RecordError
-from dnnlib.records import Limits, parse_record, read_record
+from dnnlib.records import Limits, Record, parse_record, read_record
 from dnnlib.regular_file import open_regular
 
 MANIFEST = 'manifest.json'
 TENSORS = 'tensors.safetensors'
 SCALARS = 'scalars.json'
+IDENTITY = 'run.json'  # id of the run; absent from the states of versions that had none
 
 # Exceptions of a failed write: safetensors reports a full disk by an error class of its own.
 WriteErrors = (OSError, safetensors.SafetensorError)
 
 MAX_TENSORS = 2**16
-STATE_SCALARS = Limits(finite=False)  # statistics of the open tick may be NaN
+# Statistics of the open tick may be NaN, and loss terms remember tensors as lists.
+STATE_SCALARS = Limits(file_bytes=64 << 20, entries=4_000_000, depth=100, finite=False)
 HEADER = Limits(file_bytes=32 << 20, text_chars=16 << 20, depth=4)
 
 Tensors = dict[str, torch.Tensor]
@@ -60,8 +62,8 @@ def load_tensors(path: Path) -> tuple[Tensors, dict[str, str]]:
         raise CheckpointError(f'{path}: not a complete safetensors file ({error})') from None
 
 
-def _check_header(path: Path) -> None:
-    """Raises CheckpointError if the header is damaged, or asks for more than a network has.
+def _check_header(path: Path) -> Record:
+    """Returns the header. Raises CheckpointError if it is damaged, or asks for more than a network has.
 
     A header of 100 MB, which safetensors accepts, may list a million empty tensors.
     """
@@ -77,9 +79,19 @@ def _check_header(path: Path) -> None:
         if name != '__metadata__':
             entry.text('dtype')
             entry.items('shape')
+    return header
 
 
-def save_state(root: Path, name: str, tensors: Tensors, scalars: dict[str, Any]) -> Path:
+def load_metadata(path: Path) -> dict[str, Any]:
+    """Returns the metadata in the header of a safetensors file. Raises CheckpointError that names the file."""
+    try:
+        header = _check_header(path)
+    except OSError as error:
+        raise CheckpointError(f'{path}: cannot be read ({error.strerror})') from None
+    return header.record('__metadata__').values if '__metadata__' in header else {}
+
+
+def save_state(root: Path, name: str, tensors: Tensors, scalars: dict[str, Any], run_id: str | None = None) -> Path:
     """Writes the state folder `root/name` atomically; an existing one of that name is replaced.
 
     Args:
@@ -87,6 +99,7 @@ def save_state(root: Path, name: str, tensors: Tensors, scalars: dict[str, Any])
         name: Name of the state folder.
         tensors: Tensors by name.
         scalars: Values of JSON's types by name.
+        run_id: Id of the run, None if it has none.
 
     Returns:
         The path of the state folder.
@@ -99,6 +112,9 @@ def save_state(root: Path, name: str, tensors: Tensors, scalars: dict[str, Any])
         save_tensors(tmp / TENSORS, tensors, {})
         files.write_json(tmp / SCALARS, scalars)
         paths = [tmp / TENSORS, tmp / SCALARS]
+        if run_id is not None:
+            files.write_json(tmp / IDENTITY, {'run_id': run_id})
+            paths.append(tmp / IDENTITY)
         entries = {path.name: {'size': path.stat().st_size, 'sha256': files.sha256_of(path)} for path in paths}
         files.write_json(tmp / MANIFEST, entries)
         files.remove(root / name)
@@ -110,7 +126,7 @@ def save_state(root: Path, name: str, tensors: Tensors, scalars: dict[str, Any])
 
 
 def verify_state(folder: Path) -> None:
-    """Raises CheckpointError that names the damaged file and the damage."""
+    """Raises CheckpointError that names the damaged or unreadable file and the fault."""
     try:
         manifest = read_record(folder / MANIFEST)
         listed = {file: manifest.record(file) for file in manifest.values}
@@ -120,13 +136,21 @@ def verify_state(folder: Path) -> None:
     for file in (TENSORS, SCALARS):
         if file not in entries:
             raise CheckpointError(f'{folder / MANIFEST}: does not list {file}')
-        path, (size, digest) = folder / file, entries[file]
-        if not path.is_file():
-            raise CheckpointError(f'{path}: missing')
-        if path.stat().st_size != size:
-            raise CheckpointError(f'{path}: {path.stat().st_size} bytes, the manifest says {size}')
-        if files.sha256_of(path) != digest:
-            raise CheckpointError(f'{path}: damaged, its sha256 differs from the manifest')
+    for file in entries.keys() & {TENSORS, SCALARS, IDENTITY}:
+        try:
+            _verify_file(folder / file, *entries[file])
+        except OSError as error:
+            raise CheckpointError(f'{folder / file}: cannot be read ({error.strerror})') from None
+
+
+def _verify_file(path: Path, size: int, digest: str) -> None:
+    """Raises CheckpointError if a file differs from its entry in the manifest, OSError if it cannot be read."""
+    if not path.is_file():
+        raise CheckpointError(f'{path}: missing')
+    if path.stat().st_size != size:
+        raise CheckpointError(f'{path}: {path.stat().st_size} bytes, the manifest says {size}')
+    if files.sha256_of(path) != digest:
+        raise CheckpointError(f'{path}: damaged, its sha256 differs from the manifest')
 
 
 def load_state(folder: Path) -> tuple[Tensors, dict[str, Any]]:
@@ -136,19 +160,38 @@ def load_state(folder: Path) -> tuple[Tensors, dict[str, Any]]:
     return tensors, read_record(folder / SCALARS, STATE_SCALARS).values
 
 
+def identity_of(folder: Path) -> tuple[int, str | None]:
+    """Returns the number of images shown and the run's id of a verified state; None for a state without id."""
+    nimg = read_record(folder / SCALARS, STATE_SCALARS).whole('nimg')
+    has_id = (folder / IDENTITY).exists()
+    return nimg, read_record(folder / IDENTITY).text('run_id') if has_id else None
+
+
 def list_states(root: Path) -> list[Path]:
     """Returns the state folders under `root`, oldest first, damaged ones included."""
-    if not root.is_dir():
+    try:
+        return sorted(p for p in root.iterdir() if p.name.isdigit() and p.is_dir())
+    except (FileNotFoundError, NotADirectoryError):
         return []
-    return sorted(p for p in root.iterdir() if p.is_dir() and p.name.isdigit())
+    except OSError as error:
+        raise CheckpointError(f'{root}: cannot be listed ({error.strerror})') from None
 
 
-def newest_state(root: Path, warn: Callable[[str], None]) -> Path:
-    """Returns the newest intact state under `root`; reports each damaged one before it through `warn`."""
+def newest_state(root: Path, warn: Callable[[str], None], check: Callable[[Path], None] = verify_state) -> Path:
+    """Returns the newest intact state.
+
+    Args:
+        root: Folder of all states.
+        warn: Receives a message per state that is passed over.
+        check: Raises CheckpointError for a state that cannot be taken.
+
+    Raises:
+        CheckpointError: If there is no state that can be taken.
+    """
     damaged = 0
     for folder in reversed(list_states(root)):
         try:
-            verify_state(folder)
+            check(folder)
             return folder
         except CheckpointError as error:
             damaged += 1

@@ -87,7 +87,7 @@ class Loop:
         last = folder.last_stats()
         self.seconds_before = last.get('Timing/total_sec', {'mean': 0.0})['mean']  # training time of earlier launches
         save_sec = last.get('Timing/save_sec', {'mean': 0.0})['mean']
-        self.saver = Saver(state, folder, log, cfg.keep, self._best, saved, save_sec)
+        self.saver = Saver(state, folder, log, cfg.keep, self._best, saved, save_sec, record)
         self.began = self.tick_began = time.monotonic()
         self.maintenance_sec = 0.0
 

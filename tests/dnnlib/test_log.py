@@ -37,3 +37,10 @@ def test_a_line_with_a_name_that_the_terminal_cannot_show_is_not_lost(tmp_path):
         log.line('b\xe4r.png and \udce4.png')
     assert shown.getvalue() == b'b\\xe4r.png and \\xe4.png\n'
     assert (tmp_path / 'log.txt').read_text(encoding='utf-8') == 'b\xe4r.png and \\xe4.png\n'
+
+
+def test_a_log_file_that_cannot_be_opened_is_a_warning(tmp_path, capsys):
+    (tmp_path / 'log.txt').mkdir()
+    with Log(tmp_path / 'log.txt') as log:
+        log.line('tick 0')
+    assert 'log.txt: cannot be opened (Is a directory); its lines appear on the screen only' in capsys.readouterr().out

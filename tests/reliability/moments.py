@@ -33,8 +33,8 @@ MOMENTS = {
     'snapshot': 'training.loop:save_snapshot',
     'state': 'torch_utils.checkpoint:save_state',
     'metric': 'ganfoundry.subjects:generated',
-    'open board': 'torch.utils.tensorboard:SummaryWriter.__init__',
-    'board': 'torch.utils.tensorboard:SummaryWriter.add_scalar',
+    'open board': 'training.run.board:Board.__init__',
+    'board': 'training.run.board:Board.add',
 }
 
 

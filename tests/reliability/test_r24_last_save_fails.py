@@ -31,7 +31,7 @@ def test_a_disk_that_is_full_at_the_end_is_an_error_and_the_run_can_be_continued
     resource.prlimit(launch.pid, resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))
     assert launch.wait() == 74, launch.said()
     assert 'done:' not in launch.said()
-    for name in ('state/000001056', 'network-snapshot-000001.safetensors'):
+    for name in ('state/000001056', 'network-snapshot-000001_056.safetensors'):
         assert f'Error: {struck.folder / name} could not be written' in launch.said()
     newest = max(int(path.name) for path in (struck.folder / 'state').iterdir())
     assert f'the newest state is of {newest / 1000:.2f} kimg' in launch.said()

@@ -21,7 +21,7 @@ from typing import Any
 PRELOADED = (
     'ganfoundry.commands.train', 'ganfoundry.commands.generate', 'ganfoundry.commands.calc_metrics',
     'ganfoundry.trainer', 'ganfoundry.generate', 'ganfoundry.measuring', 'metrics.detectors.efficientnet',
-    'torch.utils.tensorboard',
+    'training.run.board',
     'torch._dynamo',  # the first module on the meta device imports it, which takes seconds
 )  # fmt: skip
 PR_SET_PDEATHSIG = 1  # prctl(2)

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import torch
 
+from dnnlib.errors import UserError
 from dnnlib.log import Log
 from dnnlib.signals import StopRequested
 from torch_utils.distributed import PeerLost
@@ -68,8 +69,8 @@ class Measuring:
         if self._stop():
             return
         nimg, folder = self._state.nimg, self._folder
-        names = [n for n in self._evaluate.names if nimg not in {line['nimg'] for line in folder.results(n)}]
         try:
+            names = [n for n in self._evaluate.names if nimg not in {line['nimg'] for line in folder.results(n)}]
             for name, line in self._evaluate(self._state.G_ema, names) if names else ():
                 if isinstance(line, Exception):
                     self._reporter.metric_failed(name, nimg, line)
@@ -105,14 +106,13 @@ class Measuring:
 
     def _note_best(self) -> None:
         """Updates best.json and logs a new best snapshot."""
-        best = self.best()
-        if best is None:
-            return
         try:
-            if self._folder.record_best(best):
+            best = self.best()
+            if best is not None and self._folder.record_best(best):
                 self._log.line(f'best so far: {best["snapshot"]}, {self._first} {first_result(best):.4f}')
-        except OSError as error:
-            self._log.warn(f'{self._folder.best_record}: cannot be written ({error.strerror}); training continues')
+        except (OSError, UserError) as error:
+            reason = str(error) if isinstance(error, UserError) else error.strerror
+            self._log.warn(f'{self._folder.best_record}: cannot be written ({reason}); training continues')
 
 
 def serve_metric(evaluate: Evaluator, G_ema: torch.nn.Module, task: dict[str, Any], log: Log) -> None:

@@ -8,8 +8,8 @@ from dnnlib.addresses import is_url
 from dnnlib.download import fetch
 from dnnlib.errors import CheckpointError, RecordError
 from dnnlib.paths import user_path
-from dnnlib.records import read_record
-from training.run.run_folder import RunFolder
+from dnnlib.records import RESULTS, read_record
+from training.run.run_folder import RunFolder, nimg_of
 from training.run.snapshot import Snapshot, load_snapshot
 
 LATEST = 'latest'  # last part of a path: the newest run of the folder before it
@@ -61,17 +61,20 @@ def fetch_network(where: str) -> Path:
 
 def snapshot_of(run: RunFolder) -> Path:
     """Returns the best snapshot of a run by its first metric, or the newest if there is no best one."""
-    snapshots = sorted(run.path.glob('network-snapshot-*.safetensors'))
+    snapshots = run.snapshots()
     if not snapshots:
         way_out = (
             f'it holds runs; name one, or {run.path}/{LATEST}' if runs_in(run.path) else 'name a snapshot or a run'
         )
         raise CheckpointError(f'{run.path}: a folder without network-snapshot-*.safetensors; {way_out}')
     try:
-        best = run.path / read_record(run.best_record).text('snapshot')
+        record = read_record(run.best_record, RESULTS)
+        best = run.path / record.text('snapshot')
     except RecordError:
         return snapshots[-1]
-    return best if best in snapshots else snapshots[-1]
+    # Earlier versions replaced a snapshot by a later one of the same kimg. Whoever opens a damaged one reports that.
+    is_another = nimg_of(best) not in (None, record.values.get('nimg'))
+    return best if best in snapshots and not ('nimg' in record and is_another) else snapshots[-1]
 
 
 def open_network(where: str | Path) -> Snapshot:

@@ -79,8 +79,19 @@ class Recovery:
         guardian = self.state.guardian
         if guardian is None or guardian.cfg.mode != 'rollback' or self.state.nimg >= self.cfg.kimg * 1000:
             return False
-        nimg = self.world.shared(lambda: wanted_best(guardian, metrics))
+        nimg = self.world.shared(lambda: self._wanted_best(guardian, metrics))
         return nimg is not None and self.to_best(nimg)
+
+    def _wanted_best(self, guardian: Guardian, metrics: Measuring | None) -> int | None:
+        """Returns nimg of the best state if the guardian wants to return to it, else None."""
+        try:
+            if metrics is None or not (guardian.alike or metrics.has_risen(guardian)):
+                return None
+            best = metrics.best()
+        except CheckpointError as error:
+            self._warn(f'{error}; the best snapshot is unknown, training continues')
+            return None
+        return None if best is None else int(best['nimg'])
 
     def to_best(self, nimg: int) -> bool:
         """Returns to the state of the best snapshot, at `nimg` images, once per best state.
@@ -92,7 +103,7 @@ class Recovery:
         if nimg in (guardian.returned_to, self.state.nimg):
             return False
         path = self.folder.states / f'{nimg:09d}'
-        damage = self.world.shared(lambda: damage_of(path))
+        damage = self.world.shared(lambda: damage_of(self.folder, path))
         if damage is not None:
             self._warn(f'{damage}; cannot return to the best snapshot, training continues')
             guardian.returned_to = nimg  # no second attempt
@@ -136,8 +147,9 @@ class Recovery:
         try:
             if self.world.leads:
                 self.folder.rewind(state.nimg)
-        except OSError as error:
-            self._warn(f'{self.folder.path}: records later than {path} cannot be removed ({error.strerror})')
+        except (OSError, CheckpointError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
+            self._warn(f'{self.folder.path}: records later than {path} cannot be set aside ({reason})')
         self._warn(
             f'rolled back from {nimg / 1000:.2f} kimg to {path}, continuing with other draws and other images '
             f'(rollback {retry} of this run)'
@@ -149,18 +161,10 @@ class Recovery:
             self.log.warn(text)
 
 
-def wanted_best(guardian: Guardian, metrics: Measuring | None) -> int | None:
-    """Returns nimg of the best state if the guardian wants to return to it, else None."""
-    if metrics is None or not (guardian.alike or metrics.has_risen(guardian)):
-        return None
-    best = metrics.best()
-    return None if best is None else int(best['nimg'])
-
-
-def damage_of(path: Path) -> str | None:
-    """Reads a state completely. Returns the description of its damage, or None."""
+def damage_of(folder: RunFolder, path: Path) -> str | None:
+    """Reads a state of a run completely. Returns the reason why it cannot be loaded, or None."""
     try:
-        checkpoint.load_state(path)
+        folder.check_state(path)
     except CheckpointError as error:
         return str(error)
     return None

@@ -14,6 +14,7 @@ import torch
 
 from dnnlib import files
 from dnnlib.log import Log, format_time
+from training.run.board import Board
 from training.run.curve import draw_curve
 from training.run.run_folder import RunFolder
 
@@ -27,6 +28,8 @@ class Reporter:
         self._device = device
         self._failed_metrics = folder.last_stats().get('Health/failed_metrics', {'mean': 0.0})['mean']
         self._board = self._open_board()
+        # Runs of versions without ids counted TensorBoard's steps in kimg, of which several ticks may be one.
+        self._nimg_per_step = 1 if folder.run_id() else 1000
 
     def tick(self, record: dict[str, Any], total_kimg: float) -> None:
         """Appends a tick's record and prints its status line."""
@@ -66,13 +69,11 @@ class Reporter:
         if self._board is not None:
             self._board.close()
 
-    def _open_board(self) -> Any:
+    def _open_board(self) -> Board | None:
         try:
-            from torch.utils.tensorboard import SummaryWriter
+            return Board(self._folder.path)
         except ImportError:
             return None
-        try:
-            return SummaryWriter(str(self._folder.path))
         except Exception as error:  # no failure of TensorBoard may stop training
             self._log.warn(f'TensorBoard cannot be opened: {error}')
             return None
@@ -81,11 +82,10 @@ class Reporter:
         if self._board is None:
             return
         try:
-            for name, value in scalars.items():
-                self._board.add_scalar(name, value, global_step=nimg // 1000)
-            self._board.flush()
+            self._board.add(scalars, nimg // self._nimg_per_step)
         except Exception as error:  # no failure of TensorBoard may stop training
             self._log.warn(f'TensorBoard failed and is disabled: {error}')
+            self._board.close()
             self._board = None
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+from dnnlib.errors import CheckpointError, RecordError
 from dnnlib.files import write_json
 from dnnlib.log import Log
 from torch_utils.checkpoint import list_states, load_state
@@ -22,10 +24,17 @@ def restore(state: TrainState, folder: RunFolder, source: Source | None, log: Lo
         source: networks to start from, or None.
         log: receives the messages.
         world: the processes of the run. All of them call this function; rank 0 chooses the state.
+
+    Raises:
+        CheckpointError: if no state can be taken although there are some, or records of a trained run; if the records
+            of the folder cannot be written.
     """
 
     def newest() -> str | None:
-        return str(folder.newest_state(log.warn)) if list_states(folder.states) else None
+        if list_states(folder.states):
+            return str(folder.newest_state(log.warn))
+        folder.check_unbegun()
+        return None
 
     if (path := world.shared(newest)) is not None:
         state.load(*load_state(Path(path)), where=path)
@@ -34,7 +43,26 @@ def restore(state: TrainState, folder: RunFolder, source: Source | None, log: Lo
         networks = {name: getattr(state, name) for name in NETWORKS}
         report = transfer(networks, source, log.line, log.detail)
         if world.leads:
-            write_json(folder.path / 'transfer.json', report)
+            _write_report(folder.path / 'transfer.json', report, log)
         log.line('transfer: every tensor is listed in log.txt and transfer.json')
-    if world.leads:
-        folder.rewind(state.nimg)
+    world.shared(lambda: _rewind(folder, state.nimg))
+
+
+def _write_report(path: Path, report: dict[str, Any], log: Log) -> None:
+    """Writes transfer.json; a failed write is a warning, since log.txt has the same list."""
+    try:
+        write_json(path, report)
+    except OSError as error:
+        log.warn(f'{path}: cannot be written ({error.strerror}); training continues')
+
+
+def _rewind(folder: RunFolder, nimg: int) -> None:
+    """Sets later records aside before the first step, while nothing is lost by an error."""
+    try:
+        folder.rewind(nimg)
+    except (OSError, RecordError) as error:
+        reason = str(error) if isinstance(error, RecordError) else f'{error.filename}: {error.strerror}'
+        raise CheckpointError(
+            f'{folder.path}: records later than {nimg} images cannot be set aside ({reason}); make room on the disk '
+            f'or mend the file, and resume again'
+        ) from None

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from dnnlib.errors import UserError
+from dnnlib.files import write_json
 from dnnlib.log import Log, format_bytes
 from torch_utils import checkpoint
 from training.run.run_folder import RunFolder
@@ -25,6 +27,7 @@ class Saver:
         best: returns the line of the best snapshot, whose state is kept, or None.
         saved: callback that receives the duration of every save of a state, in seconds.
         seconds: duration of a save in an earlier launch, 0 if unknown.
+        record: contents of config.json; its run_id is saved with every state.
 
     Attributes:
         at: time of the last save, or of the construction, by `time.monotonic`.
@@ -41,9 +44,11 @@ class Saver:
         best: Callable[[], dict[str, Any] | None],
         saved: Callable[[float], None],
         seconds: float,
+        record: dict[str, Any],
     ) -> None:
         self._state, self._folder, self._log = state, folder, log
         self._keep, self._best, self._saved = keep, best, saved
+        self._record, self._path = record, folder.path
         self.at, self.seconds = time.monotonic(), seconds
         self.unsaved = set[Path]()
         saved(seconds)
@@ -54,7 +59,9 @@ class Saver:
 
         def save() -> None:
             began = time.monotonic()
-            checkpoint.save_state(path.parent, path.name, self._state.tensors(), self._state.scalars())
+            self._find_folder()
+            tensors, scalars = self._state.tensors(), self._state.scalars()
+            checkpoint.save_state(self._folder.states, path.name, tensors, scalars, self._record.get('run_id'))
             self.at = time.monotonic()
             self.seconds = self.at - began
             self._saved(self.seconds)
@@ -62,13 +69,23 @@ class Saver:
         if self.guarded(save, path):
             self._prune()
 
+    def _find_folder(self) -> None:
+        """Reports a run folder that was renamed. Makes one that was removed again, so that its states can be used."""
+        if (path := self._folder.path) != self._path:
+            self._log.line(f'the run folder is now {path}')
+            self._path = path
+        if not path.exists():
+            path.mkdir(parents=True)
+            write_json(self._folder.config, self._record)
+            self._log.warn(f'{path}: the run folder was removed; a new one of this name holds the states from now on')
+
     def _prune(self) -> None:
-        """Removes states beyond `keep`; a disk that cannot be read keeps them."""
+        """Removes states beyond `keep`. All stay while the records that show which is the best cannot be read."""
         try:
             best = self._best()
             protected = set() if best is None else {f'{best["nimg"]:09d}'}
             checkpoint.prune_states(self._folder.states, self._keep, protected, self._log.warn)
-        except OSError as error:
+        except (OSError, UserError) as error:
             self._log.warn(f'{self._folder.states}: old states cannot be removed ({error}); training continues')
 
     def guarded(self, save: Callable[[], None], path: Path) -> bool:

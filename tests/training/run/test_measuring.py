@@ -23,7 +23,7 @@ def test_the_state_of_the_best_snapshot_is_kept(make_loop):
     kept = [int(path.name) for path in checkpoint.list_states(loop.folder.states)]
     assert kept == [36, 60, 64]  # the best, and the last two
     assert loop.folder.best('fd', lower_is_better=True)['nimg'] == 36
-    best = {'metric': 'fd', 'value': 1, 'nimg': 36, 'snapshot': 'network-snapshot-000000.safetensors'}
+    best = {'metric': 'fd', 'value': 1, 'nimg': 36, 'snapshot': 'network-snapshot-000000_036.safetensors'}
     assert json.loads(loop.folder.best_record.read_text()) == best
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import errno
+import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from dnnlib.errors import RecordError
 from dnnlib.log import Log
 from tests.support.steps import CPU, tiny
 from torch_utils import checkpoint
@@ -23,7 +26,7 @@ def saver(tmp_path: Path) -> Iterator[tuple[Saver, list[float]]]:
     dataset = ImageDataset(DataConfig(resolution=8))
     state, folder, seconds = build(tiny(dataset), dataset.spec, CPU), RunFolder(tmp_path), list[float]()
     with Log(tmp_path / 'log.txt') as log:
-        yield Saver(state, folder, log, 1, lambda: {'nimg': 4}, seconds.append, 0.5), seconds
+        yield Saver(state, folder, log, 1, lambda: {'nimg': 4}, seconds.append, 0.5, {'run_id': 'r'}), seconds
 
 
 def save_at(saver: Saver, *nimgs: int) -> list[int]:
@@ -61,3 +64,29 @@ def test_a_picture_that_cannot_be_drawn_is_reported(saver, tmp_path: Path) -> No
 
     saver[0].draw(broken, tmp_path / 'a.png')
     assert 'a.png: cannot be drawn (ValueError: no pixels); training continues' in (tmp_path / 'log.txt').read_text()
+
+
+def test_a_run_folder_that_was_renamed_or_removed_keeps_its_states_where_they_can_be_resumed(saver, tmp_path: Path):
+    folder = RunFolder(tmp_path / 'run')
+    folder.path.mkdir()
+    saver[0]._folder = folder
+    saver[0]._path = folder.path
+    with folder.held():
+        folder.path.rename(tmp_path / 'renamed')
+        save_at(saver[0], 8)
+        assert [path.name for path in checkpoint.list_states(tmp_path / 'renamed' / 'state')] == ['000000008']
+        assert f'the run folder is now {tmp_path / "renamed"}' in (tmp_path / 'log.txt').read_text()
+        shutil.rmtree(tmp_path / 'renamed')
+        save_at(saver[0], 12)
+    assert json.loads((tmp_path / 'renamed' / 'config.json').read_text()) == {'run_id': 'r'}
+    assert checkpoint.identity_of(tmp_path / 'renamed' / 'state' / '000000012') == (12, 'r')
+    assert 'the run folder was removed' in (tmp_path / 'log.txt').read_text()
+
+
+def test_no_state_is_removed_while_the_best_is_unknown(saver, tmp_path: Path) -> None:
+    def unreadable() -> None:
+        raise RecordError('metric-fd.jsonl: cannot be read')
+
+    saver[0]._best = unreadable
+    assert save_at(saver[0], 4, 8, 12) == [4, 8, 12]
+    assert 'metric-fd.jsonl: cannot be read; which state is the best is unknown' in (tmp_path / 'log.txt').read_text()

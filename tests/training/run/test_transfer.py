@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from dnnlib import download
+from dnnlib import download, files
 from dnnlib.errors import CheckpointError, DataError, DownloadError
 from ganfoundry.commands import calc_metrics, generate, train
 from tests.support.runs import TINY, call, last_state, losses, make_zip, only_run
@@ -287,7 +287,9 @@ def test_a_run_that_was_killed_before_its_first_state_begins_from_the_same_netwo
     tmp_path, frozen_run, snapshot, begin
 ):
     folder = shutil.copytree(frozen_run, tmp_path / frozen_run.name)
-    shutil.rmtree(folder / 'state')
+    for path in [folder / 'state', *sorted(folder.glob('network-snapshot-*'))[1:]]:
+        files.remove(path)
+    (folder / 'stats.jsonl').unlink()
     state = begin(f'--resume={folder}')
     before, _ = load_tensors(snapshot)
     assert all(torch.equal(t, before[f'D.{name}']) for name, t in state.D.state_dict().items())

@@ -1,0 +1,61 @@
+"""Event files of TensorBoard: readable by TensorBoard, and errors that are raised in the caller's thread."""
+
+from __future__ import annotations
+
+import io
+import json
+import threading
+from pathlib import Path
+
+import pytest
+
+from dnnlib.log import Log
+from training.run.board import Board
+from training.run.report import Reporter
+from training.run.run_folder import RunFolder
+
+pytest.importorskip('tensorboard')
+FULL = '/dev/full'
+
+
+def points(folder: Path) -> list[tuple[int, str, float]]:
+    from tensorboard.backend.event_processing.event_file_loader import LegacyEventFileLoader
+
+    events = [event for path in sorted(folder.glob('events*')) for event in LegacyEventFileLoader(str(path)).Load()]
+    return [(event.step, value.tag, value.simple_value) for event in events for value in event.summary.value]
+
+
+def test_tensorboard_reads_what_was_written(tmp_path: Path) -> None:
+    board, again = Board(tmp_path), Board(tmp_path)
+    board.add({'a': 0.5, 'b': float('inf')}, 7)
+    again.add({'a': 1.0}, 8)
+    board.close()
+    again.close()
+    assert points(tmp_path) == [(7, 'a', 0.5), (7, 'b', float('inf')), (8, 'a', 1.0)]
+
+
+@pytest.mark.parametrize(('record', 'steps'), [({'run_id': 'a'}, [250, 500]), ({}, [0, 0])])
+def test_steps_are_images_and_in_runs_of_earlier_versions_kimg(tmp_path: Path, record: dict, steps: list[int]) -> None:
+    folder = RunFolder(tmp_path)
+    folder.config.write_text(json.dumps({'config': {'cfg': 'auto'}, 'facts': {}} | record))
+    with Log(stream=io.StringIO()) as log:
+        reporter = Reporter(folder, log, None)
+        for nimg in (250, 500):
+            reporter._to_board({'a': 1.0}, nimg)
+        reporter.close()
+    assert [step for step, _, _ in points(tmp_path)] == steps
+
+
+@pytest.mark.skipif(not Path(FULL).exists(), reason='no /dev/full')
+def test_a_full_disk_is_one_warning_and_no_thread_prints_a_traceback(tmp_path: Path, capfd) -> None:
+    threads = threading.active_count()
+    with Log(tmp_path / 'log.txt') as log:
+        reporter = Reporter(RunFolder(tmp_path), log, None)
+        reporter._board.close()
+        reporter._board._records._writer = open(FULL, 'ab')  # noqa: SIM115
+        for step in range(3):
+            reporter._to_board({'a': 1.0}, step)
+        reporter.close()
+    assert threading.active_count() == threads
+    assert (tmp_path / 'log.txt').read_text().count('TensorBoard failed and is disabled') == 1
+    assert capfd.readouterr().err == ''

@@ -1,0 +1,59 @@
+"""Lines of a run's records: which of them can be used, and the removal of later ones to a file of their own."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from dnnlib import files
+from dnnlib.errors import RecordError
+from dnnlib.records import RESULTS, Record, parse_record, read_records
+from dnnlib.regular_file import open_regular
+
+
+def check_stats(record: Record) -> None:
+    """Raises RecordError if a line is not one of stats.jsonl."""
+    record.whole('nimg')
+    for name in record.values:
+        if '/' in name:
+            record.record(name).number('mean', finite=False)
+
+
+def usable(path: Path, check: Callable[[Record], None]) -> list[dict[str, Any]]:
+    """Returns the lines of a file that pass a check."""
+    lines = []
+    for record in read_records(path, damaged=lambda error: None):
+        with contextlib.suppress(RecordError):
+            check(record)
+            lines.append(record.values)
+    return lines
+
+
+def set_aside(path: Path, nimg: int) -> None:
+    """Moves the lines of a file that are later than `nimg` images, or unreadable, to NAME.before-N. Raises OSError."""
+    if not path.exists():
+        return
+    with open_regular(path) as file:
+        lines = file.readlines()
+    later = [not _is_until(line, nimg) for line in lines]
+    if not any(later):
+        return
+    files.write_bytes(spare(path), b''.join(itertools.compress(lines, later)))
+    files.write_bytes(path, b''.join(line for line, gone in zip(lines, later, strict=True) if not gone))
+
+
+def _is_until(line: bytes, nimg: int) -> bool:
+    """Whether a line of a record states a number of images of at most `nimg`."""
+    try:
+        return parse_record(line, '', RESULTS).whole('nimg') <= nimg
+    except RecordError:
+        return False
+
+
+def spare(path: Path) -> Path:
+    """Returns the first free path NAME.before-N."""
+    paths = (path.with_name(f'{path.name}.before-{n}') for n in itertools.count(1))
+    return next(path for path in paths if not path.exists())
