@@ -26,7 +26,7 @@ SKIPPED_FILES = re.compile(r'.*\.(txt|log|html|lock|pt|bin)|events\.out\.tfevent
 # Entries of records that differ between two runs of the same code. A digest of a snapshot covers its provenance.
 SKIPPED_ENTRIES = re.compile(
     r'(.*\.)?((Timing|Resources)/.*|timestamp|.*seconds|total_time.*|commit|argv|command|machine|plugin|launch|versions'
-    r'|network_sha256|source\.sha256)'
+    r'|network_sha256|source\.sha256|run_id)'
 )
 
 

@@ -13,9 +13,9 @@ from typing import Any
 
 STOPPED = 143  # exit code of a run that SIGTERM has ended
 END = 16  # images of four steps
-# A run folder is 'runs/00000-...'; the first match in the folder of the case replaces the pattern.
-SNAPSHOT = 'runs/00000-*/network-snapshot-000000.safetensors'
-OTHER = 'runs/00001-*/network-snapshot-000000.safetensors'
+# A run folder is 'runs/00000-...'; the last match in the folder of the case replaces the pattern: the newest snapshot.
+SNAPSHOT = 'runs/00000-*/network-snapshot-000000*.safetensors'
+OTHER = 'runs/00001-*/network-snapshot-000000*.safetensors'
 
 COMMON = (
     '--outdir=runs', '--resolution=32', '--batch=4', '--batch-gpu=2', '--kimg=1', '--tick=0.012', '--snap=1',
@@ -54,7 +54,7 @@ class Step:
         for word in self.argv:
             option, equals, value = word.rpartition('=')
             if '*' in value and (found := sorted(folder.glob(value))):
-                value = found[0].relative_to(folder).as_posix()
+                value = found[-1].relative_to(folder).as_posix()
             words.append(f'{option}{equals}{value}')
         return words
 

@@ -101,7 +101,7 @@ def test_a_finished_run_is_not_trained_further(tmp_path, data, undisturbed):
 def test_the_last_states_are_kept_and_every_snapshot(undisturbed):
     assert len(list((undisturbed / 'state').iterdir())) == 2
     snapshots = sorted(path.name for path in undisturbed.glob('network-snapshot-*.safetensors'))
-    assert snapshots[0] == 'network-snapshot-000000.safetensors'
+    assert snapshots[0] == 'network-snapshot-000000_040.safetensors'
     assert snapshots[-1] == 'network-snapshot-000001.safetensors'
     record = json.loads((undisturbed / 'config.json').read_text())
     assert record['config']['generator']['kind'] == 'squeeze'

@@ -6,6 +6,7 @@ from dnnlib import files
 from tests.reliability.supervisor import fingerprint
 from tests.reliability.test_r06_full_disk import fill
 from torch_utils.checkpoint import list_states, prune_states, save_state, verify_state
+from training.run.run_folder import RunFolder
 
 pytestmark = pytest.mark.slow
 
@@ -51,6 +52,7 @@ def test_nothing_is_removed_while_no_new_state_can_be_written(run, undisturbed):
 
 
 def test_every_snapshot_stays(undisturbed):
-    """11 steps, a tick every two, a snapshot every second tick: files are named by kimg."""
-    assert sorted(path.name[17:23] for path in undisturbed.glob('network-snapshot-*')) == ['000000', '000001']
+    """11 steps of 96 images, a tick every two, a snapshot every second tick."""
+    names = [path.stem.removeprefix('network-snapshot-') for path in RunFolder(undisturbed).snapshots()]
+    assert names == ['000000_096', '000000_480', '000000_864', '000001_056']
     assert len(list_states(undisturbed / 'state')) == 2

@@ -89,4 +89,4 @@ def test_no_state_is_removed_while_the_best_is_unknown(saver, tmp_path: Path) ->
 
     saver[0]._best = unreadable
     assert save_at(saver[0], 4, 8, 12) == [4, 8, 12]
-    assert 'metric-fd.jsonl: cannot be read; which state is the best is unknown' in (tmp_path / 'log.txt').read_text()
+    assert 'old states cannot be removed (metric-fd.jsonl: cannot be read)' in (tmp_path / 'log.txt').read_text()
