@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from dnnlib import log
 from dnnlib.errors import ConfigError, DataError
 from ganfoundry.class_option import Label
 from ganfoundry.points import Point, batched, points_of_seeds, stack
@@ -117,7 +118,7 @@ def image_info(snapshot: Snapshot, network_sha256: str, **settings: Any) -> dict
 
 def print_note(text: str) -> None:
     """Prints a note on stderr."""
-    print(f'note: {text}', file=sys.stderr)
+    print(f'note: {log.shown(text)}', file=sys.stderr)
 
 
 def measure_batch_norm(G: Any, label: torch.Tensor, truncation_psi: float) -> None:

@@ -19,6 +19,7 @@ import numpy as np
 
 from dnnlib.errors import ConfigError
 from dnnlib.files import atomic_path
+from dnnlib.log import shown
 from dnnlib.signals import StopRequested
 
 THREADS = 4  # of the encoder; its bytes depend on them
@@ -74,7 +75,7 @@ def even_size(frame: np.ndarray) -> np.ndarray:
 
 def print_note(text: str) -> None:
     """Prints a note on stderr."""
-    print(f'note: {text}', file=sys.stderr)
+    print(f'note: {shown(text)}', file=sys.stderr)
 
 
 class Film:

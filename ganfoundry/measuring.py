@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dnnlib.errors import ConfigError, UserError
+from dnnlib.log import shown
 from dnnlib.registry import load_file
 from ganfoundry.metric_records import COMPARISON, STDOUT, MetricRecords
 from ganfoundry.processes import command_line, join_world, num_processes
@@ -171,4 +172,4 @@ def measure_two(session: Session, records: MetricRecords, *targets: Target) -> N
 
 def print_message(text: str) -> None:
     """Prints a line for people on stderr; stdout is for the lines of JSON."""
-    print(text, file=sys.stderr, flush=True)
+    print(shown(text), file=sys.stderr, flush=True)

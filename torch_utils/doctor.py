@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import importlib.util
-import json
 import os
 import platform
 import shutil
@@ -26,6 +25,7 @@ import PIL.Image
 import torch
 
 from dnnlib.log import format_bytes
+from dnnlib.records import parse_record
 from dnnlib.trust import distrust
 from torch_utils.allocator import keep_freed_memory
 from torch_utils.ops import dispatch
@@ -183,7 +183,7 @@ def data(path: Path = EMBEDDED_DATA) -> Iterator[Line]:
     """Yields whether the embedded data set can be read: its labels and its first image."""
     try:
         with zipfile.ZipFile(path) as archive:
-            labels = json.loads(archive.read('dataset.json'))['labels']
+            labels = parse_record(archive.read('dataset.json'), 'dataset.json').items('labels')
             with archive.open(labels[0][0]) as file, PIL.Image.open(file) as image:
                 image.load()
                 text = f'{len(labels):,} images of {image.width} x {image.height} in {path}'

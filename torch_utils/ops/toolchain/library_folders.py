@@ -9,8 +9,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from dnnlib.log import shown
 from dnnlib.paths import user_path
-from dnnlib.printable import printable
 from dnnlib.regular_file import open_regular
 from dnnlib.trust import distrust, same_file
 from torch_utils.ops.toolchain.cpu_toolchain import BuildError
@@ -41,7 +41,7 @@ def is_trusted(path: Path) -> bool:
     reason = distrust(path)
     if reason is not None and path not in _reported:
         _reported.add(path)
-        say(f'{printable(str(path))}: not used: {reason}; {SET_CACHE} to a folder of your own, or make it yours alone')
+        say(f'{path}: not used: {reason}; {SET_CACHE} to a folder of your own, or make it yours alone')
     return reason is None
 
 
@@ -76,4 +76,4 @@ def check_library(library: Path) -> None:
 
 def say(text: str) -> None:
     """Prints a line about native operations on stderr."""
-    print(f'native operations: {text}', file=sys.stderr, flush=True)
+    print(f'native operations: {shown(text)}', file=sys.stderr, flush=True)
