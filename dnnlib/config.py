@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, TypeVar, Union
 
 from dnnlib.errors import ConfigError
-from dnnlib.registry import suggest
+from dnnlib.registry import did_you_mean, suggest
 
 C = TypeVar('C')
 
@@ -111,7 +111,7 @@ def parse(kind: Any, value: Any, where: str) -> Any:
     if origin is tuple:
         if not isinstance(value, (str, list, tuple)):
             raise ConfigError(f'{where}={value}: expected a list')
-        items = [item for item in value.split(',') if item] if isinstance(value, str) else list(value)
+        items = [item.strip() for item in value.split(',') if item.strip()] if isinstance(value, str) else list(value)
         return tuple(parse(typing.get_args(kind)[0], item, where) for item in items)
     if isinstance(kind, type) and dataclasses.is_dataclass(kind):
         return from_dict(kind, value, where)
@@ -132,7 +132,8 @@ def _parse_choice(choices: tuple[Any, ...], value: Any, where: str) -> Any:
     for choice in choices:
         if value == choice or str(value) == str(choice):
             return choice
-    raise ConfigError(f'{where}={value}: choose one of {", ".join(map(str, choices))}')
+    names = [str(choice) for choice in choices]
+    raise ConfigError(f'{where}={value}: {did_you_mean(str(value), names)}choose one of {", ".join(names)}')
 
 
 def _parse_scalar(kind: type, value: Any, where: str) -> Any:

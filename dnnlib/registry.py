@@ -30,10 +30,14 @@ T = TypeVar('T')
 def suggest(name: str, known: Iterable[str]) -> str:
     """Returns the end of an unknown-name error: the nearest name, if there is one, and all known names."""
     known = sorted(known)
-    by_case = {other.casefold(): other for other in known}  # 'FID' is as near to 'fid' as can be
+    return f'{did_you_mean(name, known)}known: {", ".join(known) or "none"}'
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Returns the question for the nearest name, with a blank at its end, or '' if none is near. Case is ignored."""
+    by_case = {each.casefold(): each for each in known}  # 'FID' is as near to 'fid' as can be
     near = difflib.get_close_matches(name.casefold(), by_case, n=1, cutoff=0.5)
-    hint = f"did you mean '{by_case[near[0]]}'? " if near else ''
-    return f'{hint}known: {", ".join(known) or "none"}'
+    return f"did you mean '{by_case[near[0]]}'? " if near else ''
 
 
 class Registry(Generic[T]):

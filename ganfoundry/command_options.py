@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from dnnlib.paths import user_path
+from ganfoundry.choices import Choice
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -19,7 +20,11 @@ network_option = click.option(
     metavar='FILE|URL|DIR',
 )
 latents_option = click.option(
-    '--latents', help='Points of a latents file, or some of them.', multiple=True, metavar='FILE.npz[:0,2-5]'
+    '--latents',
+    help='Points of a latents file, or some of them.',
+    multiple=True,
+    type=user_path,
+    metavar='FILE.npz[:0,2-5]',
 )
 plugin_option = click.option(
     '--plugin',
@@ -31,7 +36,7 @@ plugin_option = click.option(
 precision_option = click.option(
     '--precision',
     help='Arithmetic of the network.  [default: fp32]',
-    type=click.Choice(['auto', 'fp32', 'bf16', 'fp16']),
+    type=Choice(['auto', 'fp32', 'bf16', 'fp16']),
 )
 device_option = click.option('--device', help='cpu, cuda or mps.  [default: the best available]')
 

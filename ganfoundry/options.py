@@ -193,7 +193,7 @@ def check_aug(flags: TrainFlags, cfg: RunConfig) -> None:
     """Refuses --p, --target and --augpipe without the --aug, or the recipe's augmentation, that they belong to."""
     kind = flags.aug or cfg.aug.kind
     if kind == 'fixed' and cfg.aug.kind != 'fixed' and flags.p is None:
-        raise ConfigError('--aug=fixed requires specifying --p')
+        raise ConfigError('--aug=fixed requires specifying --p, for instance --p=0.2')
     if flags.p is not None and kind != 'fixed':
         raise ConfigError(f'--p can only be specified with --aug=fixed, not with {kind}')
     if flags.target is not None and kind not in ('ada', 'apa'):

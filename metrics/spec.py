@@ -265,7 +265,7 @@ def _unknown(name: str) -> str:
     if name.casefold() in NOTHING:
         return f'unknown metric {name!r}; to measure nothing, give --metrics=none'
     nearest = [name.lower()] if name != name.lower() and _is_known(name.lower()) else []
-    nearest = nearest or difflib.get_close_matches(name.lower(), metric_names(), n=1, cutoff=0.5)
+    nearest = nearest or difflib.get_close_matches(name.lower(), [*metric_names(), 'none'], n=1, cutoff=0.5)
     hint = f' (nearest: {nearest[0]})' if nearest else ''
     complete = ', '.join([*official_names(), *_other_paths()])
     patterns = ', '.join(kind.pattern.format('DETECTOR') for kind in _kinds('images'))

@@ -137,7 +137,7 @@ def _check_resolution(cfg: RunConfig, spec: ImageSpec) -> None:
         height, width = spec.size_at(smallest)
         raise ConfigError(
             f'--cfg={cfg.cfg}: draws images from {width}x{height} up, the data are {spec.width}x{spec.height}; '
-            f'use larger images or another --cfg'
+            f'use larger images or another --cfg, such as auto'
         )
 
 

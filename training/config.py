@@ -241,10 +241,18 @@ def apply_overrides(cfg: RunConfig, changes: Mapping[str, Any]) -> RunConfig:
     terms: dict[str, dict[str, Any]] = {}
     for path in [path for path in changes if path.partition('.')[0] not in FIELDS]:
         name, _, inner = path.partition('.')
+        _check_not_inner(cfg, path)
         terms.setdefault(name, {})[inner] = changes.pop(path)
     if terms:
         changes['terms'] = dict(cfg.terms) | {name: _changed_term(cfg, name, inner) for name, inner in terms.items()}
     return typed.set_fields(cfg, changes)
+
+
+def _check_not_inner(cfg: RunConfig, path: str) -> None:
+    """Raises ConfigError, which names the whole path, for a field without the part that it belongs to."""
+    whole = [leaf for leaf in leaves_of(cfg) if leaf.endswith(f'.{path}')]
+    if whole and path not in TERMS.names():
+        raise ConfigError(f"'{path}' is not a config field; did you mean {' or '.join(map(repr, whole))}?")
 
 
 def _changed_term(cfg: RunConfig, name: str, changes: Mapping[str, Any]) -> TermConfig:

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from dnnlib.paths import user_path
+from ganfoundry.choices import Choice
 
 
 @click.command(context_settings={'help_option_names': ['-h', '--help'], 'max_content_width': 110})
@@ -52,7 +53,7 @@ from dnnlib.paths import user_path
 @click.option(
     '--precision',
     help='Arithmetic of the network.  [default: as in training]',
-    type=click.Choice(['auto', 'fp32', 'bf16', 'fp16']),
+    type=Choice(['auto', 'fp32', 'bf16', 'fp16']),
 )
 @click.option('--verbose', help='Print progress to stderr.', type=bool, default=True, metavar='BOOL')
 @click.option('--cache/--no-cache', help='Keep the features of real images.  [default: cache]', default=True)

@@ -12,6 +12,7 @@ from dnnlib.errors import ConfigError
 from dnnlib.paths import user_path
 from dnnlib.printable import printable
 from dnnlib.signals import StopRequested, StopSignal
+from ganfoundry.choices import Choice
 from training.data.convert.options import ConvertOptions, Filter, Labels, Mode, PictureOptions, Split, Transform
 
 
@@ -61,8 +62,8 @@ class _Tool(click.Group):
             formatter.write_dl([('verify DATA', 'Check a data set: files, images, labels, duplicates.')])
 
 
-def _choice(kind: Any) -> click.Choice[str]:
-    return click.Choice(list(get_args(kind)))
+def _choice(kind: Any) -> Choice:
+    return Choice(list(get_args(kind)))
 
 
 @click.group(
@@ -95,7 +96,7 @@ def _choice(kind: Any) -> click.Choice[str]:
 @click.option(
     '--alpha', type=_Color(), default='white', show_default=True, help='Color under transparent pixels, or: keep.'
 )
-@click.option('--bits', type=click.Choice(['8', '16']), default='8', show_default=True, help='Bits of a channel.')
+@click.option('--bits', type=Choice(['8', '16']), default='8', show_default=True, help='Bits of a channel.')
 @click.option(
     '--labels',
     type=_choice(Labels),

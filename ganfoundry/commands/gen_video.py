@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from dnnlib.paths import user_path
+from ganfoundry.choices import Choice
 from ganfoundry.command_options import (
     class_option,
     device_option,
@@ -54,11 +55,11 @@ from ganfoundry.command_options import (
 @click.option(
     '--interp',
     help='Path between keyframes.',
-    type=click.Choice(['cubic', 'linear']),
+    type=Choice(['cubic', 'linear']),
     default='cubic',
     show_default=True,
 )
-@click.option('--space', help='Space of the path.  [default: w if the network has it]', type=click.Choice(['w', 'z']))
+@click.option('--space', help='Space of the path.  [default: w if the network has it]', type=Choice(['w', 'z']))
 @click.option(
     '--sweep',
     help='Change one setting: trunc:0..1.3, class, class:cat,dog, direction:0:-3..3, noise.',
@@ -67,7 +68,7 @@ from ganfoundry.command_options import (
 @click.option('--there-and-back', help='A sweep returns to its first frame.', is_flag=True)
 @click.option('--recalibrate', help='Measure batch-norm statistics again, at this truncation and class.', is_flag=True)
 @click.option(
-    '--noise-mode', help='Noise.', type=click.Choice(['const', 'random', 'none']), default='const', show_default=True
+    '--noise-mode', help='Noise.', type=Choice(['const', 'random', 'none']), default='const', show_default=True
 )
 @click.option('--upscale', help='Repeat each pixel N times.', type=click.IntRange(1, 64), default=1, show_default=True)
 @click.option('--background', help='Under alpha: checker or #rrggbb.', default='checker', show_default=True)

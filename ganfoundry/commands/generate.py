@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from dnnlib.paths import user_path
+from ganfoundry.choices import Choice
 from ganfoundry.command_options import (
     class_option,
     device_option,
@@ -36,7 +37,7 @@ from ganfoundry.command_options import (
 @click.option(
     '--noise-mode',
     help='Noise of the network: the stored one, drawn by the seed, or none.  [default: const]',
-    type=click.Choice(['const', 'random', 'none']),
+    type=Choice(['const', 'random', 'none']),
 )
 @click.option('--recalibrate', help='Measure batch-norm statistics again, at this truncation and class.', is_flag=True)
 @click.option('--grid', help='One PNG of COLUMNSxROWS images instead of one PNG per seed.', metavar='CxR')

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from dnnlib.paths import user_path
+from ganfoundry.choices import Choice
 from ganfoundry.help_sections import SectionCommand, section
 
 
@@ -108,7 +109,7 @@ _faults = section('Faults and time limits')
     '--aug',
     help='Augmentation of the images that D sees; its strength adapts (ada, apa), is --p (fixed), or full (diffaug).  '
     '[default: by --cfg]',
-    type=click.Choice(['noaug', 'ada', 'fixed', 'diffaug', 'apa']),
+    type=Choice(['noaug', 'ada', 'fixed', 'diffaug', 'apa']),
 )
 @_augmentation('--p', help='Strength of --aug=fixed, 0 to 1, which requires it.', type=float)
 @_augmentation(
@@ -117,7 +118,7 @@ _faults = section('Faults and time limits')
 @_augmentation(
     '--augpipe',
     help='Transforms of --aug=ada and fixed.  [default: bgc]',
-    type=click.Choice(['blit', 'geom', 'color', 'filter', 'noise', 'cutout', 'bg', 'bgc', 'bgcf', 'bgcfn', 'bgcfnc']),
+    type=Choice(['blit', 'geom', 'color', 'filter', 'noise', 'cutout', 'bg', 'bgc', 'bgcf', 'bgcfn', 'bgcfnc']),
 )
 @_metrics('--metrics', help='Comma list, or none.  [default: one that this machine can measure]', metavar='NAMES')
 @_metrics(
@@ -170,7 +171,7 @@ _faults = section('Faults and time limits')
 @_precision(
     '--precision',
     help='Arithmetic of the blocks that may be lowered; auto: the best for the device.  [default: auto]',
-    type=click.Choice(['auto', 'fp32', 'bf16', 'fp16']),
+    type=Choice(['auto', 'fp32', 'bf16', 'fp16']),
 )
 @_precision('--fp32', help='The same as --precision=fp32.  [default: 0]', type=bool, metavar='BOOL')
 @_faults(
@@ -183,17 +184,17 @@ _faults = section('Faults and time limits')
     '--on-nan',
     help='Reaction to losses or gradients that are not finite: skip the step, return to a state, '
     'end the run, or replace them (mask).  [default: skip]',
-    type=click.Choice(['skip', 'rollback', 'abort', 'mask']),
+    type=Choice(['skip', 'rollback', 'abort', 'mask']),
 )
 @_faults(
     '--bad-images',
     help='Reaction to an image that cannot be decoded: end the run, or use the next one.  [default: error]',
-    type=click.Choice(['error', 'skip']),
+    type=Choice(['error', 'skip']),
 )
 @_faults(
     '--guardian',
     help='Reaction to a collapse or a divergence: none, a warning, or a return to the best state.  [default: warn]',
-    type=click.Choice(['off', 'warn', 'rollback']),
+    type=Choice(['off', 'warn', 'rollback']),
 )
 def main(**options: Any) -> None:
     """Train an image GAN on a folder or a zip of images.

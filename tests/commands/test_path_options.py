@@ -12,7 +12,7 @@ from dnnlib.download import cache_folder
 from ganfoundry.cli import COMMANDS
 from metrics.detectors import custom, weights
 from tests.support.runs import make_zip
-from torch_utils.ops.toolchain import build, nvcc
+from torch_utils.ops.toolchain import library_folders, nvcc
 from training.data.convert.picture_list import ListSource
 
 PATHS = re.compile(r'PATH|DIR|FILE|FROM|URL|DATA')
@@ -66,7 +66,7 @@ def test_a_variable_of_the_cache_takes_the_home_folder(home, monkeypatch, variab
     monkeypatch.setenv(variable, '~/cache')
     assert cache_folder() == home / 'cache'
     if variable == 'GANFOUNDRY_CACHE':
-        assert next(build.cache_folders()) == home / 'cache'
+        assert next(library_folders.cache_folders()) == home / 'cache'
 
 
 def test_the_variables_of_detectors_and_of_cuda_take_the_home_folder(home, monkeypatch):
