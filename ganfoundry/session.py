@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -27,7 +28,7 @@ from torch_utils.images import save_png
 from training.build import resolve_precision
 from training.data.dataset import DataConfig, ImageDataset
 from training.run.report import draw_metric
-from training.run.run_folder import SETTINGS, same
+from training.run.run_folder import SETTINGS, RunFolder, first_result, same
 from training.run.snapshot import load_generator, load_snapshot
 
 
@@ -221,12 +222,22 @@ class Session:
             )
         return self._meters[key]
 
+    def _count_undefined(self, folder: RunFolder, key: str) -> None:
+        """Says how many lines of a metric are left out of its curve, because their number is not finite."""
+        lines = folder.results(key)
+        undefined = sum(not math.isfinite(first_result(line)) for line in lines)
+        if undefined:
+            self._notify(
+                f'{folder.metric(key).name}: NaN or infinity in {undefined} of {len(lines)} lines, which are not drawn'
+            )
+
     def _keep(self, opened: OpenTarget, name: str, line: MetricLine) -> None:
         """Appends a new line to metric-NAME.jsonl, and draws the curve and, if the metric has one, the sheet."""
         folder = opened.target.folder
         try:
             if folder is not None and recorded(opened, name, line['provenance']) is None:
-                append_line(folder.metric(opened.key(name)), json.dumps(line))
+                append_line(folder.metric(opened.key(name)), json.dumps(line, allow_nan=False))
+                self._count_undefined(folder, opened.key(name))
                 if self._options.plot:
                     draw_metric(folder, opened.key(name))
             if (sheet := opened.meter.sheet(name, opened.subject)) is not None:

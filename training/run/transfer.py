@@ -10,6 +10,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,6 +23,7 @@ from dnnlib.registry import suggest
 from torch_utils.checkpoint import TENSORS, Tensors, load_state, load_tensors
 from training.legacy.convert import load_official
 from training.legacy.reader import is_pickle
+from training.run.transfer_flags import network_flags
 
 OFFICIAL_URL = 'https://nvlabs-fi-cdn.nvidia.com/stylegan2-ada-pytorch/pretrained/transfer-learning-source-nets/'
 # StyleGAN2-ADA's names of networks, and their files under OFFICIAL_URL.
@@ -151,9 +153,12 @@ def transfer(
             detail(f'  {prefix}.{name}: {why}')
         reports[prefix] = asdict(report)
     if learned == 0:
+        flags = network_flags(Path(source.origin['file'])) if 'file' in source.origin else None
+        way_out = f'for networks of its shapes give {flags}'
+        if flags is None:
+            way_out = 'use the --cfg and the width (--cbase, --cmax) that it was trained with'
         raise CheckpointError(
-            f'--resume={source.origin["given"]}: none of its weights fits this run, the architecture differs; '
-            f'use the --cfg and the width (--cbase, --cmax) that it was trained with'
+            f'--resume={source.origin["given"]}: none of its weights fits this run, the architecture differs; {way_out}'
         )
     return {'source': source.origin, 'networks': reports}
 
