@@ -14,7 +14,7 @@ from dnnlib.errors import DataError
 from training.data import array_file
 from training.data.convert.color import BadProfileError, to_bits, to_srgb
 from training.data.convert.png import decode_png_16
-from training.data.convert.tiff import decode_tiff_16, is_16_bit_tiff, is_negative
+from training.data.convert.tiff import check_strips, decode_tiff_16, is_16_bit_tiff, is_negative
 from training.data.picture_file import EXIF_ORIENTATION, FORMATS, is_16_bit, load_image, open_image, quiet
 from training.data.png_file import PNG_SIGNATURE, check_chunks, chunks
 
@@ -113,6 +113,7 @@ def _read(image: Image.Image, data: bytes, where: str) -> _Raw:
         return _Raw(decode_png_16(data, where), _png_orientation(image, data), image.info.get('icc_profile'))
     if is_16_bit_tiff(image) and not image.mode.startswith('I;16'):
         return _Raw(*decode_tiff_16(data, where))
+    check_strips(image, where)
     load_image(image, data, where)  # turns a TIFF upright
     orientation, profile = image.getexif().get(EXIF_ORIENTATION), image.info.get('icc_profile')
     if is_16_bit(image, data):

@@ -19,7 +19,8 @@ from dnnlib.errors import DataError
 from training.data.picture_file import MAX_PIXELS, TOO_MANY_PIXELS, TooManyPixelsError
 
 # Tags of TIFF 6.0 and of the ICC specification.
-_BITS_PER_SAMPLE, _PHOTOMETRIC, _ORIENTATION, _ICC_PROFILE = 258, 262, 274, 34675
+_BITS_PER_SAMPLE, _PHOTOMETRIC, _ORIENTATION, _PLANAR_CONFIG, _ICC_PROFILE = 258, 262, 274, 284, 34675
+_SEPARATE = 2  # value of _PLANAR_CONFIG: one layer per channel
 _WHITE_IS_ZERO = 0  # value of _PHOTOMETRIC
 _NO_COMPRESSION, _DEFLATE = 1, (8, 32946)
 _ASSOCIATED, _UNASSOCIATED = 1, 2  # kinds of alpha; others are not alpha
@@ -33,6 +34,17 @@ def is_16_bit_tiff(image: Image.Image) -> bool:
 def is_negative(image: Image.Image) -> bool:
     """Whether 0 is white in a TIFF. Pillow inverts such pictures of 8 bits, and not those of 16."""
     return image.format == 'TIFF' and image.tag_v2.get(_PHOTOMETRIC) == _WHITE_IS_ZERO  # type: ignore[attr-defined]
+
+
+def check_strips(image: Image.Image, where: str) -> None:
+    """Raises DataError for a TIFF whose strips or tiles do not cover it; Pillow leaves the rest at zero."""
+    if image.format != 'TIFF':
+        return
+    layers = len(image.getbands()) if image.tag_v2.get(_PLANAR_CONFIG) == _SEPARATE else 1  # type: ignore[attr-defined]
+    areas = [(right - left) * (bottom - top) for _, (left, top, right, bottom), *_ in image.tile]  # type: ignore[attr-defined]
+    needed = image.width * image.height * (1 if len(areas) == 1 else layers)  # libtiff decodes all layers together
+    if sum(areas) < needed:
+        raise DataError(f'{where}: is cut short or damaged (its strips or tiles hold {sum(areas)} of {needed} pixels)')
 
 
 def decode_tiff_16(data: bytes, where: str) -> tuple[np.ndarray, int | None, bytes | None]:

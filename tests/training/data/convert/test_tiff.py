@@ -63,3 +63,25 @@ def test_a_strip_of_another_length_than_its_pixels_is_damage(share):
     data[start : start + len(packed)] = packed
     with pytest.raises(DataError, match='strip or tile 0 has another size than its pixels'):
         decode_picture(bytes(data), 'a.tif', 16)
+
+
+@pytest.mark.parametrize(
+    ('dtype', 'shape', 'options'),
+    [
+        ('u1', (16, 16, 3), {}),
+        ('u1', (3, 16, 16), {'planarconfig': 'separate'}),
+        ('u1', (16, 16), {'photometric': 'minisblack'}),
+        ('u2', (16, 16), {'photometric': 'minisblack'}),
+        ('u1', (16, 16, 3), {'compression': 'zlib'}),
+    ],
+)
+def test_absent_strips_are_damage_for_every_decoder(dtype, shape, options, capfd):
+    pixels = np.random.RandomState(0).randint(1, 255, shape).astype(dtype)
+    data = bytearray(tiff(pixels, **options))
+    decode_picture(bytes(data), 'a.tif', 8)
+    with tifffile.TiffFile(io.BytesIO(bytes(data))) as file:
+        tags = [file.pages.first.tags[name] for name in ('StripOffsets', 'StripByteCounts')]
+    for tag in tags:  # the second half of the strips is not listed
+        data[tag.offset + 4 : tag.offset + 8] = (tag.count // 2).to_bytes(4, 'little')
+    with pytest.raises(DataError, match=r'^a\.tif: is cut short or damaged'):
+        decode_picture(bytes(data), 'a.tif', 8)
