@@ -21,6 +21,7 @@ import numpy as np
 import PIL
 
 from dnnlib.errors import ConfigError, DataError, UserError
+from dnnlib.printable import printable
 from training.data.array_file import ARRAY_EXTENSION
 from training.data.labels import class_names, label_width, parse_labels, to_vectors, unseen_classes
 from training.data.shapes import nearest_size, split_size
@@ -129,7 +130,7 @@ class ImageDataset:
         if self._labels is not None and self._labels.ndim == 1:
             counts = Counter(self._labels[self._chosen].tolist())
             notes += [f'{path}: {line}' for line in unseen_classes(counts)]
-        return tuple(notes)
+        return tuple(map(printable, notes))
 
     def __len__(self) -> int:
         return len(self._chosen) * (2 if self.cfg.mirror else 1)

@@ -106,8 +106,8 @@ def _reduce(image: Image.Image, where: str, target: tuple[int, int] | None) -> N
     if least is not None and is_transposed:
         least = least[::-1]
     if least is None or size[0] < least[0] or size[1] < least[1]:
-        shown = size[::-1] if is_transposed else size
-        raise TooManyPixelsError(f'{fault}; dataset_tool.py shrinks it with --resolution={shown[0]}x{shown[1]} or less')
+        side = 2 ** (min(size).bit_length() - 1)  # a size for which networks can be built
+        raise TooManyPixelsError(f'{fault}; dataset_tool.py shrinks it with --resolution={side}x{side} or less')
     image.draft(None, size)
 
 

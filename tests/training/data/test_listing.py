@@ -1,13 +1,17 @@
 """Listing of sources: what is passed over is counted, in the same words for conversion, training and verify."""
 
+import io
 import json
 import os
+import shlex
 import socket
 
 import pytest
 
 from dnnlib.errors import ConfigError, DataError
+from dnnlib.log import Log
 from tests.support.pictures import data_refusal, encoded, fill, noise, npy, png, run, write_tar, write_zip
+from training.data.bad_images import BadImages
 from training.data.convert.sources import open_pictures
 from training.data.dataset import DataConfig, ImageDataset
 from training.data.labels import label_width
@@ -138,6 +142,25 @@ def test_advice_with_a_path_of_blanks_can_be_followed(tmp_path):
     assert f"python dataset_tool.py --source='{folder}' --dest='{folder}-labels.zip' --labels=folders" in message
 
 
+def follow(message: str) -> str:
+    """Runs the command of dataset_tool.py that a message ends with, and returns the new data set."""
+    arguments = shlex.split(message[message.index('python dataset_tool.py ') :])[2:]
+    run(*arguments)
+    return next(word.removeprefix('--dest=') for word in arguments if word.startswith('--dest='))
+
+
+def test_the_advice_of_messages_works(tmp_path):
+    pictures = {f'{kind}/{i}.png': noise(i, mode='RGBA') for i in range(2) for kind in ('cat', 'dog')}
+    folder = fill(tmp_path / 'my pets', pictures)
+    labeled = follow(data_refusal(ConfigError, folder, cond=True))
+    assert ImageDataset(DataConfig(path=labeled, cond=True)).spec.label_dim == 2
+    (note,) = ImageDataset(DataConfig(path=str(folder))).notes
+    without_alpha = ImageDataset(DataConfig(path=follow(note)))
+    assert (without_alpha.spec.channels, without_alpha.notes) == (3, ())
+    size = follow(data_refusal(DataError, fill(tmp_path / 'odd', {'0.png': noise(0, 37, 30)})))
+    assert ImageDataset(DataConfig(path=size)).notes == ()
+
+
 def test_names_beyond_the_limit_are_refused(tmp_path):
     long = 'x/' * 600 + 'a.png'
     path = write_zip(tmp_path / 'a.zip', {'0.png': png(), long: png()})
@@ -147,3 +170,34 @@ def test_names_beyond_the_limit_are_refused(tmp_path):
         open_pictures(str(tar))
     folder = fill(tmp_path / 'deep', {'/'.join(['x' * 200] * 6) + '/a.png': png()})
     assert 'has a name of more than 1,024 bytes' in data_refusal(DataError, folder)
+
+
+def test_control_characters_of_names_never_reach_the_terminal(tmp_path):
+    evil = '\x1b[31m'
+    labels = json.dumps({'labels': [['0.png', 0], [f'z{evil}.png', 0]], 'classes': [evil, f'{evil}2']}).encode()
+    files = {
+        '0.png': png(),
+        f'z{evil}.png': b'bad',
+        'dataset.json': labels,
+        f'a.{evil}': b'',
+        f'{evil}/dataset.json': b'',
+    }
+    folder = fill(tmp_path / 'set', files)
+    (tmp_path / 'other').mkdir()
+    (folder / f'{evil}link').symlink_to(tmp_path / 'other')
+    results = [
+        run('--source', folder, '--dest', tmp_path / 'a.zip'),
+        run('--source', folder, '--dest', tmp_path / 'b.zip', '--strict', code=2),
+        run('--source', write_zip(tmp_path / 'c.zip', files), '--dest', tmp_path / 'd.zip'),
+        run('verify', folder, code=1),
+        run('verify', tmp_path / 'c.zip', code=1),
+    ]
+    dataset = ImageDataset(DataConfig(path=str(folder)))
+    log = io.StringIO()
+    bad = BadImages(tmp_path / 'bad-images.txt', dataset, Log(stream=log).warn)
+    bad.add({f'{evil}.png': f'{evil}.png: is bad'})
+    texts = [*(result.output for result in results), *dataset.notes, log.getvalue()]
+    assert len(texts) == 7
+    for text in texts:
+        assert '\x1b' not in text
+        assert '\\x1b[31m' in text
