@@ -62,6 +62,8 @@ def receive(url: str, partial: Path, *, certain: bool, timeouts: Timeouts) -> st
     if version and begun:
         headers |= {'Range': f'bytes={begun}-', 'If-Range': version.mark}
     with request(url, headers, timeouts) as answer:
+        if answer.status_code == 416:  # the part may be as long as the file, or longer: begin again
+            forget(partial)
         _check(answer)
         if answer.status_code == 206:
             total: int | None = _total_of_part(answer, partial, begun, version)
@@ -120,7 +122,7 @@ def _write(answer: requests.Response, partial: Path, begun: int, total: int | No
 def _check(answer: requests.Response) -> None:
     """Rejects an answer that is neither the file nor a part of it."""
     shown, status = public_url(answer.url), answer.status_code
-    reason = f'HTTP {status} {printable((answer.reason or "")[:80])}'
+    reason = f'HTTP {status} {printable((answer.reason or "")[:40])}'
     if status in BUSY or status == 416:
         raise TransientError(reason)
     if status not in (200, 206):

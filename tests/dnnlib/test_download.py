@@ -118,6 +118,9 @@ class Handler(BaseHTTPRequestHandler):
         headers = {'ETag': etag, 'Content_Range': f'bytes {begun}-{total - 1}/{total}'}
         self.answer(body * (total - begun), status=206, **headers)
 
+    def not_satisfiable(self):
+        self.answer(b'', status=416)
+
     def rest_of_another_version(self):
         self.rest(etag='"v2"')
 
@@ -261,7 +264,9 @@ def test_a_part_that_was_not_asked_for_is_thrown_away(server):
     assert server.seen[2] is None
 
 
-@pytest.mark.parametrize('answer', ['rest_of_another_version', 'rest_without_a_version', 'rest_of_another_size'])
+@pytest.mark.parametrize(
+    'answer', ['rest_of_another_version', 'rest_without_a_version', 'rest_of_another_size', 'not_satisfiable']
+)
 def test_a_rest_that_may_be_of_another_version_is_never_joined_to_the_part(server, answer):
     server.plan = ['cut', answer]
     assert fetch(server.url, timeouts=QUICK).read_bytes() == DATA
