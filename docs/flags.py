@@ -16,7 +16,13 @@ from pathlib import Path
 import click
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = {'train': 'training.md', 'generate': 'using.md', 'gen_video': 'using.md', 'calc_metrics': 'metrics.md'}
+PAGES = {
+    'train': 'training.md',
+    'generate': 'using.md',
+    'style_mixing': 'using.md',
+    'gen_video': 'using.md',
+    'calc_metrics': 'metrics.md',
+}
 TABLE = re.compile(r'(<!-- flags (\w+): ([\w ]+) -->\n).*?(<!-- /flags -->)', flags=re.DOTALL)
 
 

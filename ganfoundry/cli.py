@@ -10,7 +10,16 @@ from dnnlib.command import run_command
 from dnnlib.registry import suggest
 from ganfoundry import __version__
 
-COMMANDS = ('train', 'generate', 'gen-video', 'calc-metrics', 'dataset-tool', 'convert', 'doctor')
+COMMANDS = (
+    'train',
+    'generate',
+    'style-mixing',
+    'gen-video',
+    'calc-metrics',
+    'dataset-tool',
+    'convert',
+    'doctor',
+)
 
 
 class _Commands(click.Group):

@@ -33,10 +33,27 @@ plugin_option = click.option(
     type=user_path,
     metavar='FILE',
 )
+trunc_option = click.option(
+    '--trunc', 'truncation_psi', help='Truncation psi.', type=float, default=1, show_default=True
+)
+noise_option = click.option(
+    '--noise-mode',
+    help='Noise of the network: the stored one, drawn by the seed, or none.',
+    type=Choice(['const', 'random', 'none']),
+    default='const',
+    show_default=True,
+)
+outdir_option = click.option(
+    '--outdir', help='Folder of the PNGs.', default='out', show_default=True, type=user_path, metavar='DIR'
+)
+overwrite_option = click.option('--overwrite', help='Replace other pictures of the same name.', is_flag=True)
+batch_option = click.option('--batch', help='Images in a batch.', type=click.IntRange(1), default=8, show_default=True)
 precision_option = click.option(
     '--precision',
-    help='Arithmetic of the network.  [default: fp32]',
+    help='Arithmetic of the network.',
     type=Choice(['auto', 'fp32', 'bf16', 'fp16']),
+    default='fp32',
+    show_default=True,
 )
 device_option = click.option('--device', help='cpu, cuda or mps.  [default: the best available]')
 

@@ -6,22 +6,17 @@ Letters: N images, C channels, H and W image size.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from dnnlib.errors import ConfigError
-from ganfoundry.captions import row_names
-from ganfoundry.drawing import Drawn, batch_for, check_finite, draw_points, make_outdir, measure_batch_norm, save_image
+from ganfoundry.drawing import batch_for, check_finite, draw_points, make_outdir, measure_batch_norm
 from ganfoundry.jobs import Job, Settings, check_size, job_of, one_label, parse_wanted
 from ganfoundry.network import Network, load
-from ganfoundry.pictures import check_free, check_names_free, interruptible, progress, write_pictures
-from ganfoundry.redraw import job_of_picture, read_picture
-from torch_utils.images import shown, tile
-from training.data.stored_image import to_8_bits
+from ganfoundry.pictures import check_names_free, write_pictures
+from ganfoundry.redraw import job_of_picture, mixing_of_picture, read_picture
+from ganfoundry.sheets import sheet_text, write_sheet
+from ganfoundry.style_grid import draw_grid_again
 
 # Options that --from takes from the picture, and their spellings.
 OF_A_PICTURE = {
@@ -96,6 +91,10 @@ def draw_again(options: GenerateOptions, path: Path) -> None:
             f'--from={path}: was drawn by the network with sha256 {picture.network_sha256}, and {network.path} has '
             f'{network.sha256}; name the network {picture.network}'
         )
+    if picture.styles is not None:
+        mixing = mixing_of_picture(picture, network)
+        draw_grid_again(network, mixing, make_outdir(options.outdir) / path.name, overwrite=options.overwrite)
+        return
     carry_out(job_of_picture(picture, network), picture.settings, network, options)
 
 
@@ -125,7 +124,8 @@ def carry_out(job: Job, settings: Settings, network: Network, options: GenerateO
     )
     outdir = make_outdir(options.outdir)
     if job.columns is not None:
-        write_sheet(drawn, job, outdir / f'{job.name}.png', {**info, **sheet_text(job, settings.batch)}, options)
+        text = {**info, **sheet_text(job, settings.batch)}
+        write_sheet(drawn, job, outdir / f'{job.name}.png', text, overwrite=options.overwrite)
         return
     count = len(job.points)
     if job.position is not None:
@@ -133,35 +133,3 @@ def carry_out(job: Job, settings: Settings, network: Network, options: GenerateO
     if not options.overwrite:
         check_names_free(outdir, job.points, info)
     write_pictures(drawn, outdir, info, count)
-
-
-def sheet_text(job: Job, batch: int) -> dict[str, Any]:
-    """Returns the text chunks of a sheet: the origins of its images, its layout, and the size of the batches."""
-    origins = [point.origin for point in job.points]
-    seeds = {'seeds': [origin['seed'] for origin in origins]} if all('seed' in origin for origin in origins) else {}
-    return {**seeds, 'points': origins, 'columns': job.columns, 'rows': list(job.rows), 'batch': [0, batch]}
-
-
-def write_sheet(drawn: Iterator[Drawn], job: Job, path: Path, text: dict[str, Any], options: GenerateOptions) -> None:
-    """Draws the images of a sheet and writes it.
-
-    Args:
-        drawn: The images.
-        job: The images and the layout.
-        path: The PNG.
-        text: Its text chunks.
-        options: The command line.
-
-    Raises:
-        ConfigError: If another picture has this name.
-    """
-    check_free(path, text, overwrite=options.overwrite)
-    images = []
-    with interruptible(f'{path} is not written'), progress(len(job.points)) as advance:
-        for part in drawn:
-            images.append(shown(to_8_bits(part.image)))  # [C, H, W]
-            advance(1)
-        assert job.columns is not None
-        sheet = tile(np.stack(images), job.columns)  # [C, H, W]
-        save_image(row_names(sheet, job.rows) if job.rows else sheet, path, text)
-    print(f'{path}: {len(images)} images')

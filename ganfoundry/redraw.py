@@ -20,6 +20,8 @@ from ganfoundry.latent_options import MAX_SEED, Seeds
 from ganfoundry.network import PRECISIONS, Network
 from ganfoundry.pictures import read_png
 from ganfoundry.points import Point, PointList, decode, points_of_seeds, stored_point
+from ganfoundry.style_grid import Mixing
+from ganfoundry.style_layers import layers_of
 from training.run.latents import Space, check_points, shape_of
 
 MAX_BATCH = 4096  # images in a batch that is drawn again
@@ -39,6 +41,8 @@ class PictureRecord:
         position: Position of a single image in its batch.
         columns: Images in a row of a sheet; None for a single image, and for sheets of version 0.1.
         width: Width in pixels.
+        num_rows: Rows of a grid of style_mixing.py, whose origins are those of the rows, then of the columns.
+        styles: Indices of the styles that such a grid exchanges; None for other pictures.
         rows: Names of the rows of a sheet.
     """
 
@@ -51,6 +55,8 @@ class PictureRecord:
     position: int
     columns: int | None
     width: int
+    num_rows: int
+    styles: tuple[int, ...] | None
     rows: tuple[str, ...]
 
 
@@ -89,6 +95,8 @@ def read_picture(path: Path, option: str = '--from') -> PictureRecord:
         position=batch[0],
         columns=get('columns', None, lambda value: value is None or _is_whole(value, 1, 2**16)),
         width=found[1],
+        num_rows=len(get('row_points', [], lambda value: _is_list(value, dict))),
+        styles=None if (styles := get('styles', None, _is_styles)) is None else tuple(styles),
         rows=tuple(get('rows', [], lambda value: _is_list(value, str))),
     )
 
@@ -111,11 +119,36 @@ def job_of_picture(picture: PictureRecord, network: Network) -> Job:
     return Job(points=points_of_sheet, columns=columns, rows=picture.rows, name=name)
 
 
+def mixing_of_picture(picture: PictureRecord, network: Network) -> Mixing:
+    """Returns the sources and styles of a grid of style_mixing.py. Errors: see `job_of_picture`."""
+    where = f'--from={picture.path}'
+    layers = layers_of(network.module, network.spec) if 'w' in network.spaces else []
+    styles = picture.styles or ()
+    if any(index >= len(layers) for index in styles):
+        raise ConfigError(f"{where}: its text 'styles' does not fit this network, which has {len(layers)} ws")
+    points = [
+        point_of(origin, str(origin.get('name', '')), network.module, network.class_names, where)
+        for origin in picture.origins
+    ]
+    return Mixing(
+        rows=points[: picture.num_rows],
+        cols=points[picture.num_rows :],
+        indices=styles,
+        layers=layers,
+        settings=picture.settings,
+    )
+
+
 def _origins(get: _Reader, text: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
     """Returns the origins of a sheet, or of a single image."""
     if 'seeds' in text and 'points' not in text:  # sheets of version 0.1
         seeds = get('seeds', [], lambda value: _is_list(value, int) and len(value) > 0)
         return [{'seed': seed, 'class_idx': text.get('class_idx')} for seed in seeds]
+    if 'styles' in text:
+        parts = [
+            get(key, [], lambda value: _is_list(value, dict) and bool(value)) for key in ('row_points', 'col_points')
+        ]
+        return [origin for part in parts for origin in part]
     if 'points' in text:
         origins: list[Mapping[str, Any]] = get('points', [], lambda value: _is_list(value, dict) and len(value) > 0)
         return origins
@@ -158,6 +191,10 @@ def _is_finite(value: Any) -> bool:
 
 def _is_list(value: Any, kind: type) -> bool:
     return isinstance(value, list) and all(isinstance(part, kind) for part in value)
+
+
+def _is_styles(value: Any) -> bool:
+    return value is None or (_is_list(value, int) and all(_is_whole(index, 0, 2**16) for index in value))
 
 
 def _is_batch(value: Any) -> bool:

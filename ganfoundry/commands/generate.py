@@ -13,8 +13,9 @@ from ganfoundry.command_options import (
     device_option,
     latents_option,
     network_option,
+    outdir_option,
+    overwrite_option,
     plugin_option,
-    precision_option,
     seeds_option,
 )
 
@@ -48,10 +49,14 @@ from ganfoundry.command_options import (
     type=user_path,
     metavar='PNG',
 )
-@click.option('--outdir', help='Folder of the PNGs.', default='out', show_default=True, type=user_path, metavar='DIR')
-@click.option('--overwrite', help='Replace other pictures of the same name.', is_flag=True)
+@outdir_option
+@overwrite_option
 @click.option('--batch', help='Images in a batch.  [default: 8]', type=click.IntRange(1))
-@precision_option
+@click.option(
+    '--precision',
+    help='Arithmetic of the network.  [default: fp32]',
+    type=Choice(['auto', 'fp32', 'bf16', 'fp16']),
+)
 @plugin_option
 @device_option
 def main(**options: Any) -> None:

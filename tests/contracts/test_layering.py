@@ -41,6 +41,7 @@ FLOORS = {
     'ganfoundry': 4,
     'train': 5,
     'generate': 5,
+    'style_mixing': 5,
     'gen_video': 5,
     'calc_metrics': 5,
     'dataset_tool': 5,

@@ -7,10 +7,11 @@ import pytest
 
 from dnnlib.errors import UserError
 from ganfoundry import options
-from ganfoundry.commands import calc_metrics, generate, train
+from ganfoundry.commands import calc_metrics, generate, style_mixing, train
 from ganfoundry.generate import GenerateOptions
 from ganfoundry.measuring import MeasureOptions
 from ganfoundry.options import TrainFlags
+from ganfoundry.style_mixing import MixingOptions
 from tests.support.recipes import own_recipes
 from tests.support.runs import make_zip
 from training.data.dataset import ImageDataset
@@ -27,6 +28,10 @@ TRAIN = """
 GENERATE = """
 --network --seeds --latents --projected-w --class --trunc --noise-mode --recalibrate --grid --from --outdir --overwrite
 --batch --precision --plugin --device
+"""
+STYLE_MIXING = """
+--network --rows --cols --styles --class --trunc --noise-mode --spectrum --report --outdir --overwrite --batch
+--precision --plugin --device
 """
 CALC_METRICS = """
 --network --images --metrics --data --mirror --seed --seeds --bootstrap --gpus --batch --precision --verbose --cache
@@ -62,6 +67,7 @@ def plan(data, tmp_path, monkeypatch):
     [
         (train.main, TrainFlags, {}),
         (generate.main, GenerateOptions, {'network': 'n'}),
+        (style_mixing.main, MixingOptions, {'network': 'n'}),
         (calc_metrics.main, MeasureOptions, {}),
     ],
 )
@@ -76,7 +82,13 @@ def options_of(command):
 
 
 @pytest.mark.parametrize(
-    ('command', 'options'), [(train.main, TRAIN), (generate.main, GENERATE), (calc_metrics.main, CALC_METRICS)]
+    ('command', 'options'),
+    [
+        (train.main, TRAIN),
+        (generate.main, GENERATE),
+        (style_mixing.main, STYLE_MIXING),
+        (calc_metrics.main, CALC_METRICS),
+    ],
 )
 def test_the_options_are_these_and_no_more(command, options):
     assert options_of(command) == set(options.split())

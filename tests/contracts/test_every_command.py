@@ -1,0 +1,114 @@
+"""Every command that draws, with every `--cfg` and every kind of image: it works, or refuses in the documented words.
+
+A new command is a row of COMMANDS.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+import PIL.Image
+import pytest
+
+from dnnlib.errors import ConfigError
+from ganfoundry.commands import generate, style_mixing
+from tests.support.narrow import make_snapshot
+from tests.support.recipes import own_recipes
+from training.interface import ImageSpec
+from training.registry import RECIPES
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Row:
+    """A command of the table.
+
+    main: the command. flags: options in addition to --network, --outdir, --device and, for a conditional network,
+    --class. files: names of all files that it writes. without_w: the words with which it refuses a network without a W
+    space; None if it works with one. arrays: whether images that no PNG holds are written as .npy, too.
+    """
+
+    main: click.Command
+    flags: tuple[str, ...]
+    files: tuple[str, ...]
+    without_w: str | None = None
+    arrays: bool = True
+
+
+COMMANDS = {
+    'generate': Row(main=generate.main, flags=('--seeds=0-1',), files=('seed0000.png', 'seed0001.png')),
+    'generate --grid': Row(main=generate.main, flags=('--grid=2x1',), files=('grid-seeds0-1.png',), arrays=False),
+    'style_mixing': Row(
+        main=style_mixing.main,
+        flags=('--rows=0', '--cols=1'),
+        files=('0-1.png', 'grid.png'),
+        without_w='{cfg} has no W space to mix styles in; gen_video.py --space=z interpolates',
+    ),
+}
+WITH_W = {'auto', 'stylegan2', 'paper256', 'paper512', 'paper1024', 'cifar', 'gconv-stylegan2', 'squeeze'}
+SQUARE = ImageSpec(resolution=16, channels=3, label_dim=0, num_images=8)
+# Kinds of networks, each with StyleGAN2 and with a generator without a W space.
+KINDS = {
+    'conditional': dataclasses.replace(SQUARE, label_dim=3),
+    'grey': dataclasses.replace(SQUARE, channels=1),
+    'RGBA': dataclasses.replace(SQUARE, channels=4),
+    '3:2': dataclasses.replace(SQUARE, base=(4, 6)),
+    '16-bit': dataclasses.replace(SQUARE, channels=1, bits=16),
+    'six-channel': dataclasses.replace(SQUARE, channels=6),
+}
+NETWORKS = [(cfg, 'RGB') for cfg in own_recipes()] + [(cfg, kind) for cfg in ('auto', 'dcgan') for kind in KINDS]
+
+
+@pytest.fixture(scope='module')
+def network(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], tuple[Path, ImageSpec]]:
+    """A function from a `--cfg` and a kind of images to a snapshot and its facts."""
+    folder = tmp_path_factory.mktemp('networks')
+
+    @functools.cache
+    def snapshot(cfg: str, kind: str) -> tuple[Path, ImageSpec]:
+        spec = KINDS.get(kind, SQUARE)
+        spec = dataclasses.replace(spec, resolution=max(16, RECIPES.get(cfg).min_resolution))
+        path = folder / f'{cfg}-{len(list(folder.iterdir()))}.safetensors'
+        return make_snapshot(path, cfg, spec, ('cat', 'dog', 'fox') if spec.label_dim else ()), spec
+
+    return snapshot
+
+
+@pytest.mark.parametrize(('cfg', 'kind'), NETWORKS)
+@pytest.mark.parametrize('command', COMMANDS)
+def test_it_works_twice_with_equal_bytes_or_refuses(tmp_path, network, command, cfg, kind):
+    row = COMMANDS[command]
+    path, spec = network(cfg, kind)
+    label = ['--class=dog'] if spec.label_dim else []
+
+    def run(name: str) -> dict[str, bytes]:
+        outdir = tmp_path / name
+        row.main.main(
+            [f'--network={path}', f'--outdir={outdir}', '--device=cpu', *row.flags, *label], standalone_mode=False
+        )
+        return {file.name: file.read_bytes() for file in outdir.iterdir()}
+
+    if row.without_w is not None and cfg not in WITH_W:
+        with pytest.raises(ConfigError, match=re.escape(row.without_w.format(cfg=cfg))):
+            run('a')
+        assert not (tmp_path / 'a').exists()
+        return
+    found = run('a')
+    pictures = {name for name in found if name.endswith('.png')}
+    expected = set(row.files)
+    if label and '--grid' in command:
+        expected = {'grid-seeds0-1-dog.png'}
+    assert pictures == expected
+    if spec.channels > 4 and row.arrays:
+        assert {name for name in found if name.endswith('.npy')} == {
+            name.replace('.png', '.npy') for name in pictures if name != 'grid.png'
+        }
+    for name in pictures:
+        with PIL.Image.open(tmp_path / 'a' / name) as picture:
+            assert 'network_sha256' in picture.info
+            assert picture.height % spec.height == 0 or name == 'grid.png'
+    assert run('b') == found
