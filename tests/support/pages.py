@@ -6,6 +6,7 @@ import ast
 import re
 import shlex
 import textwrap
+import tomllib
 from importlib import import_module
 
 import click
@@ -73,6 +74,10 @@ def check_line(words: list[str]) -> None:
             parse(commands, args)
         case ['python', '-m', 'training.legacy', *args]:
             parse(import_module('ganfoundry.commands.convert').main, args)
+        case ['python', '-m', 'venv', _] | ['source', '.venv/bin/activate'] | ['curl', '-LO', _]:
+            pass
+        case ['pip', 'install', '-e', place]:
+            check_extras(place)
         case ['python', '-m', module, *args]:
             assert not args
             assert (ROOT / f'{module.replace(".", "/")}.py').exists()
@@ -86,6 +91,12 @@ def check_line(words: list[str]) -> None:
             assert [name for name in targets if not re.search(rf'^{name}:', makefile, flags=re.MULTILINE)] == []
         case _:
             raise AssertionError('nothing of this project')
+
+
+def check_extras(place: str) -> None:
+    """Fails unless `.[NAME,NAME]` names extras of the project."""
+    known = tomllib.loads((ROOT / 'pyproject.toml').read_text())['project']['optional-dependencies']
+    assert [name for name in place.removeprefix('.[').removesuffix(']').split(',') if name not in known] == []
 
 
 def check_command(name: str, args: list[str]) -> None:
