@@ -34,6 +34,7 @@ import torch.nn.functional as F
 from dnnlib.errors import ConfigError, UserError
 from dnnlib.files import sha256_of
 from dnnlib.paths import user_path
+from dnnlib.registry import suggest
 from dnnlib.trust import distrust
 from metrics.detectors.determinism import deterministic_float32
 from metrics.detectors.interface import Features
@@ -96,7 +97,8 @@ def _parse_input(pairs: list[str], where: str) -> InputSpec:
     values: dict[str, Any] = {}
     for key, separator, value in (pair.partition('=') for pair in pairs):
         if not separator or key not in types or key in values:
-            raise ConfigError(f'{where}: expected each of {", ".join(types)} once as KEY=VALUE, got {key!r}')
+            meant = '' if key in types else f'; {suggest(key, types)}'
+            raise ConfigError(f'{where}: expected each of {", ".join(types)} once as KEY=VALUE, got {key!r}{meant}')
         try:
             values[key] = _parse_value(key, value, get_args(types[key]))
         except ValueError as error:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple, TypeVar, cast
 
 from dnnlib.errors import ConfigError
+from dnnlib.registry import suggest
 from metrics.detectors.interface import Detector, DetectorClass
 
 if TYPE_CHECKING:
@@ -109,10 +110,10 @@ def set_path(option: str) -> None:
         DETECTORS[name] = Entry(declare(name, rest), '', 0, 0)
         _declared.add(name)
     else:
-        known = ', '.join(sorted(weights))
+        known = suggest(name, weights)
         raise ConfigError(
-            f'--detector-path={option}: there are weights of {known}; a network of your own needs its input declared, '
-            f'at least --detector-path={name}=FILE,size=224'
+            f'--detector-path={option}: there are no weights of {name!r}, {known}; a network of your own needs its '
+            f'input declared, at least --detector-path={name}=FILE,size=224'
         )
 
 
@@ -146,5 +147,5 @@ def provenance(detector: Detector) -> dict[str, str]:
 
 def _entry(name: str) -> Entry:
     if name not in DETECTORS:
-        raise ConfigError(f'unknown detector {name!r}; there are {", ".join(DETECTORS)}')
+        raise ConfigError(f'unknown detector {name!r}; {suggest(name, DETECTORS)}')
     return DETECTORS[name]

@@ -42,11 +42,11 @@ def detector(monkeypatch, tmp_path):
     return toy
 
 
-def evaluator(cfg, warnings, check=lambda: None):
+def evaluator(cfg, warnings, check=lambda: None, say=lambda text: None):
     """Returns the evaluator of a run, and the network that it measures."""
     dataset = ImageDataset(cfg.data)
     G = build(cfg, dataset.spec, CPU).G_ema.eval().requires_grad_(False)
-    return for_training(cfg, dataset, G, warnings.append, check), G
+    return for_training(cfg, dataset, G, warnings.append, check, say=say), G
 
 
 # --- what is measured --------------------------------------------------------
@@ -88,6 +88,18 @@ def test_what_one_process_cannot_measure_no_process_does(data, monkeypatch):
         'not measured: fid16_full: rank 1 cannot; its own message says why',
     ]
     assert second == ['not measured: fid16_full: the weights of inception are not on this machine']
+
+
+def test_the_first_measurement_of_a_run_says_how_long_it_takes(data, detector, monkeypatch):
+    monkeypatch.setattr('ganfoundry.progress.SHORT_S', 0.0)
+    said = []
+    evaluate, G = evaluator(tiny_config(data, metrics=('fd_efflite16',)), [], say=said.append)
+    for _ in range(2):
+        list(evaluate(G, evaluate.names))
+    assert [text.partition(', about ')[0] for text in said] == [
+        'real images for efflite: 16 images',
+        'generated images for efflite: 16 images',
+    ]
 
 
 def test_a_run_without_any_metric_that_can_be_measured_has_no_evaluator(data, detector):

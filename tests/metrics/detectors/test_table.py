@@ -7,7 +7,15 @@ import pytest
 
 from dnnlib.errors import ConfigError, UserError
 from metrics.detectors import weights
-from metrics.detectors.table import DETECTORS, available, get_detector, provenance, register_detector, set_path
+from metrics.detectors.table import (
+    DETECTORS,
+    available,
+    get_detector,
+    provenance,
+    register_detector,
+    set_path,
+    set_paths,
+)
 from metrics.detectors.vgg import Vgg16ConvDetector
 from metrics.spec import parse_metric
 from tests.support.no_weights import isolate
@@ -139,3 +147,14 @@ def test_the_page_on_detectors_names_every_file_with_its_digest(root):
     for name, entry in DETECTORS.items():
         assert f'`{name}`' in page
         assert str(entry.feature_dim) in page
+
+
+@pytest.mark.parametrize('name', ['Inception', 'incepton'])
+def test_a_near_miss_of_a_network_is_answered_with_the_name_that_is_meant(name):
+    with pytest.raises(ConfigError, match="did you mean 'inception'"):
+        set_path(f'{name}=FILE.pt')
+
+
+def test_a_network_whose_file_is_named_twice_is_refused():
+    with pytest.raises(ConfigError, match='names vgg16 twice; give one of them'):
+        set_paths(['vgg16=a.pth', 'inception=b.pt', 'vgg16=c.pth'])
