@@ -1,6 +1,7 @@
 """Shared by all tests: one thread (bits are compared), and the embedded data set's path."""
 
 import pathlib
+import signal
 
 import pytest
 import torch
@@ -8,6 +9,11 @@ import torch
 torch.set_num_threads(1)
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Hears Ctrl-C where a shell has started the tests in the background: commands leave an ignored signal ignored."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
