@@ -41,6 +41,7 @@ from torch_utils.ops.toolchain.cpu_toolchain import (
     first_line,
 )
 from torch_utils.ops.toolchain.library_folders import SET_CACHE, cache_folders
+from torch_utils.ops.toolchain.nvcc import find_nvcc
 
 ROOT = Path(__file__).resolve().parent.parent
 EMBEDDED_DATA = ROOT / 'training' / 'data' / 'embedded' / 'peeps64.zip'
@@ -106,7 +107,7 @@ def processor() -> Iterator[Line]:
 
 def tools() -> Iterator[Line]:
     """Yields the tools that build native operations."""
-    cxx, ninja, nvcc = find_cxx(), find_ninja(), shutil.which('nvcc')
+    cxx, ninja, nvcc = find_cxx(), find_ninja(), find_nvcc()
     yield Line('compiler', _version(cxx)) if cxx else Line('compiler', 'no g++', GET_CXX)
     yield Line('ninja', _version(ninja)) if ninja else Line('ninja', 'absent', GET_NINJA)
     yield Line('nvcc', nvcc or 'absent; CUDA operations and make cuda-check need it')

@@ -123,7 +123,7 @@ def test_the_plugin_of_the_readme_makes_a_plan(tmp_path):
     (tmp_path / 'ring.py').write_text(code)
     (flags,) = [words[2:] for words in lines_of('README.md') if '--plugin=ring.py' in words]
     args = [flag.replace('ring.py', str(tmp_path / 'ring.py')) for flag in flags]
-    assert '"kind": "ring"' in call(tmp_path / 'runs', *args, '-n', '-v').stdout
+    assert '"kind": "ring"' in call(tmp_path / 'runs', *args, '-n', '-v', '--resolution=16').stdout
 
 
 @pytest.mark.slow

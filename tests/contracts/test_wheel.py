@@ -99,7 +99,7 @@ def test_the_version_has_one_source(wheel: Path, bin_folder: Path, empty: Path) 
     assert done.stdout == f'ganfoundry {ganfoundry.__version__}\n'
 
 
-@pytest.mark.parametrize('flags', [['-n'], ['--cfg=squeeze', '--dry-run']], ids=' '.join)
+@pytest.mark.parametrize('flags', [['-n', '--cbase=256'], ['--cfg=squeeze', '--dry-run', '--cbase=256']], ids=' '.join)
 def test_a_plan_is_made_from_the_embedded_images(bin_folder: Path, tmp_path: Path, flags: list[str]) -> None:
     done = run([str(bin_folder / 'ganfoundry'), 'train', *flags], tmp_path)
     assert 'of 64x64' in done.stdout
