@@ -17,7 +17,7 @@ from training.data.convert.summary import Summary
     ],
 )
 def test_the_first_line_names_size_channels_and_bits(shape, extension, bits, expected):
-    lines = list(Summary(dest='a.zip', kept=[0, 1], shape=shape, extension=extension, bits=bits).lines())
+    lines = list(Summary(dest='a.zip', kept=[0, 1], shape=shape, extension=extension, bits=bits, num_deep=2).lines())
     assert lines == [f'a.zip: pictures: 2, {expected}']
 
 

@@ -5,8 +5,9 @@ import pathlib
 
 import pytest
 
-from tests.support.pictures import write_folder
-from tests.support.verify_data import clean, found, unlabelled, words, write_zip
+from tests.support.pictures import encoded, write_folder
+from tests.support.verify_data import clean, found, look, picture, unlabelled, words, write_zip
+from training.data.dataset import DataConfig, ImageDataset
 from training.data.verify.survey import VerifyOptions, VerifyReport, verify_dataset
 
 NAMES = ['00.png', '01.png', '02.png', '03.png', '04.png', '05.png']
@@ -97,3 +98,11 @@ def test_vectors_are_no_classes(tmp_path):
     report = with_labels(tmp_path, pairs(*[[i, 0.5] for i in range(6)]))
     assert found(report) == {}
     assert (report.labels.kind, report.labels.width, report.labels.counts) == ('vectors', 2, {})
+
+
+def test_names_are_compared_in_the_form_in_which_training_compares_them(tmp_path):
+    files = {f'{name}.png': encoded(picture(i)) for i, name in enumerate(('a', 'b', 'bär'))}
+    labels = {'labels': [['./a.png', 0], ['x/../b.png', 1], ['ba\u0308r.png', 1]]}
+    path = write_zip(tmp_path / 'a.zip', {**files, 'dataset.json': json.dumps(labels).encode()})
+    assert look(path) == {}
+    assert ImageDataset(DataConfig(path=path, cond=True)).spec.label_dim == 2
