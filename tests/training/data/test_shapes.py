@@ -1,4 +1,4 @@
-"""Sizes that can be trained on, and runs, plans and metrics of images that are not square."""
+"""Sizes that can be trained on, and runs and plans of images that are not square."""
 
 import re
 from dataclasses import replace
@@ -7,17 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dnnlib.errors import ConfigError, DataError
-from ganfoundry.targets import reference_images
-from tests.support.stored import make_set
+from dnnlib.errors import ConfigError
 from training.build import build_networks
-from training.data.dataset import DataConfig
 from training.data.shapes import nearest_size, split_size
 from training.interface import ImageSpec
 from training.plan import describe_run
-from training.record import to_record
 from training.registry import RECIPES
-from training.run.snapshot import Snapshot
 
 RECIPES.load_all()
 
@@ -115,15 +110,3 @@ def test_self_attention_stays_on_maps_of_a_thousand_pixels():
     assert stages((4, 4)) == (16, 32)  # 1,024 pixels at 32
     assert stages((4, 6)) == (8, 16)  # 1,536
     assert stages((20, 15)) == (4, 8)
-
-
-def test_metrics_refuse_data_of_another_shape(tmp_path):
-    cfg = RECIPES.get('auto').make(landscape(16), 1)
-    cfg = replace(cfg, data=DataConfig(path=make_set(tmp_path / 'a.zip', (4, 16, 24))))
-    snapshot = Snapshot(path=tmp_path, tensors={}, record=to_record(cfg, landscape(16)), nimg=0)
-    assert len(reference_images(snapshot, None, None)) == 3
-    for shape in ((4, 24, 16), (3, 16, 24)):
-        with pytest.raises(DataError, match='metrics compare images of one shape'):
-            reference_images(snapshot, make_set(tmp_path / 'b.zip', shape), None)
-    deeper = make_set(tmp_path / 'c.zip', (4, 16, 24), 16, 'npy')  # metrics see 8 bits of it
-    assert reference_images(snapshot, deeper, None).spec.bits == 16
