@@ -22,7 +22,6 @@ import PIL
 
 from dnnlib.errors import ConfigError, DataError, UserError
 from dnnlib.printable import printable
-from training.data.array_file import ARRAY_EXTENSION
 from training.data.labels import class_names, label_width, parse_labels, to_vectors, unseen_classes
 from training.data.shapes import nearest_size, split_size
 from training.data.source import open_source
@@ -121,12 +120,6 @@ class ImageDataset:
         path, notes = self.cfg.source, []
         if self._source.passed_over:
             notes.append(f'{path}: {self._source.passed_over.line()}')
-        if self._layout.channels in (2, 4) and not self.filename(0).lower().endswith(ARRAY_EXTENSION):
-            count = {2: 'two channels, gray and alpha', 4: 'four channels, RGB and alpha'}[self._layout.channels]
-            notes.append(
-                f'{path}: the images have {count}, and so will generated images; without alpha: '
-                + conversion_command(path, '-rgb')
-            )
         if self._labels is not None and self._labels.ndim == 1:
             counts = Counter(self._labels[self._chosen].tolist())
             notes += [f'{path}: {line}' for line in unseen_classes(counts)]

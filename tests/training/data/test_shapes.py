@@ -75,12 +75,12 @@ def test_an_architecture_that_needs_larger_images_names_both_sizes():
 
 def test_the_plan_counts_the_pixels_that_there_are():
     text = describe_run(RECIPES.get('auto').make(landscape(32), 1), landscape(32), 'run')
-    assert 'Images: 10 of 48x32 (base 6x4, doublings 3), 4 channels of 8 bits' in text
+    assert 'Data: 10 images of 48x32 (base 6x4, 3 doublings), RGBA, four channels, 8 bits' in text
     square = describe_run(RECIPES.get('auto').make(landscape(32), 1), replace(landscape(32), base=(4, 4)), 'run')
-    assert 'Images: 10 of 32x32, 4 channels of 8 bits' in square
+    assert 'Data: 10 images of 32x32, RGBA, four channels, 8 bits' in square
 
     def macs(plan: str) -> float:
-        return float(re.search(r'Forward of one image: G ([\d.]+) G ', plan)[1])
+        return float(re.search(r' parameters, ([\d.]+) G multiply-adds per image', plan)[1])
 
     assert macs(text) == pytest.approx(1.5 * macs(square), rel=0.02)
 
