@@ -20,7 +20,8 @@ from training.run.latents import Latents
 
 COLUMNS = 8  # of a sheet of all classes without --seeds
 MAX_SHEET_BYTES = 2**31
-MAX_NAME = 80  # characters of a sheet's name that come from its seeds and class
+NO_SEEDS = '--seeds is needed, for instance --seeds=0-15; or ask for a sheet with --grid=8x8'
+MAX_NAME = 160  # bytes of a sheet's name that come from its seeds and class
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -104,7 +105,7 @@ def parse_wanted(
         projected=projected_w is not None,
     )
     if seeds is None and not files and not grid and class_text != ALL:
-        raise ConfigError('--seeds is needed, for instance --seeds=0-15; or ask for a sheet with --grid=8x8')
+        raise ConfigError(NO_SEEDS)
     return wanted
 
 
@@ -126,12 +127,17 @@ def job_of(wanted: Wanted, network: Network, truncation_psi: float) -> Job:
     labels: list[Label] = [NO_LABEL]
     if not only_stored or wanted.class_text is not None:  # stored latents may have labels, or need none
         labels = parse_classes(wanted.class_text, G.c_dim, network.class_names)
+    every_class = wanted.class_text == ALL and ALL not in network.class_names
+    if every_class and any(part.space == 'w' or part.c is not None for part in latents):
+        raise ConfigError('--class=all: these latents have their label already; give seeds, or z without labels')
     if only_stored:
         note_ignored(wanted, latents, truncation_psi)
-    seeds = wanted.seeds if wanted.seeds is not None else default_seeds(wanted, latents, labels)
+    seeds = wanted.seeds if wanted.seeds is not None else default_seeds(wanted, latents, every_class)
     lists = [PointList(seeds, G.z_dim, label, stored_points(wanted, latents, network, label)) for label in labels]
-    if len(labels) > 1:
+    if every_class:
         return sheet_of_classes(wanted, labels, lists, truncation_psi)
+    if not lists[0]:
+        raise ConfigError(NO_SEEDS)
     if wanted.grid is not None:
         columns, rows = wanted.grid
         if (count := len(lists[0])) > columns * rows:
@@ -145,11 +151,11 @@ def job_of(wanted: Wanted, network: Network, truncation_psi: float) -> Job:
     return Job(points=points)
 
 
-def default_seeds(wanted: Wanted, latents: Sequence[Latents], labels: Sequence[Label]) -> Seeds:
+def default_seeds(wanted: Wanted, latents: Sequence[Latents], every_class: bool) -> Seeds:
     """Returns 0, 1, 2, ... for each place of a sheet that is not filled by latents."""
     if latents:
         return Seeds(())
-    if len(labels) > 1:
+    if every_class:
         return Seeds([range(COLUMNS if wanted.grid is None else wanted.grid[0])])
     columns, rows = wanted.grid or (0, 0)
     return Seeds([range(columns * rows)])
@@ -228,7 +234,7 @@ def sheet_name(wanted: Wanted, seeds: Seeds, title: str, psi: float) -> str:
     parts = [f'seeds{seeds}'] if seeds else []
     parts += [file.path.stem for file in wanted.files]
     parts += [title] if title else []
-    text = re.sub(r'[^\w,.-]+', '_', '-'.join(parts))[:MAX_NAME]
+    text = re.sub(r'[^\w,.-]+', '_', '-'.join(parts)).encode()[:MAX_NAME].decode(errors='ignore')
     return f'grid-{text}{"" if psi == 1 else f"-trunc{psi:g}"}'
 
 

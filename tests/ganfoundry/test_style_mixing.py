@@ -10,8 +10,6 @@ import torch
 from dnnlib.errors import ConfigError
 from ganfoundry.commands import generate, style_mixing
 from ganfoundry.network import load
-from ganfoundry.points import stored_point
-from ganfoundry.style_grid import mixed
 from ganfoundry.style_layers import layers_of
 from tests.conftest import ROOT
 from training.run.latents import Latents, write_latents
@@ -32,16 +30,6 @@ def draw(outdir, *flags):
 def pixels(path):
     with PIL.Image.open(path) as picture:
         return np.asarray(picture)
-
-
-def test_a_mixture_takes_the_chosen_styles_from_the_column():
-    row, col = (
-        stored_point(name, 'w', torch.full((4, 2), value), torch.zeros(0)) for name, value in (('a', 1.0), ('b', 2.0))
-    )
-    point = mixed(row, col, (0, 2))
-    assert point.name == 'a-b'
-    assert point.latent[:, 0].tolist() == [2, 1, 2, 1]
-    assert row.latent.unique().tolist() == [1]
 
 
 @pytest.mark.parametrize(('styles', 'position'), [('all', 1), ('none', 0), ('0-11', 1)])

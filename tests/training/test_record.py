@@ -7,7 +7,7 @@ import pytest
 from dnnlib.errors import ConfigError
 from tests.support.steps import tiny
 from training.config import FIELDS
-from training.record import from_record, plugin_modules, to_record
+from training.record import class_names, from_record, plugin_modules, to_record
 
 
 def test_a_record_has_the_fields_in_order_and_rebuilds_the_config(dataset):
@@ -32,3 +32,11 @@ def test_a_record_with_an_unknown_cfg_names_its_plug_in(dataset):
     record = to_record(tiny(dataset), dataset.spec) | {'plugin': {'file': '/far/ring.py'}}
     with pytest.raises(ConfigError, match=r"unknown --cfg 'ring'.*; the run had the plug-ins /far/ring\.py: load"):
         from_record(record | {'config': record['config'] | {'cfg': 'ring'}})
+
+
+def test_names_of_classes_are_those_of_all_classes_or_none(dataset):
+    record = to_record(tiny(dataset), dataset.spec)
+    assert class_names(record | {'classes': ['cat', 'dog']}, 2) == ('cat', 'dog')
+    for names in ('cat', ['cat'], ['cat', 3], {'cat': 1}, None):
+        assert class_names(record | {'classes': names}, 2) == ()
+    assert class_names(record, 2) == ()

@@ -2,10 +2,13 @@
 
 import json
 
+import numpy as np
+import PIL.Image
 import pytest
 
 from dnnlib.errors import ConfigError, DataError
 from tests.support.pictures import data_refusal, png, write_zip
+from training.data.dataset import DataConfig, ImageDataset
 from training.data.labels import parse_labels
 
 NAMES = ['a.png', 'b.png', 'c/d.png', 'e.png', 'f.png']
@@ -102,3 +105,23 @@ def test_cond_without_labels(tmp_path):
 def test_cond_with_a_single_class(tmp_path):
     path = write_zip(tmp_path / 'a.zip', {'a.png': png(), 'dataset.json': b'{"labels": [["a.png", 0]]}'})
     assert 'needs two classes or more' in data_refusal(ConfigError, path, cond=True)
+
+
+@pytest.mark.parametrize(
+    ('classes', 'names'),
+    [
+        (['cat', 'dog'], ('cat', 'dog')),
+        (['cat', 'dog', 'none of these'], ('cat', 'dog')),
+        (['cat'], ()),
+        (['cat', 3], ()),
+        ({'cat': 0}, ()),
+        (None, ()),
+    ],
+)
+def test_the_names_of_all_classes_or_of_none_are_known(tmp_path, classes, names):
+    for index in range(2):
+        PIL.Image.fromarray(np.zeros([8, 8, 3], np.uint8)).save(tmp_path / f'{index}.png')
+    content = {'labels': [['0.png', 0], ['1.png', 1]], 'classes': classes}
+    (tmp_path / 'dataset.json').write_text(json.dumps(content))
+    assert ImageDataset(DataConfig(path=str(tmp_path), cond=True)).class_names == names
+    assert ImageDataset(DataConfig(path=str(tmp_path))).class_names == ()
