@@ -84,6 +84,28 @@ def test_stored_latents_are_drawn(tmp_path, G):
         G.draw(torch.zeros(1, 1, 16))
 
 
+def test_spaces_classes_and_latents_files_are_those_of_the_commands(tmp_path, G):
+    assert G.spaces == ('w', 'w+', 'z')
+    assert G.class_names == ()
+    assert np.array_equal(G.images([5], class_idx='1:0.5+2:0.5'), G.images([5], class_idx='0,0.5,0.5'))
+    z = G.latents([5, 6, 7])
+    np.savez(tmp_path / 'z.npz', z=z.numpy())
+    c = torch.eye(3)[:1]
+    assert np.array_equal(G.draw(f'{tmp_path / "z.npz"}:2,0', c=c), G.images([7, 5], class_idx=0))
+    with pytest.raises(ConfigError, match='the file holds 3 points'):
+        G.draw(f'{tmp_path / "z.npz"}:3', c=c)
+    with pytest.raises(ConfigError, match='psi=nan: expected a finite number'):
+        G.images([0], class_idx=0, psi=float('nan'))
+
+
+def test_another_picture_is_replaced_on_request_alone(tmp_path, G):
+    (path,) = G.save(tmp_path, [3, 3], class_idx=0)
+    assert G.save(tmp_path, [3], class_idx=0) == [path]
+    with pytest.raises(ConfigError, match=r'seed0003\.png: exists and is another picture'):
+        G.save(tmp_path, [3], class_idx=1)
+    assert G.save(tmp_path, [3], class_idx=1, overwrite=True) == [path]
+
+
 def test_arguments_that_do_not_fit_are_named(G):
     with pytest.raises(ConfigError, match='class_idx is needed: this network is conditional, on classes 0 to 2'):
         G.images([0])

@@ -1,7 +1,11 @@
 """Runs before they have a state: what their record names."""
 
 import hashlib
+import json
 import sys
+
+import numpy as np
+import PIL.Image
 
 from dnnlib.registry import load_file
 from ganfoundry import runs
@@ -24,3 +28,15 @@ def test_the_plugins_of_metrics_are_recorded_with_their_digest(monkeypatch):
         assert runs.new_run(TrainFlags(metrics='None', **flags)).cfg.metrics == ()
     finally:
         del sys.modules[module]
+
+
+def test_the_names_of_classes_are_recorded(tmp_path):
+    names = ['00.png', '01.png', '02.png', '03.png']
+    for name in names:
+        PIL.Image.fromarray(np.zeros([16, 16, 3], np.uint8)).save(tmp_path / name)
+    labels = [[name, index % 2] for index, name in enumerate(names)]
+    flags = {'data': str(tmp_path), 'device': 'cpu', 'cbase': 128, 'cmax': 8, 'map_depth': 2, 'metrics': 'none'}
+    for content, recorded in (({'classes': ['cat', 'dog']}, ['cat', 'dog']), ({}, None), ({'classes': ['cat']}, None)):
+        (tmp_path / 'dataset.json').write_text(json.dumps({'labels': labels, **content}))
+        assert runs.record_of(runs.new_run(TrainFlags(cond=True, **flags))).get('classes') == recorded
+        assert 'classes' not in runs.record_of(runs.new_run(TrainFlags(**flags)))
