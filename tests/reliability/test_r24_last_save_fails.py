@@ -49,7 +49,7 @@ def test_a_state_that_cannot_be_saved_at_a_request_to_stop_is_an_error(run):
     assert 'continue: python train.py --resume=' in launch.said()
 
 
-def test_a_network_file_that_is_missing_at_the_end_is_written_and_measured_by_a_resume(make_loop, monkeypatch):
+def test_a_resume_writes_a_network_file_that_is_missing(make_loop, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(training_loop, 'save_snapshot', full)
         loop, complete = make_loop()
