@@ -42,7 +42,7 @@ def shown_default(option):
     if option.show_default:
         return str(option.default)
     found = re.search(r'\[default: (.*)\]', option.help)
-    return found and found[1]
+    return found and found[1].partition(' for ')[0]  # '600 for several processes' holds 600
 
 
 @pytest.mark.parametrize(
