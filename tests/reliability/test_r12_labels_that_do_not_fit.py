@@ -80,6 +80,6 @@ def test_a_resume_with_labels_of_another_width_is_refused(zygote, tmp_path, data
     launch = run.launch(f'--resume={run.folder}')
     assert launch.wait() == 2
     assert 'the data have changed since the run began' in launch.said()
-    assert 'label_dim=3' in launch.said()
-    assert 'label_dim=5' in launch.said()
+    assert '3 label entries' in launch.said()
+    assert '5 label entries' in launch.said()
     assert {path: path.read_bytes() for path in run.folder.rglob('*') if path.is_file()} == before
