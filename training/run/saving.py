@@ -32,7 +32,7 @@ class Saver:
     Attributes:
         at: time of the last save, or of the construction, by `time.monotonic`.
         seconds: duration of the last save.
-        unsaved: files and states whose last write has failed.
+        unsaved: names of files and states whose last write has failed.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class Saver:
         self._keep, self._best, self._saved = keep, best, saved
         self._record, self._path = record, folder.path
         self.at, self.seconds = time.monotonic(), seconds
-        self.unsaved = set[Path]()
+        self.unsaved = set[str]()
         saved(seconds)
 
     def save_state(self) -> None:
@@ -96,14 +96,14 @@ class Saver:
         try:
             save()
         except checkpoint.WriteErrors as error:
-            self.unsaved.add(path)
+            self.unsaved.add(path.name)
             needed = sum(t.numel() * t.element_size() for t in self._state.tensors().values())
             self._log.warn(
                 f'{path}: not saved ({error}); a training state takes {format_bytes(needed)}, '
                 f'{_free(path.parent)} free. Earlier saves are intact; training continues and tries again'
             )
             return False
-        self.unsaved.discard(path)
+        self.unsaved.discard(path.name)
         return True
 
     def missing(self, *, complete: bool) -> list[Path]:
@@ -114,8 +114,8 @@ class Saver:
         nimg = self._state.nimg
         if complete:
             files = [self._folder.state(nimg), self._folder.snapshot(nimg)]
-            return [path for path in files if path in self.unsaved or not path.exists()]
-        return [path for path in [self._folder.state(nimg)] if path in self.unsaved]
+            return [path for path in files if path.name in self.unsaved or not path.exists()]
+        return [path for path in [self._folder.state(nimg)] if path.name in self.unsaved]
 
     def draw(self, save: Callable[[], None], path: Path) -> None:
         """Runs a save of a picture and reports any error: no failed picture may stop training."""

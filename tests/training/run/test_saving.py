@@ -66,7 +66,7 @@ def test_a_picture_that_cannot_be_drawn_is_reported(saver, tmp_path: Path) -> No
     assert 'a.png: cannot be drawn (ValueError: no pixels); training continues' in (tmp_path / 'log.txt').read_text()
 
 
-def test_a_run_folder_that_was_renamed_or_removed_keeps_its_states_where_they_can_be_resumed(saver, tmp_path: Path):
+def test_states_of_a_run_folder_that_was_renamed_or_removed_can_be_resumed(saver, tmp_path: Path):
     folder = RunFolder(tmp_path / 'run')
     folder.path.mkdir()
     saver[0]._folder = folder
