@@ -10,13 +10,14 @@ import pytest
 
 from dnnlib.download import cache_folder
 from ganfoundry.cli import COMMANDS
+from ganfoundry.latent_options import parse_points
 from metrics.detectors import custom, weights
 from tests.support.runs import make_zip
 from torch_utils.ops.toolchain import library_folders, nvcc
 from training.data.convert.picture_list import ListSource
 
-PATHS = re.compile(r'PATH|DIR|FILE|FROM|URL|DATA')
-NAMED = {'detector_path'}  # NAME=FILE: the part after the sign is expanded where it is taken apart
+PATHS = re.compile(r'PATH|DIR|FILE|FROM|URL|DATA|PNG')
+NAMED = {'detector_path', 'latents', 'rows', 'cols'}  # paths are a part of the value, expanded where it is taken apart
 ARGUMENTS = {'others', 'file', 'data'}
 
 
@@ -88,6 +89,12 @@ def test_the_file_of_a_detector_may_lie_in_the_home_folder(home, monkeypatch):
     weights.set_weights_path('inception', '~/net.pt')
     assert weights.named_path('inception') == home / 'net.pt'
     assert custom.declare('mine', '~/net.pt,size=32').path == home / 'net.pt'
+
+
+def test_a_latents_file_among_seeds_may_lie_in_the_home_folder(home):
+    (home / 'a.npz').write_text('')
+    files = [part for part in parse_points('0,3-5,~/a.npz:0,2,~/b.npz', '--rows') if hasattr(part, 'path')]
+    assert [file.path for file in files] == [home / 'a.npz', home / 'b.npz']
 
 
 def test_a_list_of_pictures_takes_the_home_folder(home):
