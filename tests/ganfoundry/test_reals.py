@@ -13,6 +13,7 @@ from ganfoundry.commands import dataset_tool
 from ganfoundry.reals import data_sets, in_size, metric_data, open_any_size, reference_data
 from tests.support.measured import make_run, tiny_config
 from tests.support.runs import make_zip
+from tests.support.stored import make_set
 from training.data.dataset import DataConfig, ImageDataset
 from training.interface import ImageSpec
 from training.run.snapshot import load_snapshot
@@ -144,6 +145,13 @@ def test_labels_and_channels_may_differ(tmp_path, data, notes):
     gray = open_any_size(DataConfig(path=str(make_zip(tmp_path / 'gray.zip', num_images=3, channels=1))))
     assert in_size(gray, reals.spec, '--data', notes.append) is gray
     assert notes == []
+
+
+def test_reals_with_alpha_or_16_bits_are_compared_with_rgb_of_8_bits(tmp_path, plain, notes):
+    rgba = make_set(tmp_path / 'rgba.zip', (4, 16, 16))
+    assert sets(plain, notes, data=rgba).reals.spec.channels == 4
+    deeper = make_set(tmp_path / 'deeper.zip', (3, 16, 16), 16, 'npy')
+    assert sets(plain, notes, data=deeper).reals.spec.bits == 16
 
 
 def test_larger_images_of_the_same_sides_are_averaged_and_the_message_says_so(tmp_path, data, notes):
