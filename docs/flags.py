@@ -21,6 +21,7 @@ PAGES = {
     'generate': 'using.md',
     'style_mixing': 'using.md',
     'gen_video': 'using.md',
+    'projector': 'using.md',
     'calc_metrics': 'metrics.md',
 }
 TABLE = re.compile(r'(<!-- flags (\w+): ([\w ]+) -->\n).*?(<!-- /flags -->)', flags=re.DOTALL)

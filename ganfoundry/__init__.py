@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ganfoundry.api import measure, train
     from ganfoundry.network import Network, load
+    from ganfoundry.projection.api import project
+    from ganfoundry.projection.project import Projection
     from metrics.detectors.interface import Detector, Features
     from metrics.detectors.table import register_detector
     from metrics.registry import Metric, register_metric
@@ -42,6 +44,7 @@ __all__ = [
     'Micro',
     'Network',
     'Op',
+    'Projection',
     'Scored',
     'Summand',
     'Term',
@@ -49,6 +52,7 @@ __all__ = [
     '__version__',
     'load',
     'measure',
+    'project',
     'recipes',
     'register_detector',
     'register_discriminator',
@@ -64,6 +68,8 @@ __all__ = [
 _NAMES = {
     'ganfoundry.api': ('measure', 'train'),
     'ganfoundry.network': ('Network', 'load'),
+    'ganfoundry.projection.api': ('project',),
+    'ganfoundry.projection.project': ('Projection',),
     'metrics.detectors.interface': ('Detector', 'Features'),
     'metrics.detectors.table': ('register_detector',),
     'metrics.registry': ('Metric', 'register_metric'),

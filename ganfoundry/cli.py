@@ -15,6 +15,7 @@ COMMANDS = (
     'generate',
     'style-mixing',
     'gen-video',
+    'projector',
     'calc-metrics',
     'dataset-tool',
     'convert',

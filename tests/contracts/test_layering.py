@@ -43,6 +43,7 @@ FLOORS = {
     'generate': 5,
     'style_mixing': 5,
     'gen_video': 5,
+    'projector': 5,
     'calc_metrics': 5,
     'dataset_tool': 5,
 }

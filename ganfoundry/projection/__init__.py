@@ -1,0 +1,1 @@
+"""Projection: the latents with which a trained generator draws a given image."""
