@@ -80,7 +80,7 @@ def write_projection(
     c = point.c[None] if len(point.c) > 0 else None
     latents = Latents(space=point.space, points=point.latent[None], c=c, provenance={DIGEST: digest, **origin})
     write_latents(folder / f'projected_{point.space}.npz', latents)
-    save_image(target.pixels, folder / 'target.png', {'target': target.name})
+    save_image(target.pixels, folder / 'target.png', {'target': target.name, 'network_sha256': digest})
     drawn_with = {'truncation_psi': 1, 'noise_mode': 'const', 'recalibrate': False, 'precision': network.precision}
     save_image(
         found.drawn.image, folder / 'proj.png', {**image_info(source, digest, **drawn_with), **text_of(found.drawn)}

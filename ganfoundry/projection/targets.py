@@ -22,7 +22,7 @@ from training.data.convert.color import over, to_bits, to_mode, with_alpha
 from training.data.convert.decode import SOURCE_EXTENSIONS, decode_picture
 from training.data.convert.geometry import fit
 from training.data.convert.options import WHITE, Transform
-from training.data.source import MAX_FILE_BYTES
+from training.data.zip_index import MAX_FILE_BYTES
 from training.interface import ImageSpec
 
 AUTO = 'auto'  # value of --class: the class of the nearest sample

@@ -11,6 +11,7 @@ from importlib import import_module
 from pathlib import Path
 
 import click
+import PIL.Image
 import pytest
 import torch
 
@@ -66,6 +67,7 @@ def place(tmp_path_factory) -> Path:
         make_zip(folder / f'images{res}.zip', num_images=4, resolution=res)
     make_zip(folder / 'ffhq256.zip', resolution=32)
     make_run(folder)
+    PIL.Image.new('RGB', (40, 40), 'red').save(folder / 'me.png')
     run = runs.new_run(TrainFlags(cfg='squeeze', data=str(folder / 'images64.zip'), device='cpu'))
     with torch.device('meta'):
         _, D = build_networks(run.cfg, run.dataset.spec)
