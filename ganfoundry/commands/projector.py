@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from dnnlib.paths import user_path
+from ganfoundry.choices import Choice
 from ganfoundry.command_options import class_option, device_option, network_option, plugin_option, precision_option
 
 
@@ -37,13 +38,13 @@ from ganfoundry.command_options import class_option, device_option, network_opti
 @click.option(
     '--space',
     help='Latents to find: one w, w+ (one per layer), z, or pti: w, then tune the network.  [default: w; z without W]',
-    type=click.Choice(['w', 'w+', 'z', 'pti']),
+    type=Choice(['w', 'w+', 'z', 'pti']),
 )
 @click.option('--num-steps', help='Steps.', type=click.IntRange(1), default=300, show_default=True)
 @click.option(
     '--method',
     help='direct: from the nearest sample, without noise; stylegan2: Appendix D of its paper.',
-    type=click.Choice(['direct', 'stylegan2']),
+    type=Choice(['direct', 'stylegan2']),
     default='direct',
     show_default=True,
 )
@@ -61,7 +62,7 @@ from ganfoundry.command_options import class_option, device_option, network_opti
 @click.option(
     '--fit',
     help='How a target gets the size of the network: cut, with a border, or with other proportions.',
-    type=click.Choice(['crop', 'pad', 'stretch']),
+    type=Choice(['crop', 'pad', 'stretch']),
     default='crop',
     show_default=True,
 )
