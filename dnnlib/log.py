@@ -96,6 +96,11 @@ def shown(text: str) -> str:
     return printable(public_text(text), keep='\n\t')
 
 
+def print_note(text: str) -> None:
+    """Prints a note of a command on stderr."""
+    print(f'note: {shown(text)}', file=sys.stderr)
+
+
 def encodable(text: str, stream: TextIO) -> str:
     r"""Returns a text with `\xe4` in place of each character that the encoding of a stream does not have."""
     encoding = getattr(stream, 'encoding', None) or 'utf-8'

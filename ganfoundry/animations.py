@@ -23,7 +23,8 @@ import PIL.Image
 
 from dnnlib.errors import ConfigError
 from dnnlib.files import atomic_path, write_json
-from ganfoundry.films import STOPS, print_note
+from dnnlib.log import print_note
+from ganfoundry.films import STOPS
 from torch_utils.images import save_png
 
 GIF_HEADER, GIF_SCREEN = 6, 7  # bytes of the signature and of the logical screen descriptor

@@ -6,7 +6,6 @@ Letters: N images in a batch, C channels, H and W image size.
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,7 +13,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from dnnlib import log
 from dnnlib.errors import ConfigError, DataError
 from ganfoundry.class_option import Label
 from ganfoundry.points import Point, batched, points_of_seeds, stack
@@ -114,11 +112,6 @@ def image_info(snapshot: Snapshot, network_sha256: str, **settings: Any) -> dict
     assert settings.keys() == set(RECORDED)
     info = {'network': snapshot.path.name, 'network_sha256': network_sha256, 'nimg': snapshot.nimg}
     return info | {name: settings[name] for name in RECORDED}
-
-
-def print_note(text: str) -> None:
-    """Prints a note on stderr."""
-    print(f'note: {log.shown(text)}', file=sys.stderr)
 
 
 def measure_batch_norm(G: Any, label: torch.Tensor, truncation_psi: float) -> None:

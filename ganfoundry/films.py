@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ import numpy as np
 
 from dnnlib.errors import ConfigError
 from dnnlib.files import atomic_path
-from dnnlib.log import shown
+from dnnlib.log import print_note
 from dnnlib.signals import StopRequested
 
 THREADS = 4  # of the encoder; its bytes depend on them
@@ -71,11 +70,6 @@ def even_size(frame: np.ndarray) -> np.ndarray:
     """Repeats the last row or column of a frame [H, W, C] where H or W is odd, as yuv420p needs."""
     height, width = frame.shape[:2]
     return np.pad(frame, ((0, height % 2), (0, width % 2), (0, 0)), mode='edge')
-
-
-def print_note(text: str) -> None:
-    """Prints a note on stderr."""
-    print(f'note: {shown(text)}', file=sys.stderr)
 
 
 class Film:

@@ -10,8 +10,8 @@ from pathlib import Path
 import torch
 
 from dnnlib.errors import ConfigError
+from dnnlib.log import print_note
 from ganfoundry.class_option import ALL, NO_LABEL, Label, parse_classes
-from ganfoundry.drawing import print_note
 from ganfoundry.latent_options import LatentsFile, Seeds, parse_latents, parse_seeds
 from ganfoundry.network import Network
 from ganfoundry.points import Point, PointList, notes_on, points_of_file, read_file

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from dnnlib.errors import ConfigError
+from dnnlib.log import print_note
 from ganfoundry.class_option import NO_LABEL, Label, parse_class
-from ganfoundry.drawing import Drawn, check_finite, draw_points, make_outdir, print_note
+from ganfoundry.drawing import Drawn, check_finite, draw_points, make_outdir
 from ganfoundry.jobs import Job, Settings, check_size
 from ganfoundry.latent_options import LatentsFile, Seeds, parse_points
 from ganfoundry.network import Network, load

@@ -12,9 +12,10 @@ import numpy as np
 import torch
 
 from dnnlib.errors import ConfigError
+from dnnlib.log import print_note
 from ganfoundry.class_option import NO_LABEL, Label, parse_class
 from ganfoundry.directions import directions
-from ganfoundry.drawing import measure_batch_norm, print_note
+from ganfoundry.drawing import measure_batch_norm
 from ganfoundry.gen_video.frames import (
     Frame,
     NoiseCircle,

@@ -5,7 +5,7 @@ Letters: H and W height and width of a sheet, C channels.
 
 from __future__ import annotations
 
-import json
+import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 
-from dnnlib.errors import ConfigError, DataError
+from dnnlib.errors import ConfigError, DataError, RecordError
+from dnnlib.records import read_record
 from ganfoundry.captions import text_line
 from ganfoundry.gen_video.output import over_background
 from training.run.run_folder import RunFolder, first_result
@@ -65,11 +66,10 @@ def metric_of(folder: Path) -> tuple[str, dict[int, float]]:
     names = sorted(path.name.removeprefix('metric-').removesuffix('.jsonl') for path in folder.glob('metric-*.jsonl'))
     if not names:
         return '', {}
-    try:
-        best = json.loads(run.best_record.read_text())['metric']
-    except (OSError, ValueError, KeyError, TypeError):
-        best = None
-    name = next((name for name in names if best is not None and str(best).startswith(name)), names[0])
+    best = ''
+    with contextlib.suppress(RecordError):
+        best = read_record(run.best_record).text('metric')
+    name = next((name for name in names if best.startswith(name)), names[0])
     return name, {line['nimg']: first_result(line) for line in run.curve(name)}
 
 

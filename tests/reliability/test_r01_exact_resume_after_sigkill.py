@@ -6,9 +6,9 @@ import time
 
 import pytest
 
-from tests.contracts.test_every_cfg import NARROW
 from tests.reliability.conftest import SMALL
 from tests.reliability.supervisor import Run, fingerprint
+from tests.support.narrow import NARROW
 from training.data.dataset import DataConfig, ImageDataset
 from training.registry import RECIPES
 

@@ -15,9 +15,12 @@ from typing import Any, TypeGuard
 
 import numpy as np
 
-from dnnlib.errors import DataError
+from dnnlib.errors import DataError, RecordError
+from dnnlib.records import Limits, parse_json
 from training.data.names import normal_name, summarize_names
 
+# Limits of dataset.json and manifest.json. Numbers that no float32 holds are named with their image.
+LIMITS = Limits(file_bytes=2**28, entries=2**27, number_chars=1024, finite=False)
 MAX_CLASSES = 2**16  # a stray large number would otherwise require a one-hot vector of that width
 
 
@@ -98,9 +101,9 @@ def unseen_classes(counts: Mapping[int, int], names: Sequence[str] = ()) -> list
 def read_content(text: bytes, where: str) -> dict[str, Any]:
     """Returns the contents of dataset.json, in which "labels" is a list or None. Raises DataError for anything else."""
     try:
-        content = json.loads(text.decode('utf-8-sig'))
-    except (ValueError, RecursionError) as error:
-        raise DataError(f'{where}: is not valid JSON ({error})') from error
+        content = parse_json(text, where, LIMITS)
+    except RecordError as error:
+        raise DataError(str(error)) from None
     if not isinstance(content, dict) or 'labels' not in content:
         raise DataError(f'{where}: has no "labels"; expected {{"labels": [["a.png", 0], ["b.png", 1]]}}')
     pairs = content['labels']

@@ -18,8 +18,9 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from dnnlib.errors import DataError, FileError
+from dnnlib.errors import DataError, FileError, RecordError
 from dnnlib.files import atomic_path
+from dnnlib.records import parse_record
 from dnnlib.regular_file import open_regular
 from training.interface import StyleGenerator
 
@@ -186,12 +187,9 @@ def _provenance(path: Path, arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
     if 'provenance' not in arrays:
         return {}
     try:
-        provenance = json.loads(str(arrays['provenance']))
-    except (ValueError, RecursionError) as error:
-        raise DataError(f'{path}: its provenance is no JSON ({error})') from None
-    if not isinstance(provenance, dict):
-        raise DataError(f'{path}: its provenance is no JSON object')
-    return provenance
+        return parse_record(str(arrays['provenance']), f'{path}: provenance').values
+    except RecordError as error:
+        raise DataError(str(error)) from None
 
 
 def note_on(latents: Latents, network_sha256: str) -> str | None:

@@ -172,7 +172,7 @@ def test_enlarging_is_told(tmp_path):
         ),
         ({'0.png': noise(0)}, ['--resolution=big'], "'big' is not WIDTHxHEIGHT, such as 256x256"),
         ({'a.txt': b''}, [], 'holds no images (passed over: 1 .txt); expected files ending in .png .jpg .jpeg .jfif'),
-        ({'0.png': noise(0), 'dataset.json': b'{'}, [], 'dataset.json: is not valid JSON'),
+        ({'0.png': noise(0), 'dataset.json': b'{'}, [], 'dataset.json, line 1: not JSON'),
     ],
 )
 def test_refusals_say_why_and_leave_nothing_behind(tmp_path, pictures, arguments, message):

@@ -63,10 +63,19 @@ def test_bad_labels(labels, message):
     assert message in label_refusal(labels)
 
 
-@pytest.mark.parametrize('text', [b'', b'{"labels": [["a.png", 0],]}', b'\xff\xfe', b'[' * 100000])
-def test_dataset_json_that_is_no_json(tmp_path, text):
+@pytest.mark.parametrize(
+    ('text', 'reason'),
+    [
+        (b'', ', line 1: not JSON, Expecting value'),
+        (b'{"labels": [["a.png", 0],]}', ', line 1: not JSON'),
+        (b'\xff\xfe', ', line 1: not UTF-8'),
+        (b'[' * 100000, ': nested deeper than 32'),
+        (b'{"labels": null, "labels": null}', ': "labels" is given twice'),
+    ],
+)
+def test_dataset_json_that_is_no_json(tmp_path, text, reason):
     path = write_zip(tmp_path / 'a.zip', {'a.png': png(), 'dataset.json': text})
-    assert f'{path}: dataset.json: is not valid JSON (' in data_refusal(DataError, path, cond=True)
+    assert f'{path}: dataset.json{reason}' in data_refusal(DataError, path, cond=True)
 
 
 @pytest.mark.parametrize('text', [b'[]', b'{}', b'"labels"', b'null'])

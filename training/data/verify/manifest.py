@@ -15,13 +15,14 @@ from typing import Any
 
 from dnnlib.errors import ConfigError
 from dnnlib.files import write_bytes
+from dnnlib.records import parse_json
 from dnnlib.regular_file import read_regular
+from training.data.labels import LIMITS
 from training.data.listing import MANIFEST_NAME
 from training.data.names import LABELS_NAME, path_on_disk
 from training.data.source import FolderSource, ImageSource
 from training.data.verify.findings import Findings
 from training.data.verify.image import ImageSummary
-from training.data.zip_index import MAX_FILE_BYTES
 
 MANIFEST_VERSION = 1
 
@@ -100,7 +101,7 @@ def _read(folder: str, findings: Findings) -> dict[str, dict[str, Any]] | None:
     if not os.path.lexists(path):
         return None
     try:
-        content = json.loads(read_regular(path, MAX_FILE_BYTES))
+        content = parse_json(read_regular(path, LIMITS.file_bytes), MANIFEST_NAME, LIMITS)
         if content['version'] != MANIFEST_VERSION:
             raise ValueError(f'version {content["version"]}, expected {MANIFEST_VERSION}')
         files: dict[str, dict[str, Any]] = content['files']
