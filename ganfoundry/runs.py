@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from dnnlib.addresses import is_url, public_url
-from dnnlib.errors import ConfigError
+from dnnlib.errors import CheckpointError, ConfigError
 from dnnlib.files import write_json
 from dnnlib.folders import make_run_dir
 from dnnlib.provenance import environment, public_argv
@@ -20,16 +20,16 @@ from dnnlib.registry import source_of
 from ganfoundry import options, processes
 from ganfoundry.options import TrainFlags
 from ganfoundry.reals import reference_data
+from ganfoundry.same_data import data_digests
 from metrics.spec import default_metrics, parse_metric
-from torch_utils.checkpoint import list_states
 from torch_utils.devices import pick_device
 from torch_utils.distributed import World
 from torch_utils.launched import RUN_ID, is_launched, place
 from torch_utils.ops import dispatch
 from training.build import build_networks, resolve_precision
-from training.config import RunConfig, apply_overrides, differences, with_precision
+from training.config import RunConfig, apply_overrides, with_precision
 from training.data.dataset import ImageDataset
-from training.record import from_record, plugin_modules, to_record
+from training.record import plugin_modules, to_record
 from training.registry import RECIPES
 from training.run.run_folder import RunFolder
 from training.run.transfer import Source, address_of, load_source, transfer
@@ -50,6 +50,7 @@ class Run:
     source: Source | None = None  # networks of another run to start from
     origin: dict[str, str] | None = None  # record of the file that the run's first networks came from
     warnings: tuple[str, ...] = ()  # warnings for the log
+    again: tuple[str, ...] = ()  # options that the command needs that continues the run
 
 
 def new_run(flags: TrainFlags) -> Run:
@@ -91,42 +92,14 @@ def new_run(flags: TrainFlags) -> Run:
         source=source,
         origin=origin,
         warnings=unused_labels(cfg, dataset.spec),
+        again=every_launch(flags),
     )
 
 
-def continued_run(folder: RunFolder, flags: TrainFlags) -> Run:
-    """Returns a run with its recorded config, changed by the flags that are given now. A note names each change."""
-    device = pick_device(flags.device)
-    record = folder.record()
-    old, spec = from_record(record)
-    check_same(old, flags)
-    wanted = flags.wanted_precision
-    cfg = old if wanted in ('auto', old.precision) else with_precision(old, wanted)
-    num_gpus = processes.num_processes(flags.gpus, device, recorded=old.gpus)
-    changed = apply_overrides(cfg, all_changes(flags, cfg, num_gpus))
-    cfg = options.with_fewer_images(flags.metrics_images, changed)
-    check_frozen(old, cfg)
-    dataset = ImageDataset(cfg.data, cfg.seed)
-    if dataset.spec != spec:
-        raise ConfigError(
-            f'{cfg.data.source}: the data have changed since the run began: {spec} then, {dataset.spec} now'
-        )
-    check(cfg, dataset)
-    notes = options.notes_on(flags) + dataset.notes
-    notes += tuple(f'changed for this launch: {path} {was} -> {now}' for path, was, now in differences(old, cfg))
-    # A run that was killed before its first state begins again, from the same networks.
-    origin = record.get('source')
-    source = load_source(origin['file'], origin['sha256']) if origin and not list_states(folder.states) else None
-    return Run(
-        cfg=cfg,
-        dataset=dataset,
-        device=device,
-        notes=notes,
-        run_id=folder.run_id(),
-        source=source,
-        origin=origin,
-        warnings=unused_labels(cfg, dataset.spec),
-    )
+def every_launch(flags: TrainFlags) -> tuple[str, ...]:
+    """Returns the options that every launch of a run needs: no record loads code."""
+    plugins = tuple(f'--plugin={Path(path).absolute()}' for path in flags.plugin)
+    return plugins + tuple(f'--detector-path={item}' for item in flags.detector_path)
 
 
 def all_changes(flags: TrainFlags, cfg: RunConfig, num_gpus: int) -> dict[str, Any]:
@@ -146,27 +119,6 @@ def all_changes(flags: TrainFlags, cfg: RunConfig, num_gpus: int) -> dict[str, A
         deterministic=flags.deterministic,
         mbstd_group=flags.mbstd_group,
     )
-
-
-def check_frozen(old: RunConfig, cfg: RunConfig) -> None:
-    """Refuses a change of --freezed: the optimizer keeps state for unfrozen layers only."""
-    before, now = (getattr(c.discriminator, 'freezed', 0) for c in (old, cfg))
-    if before != now:
-        raise ConfigError(f'--freezed={now}: this run began with {before} and continues with it; drop the flag')
-
-
-def check_same(old: RunConfig, flags: TrainFlags) -> None:
-    """Refuses flags that change a run's architecture, data or seed."""
-    began = {'cfg': old.cfg, 'seed': old.seed}
-    began |= {flag: getattr(old.data, field) for flag, field in options.DATA_FLAGS.items()}
-    for flag, before in began.items():
-        now = getattr(flags, flag)
-        if now is None:
-            continue
-        if flag == 'data':
-            now = str(Path(now).absolute())
-        if now != before:
-            raise ConfigError(f'--{flag}={now}: this run began with {before} and continues with it; drop the flag')
 
 
 def check(cfg: RunConfig, dataset: ImageDataset) -> None:
@@ -221,8 +173,14 @@ def machine_settings(device: torch.device, *, asks_for_metrics: bool) -> tuple[d
     return fields, notes
 
 
-def record_of(run: Run) -> dict[str, Any]:
-    """Returns the content of config.json: the config, the facts, and everything else that a number depends on."""
+def record_of(run: Run, world: World | None = None) -> dict[str, Any]:
+    """Returns the content of config.json: the config, the facts, and everything else that a number depends on.
+
+    Args:
+        run: The run.
+        world: The processes that train. All of them call this function; rank 0 looks at the data.
+    """
+    digests = (world or World()).shared(lambda: data_digests(run.cfg, run.dataset))
     modules = plugin_modules(run.cfg)  # loss and terms
     modules += [module for name in run.cfg.metrics for module in parse_metric(name).plugins]
     modules = list(dict.fromkeys(modules))
@@ -230,6 +188,7 @@ def record_of(run: Run) -> dict[str, Any]:
         **({'run_id': run.run_id} if run.run_id else {}),
         **({'classes': list(names)} if (names := run.dataset.class_names) else {}),
         **({'source': run.origin} if run.origin else {}),
+        **digests,
         'plugin': source_of(RECIPES.module_of(run.cfg.cfg)),
         **({'plugins': [source_of(module) for module in modules]} if modules else {}),
         'operations': dispatch.pick('auto', torch.empty(0, device=run.device)),
@@ -285,7 +244,10 @@ def restarted_run(outdir: Path) -> RunFolder | None:
         return None
     mine = {'launch': os.environ[RUN_ID], 'argv': public_argv()}
     for config in sorted(outdir.glob('[0-9]*-*/config.json'), reverse=True):
-        record = RunFolder(config.parent).record()
+        try:
+            record = RunFolder(config.parent).record()
+        except CheckpointError:  # another run, whose record is damaged
+            continue
         if {name: record.get(name) for name in mine} == mine:
             return RunFolder(config.parent)
     return None

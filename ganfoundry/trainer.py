@@ -18,6 +18,7 @@ from dnnlib.signals import StopRequested, StopSignal
 from dnnlib.streams import drop_unwritable
 from dnnlib.time_limit import EXIT_CODE, TimeLimit, parse_duration
 from ganfoundry import options, processes, runs
+from ganfoundry.continuation import continue_command, continued_run
 from ganfoundry.options import TrainFlags
 from ganfoundry.runs import Run
 from ganfoundry.snapshot_metrics import for_training
@@ -96,7 +97,7 @@ def prepare_run(flags: TrainFlags) -> PreparedRun:
     """Checks everything that can be checked before a folder is made. Raises UserError."""
     world = processes.join_world(flags.device, watched=flags.timeout is not None)
     folder = runs.find_run(flags, world)
-    run = runs.continued_run(folder, flags) if folder else runs.new_run(flags)
+    run = continued_run(folder, flags, world) if folder else runs.new_run(flags)
     return PreparedRun(flags=flags, world=world, run=run, folder=folder)
 
 
@@ -129,7 +130,7 @@ def train_prepared(prepared: PreparedRun) -> tuple[RunFolder, int]:
     run, folder, flags, world = prepared.run, prepared.folder, prepared.flags, prepared.world
     cfg = run.cfg
     prepare(run.device, benchmark=cfg.benchmark, allow_tf32=cfg.allow_tf32, deterministic=cfg.deterministic)
-    record = runs.record_of(run)
+    record = runs.record_of(run, world)
     warnings = run.warnings + (runs.drift(folder.record(), record) if folder else ())
     folder = folder or runs.make_folder(Path(flags.outdir), prepared.name, record, world)
     limit = time_limit(flags.time_limit) if world.leads else None  # rank 0 keeps the time, and all stop with it
@@ -186,6 +187,7 @@ def train_in_folder(
             log.warn(warning)
         state = build(run.cfg, run.dataset.spec, run.device)
         restore(state, folder, run.source, log, world)
+        was_complete = state.nimg >= run.cfg.kimg * 1000 and folder.snapshot(state.nimg).exists()
         try:
             complete, missing = run_loop(run, folder, record, state, log, stop, world)
             code = world.maximum(stop.exit_code, 'the exit code')
@@ -194,6 +196,10 @@ def train_in_folder(
         except PeerLost as error:  # a launcher may end this process before it prints its traceback
             log.warn(str(error))
             raise
+        if was_complete and code != UNSAVED:
+            longer = continue_command(folder.path, (*run.again, f'--kimg={2 * run.cfg.kimg}'))
+            log.line(f'nothing to do: the run is complete at --kimg={run.cfg.kimg}; to train longer: {longer}')
+            return 0
         if complete and code != UNSAVED:
             log.line(f'done: {folder.snapshot(state.nimg)}')
             return 0
@@ -202,13 +208,8 @@ def train_in_folder(
         saved = max((int(path.name) for path in list_states(folder.states)), default=0)
         why = f', --for={format_time(limit.seconds)} is over' if limit and code == EXIT_CODE else ''
         log.line(f'stopped at {state.nimg / 1000:.2f} kimg{why}; the newest state is of {saved / 1000:.2f} kimg')
-        log.line(f'continue: {program()} --resume={folder.path}')
+        log.line(f'continue: {continue_command(folder.path, run.again)}')
         return code
-
-
-def program() -> str:
-    """Returns the words that start this command: those of the console script unless train.py runs."""
-    return 'python train.py' if Path(sys.argv[0]).name == 'train.py' else 'ganfoundry train'
 
 
 def run_loop(

@@ -108,6 +108,7 @@ class RunConfig:
     timeout_s: float = 600.0  # longest time without progress, seconds; metrics are exempt; one process only if given
     on_nan: OnNan = 'skip'  # reaction to losses or gradients that are not finite, see run/recovery.py
     bad_images: Literal['error', 'skip'] = 'error'  # reaction to an image that cannot be decoded, see bad_images.py
+    data_check: Literal['listing', 'content', 'off'] = 'listing'  # how a resume knows the run's data, data/identity.py
     guardian: GuardianConfig = field(default_factory=GuardianConfig)
     terms: Mapping[str, TermConfig] = field(default_factory=dict)  # configs of further terms, by name
 

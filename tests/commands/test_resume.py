@@ -94,7 +94,9 @@ def test_a_request_to_stop_saves_says_how_to_go_on_and_loses_no_bit(tmp_path, da
 
 def test_a_finished_run_is_not_trained_further(tmp_path, data, undisturbed):
     before = last_state(undisturbed), losses(undisturbed)
-    assert 'done' in call(tmp_path, f'--resume={undisturbed}').stdout
+    said = call(tmp_path, f'--resume={undisturbed}').stdout
+    assert 'nothing to do: the run is complete at --kimg=1; to train longer: python train.py --resume=' in said
+    assert 'done' not in said
     assert (last_state(undisturbed), losses(undisturbed)) == before
 
 

@@ -107,6 +107,19 @@ def fingerprint(folder: Path, guardian: bool = True) -> tuple[Any, ...]:
     return tensors, scalars if guardian else {**scalars, 'guardian': None}, losses(folder)
 
 
+def train_here(*flags: str) -> None:
+    """Runs a command line of train.py in this process; its errors are raised."""
+    from ganfoundry.commands import train
+
+    train.main.main([str(flag) for flag in flags], standalone_mode=False)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Returns every file of a run folder by its path, without the log and the name of the lock's holder."""
+    paths = (path for path in folder.rglob('*') if path.is_file() and path.name not in ('log.txt', '.lock'))
+    return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
+
+
 def flip_bit(path: Path, bit: int) -> None:
     """Inverts one bit of a file, counted from its beginning; negative ones from its end."""
     data = bytearray(path.read_bytes())

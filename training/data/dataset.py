@@ -22,6 +22,7 @@ import PIL
 
 from dnnlib.errors import ConfigError, DataError, UserError
 from dnnlib.printable import printable
+from training.data import identity
 from training.data.labels import class_names, label_width, parse_labels, to_vectors, unseen_classes
 from training.data.shapes import nearest_size, split_size
 from training.data.source import open_source
@@ -175,6 +176,14 @@ class ImageDataset:
         if self._labels is not None:
             digest.update(np.ascontiguousarray(self._labels[self._chosen]).view(np.uint8).data)
         return digest.hexdigest()
+
+    def listing_digest(self) -> str:
+        """Returns a digest of the names, sizes, CRCs and labels of all files, by which a moved set is known again."""
+        return identity.listing_digest(self._source)
+
+    def files_digest(self) -> str:
+        """Returns a digest of the names and bytes of all files, and of the labels; reads everything."""
+        return identity.content_digest(self._source)
 
     def close(self) -> None:
         """Closes the file handle of the zip; the next read opens it again."""

@@ -33,6 +33,7 @@ class ImageSource(abc.ABC):
 
     path: str  # the one given by the user
     names: np.ndarray  # S [num_files], UTF-8: sorted paths inside the source, with `/`
+    kind: str  # 'folder' or 'zip'
     passed_over: PassedOver  # files that are neither images nor labels
     labels_root: str  # folder of dataset.json, with a `/` at its end; '' is the root of the source
 
@@ -61,6 +62,10 @@ class ImageSource(abc.ABC):
         """Returns the name of the file in messages, which suffices to find it on disk."""
 
     @abc.abstractmethod
+    def facts(self, index: int) -> bytes:
+        """Returns what is known about the contents of file `index` without reading them. Raises DataError."""
+
+    @abc.abstractmethod
     def read(self, index: int) -> bytes:
         """Returns the bytes of file `index`. Raises DataError, which names it, when it is missing or damaged."""
 
@@ -75,6 +80,8 @@ class ImageSource(abc.ABC):
 
 class FolderSource(ImageSource):
     """Images in a folder and its subfolders."""
+
+    kind = 'folder'
 
     def __init__(
         self, path: str, names: list[str], passed_over: PassedOver | None = None, labels_root: str | None = ''
@@ -96,6 +103,13 @@ class FolderSource(ImageSource):
     def where(self, index: int) -> str:
         return os.path.join(self.path, self.name(index))
 
+    def facts(self, index: int) -> bytes:
+        """Returns the size."""
+        try:
+            return b'%d' % os.stat(path_on_disk(self.path, self.name(index))).st_size
+        except OSError as error:
+            raise DataError(f'{self.where(index)}: cannot be read ({error.strerror or error})') from error
+
     def read(self, index: int) -> bytes:
         return read_file(path_on_disk(self.path, self.name(index)), self.where(index))
 
@@ -113,6 +127,8 @@ class ZipSource(ImageSource):
     Every process has a handle of its own: a handle that crosses a fork shares its position with the parent, so two
     readers would see each other's bytes. The class is not safe for several threads.
     """
+
+    kind = 'zip'
 
     def __init__(
         self,
@@ -145,6 +161,11 @@ class ZipSource(ImageSource):
 
     def origin(self, index: int) -> str:
         return decode_name(self._origins[index]) or self.name(index)
+
+    def facts(self, index: int) -> bytes:
+        """Returns size and CRC."""
+        entry = self._entries[index]
+        return b'%d %08x' % (entry['size'], entry['crc'])
 
     def read(self, index: int) -> bytes:
         return self._read_entry(self._entries[index], self.where(index))
