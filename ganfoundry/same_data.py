@@ -8,6 +8,7 @@ from typing import Any
 
 from dnnlib.errors import ConfigError, DataError
 from training.config import RunConfig
+from training.data.bad_images import ALWAYS_ALLOWED
 from training.data.dataset import DataConfig, ImageDataset
 from training.interface import ImageSpec
 
@@ -17,7 +18,7 @@ FILES = {'listing': 'names, sizes, checksums or labels of its files', 'content':
 
 def data_digests(cfg: RunConfig, dataset: ImageDataset) -> dict[str, Any]:
     """Returns the digests of a run's images for config.json: 'data', and 'metric_data' if the run has some."""
-    data = {'listing': dataset.listing_digest()}
+    data = dataset.listing_digests()
     if cfg.data_check == 'content':
         data['content'] = dataset.files_digest()
     return {'data': data} | (
@@ -29,7 +30,7 @@ def listing_of(path: str) -> str:
     """Returns the digest of the listing of a folder or zip."""
     dataset = ImageDataset(DataConfig(path=path))
     try:
-        return dataset.listing_digest()
+        return str(dataset.listing_digests()['listing'])
     finally:
         dataset.close()
 
@@ -84,7 +85,8 @@ def check_data(
     if fault is None and given != where:
         return (f'{given}: the same images as {old.data.source}, where the run began with them',)
     if fault is None:
-        return ()
+        repaired = cfg.data_check == 'listing' and num_repaired(known, dataset.listing_digests())
+        return (f'{given}: a few images have been replaced or repaired since the run began',) if repaired else ()
     if cfg.data_check == 'off':
         return (f'{given}: {fault}; the run continues with them, since data_check is off',)
     raise ConfigError(f'{given}: {fault}; {ANYWAY}')
@@ -100,6 +102,15 @@ def check_metric_data(record: dict[str, Any], cfg: RunConfig) -> tuple[str, ...]
     return (f'--metric-data={cfg.metric_data}: other images than before; metrics begin a new curve',)
 
 
+def num_repaired(known: dict[str, Any], now: dict[str, Any]) -> int:
+    """Returns the number of parts of a listing that have changed, 0 if it is none or too many for a few repairs."""
+    before, after = known.get('parts'), now['parts']
+    if known.get('names') != now['names'] or not isinstance(before, list) or len(before) != len(after):
+        return 0
+    changed = sum(a != b for a, b in zip(before, after, strict=True))
+    return changed if changed <= ALWAYS_ALLOWED else 0
+
+
 def _difference(known: dict[str, Any], cfg: RunConfig, dataset: ImageDataset, *, has_moved: bool) -> str | None:
     """Returns the difference between recorded digests and a data set as a clause, None if they are equal."""
     began = 'those that this run began with'
@@ -107,7 +118,8 @@ def _difference(known: dict[str, Any], cfg: RunConfig, dataset: ImageDataset, *,
         return None if dataset.files_digest() == known['content'] else f'{FILES["content"]} differ from {began}'
     if cfg.data_check == 'content':
         return 'config.json has no digest of their contents, which a run records that began with data_check=content'
-    listing = dataset.listing_digest()
+    now = dataset.listing_digests()
+    listing = str(now['listing'])
     if 'listing' not in known:
         return (
             f'whether they are {began} is unknown, since config.json is of a version without digests'
@@ -117,7 +129,9 @@ def _difference(known: dict[str, Any], cfg: RunConfig, dataset: ImageDataset, *,
     before = str(known['listing'])
     if before.partition(':')[0] != listing.partition(':')[0]:
         return f'{began} were a {before.partition(":")[0]}, these are a {listing.partition(":")[0]}'
-    return None if listing == before else f'{FILES["listing"]} differ from {began}'
+    if listing == before or (not has_moved and num_repaired(known, now)):
+        return None
+    return f'{FILES["listing"]} differ from {began}'
 
 
 def _words(spec: ImageSpec) -> str:

@@ -62,7 +62,7 @@ def test_other_data_are_refused_and_taken_where_the_user_insists(moved, where, w
         if what == 'labels' and is_labels:
             labels = json.loads(data)['labels']
             return json.dumps({'labels': [*labels[:-1], [labels[-1][0], 1 - labels[-1][1] % 2]]})
-        if what == 'pixels' and name.endswith('07.png'):
+        if what == 'pixels' and name[-6] in '234':
             return data[:-20] + data[-12:]  # a damaged image: the index alone shows that it is another
         return data
 
@@ -77,6 +77,16 @@ def test_other_data_are_refused_and_taken_where_the_user_insists(moved, where, w
     run = resume(*flags, '--set=data_check=off')
     assert 'the run continues with them, since data_check is off' in (folder / 'log.txt').read_text()
     assert '--set=data_check=off' in run.again
+
+
+def test_a_repaired_image_is_reported_and_taken(moved):
+    folder, new, resume = moved
+    rewritten(new, lambda name, data: data + b' ' if name.endswith('07.png') else data)
+    with pytest.raises(ConfigError, match='differ from those'):
+        resume(f'--data={new}')
+    new.rename(new.with_name('old.zip'))
+    resume()
+    assert 'a few images have been replaced or repaired since the run began' in (folder / 'log.txt').read_text()
 
 
 def rewritten_names(path):

@@ -15,7 +15,7 @@ import shlex
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import PIL
@@ -177,9 +177,9 @@ class ImageDataset:
             digest.update(np.ascontiguousarray(self._labels[self._chosen]).view(np.uint8).data)
         return digest.hexdigest()
 
-    def listing_digest(self) -> str:
-        """Returns a digest of the names, sizes, CRCs and labels of all files, by which a moved set is known again."""
-        return identity.listing_digest(self._source)
+    def listing_digests(self) -> dict[str, Any]:
+        """Returns digests of the names, sizes, CRCs and labels of all files, by which a moved set is known again."""
+        return identity.listing_digests(self._source)
 
     def files_digest(self) -> str:
         """Returns a digest of the names and bytes of all files, and of the labels; reads everything."""
