@@ -13,6 +13,7 @@ from ganfoundry import drawing, pictures
 from ganfoundry.commands import generate
 from ganfoundry.network import load
 from tests.support.narrow import make_snapshot
+from torch_utils.images import save_png
 from training.interface import ImageSpec
 from training.run.latents import Latents, write_latents
 
@@ -207,3 +208,16 @@ def test_latents_that_are_not_finite_are_refused(tmp_path, network, value):
         with pytest.raises(ConfigError, match=rf'{option}=.*w\.npz: w holds NaN, infinity.* at index 1'):
             draw(network, tmp_path / 'a', f'{option}={tmp_path / "w.npz"}')
     assert not (tmp_path / 'a').exists()
+
+
+def test_pictures_of_version_0_1_are_drawn_again(tmp_path, network):
+    """They hold fewer texts: neither points nor columns nor batches."""
+    old = ('network', 'network_sha256', 'nimg', 'truncation_psi', 'class_idx', 'noise_mode', 'precision', 'recalibrate')
+    for flags, keys in ((['--seeds=3'], (*old, 'seed')), (['--grid=3x2'], (*old, 'seeds'))):
+        (path,) = draw(network, tmp_path / flags[0], *flags, '--class=1', '--trunc=0.7').values()
+        with PIL.Image.open(path) as picture:
+            text = {**picture.info, 'class_idx': '1'}
+            image = np.asarray(picture)
+        save_png(image.transpose(2, 0, 1), tmp_path / path.name, {key: text[key] for key in keys})
+        again = draw(network, tmp_path / 'again', f'--from={tmp_path / path.name}')[path.name]
+        assert np.array_equal(pixels(again), image)
