@@ -188,16 +188,17 @@ def newest_state(root: Path, warn: Callable[[str], None], check: Callable[[Path]
     Raises:
         CheckpointError: If there is no state that can be taken.
     """
-    damaged = 0
+    damaged, first = 0, ''
     for folder in reversed(list_states(root)):
         try:
             check(folder)
             return folder
         except CheckpointError as error:
             damaged += 1
+            first = first or f'. The newest: {error}'
             warn(f'{error}; falling back to the state before it')
     found = f'{damaged} damaged state(s) and no intact one' if damaged else 'no saved state'
-    raise CheckpointError(f'{root}: {found}; start a new run without --resume')
+    raise CheckpointError(f'{root}: {found}; start a new run without --resume{first}')
 
 
 def prune_states(root: Path, keep: int, protected: set[str], warn: Callable[[str], None]) -> None:
