@@ -74,7 +74,7 @@ def project(
     else:
         path = Path(user_path(str(image)))
         target = read_target(path, path.stem, G.spec, fit)
-    initial = initial_points(settings, 1, G.module)
+    initial = initial_points(settings, 1, G)
     perceptual, line = choose_perceptual(G.device)
     if not isinstance(perceptual, LpipsDistance):
         warnings.warn(line, stacklevel=2)

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from dnnlib.errors import DataError
 from dnnlib.signals import StopSignal
 from ganfoundry.drawing import make_outdir
 from ganfoundry.films import codec_of
@@ -114,7 +115,7 @@ def _prepare(options: ProjectorOptions) -> _Job:
         targets=targets,
         folders=folders,
         c=label,
-        initial=initial_points(settings, len(targets), G),
+        initial=initial_points(settings, len(targets), network),
         settings=settings,
     )
 
@@ -140,14 +141,17 @@ def _project(job: _Job, rows: slice, perceptual: Perceptual, save_video: bool, s
     initial = None if job.initial is None else job.initial[rows]
     results = project_batch(network.module, targets, job.c, job.settings, perceptual, initial=initial, watch=watch)
     for target, folder in zip(targets, job.folders[rows], strict=True):
-        folder.mkdir(exist_ok=True)
+        make_outdir(str(folder))
         with contextlib.ExitStack() as film:
             if save_video:
                 made, frames = film_of(folder / FILM, target)
                 film.enter_context(made)
             found = next(results)
         how: dict[str, Any] = {'settings': job.settings, 'perceptual': perceptual, 'interrupted': stop.requested()}
-        write_projection(folder, found, target, network, **how)
+        try:
+            write_projection(folder, found, target, network, **how)
+        except OSError as error:
+            raise DataError(f'{folder}: cannot be written: {error.strerror or error}') from None
         print(f'{folder}: {summary_of(found)}', flush=True)
         if stop.requested():
             return

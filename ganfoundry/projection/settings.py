@@ -55,6 +55,8 @@ def check_settings(settings: Settings, G: Any) -> None:
     if settings.method == 'stylegan2' and settings.space not in ('w', 'w+'):
         others = '' if space_of(G) == 'w' else f', and {type(G).__name__} has no W space; drop the option'
         raise ConfigError(f'--method=stylegan2: works in w and w+, not in {settings.space}{others}')
+    if settings.start == 'mean' and settings.space == 'z' and space_of(G) == 'w':
+        raise ConfigError('--init=mean: the mean of z is 0, which has no direction; use --init=nearest')
     for name, value, least in (
         ('num-steps', settings.num_steps, 1),
         ('tune-steps', settings.tune_steps, 1),

@@ -98,10 +98,10 @@ def statistics_of(G: Any, c: torch.Tensor) -> Statistics:
     parts = []
     for _ in range(NUM_SAMPLES // SAMPLES_AT_ONCE):
         z = torch.from_numpy(draw.standard_normal([SAMPLES_AT_ONCE, G.z_dim])).float().to(c.device)
-        parts.append(G.mapping(z, c.expand(len(z), -1))[:, 0].double())  # [SAMPLES_AT_ONCE, w_dim]
+        parts.append(G.mapping(z, c.expand(len(z), -1))[:, 0].cpu().double())  # [SAMPLES_AT_ONCE, w_dim]
     w = torch.cat(parts)
     mean = w.mean(dim=0)
-    return Statistics(mean=mean.float(), std=float((w - mean).square().sum(dim=1).mean().sqrt()))
+    return Statistics(mean=mean.float().to(c.device), std=float((w - mean).square().sum(dim=1).mean().sqrt()))
 
 
 @torch.no_grad()

@@ -12,11 +12,13 @@ from typing import Any, NamedTuple
 import torch
 
 from dnnlib.errors import ConfigError, DataError
+from ganfoundry.drawing import print_note
+from ganfoundry.network import Network
 from ganfoundry.projection.perceptual import Distance
 from ganfoundry.projection.settings import NAMED_STARTS, Settings
 from ganfoundry.projection.spaces import Coordinates, Drawer, Statistics, points_of
 from torch_utils.seeding import numpy_generator
-from training.run.latents import read_latents, space_of
+from training.run.latents import note_on, read_latents
 
 NUM_CANDIDATES, AT_ONCE = 256, 8
 
@@ -79,23 +81,20 @@ def mean_of(space: Coordinates, statistics: Sequence[Statistics], G: Any) -> tor
         space: 'w', 'w+', or 'z' of a generator without W.
         statistics: Of w for the label of each image, or of z for a generator without W.
         G: The generator.
-
-    Raises:
-        ConfigError: For z of a generator with W, whose mapping network has no direction at the mean, 0.
     """
-    if space == 'z' and space_of(G) == 'w':
-        raise ConfigError('--init=mean: the mean of z is 0, which has no direction; use --init=nearest')
     mean = torch.stack([of.mean for of in statistics])  # [N, D]
     return mean.unsqueeze(1).repeat(1, G.num_ws, 1) if space == 'w+' else mean
 
 
-def initial_points(settings: Settings, num_images: int, G: Any) -> torch.Tensor | None:
+def initial_points(settings: Settings, num_images: int, network: Network) -> torch.Tensor | None:
     """Returns the latents of the file of --init as points [N, ...] of the space; None if the start is no file.
+
+    A note says if they were made with another network.
 
     Args:
         settings: Space and start.
         num_images: N.
-        G: The generator.
+        network: The network.
 
     Raises:
         ConfigError: If the file does not fit.
@@ -104,9 +103,11 @@ def initial_points(settings: Settings, num_images: int, G: Any) -> torch.Tensor 
     if path in NAMED_STARTS:
         return None
     try:
-        latents = read_latents(Path(path), G)
+        latents = read_latents(Path(path), network.module)
     except DataError as error:
         raise ConfigError(f'--init={error}') from None
+    if (note := note_on(latents, network.sha256)) is not None:
+        print_note(note)
     if (latents.space == 'z') != (space == 'z'):
         others = 'z' if latents.space == 'z' else 'w or w+'
         raise ConfigError(f'--init={path}: holds {latents.space}; --space={others} continues from it')

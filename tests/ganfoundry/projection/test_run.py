@@ -183,6 +183,12 @@ def test_bad_input_is_one_line_and_leaves_nothing_behind(tmp_path, target, igan,
     assert sorted(tmp_path.iterdir()) == before
 
 
+def test_a_refusal_of_the_start_leaves_nothing_behind(tmp_path, target):
+    with pytest.raises(UserError, match='--init=mean: the mean of z is 0'):
+        project(f'--target={target}', '--space=z', '--init=mean', f'--outdir={tmp_path / "out"}')
+    assert not (tmp_path / 'out').exists()
+
+
 def test_a_damaged_target_is_named(tmp_path):
     (tmp_path / 'a.png').write_bytes(b'no picture')
     with pytest.raises(UserError, match=r'a\.png: is not a .* image'):

@@ -38,11 +38,11 @@ def test_the_target_comes_nearer_and_the_given_network_stays(peeps, pivot, quick
 
 
 def test_the_tuning_ends_before_the_limit_of_the_drift(peeps, pivot, quick):
-    _, free = tuned(peeps, pivot, quick, max_drift=1)
+    _, free = tuned(peeps, pivot, quick, max_drift=1, num_steps=20)
     drifts = [step.drift for step in free if step.drift is not None]
     assert drifts[0] == 0
     limit = (drifts[1] + drifts[2]) / 2
-    made, steps = tuned(peeps, pivot, quick, max_drift=limit)
+    made, steps = tuned(peeps, pivot, quick, max_drift=limit, num_steps=20)
     assert len(steps) < len(free)
     assert made.drift == drifts[1] <= limit
 
