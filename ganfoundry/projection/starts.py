@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import torch
 
 from dnnlib.errors import ConfigError, DataError
-from ganfoundry.drawing import print_note
+from dnnlib.log import print_note
 from ganfoundry.network import Network
 from ganfoundry.projection.perceptual import Distance
 from ganfoundry.projection.settings import NAMED_STARTS, Settings
