@@ -1,6 +1,6 @@
 """Make a film with a trained network: `ganfoundry.commands.gen_video` without installing the package."""
 
-from dnnlib.errors import run_command
+from dnnlib.command import run_command
 from ganfoundry.commands.gen_video import main
 
 if __name__ == '__main__':

@@ -12,12 +12,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import click
+import imageio.v3 as iio
 import numpy as np
 import PIL.Image
 import pytest
 
 from dnnlib.errors import ConfigError
-from ganfoundry.commands import generate, projector, style_mixing
+from ganfoundry.commands import gen_video, generate, projector, style_mixing
 from ganfoundry.projection.perceptual import PixelDistance
 from tests.support.narrow import make_snapshot
 from tests.support.recipes import own_recipes
@@ -140,3 +141,19 @@ def test_it_works_twice_with_equal_bytes_or_refuses(tmp_path, network, target, m
     again = run('b')
     assert again.keys() == found.keys()
     assert {name for name in found if again[name] != found[name]} <= set(row.timed)
+
+
+@pytest.mark.parametrize(('cfg', 'kind'), NETWORKS)
+def test_gen_video_gives_equal_bytes_twice_and_frames_of_the_images_size(tmp_path, network, cfg, kind):
+    path, spec = network(cfg, kind)
+    label = ['--class=dog'] if spec.label_dim else []
+
+    def run(name: str, *flags: str) -> np.ndarray:
+        args = [f'--network={path}', '--device=cpu', '--w-frames=2', f'--output={tmp_path / name}', *flags, *label]
+        gen_video.main.main(args, standalone_mode=False)
+        return iio.imread(tmp_path / name, plugin='pyav')
+
+    assert run('a.mkv', '--seeds=0-3', '--grid=2x1').shape == (4, spec.height, 2 * spec.width, 3)
+    assert run('sweep.mkv', '--seeds=0', '--sweep=direction:0').shape == (2, spec.height, spec.width, 3)
+    run('b.mkv', '--seeds=0-3', '--grid=2x1')
+    assert (tmp_path / 'a.mkv').read_bytes() == (tmp_path / 'b.mkv').read_bytes()

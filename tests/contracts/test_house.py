@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import re
+import runpy
 import subprocess
 import tomllib
 from collections.abc import Iterator
@@ -68,6 +69,7 @@ def test_a_launcher_is_a_docstring_two_imports_and_a_call(launcher: Path):
     kinds = [type(node) for node in tree.body]
     assert kinds == [ast.Expr, ast.ImportFrom, ast.ImportFrom, ast.If]
     assert f'from ganfoundry.commands.{launcher.stem} import main' in launcher.read_text()
+    runpy.run_path(str(launcher), run_name='launcher')  # its imports exist
 
 
 @pytest.mark.parametrize('path', FILES, ids=lambda path: str(path.relative_to(ROOT)))
