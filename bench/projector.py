@@ -41,7 +41,6 @@ GENERATED = (
     ('w+, 100 steps', Settings(space='w+', num_steps=100)),
     ('w+, 300 steps', Settings(space='w+', num_steps=300)),
     ('w, 300 steps', Settings(space='w', num_steps=300)),
-    ('w, 300 steps, from the mean', Settings(space='w', num_steps=300, init='mean')),
     ('w, 300 steps, `--method=stylegan2`', Settings(space='w', num_steps=300, method='stylegan2')),
 )
 REAL = (
