@@ -17,6 +17,7 @@ from training.run.snapshot import save_snapshot
 NARROW = {
     'channel_base': 256, 'channel_max': 24, 'channel_min': 8, 'z_dim': 16, 'w_dim': 20, 'map_depth': 2,
     'group_channels': 4, 'se_ratio': 4, 'start_channels': 24, 'widths': (8, 4), 'stem': 16, 'tail': 8,
+    'num_layers': 5, 'margin_size': 3,
 }  # fmt: skip
 
 

@@ -23,7 +23,10 @@ dtypes = st.sampled_from([torch.float32, torch.bfloat16, torch.float64])
 layouts = st.sampled_from(['contiguous', 'channels_last', 'strided', 'expanded'])
 images = st.tuples(st.integers(0, 3), st.integers(1, 9), st.integers(1, 11), st.integers(1, 37))
 GOLDEN = ROOT / 'tests' / 'golden'
-NUM_CASES = {'bias_act': 27, 'upfirdn2d': 7, 'modulated_conv2d': 4}
+NUM_CASES = {
+    'bias_act': 27, 'upfirdn2d': 7, 'modulated_conv2d': 4,
+    'stylegan3_filtered_lrelu': 13, 'stylegan3_modulated_conv2d': 6,
+}  # fmt: skip
 needs_kernels = pytest.mark.skipif(not LOADED, reason=f'no native operations: {LOADED.problem}')
 
 
