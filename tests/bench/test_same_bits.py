@@ -87,8 +87,8 @@ def test_every_cfg_is_a_case_in_both_precisions_and_names_are_unique(tmp_path):
     assert {'cfg/dcgan-fp32', 'cfg/dcgan-bf16', 'loss/hinge', 'term/lecam', 'metric/efflite'} <= set(names)
 
 
-def test_a_pattern_is_replaced_by_the_first_path_that_it_matches(tmp_path):
+def test_a_pattern_is_replaced_by_the_newest_path_that_it_matches(tmp_path):
     for name in ('00000-a', '00001-b'):
         (tmp_path / 'runs' / name).mkdir(parents=True)
-    step = Step('generate.py', ('--network=runs/0000*', 'runs/00001-*', '--seeds=0'))
-    assert step.words(tmp_path) == ['--network=runs/00000-a', 'runs/00001-b', '--seeds=0']
+    step = Step('generate.py', ('--network=runs/0000*', 'runs/00000-*', '--seeds=0'))
+    assert step.words(tmp_path) == ['--network=runs/00001-b', 'runs/00000-a', '--seeds=0']

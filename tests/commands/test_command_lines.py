@@ -182,10 +182,10 @@ def test_the_list_shows_every_architecture_with_paper_size_and_options(data, cap
 @pytest.mark.slow
 def test_a_run_goes_on_only_with_its_own_data_and_architecture(run, data):
     assert '--cfg=auto: this run began with squeeze' in refusal(train.main, f'--resume={run}', '--cfg=auto')
-    assert '--data=/else.zip: this run began with' in refusal(train.main, f'--resume={run}', '--data=/else.zip')
+    assert '/else.zip: the images of --data are not there' in refusal(train.main, f'--resume={run}', '--data=/else.zip')
     assert '--mirror=True: this run began with False' in refusal(train.main, f'--resume={run}', '--mirror=1')
     assert '--seed=3: this run began with 0' in refusal(train.main, f'--resume={run}', '--seed=3')
-    assert 'done' in call(run.parent, f'--resume={run}', f'--data={data}', '--cfg=squeeze', '--cond=1').stdout
+    assert 'nothing to do' in call(run.parent, f'--resume={run}', f'--data={data}', '--cfg=squeeze', '--cond=1').stdout
 
 
 def test_changed_data_are_noticed_on_resume(tmp_path, run, data):
@@ -194,7 +194,7 @@ def test_changed_data_are_noticed_on_resume(tmp_path, run, data):
     other = make_zip(tmp_path / 'other.zip', num_images=30)
     record['config']['data']['path'] = str(other)
     (copy / 'config.json').write_text(json.dumps(record))
-    assert 'the data have changed since the run began' in refusal(train.main, f'--resume={copy}')
+    assert 'other images than those that this run began with' in refusal(train.main, f'--resume={copy}')
 
 
 def test_a_state_of_another_architecture_is_refused(tmp_path, run):

@@ -60,7 +60,18 @@ COMMANDS = {
         timed=('projection.json',),
     ),
 }
-WITH_W = {'auto', 'stylegan2', 'paper256', 'paper512', 'paper1024', 'cifar', 'gconv-stylegan2', 'squeeze'}
+WITH_W = {
+    'auto',
+    'stylegan2',
+    'paper256',
+    'paper512',
+    'paper1024',
+    'cifar',
+    'gconv-stylegan2',
+    'squeeze',
+    'stylegan3-t',
+    'stylegan3-r',
+}
 SQUARE = ImageSpec(resolution=16, channels=3, label_dim=0, num_images=8)
 # Kinds of networks, each with StyleGAN2 and with a generator without a W space.
 KINDS = {

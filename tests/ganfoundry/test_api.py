@@ -58,7 +58,7 @@ def test_batches_are_measured_whether_they_can_be_read_again_or_not(labeled_data
             [40, 3, 16, 16],
             'fd_efflite16',
             {},
-            r'a batch is uint8 \[40, 3, 16, 16\]; metrics take uint8 \[N, 16, 16, 3\]',
+            r'a batch is uint8 \[40, 3, 16, 16\]; metrics take uint8 \[N, 16, 16, C\]',
         ),
         ([10, 16, 16, 3], 'fd_efflite16', {}, 'fd_efflite16 needs 16 images, there are 10'),
         ([40, 16, 16, 3], 'fd_eflite16', {}, 'unknown metric'),

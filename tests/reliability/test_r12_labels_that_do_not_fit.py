@@ -79,7 +79,7 @@ def test_a_resume_with_labels_of_another_width_is_refused(zygote, tmp_path, data
     make_zip(own, classes=5)
     launch = run.launch(f'--resume={run.folder}')
     assert launch.wait() == 2
-    assert 'the data have changed since the run began' in launch.said()
-    assert '3 label entries' in launch.said()
-    assert '5 label entries' in launch.said()
+    assert 'other images than those that this run began with' in launch.said()
+    assert '3 classes or label entries then' in launch.said()
+    assert '5 classes or label entries now' in launch.said()
     assert {path: path.read_bytes() for path in run.folder.rglob('*') if path.is_file()} == before

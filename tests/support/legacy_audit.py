@@ -39,8 +39,13 @@ watching = False
 
 def hook(event: str, args: tuple[Any, ...]) -> None:
     """Notes the events that reading data never needs."""
-    if watching and (event.startswith(FORBIDDEN) or (event == 'open' and args[1] not in ('r', 'rb'))):
+    if watching and (event.startswith(FORBIDDEN) or (event == 'open' and not is_reading(*args[1:]))):
         seen.append(f'{event} {ascii(args)[:200]}')
+
+
+def is_reading(mode: str | None, flags: int) -> bool:
+    """Whether a file is opened for reading, by `open` with a mode, or by `os.open` with flags."""
+    return mode in ('r', 'rb') if mode is not None else flags & (os.O_ACCMODE | os.O_CREAT | os.O_TRUNC) == os.O_RDONLY
 
 
 def warm_up() -> None:

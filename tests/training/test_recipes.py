@@ -65,7 +65,7 @@ def test_squeeze_follows_table_1_of_its_paper():
 
 
 def test_nvidias_presets_have_ada_and_other_recipes_what_their_papers_say():
-    nvidia = {'auto', 'stylegan2', 'paper256', 'paper512', 'paper1024', 'cifar'}
+    nvidia = {'auto', 'stylegan2', 'paper256', 'paper512', 'paper1024', 'cifar', 'stylegan3-t', 'stylegan3-r'}
     for resolution in (32, 64, 256):
         spec = ImageSpec(resolution=resolution, channels=3, label_dim=0, num_images=100)
         kinds = {name: RECIPES.get(name).make(spec, 1).aug.kind for name in own_recipes()}

@@ -58,7 +58,7 @@ def test_installed_distributions_bring_terms_and_losses(monkeypatch, registry, g
     value = object()
 
     class Point:
-        name = 'far'
+        name, value, group = 'far', 'far_away', 'of the test'
 
         def load(self):
             registry.register('far', value, module='far_away')

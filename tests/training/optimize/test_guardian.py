@@ -11,6 +11,7 @@ from tests.support.steps import assert_same
 from torch_utils import checkpoint
 from training.objective.losses import LossConfig
 from training.optimize.guardian import Guardian, GuardianConfig, diversity, rises_in_a_row
+from training.run import recovery
 from training.run.sheets import SampleSheet
 
 
@@ -203,13 +204,13 @@ def test_a_run_that_is_stopped_around_a_rollback_ends_with_the_same_bits(tmp_pat
 
 def test_a_best_state_that_is_damaged_is_told_once_and_no_reason_to_stop(tmp_path, monkeypatch):
     run = make_run(tmp_path / 'damaged', 'rollback')
-    load = checkpoint.load_state
+    damage_of = recovery.damage_of
 
-    def damaged(path):
+    def damaged(folder, path):
         (path / checkpoint.MANIFEST).unlink()
-        return load(path)
+        return damage_of(folder, path)
 
-    monkeypatch.setattr(checkpoint, 'load_state', damaged)
+    monkeypatch.setattr(recovery, 'damage_of', damaged)
     state = go(run, worse)
     assert (state.nimg, state.retry) == (40, 0)
     assert run.log.count('cannot return to the best snapshot, training continues') == 1

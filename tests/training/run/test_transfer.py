@@ -273,7 +273,7 @@ def test_a_transferred_run_with_frozen_layers_resumes_to_the_same_bits(tmp_path,
 def begin(monkeypatch):
     """A function that runs a command line up to where training begins, and gives the state that it would train."""
     states = []
-    monkeypatch.setattr('ganfoundry.trainer.run_loop', lambda *args: states.append(args[3]) or True)
+    monkeypatch.setattr('ganfoundry.trainer.run_loop', lambda *args: states.append(args[3]) or (True, []))
 
     def run(*flags):
         train.main.main([str(flag) for flag in flags], standalone_mode=False)
