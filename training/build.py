@@ -57,6 +57,7 @@ def build(cfg: RunConfig, spec: ImageSpec, device: torch.device) -> TrainState:
         pl_mean=terms['pl'].moving[0] if 'pl' in terms else torch.zeros([], device=device),
         terms=terms,
         parts=_build_parts(cfg, terms, device),
+        batches_per_step=cfg.batches_per_step,
     )
 
 

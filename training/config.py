@@ -29,6 +29,7 @@ from training.optimize.ema import EmaConfig
 from training.optimize.guardian import GuardianConfig
 from training.optimize.health import OnNan
 from training.optimize.optimizers import OptimizerConfig
+from training.optimize.schedule import ScheduleConfig
 
 __all__ = [
     'FIELDS',
@@ -47,6 +48,7 @@ __all__ = [
     'R1Config',
     'R2Config',
     'RunConfig',
+    'ScheduleConfig',
     'apply_overrides',
     'differences',
     'leaves_of',
@@ -85,6 +87,9 @@ class RunConfig:
     g_opt: OptimizerConfig = field(default_factory=OptimizerConfig)
     d_opt: OptimizerConfig = field(default_factory=OptimizerConfig)
     lr_decay_kimg: float = 0.0  # both learning rates fall linearly to zero over the last kimg, this many
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    d_first: bool = False  # whether a step trains D before G
+    fresh_reals: bool = False  # whether G's pairs take real images of their own: a step reads two batches of data
     n_critic: int = 1  # steps of D, each on its own real images, per step of G
     g_batch_mult: int = 1  # images in a step of G, as a multiple of the batch
     ema: EmaConfig = field(default_factory=EmaConfig)
@@ -118,6 +123,7 @@ class RunConfig:
         self._check_networks()
         self._check_batches()
         self._check_loss()
+        self.schedule.check(self)
         for name in self.terms:
             kind, expected = type(self.terms[name]), _term_config(name)
             require(kind is expected, name, kind.__name__, f'a config of the class {expected.__name__}')
@@ -133,6 +139,11 @@ class RunConfig:
     def num_micro(self) -> int:
         """The number of micro-batches that a process computes per step."""
         return self.batch // (self.gpus * self.batch_gpu)
+
+    @property
+    def batches_per_step(self) -> int:
+        """The number of batches of real images that a step reads."""
+        return 2 if self.fresh_reals else 1
 
     def _check_ranges(self) -> None:
         for name in ('gpus', 'batch', 'batch_gpu', 'kimg', 'snap', 'keep', 'n_critic', 'g_batch_mult'):
@@ -180,6 +191,18 @@ class RunConfig:
             'g_batch_mult',
             self.g_batch_mult,
             f'the {self.loss.kind} loss pairs generated images with as many real ones; --set g_batch_mult=1',
+        )
+        require(
+            self.g_batch_mult == 1 or self.loss.labels == 'drawn',
+            'g_batch_mult',
+            self.g_batch_mult,
+            'loss.labels=paired gives every generated image the label of a real one; --set g_batch_mult=1',
+        )
+        require(
+            self.loss.paired or not self.fresh_reals,
+            'fresh_reals',
+            self.fresh_reals,
+            f'the {self.loss.kind} loss of G sees no real images; --set fresh_reals=false',
         )
         require(
             not self.aug.adapts or self.loss.boundary is not None,

@@ -129,15 +129,16 @@ class Loop:
             batch = self._next(batches, asked)
             if batch is None:
                 return self._save_at_stop()
-            self.step(*batch)
+            (img, c), *for_G = batch
+            self.step(img, c, *for_G)
             self._show_progress()
             done = state.nimg >= self.end_nimg
             if done or state.step == 1 or state.nimg >= state.tick_start_nimg + self.cfg.tick * 1000:
                 self._end_tick(done, batches)
             asked = self.stop()
 
-    def _next(self, batches: BatchStream, asked: bool) -> tuple[torch.Tensor, torch.Tensor] | None:
-        """Returns the next batch, or None if any process was asked to stop.
+    def _next(self, batches: BatchStream, asked: bool) -> list[tuple[torch.Tensor, torch.Tensor]] | None:
+        """Returns the batches of the next step, or None if any process was asked to stop.
 
         Raises:
             PeerDataError: if another process could not load its images.
@@ -146,7 +147,7 @@ class Loop:
         batch, error, verdict = None, None, STOP if asked else GO
         if verdict == GO:
             try:
-                batch = next(batches)
+                batch = [next(batches) for _ in range(self.cfg.batches_per_step)]
             except (DataError, WorkerDiedError) as caught:
                 error, verdict = caught, FAILED
         agreed = self.world.maximum(verdict, 'whether to continue')

@@ -17,7 +17,6 @@ from dnnlib.log import counted, format_bytes, format_time
 from torch_utils.images import grid_shape
 from torch_utils.macs import count_macs, format_macs
 from torch_utils.summary import count, module_table
-from training.augment.config import AugmentConfig
 from training.build import build_networks
 from training.config import RunConfig
 from training.data.dataset import conversion_command
@@ -127,7 +126,7 @@ def total_macs(cfg: RunConfig, spec: ImageSpec) -> int:
 
 def _describe_schedule(cfg: RunConfig, spec: ImageSpec) -> str:
     steps = -(-cfg.kimg * 1000 // cfg.batch)
-    epochs = cfg.kimg * 1000 / spec.num_images
+    epochs = cfg.batches_per_step * cfg.kimg * 1000 / spec.num_images
     decimals = 0 if epochs >= 10 else 1
     snapshots = int(cfg.kimg / cfg.tick / cfg.snap) + 1
     return (
@@ -137,19 +136,32 @@ def _describe_schedule(cfg: RunConfig, spec: ImageSpec) -> str:
         f'  one tick per {cfg.tick:g} kimg, one snapshot per {cfg.tick * cfg.snap:g} kimg ({snapshots} in all), '
         f'metrics {", ".join(cfg.metrics) or "none"}\n'
         f'  loss {cfg.loss.kind}, {counted(cfg.n_critic, "step")} of D per step of G; {_penalties(cfg)}'
-        f'\n  augmentation: {_augmentation(cfg.aug)}'
+        f'\n  augmentation: {_augmentation(cfg)}{_describe_ramps(cfg)}'
     )
 
 
-def _augmentation(aug: AugmentConfig) -> str:
+def _describe_ramps(cfg: RunConfig) -> str:
+    """Returns a line with the values that follow the run's schedule, '' if it has none; gamma and p have their own."""
+    final = cfg.schedule
+    ends = {
+        'lr': (cfg.g_opt.lr, final.lr),
+        'beta2': (cfg.g_opt.beta2, final.beta2),
+        'EMA half-life': (cfg.ema.kimg, final.ema_kimg),
+    }
+    moves = [f'{name} {start:g} to {end:g}' for name, (start, end) in ends.items() if end is not None]
+    return f'\n  over the first {final.kimg:g} kimg: {", ".join(moves)}' if moves else ''
+
+
+def _augmentation(cfg: RunConfig) -> str:
     """Returns the words for the augmentation of D's images and its strength."""
+    aug, final = cfg.aug, cfg.schedule.p
     moves = (
         f'p from {aug.p:g} towards a mean sign of D of {aug.target:g}, by 1 in {aug.kimg:g} kimg, at most {aug.p_max:g}'
     )
     return {
         'noaug': 'none',
         'ada': f'ADA, {aug.pipe}, {moves}',
-        'fixed': f'{aug.pipe} at p {aug.p:g}',
+        'fixed': f'{aug.pipe} at p {aug.p:g}' + ('' if final is None else f' to {final:g}'),
         'diffaug': f'DiffAugment, {aug.policy}',
         'apa': f'pseudo-real images (APA), {moves}',
     }[aug.kind]

@@ -39,6 +39,7 @@ class TrainState:
     nimg: real images shown.
     step: iterations done; the lazy intervals count these.
     tick: status lines printed.
+    batches_per_step: batches of real images that a step reads; a fact of the config, not saved.
     retry: rollbacks so far; each is followed by other draws and other images.
     tick_start_nimg: images at which the present tick began.
     stats: statistics of the present tick.
@@ -52,6 +53,7 @@ class TrainState:
     pl_mean: torch.Tensor
     terms: dict[str, Term] = field(default_factory=dict)
     parts: dict[str, Stateful] = field(default_factory=dict)
+    batches_per_step: int = 1
     nimg: int = 0
     step: int = 0
     tick: int = 0
@@ -86,8 +88,8 @@ class TrainState:
 
     @property
     def data_position(self) -> int:
-        """The position of the next image in the order of the data: `nimg`, and after a rollback elsewhere."""
-        return self.nimg + self.retry * RETRY_STRIDE
+        """The position of the next image in the order of the data: that of `nimg`, and after a rollback elsewhere."""
+        return self.nimg * self.batches_per_step + self.retry * RETRY_STRIDE
 
     def purpose(self, name: str) -> str:
         """Returns the purpose of a draw, which differs after every rollback."""

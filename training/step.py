@@ -1,4 +1,4 @@
-"""One training step: the phases Gmain, Greg, Dmain and Dreg that are due, then the moving average.
+"""One training step: the phases Gmain, Greg, Dmain and Dreg that are due, in this order or with D first; the average.
 
 A phase trains one network. It runs over the micro-batches of the step, averages their gradients, and the optimizer
 steps. Every random draw in it is a function of (seed, phase, nimg, micro-batch). Micro-batches are numbered over all
@@ -18,14 +18,15 @@ from torch_utils.images import from_pixels
 from torch_utils.seeding import seed_torch
 from torch_utils.timing import PhaseTimer
 from training.augment.view import View
-from training.config import RunConfig
+from training.config import OptimizerConfig, RunConfig
 from training.data.dataset import ImageDataset
 from training.fakes import Fakes
 from training.interface import Exchanged
+from training.objective.r1 import InputGradient
 from training.objective.term import Micro, has_hook
 from training.optimize.ema import ema_beta, update_ema
 from training.optimize.health import Undo, guarded_step
-from training.optimize.optimizers import GradientBuffer, lr_scale
+from training.optimize.optimizers import GradientBuffer, lr_scale, set_beta2
 from training.optimize.recalibrate import BATCHES, batch_norms, recalibrate
 from training.optimize.reduction import MovingBuffers, sum_in_order
 from training.state import TrainState
@@ -88,34 +89,67 @@ class TrainStep:
         self,
         img: torch.Tensor,  # [B, C, H, W] uint8 or uint16
         c: torch.Tensor,  # [B, label_dim] float32
+        for_G: tuple[torch.Tensor, torch.Tensor] | None = None,
     ) -> None:
-        """Trains one step on a batch of real images, this process's share of it."""
+        """Trains one step on a batch of real images, this process's share of it.
+
+        Args:
+            img: Real images.
+            c: Their labels.
+            for_G: Images and labels for the phases of G, as many, under `fresh_reals`; None: the same.
+        """
         state, cfg = self.state, self.cfg
-        micros = self.split(img, c)
+        self._follow_schedule()
+        micros = {'D': self.split(img, c)}
+        micros['G'] = micros['D'] if for_G is None else self.split(*for_G)
         for phase in self.phases:
             if state.step % phase.interval == 0:
                 self.world.set_stage(f'step {state.step}, {phase.name}')
                 with self.timer(phase.name):
-                    self.run_phase(phase, micros)
+                    self.run_phase(phase, micros[phase.net])
         if state.step % cfg.n_critic == 0:
             with self.timer('ema'):
-                beta = ema_beta(cfg.batch * cfg.n_critic, cfg.ema.kimg, cfg.ema.rampup, state.nimg)
+                half_life = cfg.schedule.at(state.nimg, cfg.ema.kimg, cfg.schedule.ema_kimg)
+                beta = ema_beta(cfg.batch * cfg.n_critic, half_life, cfg.ema.rampup, state.nimg)
                 update_ema(state.G_ema, state.G, beta)
         self._end_step()
         state.nimg += cfg.batch
         state.step += 1
 
+    def _follow_schedule(self) -> None:
+        """Sets the values that follow the run's schedule and are kept elsewhere, as functions of `nimg`."""
+        schedule, nimg = self.cfg.schedule, self.state.nimg
+        if schedule.beta2 is not None:
+            for net in ('G', 'D'):
+                start = self._optimizer_config(net).beta2
+                set_beta2(getattr(self.state, f'opt_{net}'), schedule.at(nimg, start, schedule.beta2))
+        for term in self.state.terms.values():
+            if isinstance(term, InputGradient):
+                term.gamma = schedule.at(nimg, term.cfg.gamma, schedule.gamma)
+        self.view.fixed_p = schedule.at(nimg, self.cfg.aug.p, schedule.p)
+
+    def _optimizer_config(self, net: str) -> OptimizerConfig:
+        return self.cfg.g_opt if net == 'G' else self.cfg.d_opt
+
+    def _lr_factor(self, net: str) -> float:
+        """Returns the factor on the initial learning rate of a network in this step."""
+        cfg, nimg = self.cfg, self.state.nimg
+        start = self._optimizer_config(net).lr
+        return lr_scale(nimg, cfg.kimg, cfg.lr_decay_kimg) * (cfg.schedule.at(nimg, start, cfg.schedule.lr) / start)
+
     def _make_phases(self) -> list[Phase]:
-        """Returns the phases: G before D, main before lazy. Without an interval a lazy phase joins the main one."""
+        """Returns the phases: G before D unless the run has `d_first`, main before lazy.
+
+        Without an interval a lazy phase joins the main one.
+        """
         cfg = self.cfg
         g_losses = GeneratorTerms(cfg, self.state, self.fakes, self.view)
         d_losses = DiscriminatorTerms(cfg, self.state, self.fakes, self.view)
         g_lazy = g_losses.regularize if g_losses.regularizing else None
         d_lazy = d_losses.regularize if d_losses.regularizing else None
-        return [
-            *_phases_of('G', g_losses.main, g_lazy, cfg.pl.interval, every=cfg.n_critic),
-            *_phases_of('D', d_losses.main, d_lazy, cfg.r1.interval, every=1),
-        ]
+        of_G = _phases_of('G', g_losses.main, g_lazy, cfg.pl.interval, every=cfg.n_critic)
+        of_D = _phases_of('D', d_losses.main, d_lazy, cfg.r1.interval, every=1)
+        return of_D + of_G if cfg.d_first else of_G + of_D
 
     def split(self, img: torch.Tensor, c: torch.Tensor) -> list[Micro]:
         """Returns a batch of the loader as micro-batches on the device."""
@@ -142,7 +176,7 @@ class TrainStep:
         unsound = guarded_step(
             optimizer,
             packed,
-            lr_scale(state.nimg, cfg.kimg, cfg.lr_decay_kimg),
+            self._lr_factor(phase.net),
             on_nan=cfg.on_nan,
             loss_scale=state.loss_scale(phase.net),
             stats=state.stats,
@@ -252,7 +286,8 @@ class TrainStep:
     def recalibrate(self) -> None:
         """Measures the batch-norm statistics of G_ema before it is drawn from, if it is an average and has any."""
         state, cfg = self.state, self.cfg
-        if cfg.ema.kimg == 0 or not batch_norms(state.G_ema):
+        averages = cfg.ema.kimg > 0 or bool(cfg.schedule.ema_kimg)
+        if not averages or not batch_norms(state.G_ema):
             return
         seed_torch(cfg.seed, 'recalibration', state.nimg)
         recalibrate(state.G_ema, (self.fakes.latents(k, cfg.batch_gpu, 'recalibration') for k in range(BATCHES)))

@@ -92,13 +92,29 @@ class _NetworkTerms:
         """
         self.cfg, self.state, self.fakes, self.view = cfg, state, fakes, view
         self.loss: Loss = cfg.loss.build()
-        self.regularizing = [term for term in self._having('regularize') if term.net == self.net]
+        lazy = [term for term in self._having('regularize') if not term.shares_main]
+        self.regularizing = [term for term in lazy if term.net == self.net]
 
     def regularize(self, micro: Micro) -> Iterator[torch.Tensor]:
         """Yields the loss of each regularizer."""
         draw = LazyDraw(self.state, self.fakes, self.view, self.net, micro)
         for term in self.regularizing:
             yield from self._means([term.regularize(micro, draw)])
+
+    def _latents(self, micro: Micro, n: int, purpose: str) -> tuple[torch.Tensor, torch.Tensor]:
+        """Draws latents, with the labels that the run's loss gives generated images.
+
+        Args:
+            micro: Micro-batch of real images.
+            n: Number of images; that of the micro-batch if labels are paired.
+            purpose: Purpose of the draw.
+
+        Returns:
+            z [n, z_dim] and labels [n, label_dim].
+        """
+        if self.cfg.loss.labels == 'paired':
+            return self.fakes.z(n), micro.c
+        return self.fakes.latents(micro.index, n, purpose)
 
     def _having(self, hook: str) -> list[Term]:
         """Returns the terms that define a hook, in their order."""
@@ -127,7 +143,7 @@ class GeneratorTerms(_NetworkTerms):
     def main(self, micro: Micro) -> Iterator[torch.Tensor]:
         """Yields G's main loss, on `g_batch_mult` images per real one or on pairs with the real images."""
         n = len(micro.img) * self.cfg.g_batch_mult
-        z, c = self.fakes.latents(micro.index, n, 'Gmain')
+        z, c = self._latents(micro, n, 'Gmain')
         img, ws = self.fakes.draw(z, c, update_w_avg=True)  # [N, C, H, W], [N, L, w_dim]
         logits = self.state.D(self.view(img), c)  # [N, 1]
         if isinstance(self.loss, Separable):
@@ -150,6 +166,7 @@ class DiscriminatorTerms(_NetworkTerms):
         super().__init__(cfg, state, fakes, view)
         self.shares_statistics = bool(batch_norms(state.G))
         self.scoring, self.comparing = self._having('on_logits'), self._having('between')
+        self.differentiating = any(term.shares_main for term in self.scoring)
         tapped = any(term.needs_features for term in self.scoring)
         self.taps = {net: FeatureTap(getattr(state, net)) for net in ('G', 'D') if tapped}
 
@@ -178,9 +195,10 @@ class DiscriminatorTerms(_NetworkTerms):
 
     def _generate(self, micro: Micro) -> tuple[torch.Tensor, torch.Tensor, Features]:
         """Returns as many generated images as real ones, without graph, their labels and G's features."""
-        z, c = self.fakes.latents(micro.index, len(micro.img), 'Dmain')
+        z, c = self._latents(micro, len(micro.img), 'Dmain')
         with torch.no_grad(), self._tapped('G') as features:
-            return self.fakes.generate(z, c), c, features  # [N, C, H, W], [N, label_dim]
+            img = self.fakes.generate(z, c)  # [N, C, H, W]
+        return img.requires_grad_(self.differentiating), c, features
 
     @torch.no_grad()
     def _reals(self, micro: Micro) -> Shown:
@@ -233,8 +251,9 @@ class DiscriminatorTerms(_NetworkTerms):
     def _score_real(self, micro: Micro) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Returns the real images as D sees them [N, C, H, W], their logits [N, 1] and the terms' sum []."""
         shown = self._reals(micro)
-        seen = self.view(shown.img)
-        logits, others = self._score(shown.img, seen, micro.c, features_g=None)
+        img = shown.img.detach().requires_grad_(self.differentiating)  # [N, C, H, W]
+        seen = self.view(img)
+        logits, others = self._score(img, seen, micro.c, features_g=None)
         if self.state.controller is not None:
             self.state.controller.feed(logits if shown.real is None else logits.detach()[shown.real])
         return seen, logits, others

@@ -118,7 +118,9 @@ _faults = section('Faults and time limits')
 @_augmentation(
     '--augpipe',
     help='Transforms of --aug=ada and fixed.  [default: bgc]',
-    type=Choice(['blit', 'geom', 'color', 'filter', 'noise', 'cutout', 'bg', 'bgc', 'bgcf', 'bgcfn', 'bgcfnc']),
+    type=Choice(
+        ['blit', 'geom', 'color', 'filter', 'noise', 'cutout', 'bg', 'bgc', 'bgcf', 'bgcfn', 'bgcfnc', 'r3gan']
+    ),
 )
 @_metrics('--metrics', help='Comma list, or none.  [default: one that this machine can measure]', metavar='NAMES')
 @_metrics(

@@ -46,10 +46,10 @@ class Scores:
         return True
 
 
-def loops_in(tmp_path):
+def loops_in(tmp_path, **changes):
     """Returns a function that runs the loop of a tiny run in a folder; the caller restores `Loop.end_nimg`.
 
-    The run has 32 steps of 4 images, a tick per 8 images, and a snapshot per 2 ticks.
+    `changes` are fields of its config. The run has 32 steps of 4 images, a tick per 8 images, a snapshot per 2 ticks.
     """
     data = make_zip(tmp_path / 'tiny.zip', num_images=16)
     dataset = ImageDataset(DataConfig(path=str(data), resolution=8))
@@ -59,6 +59,7 @@ def loops_in(tmp_path):
         discriminator=StyleGAN2DiscriminatorConfig(mbstd_group=4, conv_clamp=None, **WIDTHS),
         batch=4, batch_gpu=4, kimg=1, tick=0.008, snap=2, save_every_s=0.0, grid_images=4, metrics=('fd',),
     )  # fmt: skip
+    cfg = dataclasses.replace(cfg, **changes)
     folder = RunFolder(tmp_path / 'run')
     folder.path.mkdir()
 
@@ -75,7 +76,7 @@ def loops_in(tmp_path):
             sheet=SampleSheet(dataset, 8, 0, 4), folder=folder, log=log, evaluate=evaluate, stop=stop,
         )  # fmt: skip
         type(loop).end_nimg = property(lambda self: end_nimg)
-        with data_loader(dataset, start_nimg=state.nimg, batch_size=4, seed=0, num_workers=0) as batches, log:
+        with data_loader(dataset, start_nimg=state.data_position, batch_size=4, seed=0, num_workers=0) as batches, log:
             done = loop.run(batches)
         return loop, done
 

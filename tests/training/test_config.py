@@ -36,6 +36,18 @@ def test_a_new_batch_is_one_micro_batch_per_process(dataset):
         apply_overrides(tiny(dataset), {'batch': 7, 'gpus': 2})
 
 
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        ({'fresh_reals': True}, 'fresh_reals=True: the logistic loss of G sees no real images'),
+        ({'loss': LossConfig(labels='paired'), 'g_batch_mult': 2}, r'loss\.labels=paired gives every generated image'),
+    ],
+)
+def test_settings_that_need_real_images_in_pairs_are_refused_without_them(dataset, changes, message):
+    with pytest.raises(ConfigError, match=message):
+        tiny(dataset, **changes)
+
+
 def test_differences_are_named_by_path(dataset):
     old = tiny(dataset)
     new = apply_overrides(old, {'r1.gamma': 3, 'kimg': 2})

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.support.narrow import narrow
 from tests.support.ranks import run_ranks
 from tests.support.steps import CPU, tiny
 from torch_utils.distributed import World
@@ -54,7 +55,8 @@ def trained(world: World, cfg: RunConfig, dataset: ImageDataset, steps: int = ST
     with data_loader(dataset, start_nimg=0, batch_size=cfg.batch, seed=0, num_workers=0,
                      rank=world.rank, world=world.size) as batches:  # fmt: skip
         for _ in range(steps):
-            step(*next(batches))
+            (img, c), *for_G = (next(batches) for _ in range(cfg.batches_per_step))
+            step(img, c, *for_G)
     tensors = {name: value.numpy() for name, value in state.tensors().items()}
     return tensors, state.scalars(), state.stats.summary()
 
@@ -113,6 +115,16 @@ def test_every_architecture_gives_the_same_bits(name):
     cfg = dataclasses.replace(cfg, **nets)
     alone, *_ = run_ranks(1, trained, cfg, dataset, 2)
     several, *_ = run_ranks(2, trained, cfg, dataset, 2)
+    assert_same(alone[0], several[0])
+    assert alone[1:] == several[1:]
+
+
+def test_a_step_that_reads_two_batches_of_data_gives_the_same_bits():
+    dataset = ImageDataset(DataConfig(resolution=32, cond=True))
+    cfg = narrow(RECIPES.get('r3gan').make(dataset.spec, 1))
+    cfg = dataclasses.replace(cfg, deterministic=True, aug=dataclasses.replace(cfg.aug, p=0.5))
+    alone, *_ = run_ranks(1, trained, cfg, dataset, 3)
+    several, *_ = run_ranks(2, trained, cfg, dataset, 3)
     assert_same(alone[0], several[0])
     assert alone[1:] == several[1:]
 

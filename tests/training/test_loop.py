@@ -10,8 +10,12 @@ import torch
 
 from dnnlib.errors import UserError
 from tests.support.forks import environment
+from tests.support.loops import loops_in
 from tests.support.runs import TINY, call, command, last_state, losses, make_zip, only_run
 from torch_utils import checkpoint
+from training.augment.config import AugmentConfig
+from training.config import LossConfig
+from training.loop import Loop
 
 
 def test_a_step_with_a_gradient_that_is_not_finite_is_skipped_and_counted(make_loop):
@@ -35,6 +39,21 @@ def test_divergence_ends_the_run_with_a_way_out(make_loop):
 
     with pytest.raises(UserError, match='training has diverged'):
         make_loop(prepare=poison)
+
+
+def test_a_step_that_reads_two_batches_of_data_resumes_bit_for_bit(tmp_path, monkeypatch):
+    monkeypatch.setattr(Loop, 'end_nimg', Loop.end_nimg)  # restores it
+    states = []
+    for name, ends in (('whole', (32,)), ('halves', (16, 32))):
+        (tmp_path / name).mkdir()
+        make = loops_in(tmp_path / name, fresh_reals=True, loss=LossConfig(kind='relativistic'), aug=AugmentConfig())
+        for end in ends:
+            loop, done = make(end_nimg=end)
+            assert done
+        states.append(loop.state)
+    assert states[0].data_position == 64
+    for key, value in states[0].tensors().items():
+        assert torch.equal(states[1].tensors()[key], value), key
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 from dnnlib.config import require
 
 Kind = Literal['noaug', 'ada', 'fixed', 'diffaug', 'apa']
-Pipe = Literal['blit', 'geom', 'color', 'filter', 'noise', 'cutout', 'bg', 'bgc', 'bgcf', 'bgcfn', 'bgcfnc']
+Pipe = Literal['blit', 'geom', 'color', 'filter', 'noise', 'cutout', 'bg', 'bgc', 'bgcf', 'bgcfn', 'bgcfnc', 'r3gan']
 POLICIES = ('color', 'translation', 'cutout')  # DiffAugment's
 STILL = ('color', 'filter', 'noise')  # presets and policies that neither move nor hide pixels
 FILTERED = ('filter', 'bgcf', 'bgcfn', 'bgcfnc')  # presets with the image-space filter ...

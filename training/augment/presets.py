@@ -104,4 +104,6 @@ PRESETS: dict[str, Transforms] = {
     'bgcf': _all_of(_BLIT, _GEOM, _COLOR, _FILTER),
     'bgcfn': _all_of(_BLIT, _GEOM, _COLOR, _FILTER, _NOISE),
     'bgcfnc': _all_of(_BLIT, _GEOM, _COLOR, _FILTER, _NOISE, _CUTOUT),
+    # Huang et al. 2024: colors half as often, cutout, neither filter nor noise
+    'r3gan': dataclasses.replace(_all_of(_BLIT, _GEOM, _CUTOUT), **dict.fromkeys(_COLOR, 0.5)),
 }

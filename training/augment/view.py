@@ -26,6 +26,7 @@ class View:
     def __init__(self, cfg: AugmentConfig, controller: Controller | None) -> None:
         self.cfg = cfg
         self.controller = controller
+        self.fixed_p = cfg.p  # strength of 'fixed', which the trainer sets from the run's schedule
         self._augment = _augment_of(cfg)
 
     @property
@@ -33,7 +34,7 @@ class View:
         """Strength p: 0 without augmentation, 1 for an augmentation that is always on."""
         if self.controller is not None:
             return self.controller.p
-        return {'fixed': self.cfg.p, 'diffaug': 1.0}.get(self.cfg.kind, 0.0)
+        return {'fixed': self.fixed_p, 'diffaug': 1.0}.get(self.cfg.kind, 0.0)
 
     @property
     def at_cap(self) -> bool:

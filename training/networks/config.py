@@ -67,8 +67,16 @@ class StyleGAN2DiscriminatorConfig:
 StyleGAN2Config = StyleGAN2GeneratorConfig | StyleGAN2DiscriminatorConfig
 
 
-class BlocksConfig(Protocol):
-    """Options of networks with one block per resolution, including those of extensions."""
+class LowerableConfig(Protocol):
+    """Options of networks whose highest resolutions compute in lower precision, including those of extensions."""
+
+    @property
+    def num_fp16_res(self) -> int:
+        """Number of highest resolutions computed in the run's lower precision."""
+
+
+class BlocksConfig(LowerableConfig, Protocol):
+    """Options of networks with one block per resolution."""
 
     @property
     def channel_base(self) -> int:
@@ -77,10 +85,6 @@ class BlocksConfig(Protocol):
     @property
     def channel_max(self) -> int:
         """Largest width of a block."""
-
-    @property
-    def num_fp16_res(self) -> int:
-        """Number of highest resolutions computed in the run's lower precision."""
 
 
 def check_blocks(cfg: StyleGAN2Config) -> None:
@@ -107,7 +111,7 @@ def resolutions(spec: ImageSpec) -> list[int]:
     return [2**i for i in range(2, res.bit_length())]
 
 
-def is_lowered(cfg: BlocksConfig, spec: ImageSpec, resolution: int) -> bool:
+def is_lowered(cfg: LowerableConfig, spec: ImageSpec, resolution: int) -> bool:
     """Whether a block computes in lower precision; blocks at 4x4 never do.
 
     Args:

@@ -16,11 +16,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import Literal, Protocol, TypeVar, runtime_checkable
 
 import torch
 import torch.nn.functional as F
 
+from dnnlib.config import require
 from dnnlib.registry import Registry
 
 
@@ -185,12 +186,17 @@ class Relativistic:
 class LossConfig:
     """The adversarial loss, by the name of its registration. Every architecture takes every one.
 
-    'cross_entropy' is what some papers call 'logistic', the non-saturating loss of Goodfellow et al. (2014).
+    kind: name of the loss. 'cross_entropy' is what some papers call 'logistic', the non-saturating loss of Goodfellow
+        et al. (2014).
+    labels: labels of generated images: 'drawn' from the data set, or 'paired', those of the real images of the
+        micro-batch at the same positions, so that a pair has one label.
     """
 
     kind: str = 'logistic'
+    labels: Literal['drawn', 'paired'] = 'drawn'
 
     def __post_init__(self) -> None:
+        require(self.labels in ('drawn', 'paired'), 'loss.labels', self.labels, 'one of drawn, paired')
         LOSSES.get(self.kind)  # raises ConfigError that lists the known names and the nearest
 
     def build(self) -> Loss:

@@ -7,9 +7,9 @@ A term is one file: a config, pure functions for its equations, a class and one 
         def on_logits(self, scored: Scored) -> Summand | None: ...
 
 The trainer (`training/terms.py`) calls the hooks that the class overrides. The terms of a run have a fixed order: first
-`r1 r2 gp pl ggdr glead lecam`, then all others by name. Within a step, G is trained before D and each main phase runs
-before the lazy phase. A term draws from torch's global generators and from `Draw` alone, which the step has seeded; it
-logs nothing and imports nothing of the trainer.
+`r1 r2 gp pl ggdr glead lecam`, then all others by name. Within a step, G is trained before D, or after it if the run
+has `d_first`, and each main phase runs before the lazy phase. A term draws from torch's global generators and from
+`Draw` alone, which the step has seeded; it logs nothing and imports nothing of the trainer.
 
 Letters: N images, C channels, H and W image size, L number of ws.
 """
@@ -72,7 +72,8 @@ class Micro:
 class Scored:
     """Images that D has scored in its main phase, all real or all generated.
 
-    img: images as generated or as stored, [N, C, H, W].
+    img: images as generated or as stored, [N, C, H, W]; they require a gradient if a term of the run has
+        `shares_main`.
     seen: the same images as D saw them, under the run's augmentation, [N, C, H, W].
     c: labels, [N, label_dim].
     logits: D's logits, [N, 1]; they carry D's graph.
@@ -140,6 +141,8 @@ class Term:
     name: the name of the registration, which is also that of its config and of its state.
     net: the network that `regularize` trains: 'D' every `r1.interval` steps or 'G' every `pl.interval` steps of G.
     needs_features: whether `on_logits` reads features of D and G, which networks without `FeatureNetwork` do not show.
+    shares_main: whether `on_logits`, in place of `regularize`, computes the term from the main loss's logits and their
+        derivatives with respect to the images.
     moving: tensors that hooks change in place while a phase runs, such as running means. The trainer averages them over
         micro-batches and processes, and restores them after a phase that was not finite.
     """
@@ -159,6 +162,7 @@ class Term:
         """
         self.cfg, self.G, self.D, self.device = cfg, G, D, device
         self.moving: tuple[torch.Tensor, ...] = ()
+        self.shares_main = False
 
     def attach(self, spec: ImageSpec) -> None:
         """Prepares the networks before training: adds submodules to D, or raises ConfigError if they lack something.

@@ -1,4 +1,4 @@
-"""Optimizers: construction, packed gradients, the learning-rate schedule, and conditional steps.
+"""Optimizers: construction, packed gradients, the decay of the learning rate, and conditional steps.
 
 A flag on the device can skip a step: fused Adam reads it there, and the host does not wait.
 """
@@ -54,8 +54,14 @@ def make_optimizer(net: torch.nn.Module, cfg: OptimizerConfig, reg_interval: int
     else:
         optimizer = torch.optim.RMSprop(params, lr=lr, alpha=cfg.beta2**c, eps=cfg.eps, foreach=True)
     for group in optimizer.param_groups:
-        group['initial_lr'] = lr
+        group['initial_lr'], group['lazy_c'] = lr, c
     return optimizer
+
+
+def set_beta2(optimizer: torch.optim.Optimizer, beta2: float) -> None:
+    """Sets Adam's decay of the second moment, given before the correction for lazy regularization."""
+    for group in optimizer.param_groups:
+        group['betas'] = (group['betas'][0], float(beta2 ** group['lazy_c']))
 
 
 def lr_scale(nimg: int, kimg: int, lr_decay_kimg: float) -> float:

@@ -16,7 +16,7 @@ def test_the_presets_are_the_official_ones():
     together = {'bg': 2, 'bgc': 3, 'bgcf': 4, 'bgcfn': 5, 'bgcfnc': 6}
     expected = {name: names.split() for name, names in groups.items()}
     expected |= {name: ' '.join(list(groups.values())[:count]).split() for name, count in together.items()}
-    assert list(PRESETS) == list(expected)
+    assert list(PRESETS) == [*expected, 'r3gan']
     for name, names in expected.items():
         fields = dataclasses.asdict(PRESETS[name])
         assert {field for field, value in fields.items() if value == 1} == set(names)
