@@ -170,7 +170,22 @@ def igan() -> Diagram:
     return Diagram('igan', 630, 220, boxes, arrows)
 
 
+def r3gan() -> Diagram:
+    """Draws the inverted bottleneck with a grouped convolution, whose last convolution begins at zero."""
+    boxes = {
+        'x': Box(45, 60, 'x', 'io', 50),
+        'c1': Box(160, 60, '1x1, C to 2 C\nbias, lrelu', 'conv', 110, 40),
+        'c2': Box(310, 60, 'grouped 3x3\nbias, lrelu', 'new', 110, 40),
+        'c3': Box(460, 60, '1x1, 2 C to C\nzero at the start', 'new', 120, 40),
+        'add': Box(570, 60, '+', 'op', 30),
+        'y': Box(640, 60, 'y', 'io', 50),
+    }
+    arrows = [['x', 'c1'], ['c1', 'c2'], ['c2', 'c3'], ['c3', 'add'], ['add', 'y'],
+              [(85, 60), (85, 16), (570, 16), 'add']]  # fmt: skip
+    return Diagram('r3gan', 680, 100, boxes, arrows)
+
+
 if __name__ == '__main__':
     target = Path(__file__).resolve().parent / 'images'
-    for make in (squeeze, ifgan, gconv, giu, igan):
+    for make in (squeeze, ifgan, gconv, giu, igan, r3gan):
         draw(make(), target)

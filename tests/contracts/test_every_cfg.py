@@ -106,6 +106,8 @@ def test_gradients_of_first_and_second_order_reach_every_parameter(name, label_d
     for parameter in (*G.parameters(), *D.parameters()):  # strengths begin at zero, and so does what follows them
         if parameter.ndim == 0:
             torch.nn.init.constant_(parameter, 0.1)
+        elif parameter.ndim == 4 and not parameter.any():  # the last convolution of a branch
+            torch.nn.init.normal_(parameter, std=0.1)
     z, c = inputs(G)
     img = G(z, c)
     D(img, c).sum().backward()

@@ -24,10 +24,12 @@ from dnnlib.errors import UserError
 from training.interface import ImageSpec
 from training.legacy.convert import load_official
 from training.legacy.fit import shapes_of
-from training.legacy.reader import Module, read_network_pickle, state_dict
+from training.legacy.module import Module
+from training.legacy.reader import read_network_pickle, state_dict
 from training.networks.config import StyleGAN2DiscriminatorConfig, StyleGAN2GeneratorConfig
 from training.networks.discriminator import StyleGAN2Discriminator
 from training.networks.stylegan2 import StyleGAN2Generator
+from training.registry import DISCRIMINATORS, GENERATORS, RECIPES
 
 NUM_MUTANTS = 10_000
 FORBIDDEN = ('exec', 'compile', 'import', 'marshal.', 'pickle.', 'subprocess.', 'os.system', 'os.exec', 'os.fork',
@@ -49,11 +51,14 @@ def is_reading(mode: str | None, flags: int) -> bool:
 
 
 def warm_up() -> None:
-    """Uses the meta device once, at which PyTorch imports parts of itself; no file causes that."""
+    """Uses the meta device once, at which PyTorch imports parts of itself, and imports our R3GAN; no file does more."""
+    r3gan = RECIPES.get('r3gan').make(ImageSpec(resolution=8, channels=3, label_dim=0, num_images=1), 1)
     for labels in (0, 2):
         spec = ImageSpec(resolution=8, channels=3, label_dim=labels, num_images=1)
         shapes_of(StyleGAN2Generator, StyleGAN2GeneratorConfig(), spec, 'warm-up')
         shapes_of(StyleGAN2Discriminator, StyleGAN2DiscriminatorConfig(), spec, 'warm-up')
+        shapes_of(GENERATORS.get('r3gan').build, r3gan.generator, spec, 'warm-up')
+        shapes_of(DISCRIMINATORS.get('r3gan').build, r3gan.discriminator, spec, 'warm-up')
 
 
 def watched(read: Any, path: Path) -> str:

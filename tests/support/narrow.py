@@ -27,6 +27,8 @@ def narrow(cfg: RunConfig) -> RunConfig:
     for part in ('generator', 'discriminator'):
         network = getattr(cfg, part)
         known = {k: v for k, v in NARROW.items() if k in {field.name for field in dataclasses.fields(network)}}
+        if hasattr(network, 'num_blocks'):  # one number per stage
+            known |= {'widths': (8,) * len(network.widths), 'num_blocks': (1,) * len(network.widths)}
         parts[part] = dataclasses.replace(network, **known)
     if hasattr(parts['discriminator'], 'mbstd_group'):
         parts['discriminator'] = dataclasses.replace(parts['discriminator'], mbstd_group=2)

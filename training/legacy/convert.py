@@ -15,12 +15,14 @@ from training.config import RunConfig
 from training.data.dataset import DataConfig
 from training.interface import ImageSpec
 from training.legacy.fit import OfficialNetwork
+from training.legacy.module import Module
 from training.legacy.networks import read_discriminator, read_generator
-from training.legacy.reader import Module, TFNetwork, arguments, plain, read_network_pickle, state_dict
+from training.legacy.r3gan import is_r3gan, progress, read_r3gan
+from training.legacy.reader import TFNetwork, arguments, plain, read_network_pickle, state_dict
 from training.legacy.tensorflow import read_tf_discriminator, read_tf_generator
-from training.networks.config import StyleGAN2DiscriminatorConfig
+from training.networks.config import StyleGAN2DiscriminatorConfig, StyleGAN2GeneratorConfig
 from training.record import to_record
-from training.registry import RECIPES
+from training.registry import GENERATORS, RECIPES, architecture_of
 
 UNKNOWN_DATA = 'the-unnamed-data-of-an-official-file'  # not a path: a run that needs the data requires --data
 _BATCH = 32  # batch size in the record, if the discriminator takes any
@@ -36,7 +38,7 @@ class Official:
 
 
 def load_official(path: Path) -> Official:
-    """Reads a network pickle of StyleGAN2-ADA, of StyleGAN3 --cfg=stylegan2, or of TensorFlow's StyleGAN2(-ADA).
+    """Reads a pickle of StyleGAN2-ADA, of StyleGAN3 --cfg=stylegan2, of R3GAN, or of TensorFlow's StyleGAN2(-ADA).
 
     Nothing in the file is executed. Raises CheckpointError for another kind of file, and for an argument or a tensor
     that the networks here do not have. Raises UnsafeModelFile for contents that are not data.
@@ -50,7 +52,7 @@ def load_official(path: Path) -> Official:
     elif type(content) is dict:
         data = _data_arguments(content.get('training_set_kwargs'), where)
         networks = _torch_networks(content, _num_images(data), where)
-        extra = _augmentation(content.get('augment_pipe'), where)
+        extra = _augmentation(content.get('augment_pipe'), where) | progress(content, where)
     else:
         raise CheckpointError(f'{where}: holds a {type(content).__name__}; expected a dict with G, D and G_ema')
     tensors = {f'{name}.{key}': value for name, net in networks.items() for key, value in net.tensors.items()}
@@ -76,10 +78,24 @@ def _torch_networks(content: dict[Any, Any], num_images: int, where: str) -> dic
     networks = {}
     for name in ('G_ema', 'G'):
         if content.get(name) is not None and (name == 'G_ema' or content[name] is not content.get('G_ema')):
-            networks[name] = read_generator(content[name], f'{where}: {name}', num_images)
+            networks[name] = _read(content[name], 'G', f'{where}: {name}', num_images)
     if content.get('D') is not None:
-        networks['D'] = read_discriminator(content['D'], f'{where}: D', num_images)
+        networks['D'] = _read(content['D'], 'D', f'{where}: D', num_images)
     return _with_ema(networks, where)
+
+
+def _read(module: Any, net: str, where: str, num_images: int) -> OfficialNetwork:
+    """Reads a network by the kind of its class.
+
+    Args:
+        module: Object of the file.
+        net: Expected kind, 'G' or 'D'.
+        where: Name of the object in messages.
+        num_images: Number of images in the data set, for the facts.
+    """
+    if is_r3gan(module):
+        return read_r3gan(module, net, where, num_images)
+    return (read_generator if net == 'G' else read_discriminator)(module, where, num_images)
 
 
 def _tensorflow_networks(content: tuple[TFNetwork, ...], where: str) -> dict[str, OfficialNetwork]:
@@ -146,7 +162,7 @@ def _augmentation(value: Any, where: str) -> dict[str, Any]:
 
 
 def _record(networks: dict[str, OfficialNetwork], data: dict[str, Any], report: dict[str, Any]) -> dict[str, Any]:
-    """Returns the record that `Snapshot.config` reads: a run of --cfg=stylegan2 with these networks.
+    """Returns the record that `Snapshot.config` reads: a run of --cfg=stylegan2 or r3gan with these networks.
 
     Args:
         networks: Networks by name.
@@ -154,7 +170,7 @@ def _record(networks: dict[str, OfficialNetwork], data: dict[str, Any], report: 
         report: Report with the entries 'source' and 'networks'.
     """
     G, D = networks['G_ema'], networks.get('D')
-    cfg = run_config(G.spec, G.config, D.config if D is not None else StyleGAN2DiscriminatorConfig())
+    cfg = run_config(G.spec, G.config, None if D is None else D.config)
     path = data.get('path')
     images = DataConfig(
         path=path if type(path) is str and path else UNKNOWN_DATA,
@@ -168,14 +184,18 @@ def _record(networks: dict[str, OfficialNetwork], data: dict[str, Any], report: 
     return record | {'plugin': source_of(RECIPES.module_of(cfg.cfg)), 'official': source}
 
 
-def run_config(spec: ImageSpec, generator: Any, discriminator: Any) -> RunConfig:
+def run_config(spec: ImageSpec, generator: Any, discriminator: Any | None) -> RunConfig:
     """Returns the recipe of the networks, with a batch size that they accept.
 
     Args:
         spec: Facts of the data set.
         generator: Config of the generator.
-        discriminator: Config of the discriminator.
+        discriminator: Config of the discriminator; None if the file has none.
     """
-    batch = discriminator.mbstd_group or _BATCH
-    cfg: RunConfig = recipes.stylegan2(spec, 1)
+    if type(generator) is not StyleGAN2GeneratorConfig:
+        cfg = RECIPES.get(architecture_of(GENERATORS, generator).name).make(spec, 1)
+        return replace(cfg, generator=generator, discriminator=discriminator or cfg.discriminator)
+    discriminator = discriminator or StyleGAN2DiscriminatorConfig()
+    batch = getattr(discriminator, 'mbstd_group', None) or _BATCH
+    cfg = recipes.stylegan2(spec, 1)
     return replace(cfg, generator=generator, discriminator=discriminator, batch=batch, batch_gpu=batch)

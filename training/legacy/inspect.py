@@ -10,7 +10,8 @@ import numpy as np
 import torch
 
 from dnnlib.pickles.inert_pickle import Opaque, Ref
-from training.legacy.reader import Module, TFNetwork, read_network_pickle
+from training.legacy.module import Module
+from training.legacy.reader import TFNetwork, read_network_pickle
 from training.legacy.torch_blobs import Storage
 
 MAX_LINES = 5000

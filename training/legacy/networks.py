@@ -12,7 +12,8 @@ from typing import Any
 from dnnlib.errors import CheckpointError
 from training.interface import ImageSpec
 from training.legacy.fit import FIR_LENGTH, OfficialNetwork, check_fit, make_config, make_spec
-from training.legacy.reader import Module, arguments, state_dict
+from training.legacy.module import Module
+from training.legacy.reader import arguments, state_dict
 from training.networks.config import StyleGAN2DiscriminatorConfig, StyleGAN2GeneratorConfig
 from training.networks.discriminator import StyleGAN2Discriminator
 from training.networks.stylegan2 import StyleGAN2Generator

@@ -20,22 +20,13 @@ from dnnlib.pickles.inert_numpy import NUMPY_HANDLERS
 from dnnlib.pickles.inert_pickle import PLAIN_HANDLERS, Handler, Handlers, Node, Pending, read_pickle
 from dnnlib.regular_file import open_regular
 from torch_utils.checkpoint import Tensors
+from training.legacy.module import Module
+from training.legacy.r3gan_classes import HANDLERS as R3GAN_HANDLERS
 from training.legacy.torch_blobs import TorchHandlers
 
 PERSISTENT_VERSION = 6
 MAX_PLAIN_VALUES = 10_000  # limit for the arguments of one network
 _NAME = re.compile(r'\w{1,100}', re.ASCII)
-
-
-class Module(Node):
-    """A persistent object of an official file; `state` holds its attributes."""
-
-    def __init__(self, class_name: str, source_sha256: str, state: dict[Any, Any]) -> None:
-        self.class_name, self.source_sha256, self.state = class_name, source_sha256, state
-
-    def children(self) -> Iterable[Any]:
-        """Returns the state."""
-        return (self.state,)
 
 
 class TFNetwork(Node):
@@ -93,17 +84,13 @@ def _foreign(what: str) -> Handler:
     """Returns the handler of a known class that is not supported."""
 
     def refuse(args: tuple[Any, ...]) -> Any:
-        raise ValueError(f'this is {what}; only StyleGAN2 networks are read, --inspect shows what is inside')
+        raise ValueError(f'this is {what}; only StyleGAN2 and R3GAN networks are read, --inspect shows what is inside')
 
     return refuse
 
 
-# Files that look like NVIDIA's. R3GAN's classes have the names of StyleGAN2-ADA's, pickled by reference.
+# Files that look like NVIDIA's.
 _FOREIGN: Handlers = {
-    ('training.networks', 'Generator'): _foreign('an R3GAN generator'),
-    ('training.networks', 'Discriminator'): _foreign('an R3GAN discriminator'),
-    ('R3GAN.Networks', 'Generator'): _foreign('an R3GAN generator'),
-    ('R3GAN.Networks', 'Discriminator'): _foreign('an R3GAN discriminator'),
     ('dill._dill', '_create_type'): _foreign('written with dill, as StyleGAN-XL does'),
     ('dill._dill', '_load_type'): _foreign('written with dill, as StyleGAN-XL does'),
     ('dill._dill', '_create_function'): _foreign('written with dill, as StyleGAN-XL does'),
@@ -120,7 +107,7 @@ def handlers_for(where: str, file_bytes: int, *, inert: bool = False) -> Handler
         inert: Whether to omit the handlers of known unsupported classes, so that they are labeled like any other.
     """
     return {
-        **({} if inert else _FOREIGN),
+        **({} if inert else {**_FOREIGN, **R3GAN_HANDLERS}),
         **NUMPY_HANDLERS,
         **TorchHandlers(where, file_bytes).handlers,
         ('torch_utils.persistence', '_reconstruct_persistent_obj'): _Persistent(),

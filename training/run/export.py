@@ -1,7 +1,7 @@
-"""Export of snapshots as plain state dicts for StyleGAN2-ADA's and StyleGAN3's code.
+"""Export of snapshots as plain state dicts for the code of StyleGAN2-ADA and StyleGAN3, or for that of R3GAN.
 
-The parameter names are already the official ones. The header adds the arguments of the official classes, so that
-`Generator(**G_kwargs).load_state_dict(...)` works there.
+The parameter names of StyleGAN2 are already the official ones. The header adds the arguments of the official classes,
+so that `Generator(**G_kwargs).load_state_dict(...)` works there.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from dnnlib.errors import CheckpointError
-from torch_utils.checkpoint import save_tensors
+from torch_utils.checkpoint import Tensors, save_tensors
+from training.config import RunConfig
 from training.interface import ImageSpec
 from training.legacy.fit import check_fit
 from training.networks.config import StyleGAN2DiscriminatorConfig, StyleGAN2GeneratorConfig
-from training.networks.discriminator import StyleGAN2Discriminator
-from training.networks.stylegan2 import StyleGAN2Generator
+from training.registry import DISCRIMINATORS, GENERATORS, architecture_of
+from training.run import export_r3gan
 from training.run.snapshot import Snapshot
 
 FORMAT = 'stylegan2-ada-pytorch-state-dict'
-BUILDERS = {'G_ema': StyleGAN2Generator, 'G': StyleGAN2Generator, 'D': StyleGAN2Discriminator}
 
 
 def export(snapshot: Snapshot, path: Path) -> None:
@@ -31,24 +31,42 @@ def export(snapshot: Snapshot, path: Path) -> None:
     """
     cfg, spec = snapshot.config()
     where = str(snapshot.path)
-    if (
-        type(cfg.generator) is not StyleGAN2GeneratorConfig
-        or type(cfg.discriminator) is not StyleGAN2DiscriminatorConfig
-    ):
-        raise CheckpointError(f'{where}: made with --cfg={cfg.cfg}; only StyleGAN2 networks have official names')
+    G = architecture_of(GENERATORS, cfg.generator)
+    D = architecture_of(DISCRIMINATORS, cfg.discriminator)
+    if (G.name, D.name) not in (('stylegan2', 'stylegan2'), ('r3gan', 'r3gan')):
+        raise CheckpointError(
+            f'{where}: made with --cfg={cfg.cfg}; only networks of StyleGAN2 and of R3GAN have official names'
+        )
     if spec.base != (4, 4):
         raise CheckpointError(f'{where}: draws {spec.width}x{spec.height}; official networks draw squares only')
-    for name, build in BUILDERS.items():
+    parts: dict[str, Tensors] = {}
+    for name in ('G_ema', 'G', 'D'):
         part = {k.removeprefix(f'{name}.'): t for k, t in snapshot.tensors.items() if k.startswith(f'{name}.')}
         if part or name == 'G_ema':
-            check_fit(build, cfg.discriminator if name == 'D' else cfg.generator, spec, part, f'{where}: {name}')
+            net, network = (D, cfg.discriminator) if name == 'D' else (G, cfg.generator)
+            check_fit(net.build, network, spec, part, f'{where}: {name}')
+            parts[name] = part
+    if G.name == 'r3gan':
+        export_r3gan.check_official(spec, where)
+        parts = {k: export_r3gan.official_tensors(part, k[0], _network(cfg, k)) for k, part in parts.items()}
+        arguments = {net: export_r3gan.arguments_of(net, _network(cfg, net), spec) for net in ('G', 'D')}
+    else:
+        arguments = {
+            'G': generator_kwargs(cfg.generator, spec),
+            'D': discriminator_kwargs(cfg.discriminator, spec),
+        }
     header = {
-        'format': FORMAT,
-        'G_kwargs': json.dumps(generator_kwargs(cfg.generator, spec)),
-        'D_kwargs': json.dumps(discriminator_kwargs(cfg.discriminator, spec)),
+        'format': FORMAT if G.name == 'stylegan2' else export_r3gan.FORMAT,
+        **{f'{net}_kwargs': json.dumps(kwargs) for net, kwargs in arguments.items()},
         'nimg': str(snapshot.nimg),
     }
-    save_tensors(path, snapshot.tensors, header)
+    named = {f'{name}.{key}': tensor for name, part in parts.items() for key, tensor in part.items()}
+    save_tensors(path, named, header)
+
+
+def _network(cfg: RunConfig, name: str) -> Any:
+    """Returns the config of a network by its name in a snapshot."""
+    return cfg.discriminator if name == 'D' else cfg.generator
 
 
 def generator_kwargs(cfg: StyleGAN2GeneratorConfig, spec: ImageSpec) -> dict[str, Any]:

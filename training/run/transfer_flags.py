@@ -45,4 +45,5 @@ def _setting(part: str, field: str, network: Any) -> str:
     if not hasattr(network, field):
         return ''
     value = getattr(network, field)
-    return f'--set {part}.{field}={"none" if value is None else value}'
+    text = ','.join(map(str, value)) if isinstance(value, tuple) else 'none' if value is None else str(value)
+    return f'--set {part}.{field}={text}'

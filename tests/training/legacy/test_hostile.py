@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import pickle
 import shutil
 import struct
 import subprocess
@@ -20,6 +21,7 @@ import torch
 from dnnlib.errors import UnsafeModelFile
 from tests.support.hostile_pickles import CORPUS, network, text
 from tests.support.official_layout import G_KWARGS, WIDTHS, dumps, persistent
+from tests.support.r3gan import official_classes
 from training.legacy.convert import load_official
 from training.legacy.inspect import inspect
 
@@ -74,14 +76,14 @@ def test_nothing_that_a_file_says_is_done(tmp_path: Path, golden: Path, root: Pa
     """Golden files, whose source text writes a file when run, and the hostile ones, all under an audit hook."""
     folder = tmp_path / 'files'
     folder.mkdir()
-    for case in ('uncond', 'cond'):
-        shutil.copy(golden / f'official_layout_{case}.pkl', folder)
+    golden_files = ['official_layout_uncond.pkl', 'official_layout_cond.pkl', 'r3gan_official_layout_cond.pkl']
+    for name in golden_files:
+        shutil.copy(golden / name, folder)
     for i, data in enumerate(CORPUS.values()):
         (folder / f'{i:03d}.pkl').write_bytes(data)
     assert len(CORPUS) >= 25
     result = audit('files', folder, root)
-    golden_files = ['official_layout_uncond.pkl', 'official_layout_cond.pkl']
-    assert [result['outcomes'].pop(name) for name in golden_files] == ['read', 'read']
+    assert [result['outcomes'].pop(name) for name in golden_files] == ['read'] * 3
     assert set(result['outcomes'].values()) == {'UnsafeModelFile'}
     assert result['slowest_s'] < 5
 
@@ -95,15 +97,19 @@ def small_files() -> dict[str, bytes]:
         'a': np.arange(600, dtype='f4').reshape(20, 30),
         'b': [np.float64(1), np.ones(3, 'u1'), {1, 2}, b'x', -1e9],
     }
-    return {'torch3.pkl': dumps(content, 3), 'torch4.pkl': dumps(content, 4), 'numpy.pkl': dumps(arrays, 2)}
+    with official_classes() as make:
+        part = make('Networks.Convolution', Layer=torch.nn.Linear(32, 16), DataType=torch.bfloat16)
+        r3gan = pickle.dumps({'cur_nimg': 8, 'G_ema': make('Generator', Model=part)}, 4)
+    files = {'torch3.pkl': dumps(content, 3), 'torch4.pkl': dumps(content, 4), 'numpy.pkl': dumps(arrays, 2)}
+    return files | {'r3gan.pkl': r3gan}
 
 
 @pytest.mark.slow
 def test_ten_thousand_damaged_files_are_read_or_refused(tmp_path: Path, golden: Path, root: Path) -> None:
     folder = tmp_path / 'files'
     folder.mkdir()
-    for case in ('uncond', 'cond'):
-        shutil.copy(golden / f'official_layout_{case}.pkl', folder)
+    for name in ('official_layout_uncond.pkl', 'official_layout_cond.pkl', 'r3gan_official_layout_cond.pkl'):
+        shutil.copy(golden / name, folder)
     for name, data in small_files().items():
         (folder / name).write_bytes(data)
     result = audit('mutants', folder, root)

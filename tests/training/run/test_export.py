@@ -18,7 +18,7 @@ def test_export_names_what_has_no_official_name(tmp_path: Path, golden: Path) ->
     snapshot = load_snapshot(golden / 'official_layout_uncond.pkl')
     record = json.loads(json.dumps(snapshot.record))
     record['config']['discriminator'] = {'kind': 'dcgan'}
-    with pytest.raises(CheckpointError, match='only StyleGAN2 networks have official names'):
+    with pytest.raises(CheckpointError, match='only networks of StyleGAN2 and of R3GAN have official names'):
         export(replace(snapshot, record=record), tmp_path / 'a.safetensors')
     record = json.loads(json.dumps(snapshot.record))
     record['facts']['base'] = [4, 6]

@@ -47,3 +47,12 @@ def test_a_file_without_a_record_has_no_flags(tmp_path):
     assert network_flags(tmp_path / 'absent.safetensors') is None
     (tmp_path / 'empty.safetensors').write_bytes(b'')
     assert network_flags(tmp_path / 'empty.safetensors') is None
+
+
+def test_flags_of_fields_with_several_numbers_work(golden, data):
+    flags = network_flags(golden / 'r3gan_official_layout_cond.pkl')
+    assert '--set generator.widths=16,12,8 --set generator.num_blocks=1,2,1' in flags
+    made = runs.new_run(flags_of(f'--data={data}', '--resolution=16', *shlex.split(flags))).cfg
+    sizes = (made.generator.widths, made.generator.num_blocks, made.generator.group_channels, made.generator.z_dim)
+    assert sizes == ((16, 12, 8), (1, 2, 1), 8, 12)
+    assert made.discriminator.widths == (16, 12, 8)
