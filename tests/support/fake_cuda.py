@@ -148,9 +148,9 @@ def config(name: str, spec: Any, narrow: Callable[[RunConfig], RunConfig]) -> Ru
 
     name, _, sets = name.partition(':')
     cfg = narrow(with_precision(RECIPES.get(name).make(spec, 1), 'bf16'))
-    kind = 'fixed' if cfg.loss.kind == 'wasserstein' else 'ada'  # the sign of its D has no meaning
+    kind = 'fixed' if cfg.loss.boundary is None else 'ada'  # ADA follows the sign of D
     mixing = 1.0 if cfg.style_mixing_prob > 0 else 0.0
-    cfg = dataclasses.replace(cfg, aug=AugmentConfig(kind=kind, p=0.6), style_mixing_prob=mixing)
+    cfg = dataclasses.replace(cfg, aug=AugmentConfig(kind=kind, p=0.6, pipe=cfg.aug.pipe), style_mixing_prob=mixing)
     return apply_overrides(cfg, dict(item.split('=') for item in sets.split(',') if item))
 
 
