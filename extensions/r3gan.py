@@ -274,6 +274,4 @@ def preset_run(cfg: str, facts: ImageSpec, num_gpus: int, preset: Preset) -> Run
         batch=preset.batch,
         batch_gpu=preset.batch // max(preset.gpus, num_gpus),
         kimg=preset.kimg,
-        tick=1,
-        snap=200,
     )

@@ -117,7 +117,7 @@ _faults = section('Faults and time limits')
 )
 @_augmentation(
     '--augpipe',
-    help='Transforms of --aug=ada and fixed.  [default: bgc]',
+    help='Transforms of --aug=ada and fixed.  [default: by --cfg]',
     type=Choice(
         ['blit', 'geom', 'color', 'filter', 'noise', 'cutout', 'bg', 'bgc', 'bgcf', 'bgcfn', 'bgcfnc', 'r3gan']
     ),

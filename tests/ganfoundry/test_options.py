@@ -133,7 +133,7 @@ def test_a_flag_sets_its_field(plan, flags, field, value):
 
 def test_every_augpipe_is_a_preset_of_the_config(plan):
     option = next(option for option in train.main.params if option.name == 'augpipe')
-    assert len(option.type.choices) == 11
+    assert len(option.type.choices) == 12
     for pipe in option.type.choices:
         if 'f' not in pipe:  # the filter needs larger images than these
             assert plan(f'--augpipe={pipe}')[0].cfg.aug.pipe == pipe

@@ -70,5 +70,6 @@ def test_nvidias_presets_have_ada_and_other_recipes_what_their_papers_say():
         spec = ImageSpec(resolution=resolution, channels=3, label_dim=0, num_images=100)
         kinds = {name: RECIPES.get(name).make(spec, 1).aug.kind for name in own_recipes()}
         ada = nvidia | {'squeeze'} if resolution == 32 else nvidia
+        assert {kinds.pop(name) for name in ('r3gan', 'r3gan-imagenet')} == {'fixed'}
         assert {name for name, kind in kinds.items() if kind != 'noaug'} == ada
         assert {kinds[name] for name in ada} == {'ada'}
