@@ -111,12 +111,19 @@ class StyleGAN3Generator(torch.nn.Module):
         ws = self.mapping(z, c, truncation_psi=truncation_psi, truncation_cutoff=truncation_cutoff)
         return self.synthesis(ws, noise_mode=noise_mode)
 
-    def draw_and_track(self, z: torch.Tensor, c: torch.Tensor | None) -> torch.Tensor:
-        """Returns the images [N, C, H, W] of z [N, z_dim] and c [N, label_dim], and moves every running average."""
-        return self.synthesis(self.mapping(z, c, update_w_avg=True), update_magnitudes=True)
+    @torch.no_grad()
+    def set_transform(self, matrix: torch.Tensor) -> None:
+        """Transforms all images from now on, see `interface.MovableGenerator`."""
+        self.synthesis.input.transform.copy_(torch.linalg.inv(matrix.double().cpu()))
+
+    def track(self, ws: torch.Tensor) -> torch.Tensor:
+        """Returns the images [N, C, H, W] of ws [N, L, w_dim], and moves the layers' running mean squares."""
+        return self.synthesis(ws, update_magnitudes=True)
 
 
-def style3_run(cfg: str, facts: ImageSpec, num_gpus: int, generator: StyleGAN3Config, batch_gpu: int) -> RunConfig:
+def style3_run(
+    cfg: str, facts: ImageSpec, num_gpus: int, generator: StyleGAN3Config, batch_gpu: int, blur_sigma: float
+) -> RunConfig:
     """Returns what the runs of T and R have in common.
 
     R1's gamma is 2 at 256 px and proportional to the number of pixels, at a batch of 32. The official command line
@@ -124,7 +131,8 @@ def style3_run(cfg: str, facts: ImageSpec, num_gpus: int, generator: StyleGAN3Co
 
     The gradients of micro-batches are averaged, as everywhere in this project. The official code adds them, so that
     they grow with the number of micro-batches; Adam divides by their size, and the difference is immaterial except for
-    its eps and for gradients that are limited.
+    its eps and for gradients that are limited. The running averages move once per step, by the mean over the
+    micro-batches; the official ones move once per micro-batch.
 
     Args:
         cfg: Name of the recipe.
@@ -132,6 +140,7 @@ def style3_run(cfg: str, facts: ImageSpec, num_gpus: int, generator: StyleGAN3Co
         num_gpus: Number of GPUs.
         generator: Config of the generator.
         batch_gpu: Images that one GPU holds at a time.
+        blur_sigma: Initial blur of the images that D receives, in pixels.
     """
     batch_gpu = min(batch_gpu, max(BATCH // num_gpus, 1))
     return RunConfig(
@@ -141,7 +150,7 @@ def style3_run(cfg: str, facts: ImageSpec, num_gpus: int, generator: StyleGAN3Co
         r1=R1Config(gamma=2 * facts.pixels / 256**2),
         pl=PathLengthConfig(weight=0, interval=None),
         style_mixing_prob=0.0,
-        aug=AugmentConfig(kind='ada'),
+        aug=AugmentConfig(kind='ada', blur_sigma=blur_sigma, blur_fade_kimg=BATCH * 200 / 32),
         g_opt=OptimizerConfig(lr=0.0025),
         d_opt=OptimizerConfig(lr=0.002),
         ema=EmaConfig(kimg=BATCH * 10 / 32, rampup=0.05),
@@ -161,11 +170,11 @@ def images_at_once(facts: ImageSpec, column: int) -> int:
 @register_recipe('stylegan3-t', paper=PAPER, min_resolution=16)
 def stylegan3_t(facts: ImageSpec, num_gpus: int) -> RunConfig:
     """Returns configuration T: equivariant to translation."""
-    return style3_run('stylegan3-t', facts, num_gpus, StyleGAN3Config(), images_at_once(facts, 0))
+    return style3_run('stylegan3-t', facts, num_gpus, StyleGAN3Config(), images_at_once(facts, 0), blur_sigma=0)
 
 
 @register_recipe('stylegan3-r', paper=PAPER, min_resolution=16)
 def stylegan3_r(facts: ImageSpec, num_gpus: int) -> RunConfig:
     """Returns configuration R: equivariant to translation and rotation; 1x1 convolutions, twice the channels."""
     generator = StyleGAN3Config(conv_kernel=1, channel_factor=2, use_radial_filters=True)
-    return style3_run('stylegan3-r', facts, num_gpus, generator, images_at_once(facts, 1))
+    return style3_run('stylegan3-r', facts, num_gpus, generator, images_at_once(facts, 1), blur_sigma=10)

@@ -43,6 +43,12 @@ noise_option = click.option(
     default='const',
     show_default=True,
 )
+translate_option = click.option(
+    '--translate', help='Move the picture right and down, in shares of its size (StyleGAN3).', metavar='X,Y'
+)
+rotate_option = click.option(
+    '--rotate', help='Turn the picture counter-clockwise (StyleGAN3).', type=float, metavar='DEGREES'
+)
 outdir_option = click.option(
     '--outdir', help='Folder of the PNGs.', default='out', show_default=True, type=user_path, metavar='DIR'
 )

@@ -17,6 +17,7 @@ from ganfoundry.pictures import check_names_free, write_pictures
 from ganfoundry.redraw import job_of_picture, mixing_of_picture, read_picture
 from ganfoundry.sheets import sheet_text, write_sheet
 from ganfoundry.style_grid import draw_grid_again
+from ganfoundry.transform_option import apply_transform, parse_transform
 
 # Options that --from takes from the picture, and their spellings.
 OF_A_PICTURE = {
@@ -27,6 +28,8 @@ OF_A_PICTURE = {
     'grid': '--grid',
     'truncation_psi': '--trunc',
     'noise_mode': '--noise-mode',
+    'translate': '--translate',
+    'rotate': '--rotate',
     'recalibrate': '--recalibrate',
     'precision': '--precision',
     'batch': '--batch',
@@ -44,6 +47,8 @@ class GenerateOptions:
     class_text: str | None = None  # --class
     truncation_psi: float | None = None
     noise_mode: str | None = None
+    translate: str | None = None
+    rotate: float | None = None
     recalibrate: bool = False
     grid: str | None = None
     picture: str | None = None  # --from
@@ -62,6 +67,7 @@ def run_generate(options: GenerateOptions) -> None:
         return
     psi = 1 if options.truncation_psi is None else options.truncation_psi
     check_finite(psi, '--trunc')
+    transform = parse_transform(options.translate, options.rotate)
     wanted = parse_wanted(options.seeds, options.latents, options.projected_w, options.class_text, options.grid)
     network = load_network(options, options.precision or 'fp32')
     noise_mode = options.noise_mode or 'const'
@@ -70,6 +76,7 @@ def run_generate(options: GenerateOptions) -> None:
         noise_mode=noise_mode,
         recalibrate=options.recalibrate,
         batch=batch_for(noise_mode, options.batch or 8),
+        transform=transform,
     )
     carry_out(job_of(wanted, network, psi), settings, network, options)
 
@@ -107,6 +114,7 @@ def carry_out(job: Job, settings: Settings, network: Network, options: GenerateO
         network: The network.
         options: The command line.
     """
+    apply_transform(network.module, settings.transform, network.spec, str(network.path))
     if job.columns is not None:
         check_size(job, network.spec)
     if settings.recalibrate:
@@ -114,6 +122,7 @@ def carry_out(job: Job, settings: Settings, network: Network, options: GenerateO
     info = network.info(
         truncation_psi=settings.truncation_psi, noise_mode=settings.noise_mode, recalibrate=settings.recalibrate
     )
+    info |= settings.transform.record()
     drawn = draw_points(
         network.module,
         job.points,

@@ -15,6 +15,7 @@ from ganfoundry.class_option import ALL, NO_LABEL, Label, parse_classes
 from ganfoundry.latent_options import LatentsFile, Seeds, parse_latents, parse_seeds
 from ganfoundry.network import Network
 from ganfoundry.points import Point, PointList, notes_on, points_of_file, read_file
+from ganfoundry.transform_option import STILL, Transform
 from training.interface import ImageSpec
 from training.run.latents import Latents
 
@@ -52,12 +53,14 @@ class Settings:
         noise_mode: 'const', 'random' or 'none'.
         recalibrate: Whether batch-norm statistics are measured again.
         batch: Number of images that the network draws at a time.
+        transform: Transform of the pictures.
     """
 
     truncation_psi: float = 1
     noise_mode: str = 'const'
     recalibrate: bool = False
     batch: int = 8
+    transform: Transform = STILL
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

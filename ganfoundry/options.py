@@ -149,8 +149,9 @@ NAMED = {
 }
 NO_FILE = ('noresume', 'auto', 'latest')  # values of --resume that name no file
 # StyleGAN2-ADA's settings for a run that starts from the networks of another: ADA finds its strength in a fifth of the
-# images, and the moving average has its full half-life from the first image.
-TRANSFER = {'aug.kimg': 100.0, 'ema.rampup': None}
+# images, and the moving average has its full half-life from the first image. As in StyleGAN3, D's images are not
+# blurred.
+TRANSFER = {'aug.kimg': 100.0, 'ema.rampup': None, 'aug.blur_sigma': 0.0}
 
 
 def config_changes(flags: TrainFlags, cfg: RunConfig) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from ganfoundry.pictures import read_png
 from ganfoundry.points import Point, PointList, decode, points_of_seeds, stored_point
 from ganfoundry.style_grid import Mixing
 from ganfoundry.style_layers import layers_of
+from ganfoundry.transform_option import Transform
 from training.run.latents import Space, check_points, shape_of
 
 MAX_BATCH = 4096  # images in a batch that is drawn again
@@ -89,6 +90,9 @@ def read_picture(path: Path, option: str = '--from') -> PictureRecord:
             noise_mode=get('noise_mode', 'const', lambda value: value in NOISE_MODES),
             recalibrate=get('recalibrate', False, lambda value: isinstance(value, bool)),
             batch=batch[1],
+            transform=Transform(
+                translate=tuple(get('translate', [0.0, 0.0], _is_pair)), rotate=get('rotate', 0.0, _is_finite)
+            ),
         ),
         precision=get('precision', 'fp32', lambda value: value in PRECISIONS),
         origins=_origins(get, text),
@@ -195,6 +199,10 @@ def _is_list(value: Any, kind: type) -> bool:
 
 def _is_styles(value: Any) -> bool:
     return value is None or (_is_list(value, int) and all(_is_whole(index, 0, 2**16) for index in value))
+
+
+def _is_pair(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(map(_is_finite, value))
 
 
 def _is_batch(value: Any) -> bool:

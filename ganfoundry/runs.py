@@ -76,7 +76,8 @@ def new_run(flags: TrainFlags) -> Run:
     notes = options.notes_on(flags) + dataset.notes + notes + renamed(asked, cfg)
     source = None
     if flags.resume is not None and flags.transfers:
-        notes += ('transfer: aug.kimg=100 and ema.rampup=none as in StyleGAN2-ADA, unless --set says otherwise',)
+        changed = 'aug.kimg=100, aug.blur_sigma=0 and ema.rampup=none'
+        notes += (f'transfer: {changed} as in StyleGAN2-ADA, unless --set says otherwise',)
         if flags.dry_run and is_url(address_of(flags.resume)):
             notes += (f'--resume={public_url(flags.resume)}: is downloaded when training begins',)
         else:

@@ -14,11 +14,13 @@ import torch
 
 from metrics.evaluate import GeneratedStreams
 from metrics.reference import Reference
-from metrics.spec import PathSpec
+from metrics.spec import MoveSpec, PathSpec
 from metrics.streams.images import ImageStream
+from metrics.streams.moves import BATCH, MoveStream
 from metrics.streams.paths import EPSILON, PairStream, Paths
 from training.data.dataset import ImageDataset
 from training.interface import ImageSpec
+from training.run.moved_sampling import generated_moves
 from training.run.sampling import generated, generated_paths
 
 # Pixels that a generator draws at a time, at most 64 images: the activations of a large one fit into 8 GB.
@@ -31,7 +33,7 @@ class Subject:
 
     Attributes:
         fakes: (num_images, seed) -> stream of images.
-        paths: Streams of pairs of images for PPL; None for finished images.
+        paths: Streams of pairs of images for PPL and equivariance; None for finished images.
         record: Returns the fields of the provenance that describe the origin of the images; called after measuring.
     """
 
@@ -65,7 +67,12 @@ def of_generator(
     def fakes(num_images: int, seed: int) -> ImageStream:
         return functools.partial(generated, G, labels, num_images=num_images, seed=seed, batch_size=batch, check=check)
 
-    def paths(path: PathSpec, seed: int, num_pairs: int) -> PairStream:
+    def paths(path: PathSpec | MoveSpec, seed: int, num_pairs: int) -> PairStream | MoveStream:
+        if isinstance(path, MoveSpec):
+            return generated_moves(
+                G, labels, spec, motion=path.motion, num_images=num_pairs, seed=seed, batch_size=BATCH, check=check
+            )
+
         def pairs(parts: Iterable[range]) -> Iterator[torch.Tensor]:
             return generated_paths(
                 G,

@@ -20,7 +20,8 @@ from metrics.measurement import ImageSample, MetricInputs
 from metrics.reference import Reference, SeenReference
 from metrics.registry import Metric, numbers_of
 from metrics.sheet import Sheet
-from metrics.spec import LPIPS, MetricSpec, parse_metric
+from metrics.spec import LPIPS, MetricSpec, MoveSpec, parse_metric
+from metrics.streams import moves
 from metrics.streams.images import ImageStream
 from metrics.streams.passes import Pass, Stream, with_float64
 from metrics.streams.paths import CHUNK, PathDistance, Paths, pair_observer
@@ -124,10 +125,13 @@ class MetricEvaluator:
             fakes: As in `evaluate`.
             paths: As in `evaluate`.
         """
-        if given.stream == 'paths':
+        if given.stream in ('paths', 'moves'):
             path = parse_metric(given.network).path
             assert path is not None
             assert paths is not None
+            if isinstance(path, MoveSpec):
+                stream = paths(path, given.seed, given.num_items)
+                return finite_rows(moves.move_observer(stream, path.motion), given.source, given.network)
             pairs = pair_observer(paths(path, given.seed, given.num_items), self._lpips(), crop=path.crop)
             return finite_rows(pairs, given.source, LPIPS)
         if given.stream == 'fakes':
@@ -147,12 +151,14 @@ class MetricEvaluator:
         self._check(spec, paths)
         if spec.path is None:
             self._detector(spec.detector)
-        else:
+        elif not isinstance(spec.path, MoveSpec):
             self._lpips()
 
     def provenance(self, name: str) -> dict[str, Any]:
         """Returns the fields of a number's record that describe the network and the real images."""
         spec = parse_metric(name)
+        if isinstance(spec.path, MoveSpec):
+            return {'num_fakes': spec.num_fakes}
         if spec.path is not None:
             network = self._lpips()
             return {'detector': spec.detector, 'digest': network.digest, 'preprocessing': network.preprocessing}
@@ -224,11 +230,20 @@ class MetricEvaluator:
         return extraction
 
     def _distances(self, spec: MetricSpec, paths: Paths | None, seed: int) -> torch.Tensor:
-        """Returns the distances of the pairs of a metric of paths, [P] float64 on the CPU."""
+        """Returns the distances of the pairs of a metric of paths, [P], or of moves, [P, 2], float64 on the CPU."""
         distances: list[torch.Tensor] = []
-        given = Pass(stream='paths', network=spec.name, num_items=spec.num_fakes, size=CHUNK, width=1, seed=seed)
-        self._pass(given, self.observer(given, paths=paths), lambda rows: distances.append(rows[:, 0].cpu()))
-        return torch.cat(distances)
+        moves_it = isinstance(spec.path, MoveSpec)
+        given = Pass(
+            stream='moves' if moves_it else 'paths',
+            network=spec.name,
+            num_items=spec.num_fakes,
+            size=moves.BATCH if moves_it else CHUNK,
+            width=2 if moves_it else 1,
+            seed=seed,
+        )
+        self._pass(given, self.observer(given, paths=paths), lambda rows: distances.append(rows.cpu()))
+        found = torch.cat(distances)
+        return found if moves_it else found[:, 0]
 
     def _pass(self, given: Pass, observe: Observer, take: Callable[[torch.Tensor], None]) -> None:
         """Makes a pass on rank 0, which invites the other processes to it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dnnlib.errors import ConfigError, DataError
-from metrics.spec import MetricSpec
+from metrics.spec import MetricSpec, PathSpec
 
 
 def check_counts(spec: MetricSpec, num_reals: int | None, *, in_halves: bool) -> None:
@@ -22,7 +22,7 @@ def check_counts(spec: MetricSpec, num_reals: int | None, *, in_halves: bool) ->
     reason = f': {spec.min_images_reason}' if spec.min_images_reason else ''
     if spec.num_fakes < least:
         errors = ' with its error from halves' if in_halves else ''
-        noun = 'pairs of generated images' if spec.path is not None else 'generated images'
+        noun = 'pairs of generated images' if isinstance(spec.path, PathSpec) else 'generated images'
         raise ConfigError(f'{spec.name} asks for {spec.num_fakes} {noun}, it needs at least {least}{errors}{reason}')
     if not spec.needs_reals:
         return

@@ -49,9 +49,9 @@ class MetricInputs:
 
     Attributes:
         num_items: Number of generated images, for metrics of paths of pairs.
-        fakes: Generated images; None for metrics of paths.
+        fakes: Generated images; None for metrics of paths and of moves.
         reals: Real images; None without `uses_reals`.
-        distances: Distances of pairs [N], float64; None for metrics of images.
+        distances: Distances of pairs, float64 [N], or [N, 2] for metrics of moves; None for metrics of images.
         neighbors: Size of a neighborhood, 0 if there are none.
     """
 

@@ -58,12 +58,15 @@ class Metric(ABC):
     @property
     def fakes(self) -> ImageSample:
         """The generated images, for kinds with stream='images'. `features` [N, D] are on the device of comparison."""
-        assert self._inputs.fakes is not None, "registered with stream='paths'"
+        assert self._inputs.fakes is not None, "registered with stream='paths' or 'moves'"
         return self._inputs.fakes
 
     @property
     def distances(self) -> torch.Tensor:
-        """Perceptual distances of pairs of images [N], float64 on the CPU, for kinds with stream='paths'."""
+        """Distances of pairs of images, float64 on the CPU.
+
+        [N], perceptual, for kinds with stream='paths'; [N, 2], the sums of `equivariance.errors`, with stream='moves'.
+        """
         assert self._inputs.distances is not None, "registered with stream='images'"
         return self._inputs.distances
 
@@ -125,7 +128,8 @@ class MetricKind:
     detector: str
     needs: Literal['features', 'moments', 'probabilities']
     uses_reals: bool
-    stream: Literal['images', 'paths']
+    stream: Literal['images', 'paths', 'moves']
+    motion: Literal['', 'whole', 'part', 'turn']
     lower_is_better: bool
     neighbors: int
     min_images: int
@@ -140,6 +144,8 @@ class MetricKind:
     @property
     def official_names(self) -> tuple[str, ...]:
         """The names with StyleGAN2-ADA's definition, the most usual first; () if there is none."""
+        if self.stream == 'moves':
+            return (self.pattern,)
         if not self.official:
             return ()
         if self.stream == 'paths':
@@ -156,6 +162,13 @@ class MetricKind:
             if self.pattern or self.detector or self.neighbors or self.uses_reals:
                 return 'a metric of paths has no pattern, detector, neighbors or real images'
             return None if self.official in ('', self.name) else 'the official name of a metric of paths is its name'
+        if (self.stream == 'moves') != bool(self.motion):
+            return "a motion comes with stream='moves'"
+        if self.stream == 'moves':
+            if self.detector or self.official or self.neighbors or self.uses_reals:
+                return 'a metric of moves has no detector, official name, neighbors or real images'
+            known = re.fullmatch(r'[a-z]+50k(_[a-z]+)?', self.pattern)
+            return None if known else f'the pattern {self.pattern!r} is none of its names, such as eqt50k_int'
         neighbors, full = self.neighbors or '', '_full' if self.uses_reals else ''
         if not re.fullmatch(rf'{self.name}_\{{\}}[1-9]\d*(k{neighbors})?({full})?', self.pattern):
             usual = f'{self.name}_{{}}50k{neighbors}{full}'
@@ -177,7 +190,8 @@ def register_metric(
     detector: str = '',
     needs: Literal['features', 'moments', 'probabilities'] = 'features',
     uses_reals: bool = True,
-    stream: Literal['images', 'paths'] = 'images',
+    stream: Literal['images', 'paths', 'moves'] = 'images',
+    motion: Literal['', 'whole', 'part', 'turn'] = '',
     neighbors: int = 0,
     min_images: int = 1,
     min_images_reason: str = '',
@@ -198,7 +212,9 @@ def register_metric(
             generated images) or 'probabilities' (of a detector with a classifier).
         uses_reals: The metric compares with real images; False for metrics of paths.
         stream: 'images', or 'paths' for distances of pairs of images on paths through the latent space. Names of the
-            latter are `<name>[2]_<space><sampling>[count[k]]`, see `metrics.spec`.
+            latter are `<name>[2]_<space><sampling>[count[k]]`, see `metrics.spec`. 'moves' for images of a still and of
+            a moved input; their name is the pattern, with any number in place of 50k.
+        motion: Motion of the input, if `stream` is 'moves'; see `metrics.equivariance.Motion`.
         neighbors: Default size of a neighborhood, which names then may state (`pr50k3_full`); 0 if there are none.
         min_images: The least number of images, real or generated, for which the metric makes sense. With k neighbors it
             is at least 2 (k + 1), so that the ball of an image covers at most half of them.
@@ -220,6 +236,7 @@ def register_metric(
             needs=needs,
             uses_reals=uses_reals,
             stream=stream,
+            motion=motion,
             lower_is_better=lower_is_better,
             neighbors=neighbors,
             min_images=min_images,

@@ -2,7 +2,7 @@
 
 Official names, with StyleGAN2-ADA's definitions over its networks, and any count in place of 50k:
 
-    fid50k_full  kid50k_full  pr50k3_full  is50k  ppl2_wend
+    fid50k_full  kid50k_full  pr50k3_full  is50k  ppl2_wend  eqt50k_int  eqt50k_frac  eqr50k
     fid50k  kid50k  pr50k3  ppl_zfull  ppl_wfull  ppl_zend  ppl_wend
 
 Names of this project state the network: `fd_efflite50k_full`, `dc_inception10k`, `fd_dinov2_50k`:
@@ -26,16 +26,19 @@ import functools
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 from dnnlib.errors import ConfigError
 from metrics.detectors.table import DETECTORS, available
 from metrics.registry import METRICS, MetricKind
 
 LPIPS = 'lpips'  # the detector of metrics of paths
+NO_DETECTOR = ''  # of metrics of moves
 DEFAULT_PAIRS = 50_000
 NOTHING = ('none', 'no', 'nothing', 'null', 'false', 'off', '0')  # words by which people ask for no metric
 
 _COUNT = r'(?P<count>[1-9]\d*)((?P<thousands>k)(?P<neighbors>[1-9]\d*)?)?'
+_MOVES = r'(?P<count>[1-9]\d*)(?P<thousands>k)?'
 _PATH = r'(?P<whole>2)?_(?P<space>[zw])(?P<sampling>full|end)((?P<count>[1-9]\d*)(?P<thousands>k)?)?'
 
 
@@ -55,17 +58,24 @@ class PathSpec:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class MoveSpec:
+    """The motion of a generator's input; see `metrics.equivariance.Motion`."""
+
+    motion: Literal['whole', 'part', 'turn']
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class MetricSpec:
     """One metric, as its name defines it.
 
     Attributes:
         name: As given; results are recorded under it.
         kind: Name of the kind of metric, a key of `METRICS`.
-        detector: Key of `DETECTORS`, or 'lpips' for metrics of paths.
+        detector: Key of `DETECTORS`, 'lpips' for metrics of paths, '' for metrics of moves.
         num_fakes: Number of images (for metrics of paths, of pairs) to generate.
         full: The reference is the whole data set, see the module.
         neighbors: Size of a neighborhood, 0 if there are none.
-        path: The pairs of a metric of paths, else None.
+        path: The pairs of a metric of paths, or the motion of a metric of moves, else None.
     """
 
     name: str
@@ -74,7 +84,7 @@ class MetricSpec:
     num_fakes: int
     full: bool = False
     neighbors: int = 0
-    path: PathSpec | None = None
+    path: PathSpec | MoveSpec | None = None
 
     @property
     def definition(self) -> MetricKind:
@@ -137,7 +147,9 @@ def metric_names() -> list[str]:
 
 def official_names() -> list[str]:
     """Returns the names with StyleGAN2-ADA's definitions, the most usual first."""
-    names = [kind.official_names for kind in (*_kinds('images'), *_kinds('paths')) if kind.official_names]
+    names = [
+        kind.official_names for kind in (*_kinds('images'), *_kinds('paths'), *_kinds('moves')) if kind.official_names
+    ]
     return [*(first for first, *_ in names), *(name for _, *others in names for name in others)]
 
 
@@ -148,6 +160,10 @@ def parse_metric(name: str) -> MetricSpec:
         path = PathSpec(space=match['space'], sampling=match['sampling'], crop=not match['whole'])
         num_pairs = _number(match) if match['count'] else DEFAULT_PAIRS
         return MetricSpec(name=name, kind=kind.name, detector=detector, num_fakes=num_pairs, path=path)
+    if kind.motion:
+        return MetricSpec(
+            name=name, kind=kind.name, detector=detector, num_fakes=_number(match), path=MoveSpec(motion=kind.motion)
+        )
     if kind.needs == 'probabilities' and DETECTORS[detector].num_classes == 0:
         raise ConfigError(f'{name}: the detector {detector} has no classes to take the score over')
     return MetricSpec(
@@ -195,6 +211,8 @@ def with_count(name: str, count: int) -> str:
     number = str(count) if count % 1000 else f'{count // 1000}k'
     if match['count'] is None:
         return name + number
+    if kind.motion:
+        return kind.pattern.replace('50k', number)
     spec = parse_metric(name)
     head, tail = name[: match.start('count')], '_full' if spec.full else ''
     if spec.neighbors != kind.neighbors:
@@ -230,6 +248,9 @@ def _match(name: str) -> tuple[re.Match[str], MetricKind, str]:
     official = {kind.official: kind for kind in kinds.values() if kind.official}
     if match := re.fullmatch(rf'(?P<kind>{_choice(paths)}){_PATH}', name, re.ASCII):
         return match, paths[match['kind']], LPIPS
+    for kind in _kinds('moves'):
+        if match := re.fullmatch(kind.pattern.replace('50k', _MOVES), name, re.ASCII):
+            return match, kind, NO_DETECTOR
     if match := re.fullmatch(rf'(?P<kind>{_choice(official)}){_COUNT}(?P<full>_full)?', name, re.ASCII):
         kind, detector = official[match['kind']], official[match['kind']].detector
     elif match := re.fullmatch(

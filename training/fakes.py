@@ -10,6 +10,7 @@ import torch
 from torch_utils.seeding import numpy_generator
 from training.config import RunConfig
 from training.data.dataset import ImageDataset
+from training.interface import TrackingGenerator
 from training.run.latents import space_of
 from training.state import TrainState
 
@@ -31,6 +32,7 @@ class Fakes:
         self.dataset = dataset
         self.device = device
         self.has_w_space = space_of(state.G) == 'w'
+        self.tracks = isinstance(state.G, TrackingGenerator)
 
     def labels(self, index: int, n: int, purpose: str) -> torch.Tensor:
         """Draws labels from the data set's own, as a function of the purpose and the micro-batch.
@@ -95,15 +97,22 @@ class Fakes:
         Args:
             z: Latents, [N, z_dim].
             c: Labels, [N, label_dim].
-            update_w_avg: Whether these latents move G's running mean of w.
+            update_w_avg: Whether these latents move G's running mean of w, unless G is a `TrackingGenerator`.
 
         Returns:
             Images [N, C, H, W] and their ws [N, L, w_dim], None if G has no W space.
         """
         if not self.has_w_space:
             return self.state.G(z, c), None
-        ws = self.ws(z, c, update_w_avg)
+        ws = self.ws(z, c, update_w_avg and not self.tracks)
         return self.state.G.synthesis(ws), ws
+
+    def generate_for_main(self, z: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
+        """Returns the images [N, C, H, W] of D's main phase, with which the averages of a `TrackingGenerator` move."""
+        if not self.tracks:
+            return self.generate(z, c)
+        img: torch.Tensor = self.state.G.track(self.ws(z, c, update_w_avg=True))
+        return img
 
     def generate(self, z: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
         """Returns images [N, C, H, W] of latents [N, z_dim] and labels [N, label_dim]."""

@@ -114,6 +114,35 @@ class StyleGenerator(Generator, Protocol):
 
 
 @runtime_checkable
+class TrackingGenerator(StyleGenerator, Protocol):
+    """A style generator with running averages in its synthesis network.
+
+    These and the running mean of w move with the images that D sees as generated in its main phase, once per step;
+    without `track`, the running mean of w moves in the main phase of G.
+    """
+
+    def track(
+        self,
+        ws: torch.Tensor,  # [N, num_ws, w_dim]
+    ) -> torch.Tensor: ...  # [N, C, H, W], as `synthesis` returns it after the averages have moved
+
+
+@runtime_checkable
+class MovableGenerator(Generator, Protocol):
+    """A generator that draws its images moved, turned or stretched."""
+
+    def set_transform(
+        self,
+        matrix: torch.Tensor,  # [3, 3] float64: where positions (x, y, 1) of the image go
+    ) -> None:
+        """Transforms all images from now on; the identity is the initial transform.
+
+        The origin is the center of the image, x to the right, y down; the unit is the side of a square image.
+        """
+        ...
+
+
+@runtime_checkable
 class FeatureNetwork(Protocol):
     """A network that shows its features. Terms with `needs_features` need it of G and of D."""
 

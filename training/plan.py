@@ -158,13 +158,15 @@ def _augmentation(cfg: RunConfig) -> str:
     moves = (
         f'p from {aug.p:g} towards a mean sign of D of {aug.target:g}, by 1 in {aug.kimg:g} kimg, at most {aug.p_max:g}'
     )
-    return {
+    blurred = f', after a blur of sigma {aug.blur_sigma:g} that fades within {aug.blur_fade_kimg:g} kimg'
+    words = {
         'noaug': 'none',
         'ada': f'ADA, {aug.pipe}, {moves}',
         'fixed': f'{aug.pipe} at p {aug.p:g}' + ('' if final is None else f' to {final:g}'),
         'diffaug': f'DiffAugment, {aug.policy}',
         'apa': f'pseudo-real images (APA), {moves}',
     }[aug.kind]
+    return words + blurred if aug.blur_sigma > 0 else words
 
 
 def _penalties(cfg: RunConfig) -> str:

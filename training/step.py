@@ -79,7 +79,7 @@ class TrainStep:
         self.num_micro = cfg.batch // cfg.batch_gpu  # micro-batches of a step, over all processes
         self._sizes: dict[str, tuple[int, int]] = {}  # phase to numbers with a gradient, and in buffers that move
         self.fakes = Fakes(cfg, state, dataset, device)
-        self.view = View(cfg.aug, state.controller)
+        self.view = View(cfg.aug, state.controller, lambda: state.nimg)
         self.phases = self._make_phases()
         self.buffers = {'G': GradientBuffer(state.G), 'D': GradientBuffer(state.D)}
         self.undo = Undo(state.G, state.D)

@@ -197,7 +197,7 @@ class DiscriminatorTerms(_NetworkTerms):
         """Returns as many generated images as real ones, without graph, their labels and G's features."""
         z, c = self._latents(micro, len(micro.img), 'Dmain')
         with torch.no_grad(), self._tapped('G') as features:
-            img = self.fakes.generate(z, c)  # [N, C, H, W]
+            img = self.fakes.generate_for_main(z, c)  # [N, C, H, W]
         return img.requires_grad_(self.differentiating), c, features
 
     @torch.no_grad()

@@ -14,7 +14,9 @@ from ganfoundry.command_options import (
     latents_option,
     plugin_option,
     precision_option,
+    rotate_option,
     seeds_option,
+    translate_option,
 )
 
 
@@ -70,6 +72,8 @@ from ganfoundry.command_options import (
 @click.option(
     '--noise-mode', help='Noise.', type=Choice(['const', 'random', 'none']), default='const', show_default=True
 )
+@translate_option
+@rotate_option
 @click.option('--upscale', help='Repeat each pixel N times.', type=click.IntRange(1, 64), default=1, show_default=True)
 @click.option('--background', help='Under alpha: checker or #rrggbb.', default='checker', show_default=True)
 @click.option(

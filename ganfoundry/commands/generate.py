@@ -16,7 +16,9 @@ from ganfoundry.command_options import (
     outdir_option,
     overwrite_option,
     plugin_option,
+    rotate_option,
     seeds_option,
+    translate_option,
 )
 
 
@@ -40,6 +42,8 @@ from ganfoundry.command_options import (
     help='Noise of the network: the stored one, drawn by the seed, or none.  [default: const]',
     type=Choice(['const', 'random', 'none']),
 )
+@translate_option
+@rotate_option
 @click.option('--recalibrate', help='Measure batch-norm statistics again, at this truncation and class.', is_flag=True)
 @click.option('--grid', help='One PNG of COLUMNSxROWS images instead of one PNG per seed.', metavar='CxR')
 @click.option(

@@ -30,6 +30,7 @@ from ganfoundry.gen_video.sweep_option import Sweep
 from ganfoundry.latent_options import parse_latents, parse_seeds
 from ganfoundry.network import Network
 from ganfoundry.points import Point, batched, notes_on, points_of_file, points_of_seeds, read_file, stack, ws_of
+from ganfoundry.transform_option import parse_transform
 from training.run.latents import Latents, Space, space_of
 
 FRAMES = 120  # F by default
@@ -58,6 +59,8 @@ class VideoOptions:
     there_and_back: bool = False
     recalibrate: bool = False
     noise_mode: str = 'const'
+    translate: str | None = None
+    rotate: float | None = None
     upscale: int = 1
     background: str = 'checker'
     overwrite: bool = False
@@ -217,6 +220,7 @@ class Content:
         info = self._network.info(
             truncation_psi=options.truncation_psi, noise_mode=options.noise_mode, recalibrate=options.recalibrate
         )
+        info |= parse_transform(options.translate, options.rotate).record()
         names = ('grid', 'num_keyframes', 'w_frames', 'interp', 'space', 'sweep', 'there_and_back', 'shuffle_seed')
         chosen = {name: value for name in names if (value := getattr(options, name)) is not None}
         return {**info, **chosen, 'batch': options.batch, 'keyframes': [point.origin for point in self._points]}

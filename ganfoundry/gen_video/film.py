@@ -18,6 +18,7 @@ from ganfoundry.gen_video.timelapse import sheets_of, timelapse
 from ganfoundry.jobs import parse_grid
 from ganfoundry.network import load
 from ganfoundry.pictures import progress, stop
+from ganfoundry.transform_option import apply_transform, parse_transform
 from training.run.open_network import with_latest
 
 FPS = 60  # frames per second
@@ -37,6 +38,7 @@ def run_video(options: VideoOptions) -> None:
         raise ConfigError('--network is needed, for instance --network=latest; or --run=RUN shows the sheets of a run')
     if options.noise_mode == 'random':
         raise ConfigError('--noise-mode=random flickers in a film; take const or none, or --sweep=noise')
+    transform = parse_transform(options.translate, options.rotate)
     sweep = parse_sweep(options.sweep) if options.sweep is not None else None
     columns, rows = parse_grid(options.grid)
     if options.seeds is None and not options.latents:
@@ -44,6 +46,7 @@ def run_video(options: VideoOptions) -> None:
     network = load(
         options.network, device=options.device or 'auto', precision=options.precision or 'fp32', plugin=options.plugin
     )
+    apply_transform(network.module, transform, network.spec, str(network.path))
     content = Content(options, network, sweep, columns * rows)
     count, frames = content.frames()
     drawn = draw_frames(
@@ -61,7 +64,13 @@ def run_video(options: VideoOptions) -> None:
 
 def film_of_run(options: VideoOptions, folder: Path) -> None:
     """Writes the time lapse of a run."""
-    given = {'--network': options.network, '--seeds': options.seeds, '--sweep': options.sweep}
+    given = {
+        '--network': options.network,
+        '--seeds': options.seeds,
+        '--sweep': options.sweep,
+        '--translate': options.translate,
+        '--rotate': options.rotate,
+    }
     if extra := [name for name, value in given.items() if value is not None]:
         raise ConfigError(f'{", ".join(extra)}: --run shows the sheets of a run; give one of the two')
     sheets = sheets_of(folder)

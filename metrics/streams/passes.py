@@ -12,7 +12,7 @@ import torch
 
 from metrics.streams.shares import cut
 
-Stream = Literal['reals', 'originals', 'fakes', 'paths']
+Stream = Literal['reals', 'originals', 'fakes', 'paths', 'moves']
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -21,7 +21,7 @@ class Pass:
 
     Attributes:
         stream: Real images as the run trains on them, the original data set, generated images, or pairs of images.
-        network: Name of the detector; for paths the name of the metric.
+        network: Name of the detector; for paths and moves the name of the metric.
         num_items: Number of items of the stream.
         size: Number of items of a part.
         width: K.
@@ -50,7 +50,7 @@ class Pass:
     @property
     def source(self) -> str:
         """Name of the stream in messages."""
-        kinds = {'fakes': 'generated images', 'paths': 'pairs of images'}
+        kinds = {'fakes': 'generated images', 'paths': 'pairs of images', 'moves': 'moved images'}
         return f'{kinds.get(self.stream, "real images")} for {self.network}'
 
 

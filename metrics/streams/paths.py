@@ -8,11 +8,11 @@ Letters: N pairs of a batch, C, H, W of images.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 
-from metrics.spec import PathSpec
+from metrics.spec import MoveSpec, PathSpec
 from metrics.streams.images import to_rgb
 from metrics.streams.shares import Observer
 
@@ -23,9 +23,9 @@ CHUNK = 4  # pairs at a time: the embedding of a 256 x 256 image has 32 MB
 # Positions, ascending and disjoint -> the pairs of each part: float [N, 2, C, H, W] in [0, 255], unrounded, the ends of
 # steps of `EPSILON`.
 PairStream = Callable[[Iterable[range]], Iterator[torch.Tensor]]
-# (path, seed, number of pairs) -> their stream. The call, before the first pair, raises ConfigError for paths that the
-# generator cannot follow (W without a W space).
-Paths = Callable[[PathSpec, int, int], PairStream]
+# (path or motion, seed, number of pairs) -> their stream, a PairStream or a MoveStream. The call, before the first
+# pair, raises ConfigError for those that the generator cannot follow: W without a W space, motions without a transform.
+Paths = Callable[[PathSpec | MoveSpec, int, int], Any]
 
 
 class PathDistance(Protocol):

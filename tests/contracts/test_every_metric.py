@@ -15,7 +15,7 @@ from metrics.extraction import Extraction, requirements
 from metrics.measurement import ImageSample, MetricInputs
 from metrics.reference import Reference
 from metrics.registry import METRICS
-from metrics.spec import metric_names, official_names, parse_metric, with_count
+from metrics.spec import MoveSpec, metric_names, official_names, parse_metric, with_count
 from tests.conftest import ROOT
 from tests.support.ranks import run_ranks
 
@@ -84,13 +84,25 @@ def fakes(num_images, seed):
 
 
 def paths(path, seed, num_pairs):
+    if isinstance(path, MoveSpec):
+        return moves(seed, num_pairs)
     ends = torch.rand(num_pairs, 2, 3, 8, 8, generator=torch.Generator().manual_seed(seed))
     return stream(ends)
+
+
+def moves(seed, num_images, noise=0.1):
+    """Returns a stream of pairs of equal images with different noise, moved by nothing."""
+    draw = torch.Generator().manual_seed(seed)
+    images = torch.rand(num_images, 1, 3, 16, 16, generator=draw)
+    images = images + noise * torch.rand(num_images, 2, 3, 16, 16, generator=draw)
+    return lambda parts: ((images[part.start : part.stop], torch.zeros(2)) for part in parts)
 
 
 def name_of(kind, count=COUNT):
     """Returns the name of a kind over the toy detector, with few images."""
     found = METRICS.get(kind)
+    if found.stream == 'moves':
+        return with_count(found.pattern, count)
     return f'{kind}2_zend{count}' if found.stream == 'paths' else with_count(found.pattern.format('efflite'), count)
 
 
@@ -106,6 +118,9 @@ def measure(name, *, seed=3, fakes=fakes, paths=paths, **options):
 def instance(kind):
     """Measures one metric without the evaluator."""
     found, spec = METRICS.get(kind), parse_metric(name_of(kind))
+    if found.stream == 'moves':
+        sums = 1 + torch.rand(COUNT, 2, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+        return found.make(MetricInputs(num_items=COUNT, distances=sums))
     if found.stream == 'paths':
         distances = torch.rand(COUNT, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
         return found.make(MetricInputs(num_items=COUNT, distances=distances))
@@ -238,7 +253,11 @@ def test_better_images_have_the_better_first_number(kind):
     def steps(length):
         ends = torch.rand(COUNT, 2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
         ends[:, 1] = ends[:, 0] + length * ends[:, 1]
-        return lambda path, seed, num_pairs: stream(ends)
+
+        def walk(path, seed, num_pairs):
+            return moves(0, COUNT, noise=length) if isinstance(path, MoveSpec) else stream(ends)
+
+        return walk
 
     good, bad = (
         measure(name_of(kind), fakes=lambda num_images, seed, images=images: images, paths=steps(length))

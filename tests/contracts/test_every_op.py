@@ -163,9 +163,11 @@ def check_operators(op: Op, device: str, dtype: torch.dtype) -> None:
     calls = calls_of(op, device, dtype)
     assert {func._opname for func, _ in calls.values()} == set(op.operators), 'the samples reach every operator'
     for func, args in calls.values():
-        constants = {i for i, argument in enumerate(func._schema.arguments) if argument.name == 'f'}  # filters
+        filters = {i for i, argument in enumerate(func._schema.arguments) if argument.name in ('f', 'fu', 'fd')}
         leaf = [
-            t.detach().clone().requires_grad_(i not in constants) if isinstance(t, torch.Tensor) else t
+            t.detach().clone().requires_grad_(t.is_floating_point() and i not in filters)
+            if isinstance(t, torch.Tensor)
+            else t
             for i, t in enumerate(args)
         ]
         assert set(torch.library.opcheck(func, tuple(leaf)).values()) == {'SUCCESS'}, func

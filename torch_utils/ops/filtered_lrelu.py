@@ -22,6 +22,8 @@ from torch_utils.ops import dispatch
 from torch_utils.ops.registry import Op, Sample, register_op, sample_bias, sample_tensor
 from torch_utils.ops.upfirdn2d import setup_filter, upfirdn2d
 
+MAX_TAPS_ON_GPU = 32  # per axis; longer filters take the composition
+
 
 def filtered_lrelu(
     x: torch.Tensor,
@@ -68,10 +70,45 @@ def filtered_lrelu(
     if x.ndim != 4 or (b is not None and b.shape != x.shape[1:2]):
         shapes = f'{list(x.shape)} and {None if b is None else list(b.shape)}'
         raise ValueError(f'filtered_lrelu: expected x [N, C, H, W] and b [C], got {shapes}')
-    dispatch.pick(impl, x)
     pads = [padding] * 4 if isinstance(padding, int) else list(padding)
     pads = pads * 2 if len(pads) == 2 else pads
-    return _composed(x, fu, fd, b, up, down, pads, gain, slope, clamp, flip_filter, impl)
+    picked = dispatch.pick(impl, x)
+    if picked == 'ref' or (picked == 'cuda' and not _fits_on_gpu(fu, fd, up, down)):
+        return _composed(x, fu, fd, b, up, down, pads, gain, slope, clamp, flip_filter, impl)
+    bias = x.new_zeros(x.shape[1]) if b is None else b
+    filters = _taps(fu, x.device, flip_filter, up), _taps(fd, x.device, flip_filter, 1)
+    keep = torch.is_grad_enabled()  # the codes that a gradient needs; torch.compile does not know `requires_grad`
+    y: torch.Tensor = torch.ops.ganfoundry.filtered_lrelu(x, bias, *filters, up, down, pads, slope, gain, clamp, keep)[
+        0
+    ]
+    return y
+
+
+def _fits_on_gpu(fu: torch.Tensor | None, fd: torch.Tensor | None, up: int, down: int) -> bool:
+    """Returns whether a tile fits into shared memory, for the operation and for its gradient.
+
+    Args:
+        fu: Filter before the activation.
+        fd: Filter after it.
+        up: Factor of up-sampling.
+        down: Factor of down-sampling.
+    """
+    return max(up, down) <= 4 and all(f is None or max(f.shape) <= MAX_TAPS_ON_GPU for f in (fu, fd))
+
+
+def _taps(f: torch.Tensor | None, device: torch.device, flip_filter: bool, factor: int) -> torch.Tensor:
+    """Returns a filter as the kernels correlate it, float64 [fw] or [fh, fw].
+
+    Args:
+        f: Filter, or None.
+        device: Device of the result.
+        flip_filter: Whether the filter is correlated already.
+        factor: Factor on the filter per axis.
+    """
+    f = torch.ones([1], device=device) if f is None else f
+    f = f if flip_filter else f.flip(list(range(f.ndim)))
+    scale: float = factor**f.ndim
+    return f.double() * scale
 
 
 def _composed(
@@ -134,4 +171,12 @@ def _workloads(shape: Sequence[int], device: torch.device, dtype: torch.dtype) -
     yield Sample(name='rate doubles', inputs=inputs, options={'fu': high, 'up': 4, 'padding': [14, 11], **options})
 
 
-register_op(Op('filtered_lrelu', filtered_lrelu, _samples, workloads=_workloads))
+register_op(
+    Op(
+        'filtered_lrelu',
+        filtered_lrelu,
+        _samples,
+        operators=('filtered_lrelu', 'filtered_lrelu_stored'),
+        workloads=_workloads,
+    )
+)

@@ -33,6 +33,8 @@ class AugmentConfig:
             do not show it as one; the paper finds such leaks unlikely while p is below about 0.8. Without a limit, p
             was seen to reach 21.8 (stylegan2-ada-pytorch, issue 175), with rotated and recolored samples. 0.85 is
             slightly above the safe range.
+        blur_sigma: sigma of the blur of D's first images, in pixels, before any augmentation (StyleGAN3's R); 0: none.
+        blur_fade_kimg: thousands of images over which the blur fades.
     """
 
     kind: Kind = 'noaug'
@@ -43,6 +45,8 @@ class AugmentConfig:
     interval: int = 4
     kimg: float = 500.0
     p_max: float = 0.85
+    blur_sigma: float = 0.0
+    blur_fade_kimg: float = 200.0
 
     def __post_init__(self) -> None:
         for name, choices in (('kind', get_args(Kind)), ('pipe', get_args(Pipe))):
@@ -54,6 +58,8 @@ class AugmentConfig:
         require(self.kimg > 0, 'aug.kimg', self.kimg, 'must be positive')
         require(0 < self.p_max <= 1, 'aug.p_max', self.p_max, 'must lie in (0, 1]')
         require(not self.adapts or self.p <= self.p_max, 'aug.p', self.p, f'must not exceed aug.p_max={self.p_max}')
+        require(self.blur_sigma >= 0, 'aug.blur_sigma', self.blur_sigma, 'must be non-negative')
+        require(self.blur_fade_kimg > 0, 'aug.blur_fade_kimg', self.blur_fade_kimg, 'must be positive')
         names = self.policies
         known = set(names) <= set(POLICIES) and len(set(names)) == len(names)
         require(known, 'aug.policy', self.policy, f'names of {", ".join(POLICIES)}, each at most once, by commas')

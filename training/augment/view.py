@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import torch
 
+from training.augment.blur import blur, sigma_at
 from training.augment.config import AugmentConfig
 from training.augment.controller import Controller
 from training.augment.diffaug import DiffAugment
@@ -21,10 +22,12 @@ class View:
     Args:
         cfg: the augmentation's config.
         controller: controller of p if the augmentation adapts, else None.
+        nimg: function that returns the number of real images shown so far, on which the blur depends.
     """
 
-    def __init__(self, cfg: AugmentConfig, controller: Controller | None) -> None:
+    def __init__(self, cfg: AugmentConfig, controller: Controller | None, nimg: Callable[[], int] = lambda: 0) -> None:
         self.cfg = cfg
+        self.nimg = nimg
         self.controller = controller
         self.fixed_p = cfg.p  # strength of 'fixed', which the trainer sets from the run's schedule
         self._augment = _augment_of(cfg)
@@ -42,7 +45,9 @@ class View:
         return self.controller is not None and self.controller.at_cap
 
     def __call__(self, img: torch.Tensor) -> torch.Tensor:
-        """Returns the augmented images [N, C, H, W], or `img` itself without augmentation or at p = 0."""
+        """Returns the blurred and augmented images [N, C, H, W], or `img` itself without both or at p = 0."""
+        if self.cfg.blur_sigma > 0:
+            img = blur(img, sigma_at(self.nimg(), self.cfg.blur_sigma, self.cfg.blur_fade_kimg))
         return img if self._augment is None or self.p == 0 else self._augment(img, self.p)
 
 

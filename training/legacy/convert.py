@@ -19,6 +19,7 @@ from training.legacy.module import Module
 from training.legacy.networks import read_discriminator, read_generator
 from training.legacy.r3gan import is_r3gan, progress, read_r3gan
 from training.legacy.reader import TFNetwork, arguments, plain, read_network_pickle, state_dict
+from training.legacy.stylegan3 import KIND, recipe_of
 from training.legacy.tensorflow import read_tf_discriminator, read_tf_generator
 from training.networks.config import StyleGAN2DiscriminatorConfig, StyleGAN2GeneratorConfig
 from training.record import to_record
@@ -38,7 +39,7 @@ class Official:
 
 
 def load_official(path: Path) -> Official:
-    """Reads a pickle of StyleGAN2-ADA, of StyleGAN3 --cfg=stylegan2, of R3GAN, or of TensorFlow's StyleGAN2(-ADA).
+    """Reads a pickle of StyleGAN2-ADA, of StyleGAN3, of R3GAN, or of TensorFlow's StyleGAN2(-ADA).
 
     Nothing in the file is executed. Raises CheckpointError for another kind of file, and for an argument or a tensor
     that the networks here do not have. Raises UnsafeModelFile for contents that are not data.
@@ -162,7 +163,7 @@ def _augmentation(value: Any, where: str) -> dict[str, Any]:
 
 
 def _record(networks: dict[str, OfficialNetwork], data: dict[str, Any], report: dict[str, Any]) -> dict[str, Any]:
-    """Returns the record that `Snapshot.config` reads: a run of --cfg=stylegan2 or r3gan with these networks.
+    """Returns the record that `Snapshot.config` reads: a run of StyleGAN2, StyleGAN3 or R3GAN with these networks.
 
     Args:
         networks: Networks by name.
@@ -192,10 +193,11 @@ def run_config(spec: ImageSpec, generator: Any, discriminator: Any | None) -> Ru
         generator: Config of the generator.
         discriminator: Config of the discriminator; None if the file has none.
     """
-    if type(generator) is not StyleGAN2GeneratorConfig:
-        cfg = RECIPES.get(architecture_of(GENERATORS, generator).name).make(spec, 1)
+    kind = architecture_of(GENERATORS, generator).name
+    if kind not in (KIND, 'stylegan2'):
+        cfg = RECIPES.get(kind).make(spec, 1)
         return replace(cfg, generator=generator, discriminator=discriminator or cfg.discriminator)
     discriminator = discriminator or StyleGAN2DiscriminatorConfig()
     batch = getattr(discriminator, 'mbstd_group', None) or _BATCH
-    cfg = recipes.stylegan2(spec, 1)
+    cfg = RECIPES.get(recipe_of(generator)).make(spec, 1) if kind == KIND else recipes.stylegan2(spec, 1)
     return replace(cfg, generator=generator, discriminator=discriminator, batch=batch, batch_gpu=batch)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import typing
 from dataclasses import dataclass
 from typing import Any
@@ -18,10 +19,10 @@ from training.networks.config import StyleGAN2DiscriminatorConfig, StyleGAN2Gene
 _LARGEST = {'map_depth': 64}  # limits of arguments, so that a network of a billion layers is not built
 _LARGEST_OTHER = 2**20
 FIR_LENGTH = 4  # our layers pad for this length; the taps are loaded with the weights
-# Resolved at import, because this compiles the annotations, and nothing is compiled while a file is read.
-_HINTS: dict[type, dict[str, Any]] = {
-    cls: typing.get_type_hints(cls) for cls in (StyleGAN2GeneratorConfig, StyleGAN2DiscriminatorConfig)
-}
+# Compiles the annotations. StyleGAN2's are resolved at import, so that nothing is compiled while a file is read.
+_hints_of = functools.cache(typing.get_type_hints)
+for _cls in (StyleGAN2GeneratorConfig, StyleGAN2DiscriminatorConfig):
+    _hints_of(_cls)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,7 @@ def make_config(cls: type, values: dict[str, Any], optional: dict[str, Any], whe
     for name, value in known.items():
         if type(value) is int and value > _LARGEST.get(name, _LARGEST_OTHER):
             raise CheckpointError(f'{where}: made with {name}={value}, more than {_LARGEST.get(name, _LARGEST_OTHER)}')
-    hints = _HINTS[cls]
+    hints = _hints_of(cls)
     try:
         return cls(**{name: typed.parse(hints[name], plain(value, where), name) for name, value in known.items()})
     except ConfigError as error:

@@ -14,6 +14,7 @@ from training.interface import ImageSpec
 from training.legacy.fit import FIR_LENGTH, OfficialNetwork, check_fit, make_config, make_spec
 from training.legacy.module import Module
 from training.legacy.reader import arguments, state_dict
+from training.legacy.stylegan3 import is_stylegan3, read_stylegan3
 from training.networks.config import StyleGAN2DiscriminatorConfig, StyleGAN2GeneratorConfig
 from training.networks.discriminator import StyleGAN2Discriminator
 from training.networks.stylegan2 import StyleGAN2Generator
@@ -33,7 +34,7 @@ _FOREIGN = {
 
 
 def read_generator(module: Module, where: str, num_images: int = 1) -> OfficialNetwork:
-    """Translates a StyleGAN2 generator.
+    """Translates a StyleGAN2 or StyleGAN3 generator.
 
     Args:
         module: Generator of the file.
@@ -44,11 +45,9 @@ def read_generator(module: Module, where: str, num_images: int = 1) -> OfficialN
         CheckpointError: It is another kind of network, or ours cannot be equivalent.
     """
     kwargs = _described(module, 'Generator', where)
+    if is_stylegan3(module):
+        return read_stylegan3(module, kwargs, where, num_images)
     synthesis = _part(module, 'synthesis')
-    if _part(synthesis, 'input') is not None:
-        raise CheckpointError(
-            f'{where}: a StyleGAN3 generator (configuration T or R); of StyleGAN3 only --cfg=stylegan2 can be read here'
-        )
     given = _flattened(kwargs, ('synthesis_kwargs',), _FACTS | _BLOCKS | _LAYERS, where)
     mapping = _group(kwargs, 'mapping_kwargs', _MAPPING, where)
     _check_fixed({**given, 'mapping activation': mapping.get('activation', 'lrelu')}, where)
@@ -122,9 +121,7 @@ def _described(module: Any, wanted: str, where: str) -> dict[str, Any]:
     if module.class_name != wanted:
         name = ascii(module.class_name)[1:-1][:80]
         what = _FOREIGN.get(module.class_name, f'an object of the class {name}')
-        raise CheckpointError(
-            f'{where}: {what}; expected the {wanted} of StyleGAN2-ADA or of StyleGAN3 --cfg=stylegan2'
-        )
+        raise CheckpointError(f'{where}: {what}; expected the {wanted} of StyleGAN2-ADA or StyleGAN3')
     return arguments(module, where)
 
 

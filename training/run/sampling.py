@@ -57,7 +57,7 @@ def generated(
         check()
         seed_torch(seed, 'metric noise', index)  # separate noise for each batch
         z, c = inputs
-        return to_uint8(_finite(G(z.to(device), c.to(device), noise_mode='random')))  # [N, C, H, W]
+        return to_uint8(finite(G(z.to(device), c.to(device), noise_mode='random')))  # [N, C, H, W]
 
     return _cut(parts, batch_size, _inputs(G, dataset, num_images, seed, batch_size), draw)
 
@@ -133,12 +133,12 @@ def _path_ends(
         else:
             z = [slerp(ends[0], ends[1], t + step) for step in (0.0, epsilon)]
             img = G(torch.cat(z).float(), c, noise_mode='const')
-        return torch.stack(((_finite(img).float() + 1) * 127.5).chunk(2), dim=1)  # [N, 2, C, H, W]
+        return torch.stack(((finite(img).float() + 1) * 127.5).chunk(2), dim=1)  # [N, 2, C, H, W]
 
     return draw
 
 
-def _finite(images: torch.Tensor) -> torch.Tensor:
+def finite(images: torch.Tensor) -> torch.Tensor:
     """Returns images as they are. Raises DataError if a value is NaN or infinite, which rounding would hide."""
     if not bool(images.isfinite().all()):
         raise DataError(
@@ -170,7 +170,7 @@ def _inputs(G: Any, dataset: ImageDataset | None, num_images: int, seed: int, ba
     for start in range(0, num_images, batch_size):
         n = min(batch_size, num_images - start)
         z = torch.from_numpy(latents.standard_normal([n, G.z_dim]).astype(np.float32))
-        yield z, _draw_labels(dataset, labels, n)
+        yield z, draw_labels(dataset, labels, n)
 
 
 def _walk(
@@ -183,7 +183,7 @@ def _walk(
         n = min(batch_size, num_pairs - start)
         ends = torch.from_numpy(latents.standard_normal([n, 2, G.z_dim])).transpose(0, 1)
         t = torch.from_numpy(places.random([n, 1]) * (sampling == 'full'))
-        yield ends, t, _draw_labels(dataset, labels, n)
+        yield ends, t, draw_labels(dataset, labels, n)
 
 
 def slerp(a: torch.Tensor, b: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
@@ -199,7 +199,7 @@ def slerp(a: torch.Tensor, b: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
     return direction * math.sqrt(a.shape[1])
 
 
-def _draw_labels(dataset: ImageDataset | None, rng: np.random.Generator, n: int) -> torch.Tensor:
+def draw_labels(dataset: ImageDataset | None, rng: np.random.Generator, n: int) -> torch.Tensor:
     """Returns the labels of n images drawn with replacement, float32 [N, label_dim]; draws nothing without labels."""
     if dataset is None or dataset.spec.label_dim == 0:
         return torch.zeros([n, 0])

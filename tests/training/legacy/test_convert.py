@@ -13,14 +13,10 @@ import torch
 
 import extensions.dcgan  # noqa: F401  registers the discriminator that a test names
 from tests.support.official_layout import (
-    G_KWARGS,
     dumps,
-    generator,
     load_D,
-    official_file,
     official_refusal,
     one_generator_file,
-    persistent,
 )
 from training.legacy.convert import load_official
 from training.run.snapshot import load_generator, load_snapshot
@@ -60,10 +56,7 @@ def test_the_record_says_what_the_file_was(golden: Path) -> None:
 
 
 def test_other_architectures_are_recognised_by_name(tmp_path: Path) -> None:
-    T = generator()
-    T.synthesis.input = torch.nn.Linear(2, 2)
-    path = official_file(tmp_path / 'a.pkl', G_ema=persistent(T, 'Generator', G_KWARGS))
-    assert 'a StyleGAN3 generator (configuration T or R)' in official_refusal(path)
+    path = tmp_path / 'a.pkl'
     assert 'a StyleGAN-XL generator' in official_refusal(one_generator_file(tmp_path, name='SuperresGenerator'))
     assert 'an object of the class EG3D' in official_refusal(one_generator_file(tmp_path, name='EG3D'))
     path.write_bytes(b'\x80\x04\x8c\x0adill._dill\x8c\x0a_load_type\x93\x8c\x04type\x85R.')

@@ -55,7 +55,15 @@ __global__ void __launch_bounds__(K::kThreads) kernel(const __grid_constant__ K 
         __syncthreads();
         k.template run<2>(blockIdx.x, threadIdx.x, shared);
     }
-    static_assert(K::kPhases <= 3);
+    if constexpr (K::kPhases > 3) {
+        __syncthreads();
+        k.template run<3>(blockIdx.x, threadIdx.x, shared);
+    }
+    if constexpr (K::kPhases > 4) {
+        __syncthreads();
+        k.template run<4>(blockIdx.x, threadIdx.x, shared);
+    }
+    static_assert(K::kPhases <= 5);
 }
 
 // The error, or nullptr. Does not wait for the kernel.

@@ -147,7 +147,8 @@ class RowMaker {
           phases_(g_.x.out + g_.x.up) {}
 
     // Writes row `oy` [out, P] of the result of the plane x [H, W, P].
-    void make(const T* x, T* out, int64_t oy) {
+    template <class To>
+    void make(const T* x, To* out, int64_t oy) {
         const auto [first, top] = plan_.place_y[oy];
         if (plan_.separable) {
             blend(x, top, plan_.y[first], 0, plan_.y[first].size(), rows_.data());
@@ -188,7 +189,8 @@ class RowMaker {
         }
     }
 
-    void filter_row(T* out, int64_t first_y) {
+    template <class To>
+    void filter_row(To* out, int64_t first_y) {
         if (g_.x.up == 1 && (g_.x.down == 1 || plan_.split)) {
             sum_pixels(out, g_.x.out * g_.pixel, 0, first_y);
         } else if (g_.pixel == 1 && g_.x.down == 1) {
@@ -209,22 +211,29 @@ class RowMaker {
     }
 
     // P = 1: pixels p, p + up, p + 2 up, … of the result are one sum; the sums are then interleaved.
-    void interleave(T* __restrict out, int64_t first_y) {
-        const int64_t up = g_.x.up, length = (g_.x.out + up - 1) / up, whole = g_.x.out / up;
+    template <class To>
+    void interleave(To* __restrict out, int64_t first_y) {
+        const int64_t up = g_.x.up, length = (g_.x.out + up - 1) / up;
         for (int64_t p = 0; p < std::min(up, g_.x.out); ++p) {
             sum_pixels(phases_.data() + p * length, (g_.x.out - p + up - 1) / up, p, first_y);
         }
+        int64_t done = 0;
+        if (up == 2) done = interleave_fixed<2>(out, length);
+        if (up == 4) done = interleave_fixed<4>(out, length);
+        for (int64_t ox = done; ox < g_.x.out; ++ox) store(&out[ox], phases_.data()[ox % up * length + ox / up]);
+    }
+
+    // Writes the pixels of whole groups of kUp, and returns their number.
+    template <int kUp, class To>
+    int64_t interleave_fixed(To* __restrict out, int64_t length) {
+        const int64_t groups = g_.x.out / kUp;
         const A* phases = phases_.data();
-        if (up == 2) {
 #pragma omp simd
-            for (int64_t j = 0; j < whole; ++j) {
-                store(&out[2 * j], phases[j]);
-                store(&out[2 * j + 1], phases[length + j]);
-            }
+        for (int64_t j = 0; j < groups; ++j) {
+#pragma GCC unroll 4
+            for (int p = 0; p < kUp; ++p) store(&out[kUp * j + p], phases[p * length + j]);
         }
-        for (int64_t ox = up == 2 ? 2 * whole : 0; ox < g_.x.out; ++ox) {
-            store(&out[ox], phases[ox % up * length + ox / up]);
-        }
+        return groups * kUp;
     }
 
     const Plan<A>& plan_;
