@@ -21,7 +21,7 @@ from training.legacy.r3gan import is_r3gan, progress, read_r3gan
 from training.legacy.reader import TFNetwork, arguments, plain, read_network_pickle, state_dict
 from training.legacy.stylegan3 import KIND, recipe_of
 from training.legacy.tensorflow import read_tf_discriminator, read_tf_generator
-from training.networks.config import StyleGAN2DiscriminatorConfig, StyleGAN2GeneratorConfig
+from training.networks.config import StyleGAN2DiscriminatorConfig
 from training.record import to_record
 from training.registry import GENERATORS, RECIPES, architecture_of
 
