@@ -56,7 +56,7 @@ from ganfoundry.command_options import class_option, device_option, network_opti
 )
 @click.option(
     '--mse',
-    help='Weight of the mean squared error next to the perceptual distance.  [default: 1; stylegan2: 0]',
+    help='Weight of the mean squared error next to the perceptual distance.  [default: 5; stylegan2: 0]',
     type=click.FloatRange(0),
 )
 @click.option(

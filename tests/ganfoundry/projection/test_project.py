@@ -85,4 +85,4 @@ def test_settings_that_do_not_fit_are_refused():
             check_settings(Settings(space='w', **wrong), tiny_G())
     assert Settings(space='w').start == 'nearest'
     assert Settings(space='w', method='stylegan2').start == 'mean'
-    assert (Settings(space='w').mse_weight, Settings(space='w', method='stylegan2').mse_weight) == (1, 0)
+    assert (Settings(space='w').mse_weight, Settings(space='w', method='stylegan2').mse_weight) == (5, 0)
