@@ -4,8 +4,22 @@ from __future__ import annotations
 
 import pytest
 import torch
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
-from tests.support.operations import NUM_CASES, assert_equal, load_golden
+from tests.support.operations import (
+    NUM_CASES,
+    SETTINGS,
+    assert_close,
+    assert_equal,
+    assert_same_bits,
+    dtypes,
+    image,
+    images,
+    layouts,
+    load_golden,
+    needs_kernels,
+)
 from torch_utils.ops.filtered_lrelu import filtered_lrelu
 
 OPTIONS = ('up', 'down', 'padding', 'gain', 'slope', 'clamp', 'flip_filter')
@@ -41,3 +55,45 @@ def test_values_and_gradients_of_two_orders_are_the_official_ones(case: int, imp
 def test_impossible_arguments_are_refused_by_name(options: dict, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         filtered_lrelu(torch.zeros(1, 2, 4, 4), **options)
+
+
+filters = st.tuples(st.sampled_from([1, 3, 4, 12]), st.booleans())
+
+
+@needs_kernels
+@SETTINGS
+@given(
+    images, dtypes, layouts, filters, filters, st.sampled_from([1, 2, 3, 4]), st.sampled_from([1, 2, 3, 4]),
+    st.tuples(*[st.integers(-3, 12)] * 4), st.sampled_from([None, 0.5]), st.booleans(),
+)  # fmt: skip
+def test_the_kernel_equals_the_reference(shape, dtype, layout, fu, fd, up, down, padding, clamp, flip) -> None:
+    pads = (padding[0] + padding[1], padding[2] + padding[3])
+    assume(all(side * up + pad >= fu[0] + fd[0] for side, pad in zip((shape[3], shape[2]), pads, strict=True)))
+    assume(min(shape[2], shape[3]) > 3 or min(padding) >= 0)  # PyTorch rejects an empty crop
+    x = image(shape, dtype, layout, seed=1)
+    b = torch.randn(shape[1], generator=torch.Generator().manual_seed(2))
+    taps = [torch.rand([n] if flat else [n, n], generator=torch.Generator().manual_seed(n)) for n, flat in (fu, fd)]
+    args = {'fu': taps[0] / taps[0].sum(), 'fd': taps[1] / taps[1].sum(), 'b': b, 'up': up, 'down': down}
+    args |= {'padding': padding, 'clamp': clamp, 'flip_filter': flip}
+    y, expected = filtered_lrelu(x, **args, impl='cpu'), filtered_lrelu(x, **args, impl='ref')
+    assert_close(y, expected)
+    if dtype == torch.float64 and y.numel():  # in lower precision rounding decides the side of the bend
+        dy = torch.randn(y.shape, generator=torch.Generator().manual_seed(3), dtype=dtype)
+        grads = [torch.autograd.grad(t, x, dy)[0] for t in (y, expected)]
+        assert_close(*grads, scale=float(dy.norm()))
+
+
+@needs_kernels
+@pytest.mark.parametrize('height', [5, 300])
+def test_bands_and_threads_do_not_show(height: int) -> None:
+    """A tall image is computed in bands of rows, whose neighbors overlap at the raised rate."""
+    x = torch.randn(1, 3, height, 70, requires_grad=True)
+    f = torch.hamming_window(12) / 6
+
+    def run() -> list[torch.Tensor]:
+        y = filtered_lrelu(x, f, f, torch.ones(3), up=2, down=2, padding=[9, 8], clamp=1.0, impl='cpu')
+        return [y, *torch.autograd.grad(y.square().sum(), x)]
+
+    assert_same_bits(run, num_threads=3)
+    expected = filtered_lrelu(x, f, f, torch.ones(3), up=2, down=2, padding=[9, 8], clamp=1.0, impl='ref')
+    assert_close(run()[0], expected)
