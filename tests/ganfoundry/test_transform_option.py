@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
 from dnnlib.errors import ConfigError
 from extensions.layers.stylegan3_config import StyleGAN3Config
 from extensions.stylegan3 import StyleGAN3Generator
+from ganfoundry.gen_video.content import VideoOptions
+from ganfoundry.gen_video.film import run_video
+from ganfoundry.generate import GenerateOptions, run_generate
+from ganfoundry.pictures import read_png
 from ganfoundry.transform_option import Transform, apply_transform, parse_transform
+from tests.support.stylegan3 import GOLDEN
 from training.interface import ImageSpec
 
+PICKLE = str(GOLDEN / 'stylegan3_official_layout_t32.pkl')
 SQUARE = ImageSpec(resolution=16, channels=3, label_dim=0, num_images=1)
 
 
@@ -61,3 +69,27 @@ def test_a_network_without_a_transform_is_refused_and_needs_none_to_stay() -> No
     apply_transform(net, Transform(), SQUARE, 'net.pkl')
     with pytest.raises(ConfigError, match=r'net\.pkl takes no transform of its input, as StyleGAN3 does; drop them'):
         apply_transform(net, Transform(rotate=3), SQUARE, 'net.pkl')
+
+
+def test_a_moved_picture_says_how_and_is_drawn_again_from_that(tmp_path: Path) -> None:
+    first, again, still = (tmp_path / name for name in ('first', 'again', 'still'))
+    common = {'network': PICKLE, 'device': 'cpu'}
+    run_generate(GenerateOptions(**common, seeds='0', translate='0.1,-0.2', rotate=30, outdir=str(first)))
+    run_generate(GenerateOptions(**common, seeds='0', outdir=str(still)))
+    picture = first / 'seed0000.png'
+    run_generate(GenerateOptions(**common, picture=str(picture), outdir=str(again)))
+    assert (again / picture.name).read_bytes() == picture.read_bytes()
+    text, plain = (read_png(folder / picture.name)[0] for folder in (first, still))
+    assert (text['translate'], text['rotate']) == ('[0.1, -0.2]', '30')
+    assert 'translate' not in plain
+
+
+def test_a_film_moves_its_pictures(tmp_path: Path) -> None:
+    frames = {}
+    for name, options in (('still', {}), ('moved', {'rotate': 90.0})):
+        folder = tmp_path / name
+        folder.mkdir()
+        run_video(VideoOptions(network=PICKLE, device='cpu', seeds='0', w_frames=1, output=str(folder), **options))
+        frames[name] = (folder / 'frame000000.png').read_bytes()
+        assert ('"rotate": 90.0' in (folder / 'frames.json').read_text()) == (name == 'moved')
+    assert frames['still'] != frames['moved']

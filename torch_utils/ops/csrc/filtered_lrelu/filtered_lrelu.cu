@@ -11,7 +11,7 @@ namespace {
 // The largest tile that fits: neighboring tiles compute some raised samples twice. Codes need a multiple of 4.
 template <class T, bool kStored, class... Arguments>
 const char* run(Target target, Arguments... arguments) {
-    for (const int size : {32, 16, 8, 4}) {
+    for (int size = 32; size >= 4; size /= 2) {
         const FilteredKernel<T, kStored> kernel(arguments..., size);
         if (kernel.pool_size() <= kPool) return launch(kernel, kernel.num_blocks(), target);
     }

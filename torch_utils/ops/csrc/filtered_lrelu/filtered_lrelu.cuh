@@ -3,6 +3,8 @@
 // A block computes a square tile of one plane of the result, and holds everything in shared memory: the pixels that the
 // tile needs, their sums along y at the raised rate, the raised samples r (see filtered_lrelu.h), and sums of those
 // along x. A filter that is not separable takes both sums at once.
+//
+// With fewer taps than `down`, some raised samples are read by no result; their codes are not written, and multiply zeros.
 
 #pragma once
 
