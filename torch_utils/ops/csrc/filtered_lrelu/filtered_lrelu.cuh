@@ -4,7 +4,7 @@
 // tile needs, their sums along y at the raised rate, the raised samples r (see filtered_lrelu.h), and sums of those
 // along x. A filter that is not separable takes both sums at once.
 //
-// With fewer taps than `down`, some raised samples are read by no result; their codes are not written, and multiply zeros.
+// With fewer taps than `down`, no result reads some of the raised samples; their codes are not written, and multiply 0.
 
 #pragma once
 
@@ -69,7 +69,8 @@ struct FilteredKernel : Kernel<5, TilePool> {
 
     template <int kPhase>
     GF_HD void run(uint32_t block, uint32_t thread, TilePool& shared) const {
-        const int tx = int(block) % ax.tiles, rest = int(block) / ax.tiles, ty = rest % ay.tiles, plane = rest / ay.tiles;
+        const int tx = int(block) % ax.tiles, rest = int(block) / ax.tiles;
+        const int ty = rest % ay.tiles, plane = rest / ay.tiles;
         float *pixels = shared.at, *raised = pixels + raised_at(), *sums = pixels + sums_at();
         if constexpr (kPhase == 0) load_pixels(plane, ty, tx, int(thread), pixels);
         if constexpr (kPhase == 1) {
@@ -108,7 +109,8 @@ struct FilteredKernel : Kernel<5, TilePool> {
     }
 
     // Four neighboring samples of r, which share a byte of codes.
-    GF_HD void raise(int plane, int ty, int tx, int thread, const float* pixels, const float* sums, float* raised) const {
+    GF_HD void raise(
+        int plane, int ty, int tx, int thread, const float* pixels, const float* sums, float* raised) const {
         const int y0 = ay.first_raised(ty), x0 = ax.first_raised(tx), groups = int(ceil_div(ax.span, 4));
         const int own_y = ay.owned(ty), own_x = ax.owned(tx), bytes = int(code_bytes(ax.raised));
         for (int i = thread; i < ay.span * groups; i += kStep) {
