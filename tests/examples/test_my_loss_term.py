@@ -78,7 +78,7 @@ def test_a_loss_outside_the_repository_trains_resumes_and_is_recorded(tmp_path):
     call(tmp_path / 'whole', *flags, '--kimg=2')
     whole = only_run(tmp_path / 'whole')
     record = json.loads((whole / 'config.json').read_text())
-    assert record['config']['loss'] == {'kind': 'softened'}
+    assert record['config']['loss'] == {'kind': 'softened', 'labels': 'drawn'}
     assert [entry['file'] for entry in record['plugins']] == [str(plugin)]
     assert last_state(whole)[1]['controller']['p'] >= 0  # ADA follows a loss with a boundary
 

@@ -55,7 +55,11 @@ def narrow_flags(name, spec):
     flags = [f'--cfg={name}', *SMALL]
     for part in ('generator', 'discriminator'):
         fields = type(getattr(cfg, part)).__dataclass_fields__
-        for field, value in NARROW.items():
+        narrow = dict(NARROW)
+        if 'num_blocks' in fields:  # one number per stage
+            num_stages = len(getattr(cfg, part).widths)
+            narrow |= {'widths': (8,) * num_stages, 'num_blocks': (1,) * num_stages}
+        for field, value in narrow.items():
             if field in fields:
                 text = ','.join(map(str, value)) if isinstance(value, tuple) else value
                 flags.append(f'--set={part}.{field}={text}')
@@ -65,6 +69,8 @@ def narrow_flags(name, spec):
         flags.remove('--set=r1.interval=4')
     guided = cfg.ggdr.weight > 0 or cfg.glead.weight > 0
     aug = 'ada' if cfg.loss.boundary is not None and not guided else 'noaug'
+    if cfg.schedule.p is not None:  # a strength that follows a schedule needs augmentation of its own
+        flags.append('--set=schedule.p=none')
     return [*flags, f'--set=aug.kind={aug}', '--set=aug.kimg=1']
 
 

@@ -20,7 +20,7 @@ from torch_utils.ops import dispatch
 from torch_utils.ops.toolchain import build
 from torch_utils.ops.toolchain.cpu_toolchain import BuildError
 
-OPERATIONS = ('act_fir', 'bias_act', 'involution', 'synthesis_epilogue', 'upfirdn2d')
+OPERATIONS = ('act_fir', 'bias_act', 'filtered_lrelu', 'involution', 'synthesis_epilogue', 'upfirdn2d')
 SUBJECTS = (
     'Python', 'PyTorch', 'device', 'cores', 'CPU', 'compiler', 'ninja', 'nvcc', *OPERATIONS,
     'disk here', 'disk cache', 'data', 'detector',
