@@ -197,11 +197,11 @@ def test_a_compressed_entry_and_a_pipe_are_no_entries(cache, warnings):
     assert 'a named pipe' in warnings[1]
 
 
-def test_500_mutations_of_an_entry_are_never_believed(cache, warnings):
+def test_2000_mutations_of_an_entry_are_never_believed(cache, warnings):
     cache.store(FIELDS, arrays())
     path, draw = cache.path(FIELDS), random.Random(7)
     whole = path.read_bytes()
-    for _ in range(500):
+    for _ in range(2000):
         data = bytearray(whole)
         for _ in range(draw.randint(1, 4)):
             at = draw.randrange(len(data))
