@@ -89,7 +89,7 @@ def test_a_film_moves_its_pictures(tmp_path: Path) -> None:
     for name, options in (('still', {}), ('moved', {'rotate': 90.0})):
         folder = tmp_path / name
         folder.mkdir()
-        run_video(VideoOptions(network=PICKLE, device='cpu', seeds='0', w_frames=1, output=str(folder), **options))
+        run_video(VideoOptions(network=PICKLE, device='cpu', seeds='0,1', w_frames=1, output=str(folder), **options))
         frames[name] = (folder / 'frame000000.png').read_bytes()
         assert ('"rotate": 90.0' in (folder / 'frames.json').read_text()) == (name == 'moved')
     assert frames['still'] != frames['moved']
