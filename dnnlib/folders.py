@@ -75,7 +75,7 @@ def exclusive(path: Path) -> Iterator[bool]:
         held = file is not None and _lock(file)
         if file is None or held is False:
             raise ConfigError(f'{path.parent}: another process trains in this folder: {_holder(path)}')
-        with contextlib.suppress(OSError):  # on a full disk, the lock holds without the name
+        with contextlib.suppress(OSError):  # the lock holds on a full disk, too, without the name
             os.truncate(file, 0)
             os.write(file, f'pid {os.getpid()} on {socket.gethostname()}'.encode())
         yield bool(held)

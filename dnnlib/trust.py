@@ -10,7 +10,7 @@ from pathlib import Path
 
 from dnnlib.printable import printable
 
-MAX_LINKS = 40  # as the kernel
+MAX_LINKS = 40  # the kernel's limit
 
 
 def distrust(path: Path) -> str | None:

@@ -19,12 +19,12 @@ from training.config import EmaConfig, OptimizerConfig, PathLengthConfig, R1Conf
 from training.interface import ImageSpec
 from training.networks.config import StyleGAN2DiscriminatorConfig
 from training.networks.discriminator import StyleGAN2Discriminator  # noqa: F401 (registers itself)
-from training.networks.mapping import MappingNetwork
+from training.networks.stylegan2 import MappedGenerator
 from training.networks.synthesis import NoiseMode
 from training.registry import register_generator, register_recipe
 
 PAPER = 'Karras et al., Alias-Free Generative Adversarial Networks, NeurIPS 2021'
-BATCH = 32  # of every published run with R1's gamma below
+BATCH = 32  # batch of every published run with the gamma below
 # Images of a side that one GPU of 12 GB trains at a time, T and R.
 IMAGES_AT_ONCE = {128: (16, 16), 256: (16, 8), 512: (8, 4), 1024: (4, 4)}
 
@@ -71,45 +71,11 @@ class SynthesisNetwork(torch.nn.Module):
 
 
 @register_generator('stylegan3', config=StyleGAN3Config)
-class StyleGAN3Generator(torch.nn.Module):
+class StyleGAN3Generator(MappedGenerator):
     """Generator: z [N, z_dim] and label [N, c_dim] -> image [N, C, H, W] float32, unbounded, nominally in [-1, 1]."""
 
     def __init__(self, config: StyleGAN3Config, spec: ImageSpec) -> None:
-        super().__init__()
-        self.z_dim, self.c_dim, self.w_dim = config.z_dim, spec.label_dim, config.w_dim
-        self.img_resolution, self.img_channels = spec.resolution, spec.channels
-        self.synthesis = SynthesisNetwork(config, spec)
-        self.num_ws = self.synthesis.num_ws
-        self.mapping = MappingNetwork(
-            z_dim=self.z_dim,
-            c_dim=self.c_dim,
-            w_dim=self.w_dim,
-            num_ws=self.num_ws,
-            num_layers=config.map_depth,
-            lr_multiplier=config.map_lr_multiplier,
-            w_avg_beta=config.w_avg_beta,
-        )
-
-    def forward(
-        self,
-        z: torch.Tensor,
-        c: torch.Tensor | None,
-        *,
-        truncation_psi: float = 1,
-        truncation_cutoff: int | None = None,
-        noise_mode: NoiseMode = 'random',
-    ) -> torch.Tensor:
-        """Returns the images, [N, C, H, W].
-
-        Args:
-            z: Latents, [N, z_dim].
-            c: Labels, [N, label_dim]; None without labels.
-            truncation_psi: See `MappingNetwork.forward`.
-            truncation_cutoff: See `MappingNetwork.forward`; the first of the ws moves and rotates the image.
-            noise_mode: See `SynthesisNetwork.forward`.
-        """
-        ws = self.mapping(z, c, truncation_psi=truncation_psi, truncation_cutoff=truncation_cutoff)
-        return self.synthesis(ws, noise_mode=noise_mode)
+        super().__init__(config, spec, SynthesisNetwork(config, spec))
 
     @torch.no_grad()
     def set_transform(self, matrix: torch.Tensor) -> None:

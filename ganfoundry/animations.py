@@ -42,7 +42,7 @@ class Animation(ABC):
     Args:
         path: The file.
         fps: Frames per second.
-        comment: JSON text that tells how the frames were made.
+        comment: JSON text that says how the frames were made.
         note: Receives lines about what the format cannot hold.
     """
 
@@ -176,7 +176,7 @@ class FrameFolder:
     Args:
         path: A new or an empty folder.
         fps: Frames per second, for frames.json.
-        comment: JSON text that tells how the frames were made.
+        comment: JSON text that says how the frames were made.
 
     Raises:
         ConfigError: If the folder has files in it.

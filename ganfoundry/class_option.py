@@ -14,7 +14,7 @@ from dnnlib.registry import suggest
 
 ALL = 'all'  # the text that means every class
 MAX_NAMES = 20  # names of classes in a message
-SUM_TOLERANCE = 1e-4  # of the weights of a blend
+SUM_TOLERANCE = 1e-4  # distance from 1 of the sum of a blend's weights
 
 
 class Label(NamedTuple):

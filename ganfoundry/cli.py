@@ -9,6 +9,7 @@ import click
 from dnnlib.command import run_command
 from dnnlib.registry import suggest
 from ganfoundry import __version__
+from ganfoundry.command_options import CONTEXT
 
 COMMANDS = (
     'train',
@@ -47,11 +48,7 @@ class _Commands(click.Group):
 
 @click.group(
     cls=_Commands,
-    context_settings={
-        'help_option_names': ['-h', '--help'],
-        'max_content_width': 110,
-        'token_normalize_func': lambda token: token.replace('_', '-'),
-    },
+    context_settings=CONTEXT,
 )
 @click.version_option(__version__, message='%(prog)s %(version)s')
 def commands() -> None:

@@ -10,6 +10,11 @@ import click
 from dnnlib.paths import user_path
 from ganfoundry.choices import Choice
 
+CONTEXT = {  # settings of every command
+    'help_option_names': ['-h', '--help'],
+    'max_content_width': 110,
+    'token_normalize_func': lambda token: token.replace('_', '-'),  # --map_depth is --map-depth
+}
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 network_option = click.option(

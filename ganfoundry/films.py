@@ -21,7 +21,7 @@ from dnnlib.files import atomic_path
 from dnnlib.log import print_note
 from dnnlib.signals import StopRequested
 
-THREADS = 4  # of the encoder; its bytes depend on them
+THREADS = 4  # threads of the encoder, on which its bytes depend
 STOPS = (KeyboardInterrupt, StopRequested)  # exceptions after which the frames so far are kept
 BT709 = 1  # code of ITU-R BT.709 in the headers of H.264 and VP9: matrix, primaries, transfer curve
 

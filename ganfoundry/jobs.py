@@ -19,7 +19,7 @@ from ganfoundry.transform_option import STILL, Transform
 from training.interface import ImageSpec
 from training.run.latents import Latents
 
-COLUMNS = 8  # of a sheet of all classes without --seeds
+COLUMNS = 8  # columns of a sheet of all classes without --seeds
 MAX_SHEET_BYTES = 2**31
 NO_SEEDS = '--seeds is needed, for instance --seeds=0-15; or ask for a sheet with --grid=8x8'
 MAX_NAME = 160  # bytes of a sheet's name that come from its seeds and class

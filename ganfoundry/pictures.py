@@ -13,13 +13,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
-import click
 import PIL.Image
 
 from dnnlib.errors import ConfigError, DataError
 from dnnlib.regular_file import open_regular
 from ganfoundry.drawing import Drawn, save_image
 from ganfoundry.points import PointList
+from training.data.progress import progress
 
 DRAWN_WITH = ('batch',)  # text chunks that may change the last bits of a picture, and nothing else of it
 INTERRUPTED = 130  # exit code after Ctrl-C
@@ -41,11 +41,11 @@ def write_pictures(drawn: Iterable[Drawn], outdir: Path, info: dict[str, Any], c
     """
     written = 0
     try:
-        with progress(count) as advance:
+        with progress('images') as advance:
             for image in drawn:
                 save_image(image.image, outdir / f'{image.point.name}.png', {**info, **text_of(image)})
                 written += 1
-                advance(1)
+                advance(count)
     except KeyboardInterrupt:
         stop(f'{outdir} has {written} of {count} images')
     except DataError as error:
@@ -71,16 +71,6 @@ def stop(state: str) -> NoReturn:
 def text_of(drawn: Drawn) -> dict[str, Any]:
     """Returns the text chunks of one picture."""
     return {**drawn.point.origin, 'batch': list(drawn.batch)}
-
-
-@contextlib.contextmanager
-def progress(count: int, label: str = 'images') -> Iterator[Any]:
-    """Yields a function that takes the number of new images; shows them on stderr if it is a terminal."""
-    if not sys.stderr.isatty():
-        yield lambda number: None
-        return
-    with click.progressbar(length=count, file=sys.stderr, label=label, show_pos=True) as bar:
-        yield bar.update
 
 
 def check_free(path: Path, text: Mapping[str, Any], *, overwrite: bool) -> None:

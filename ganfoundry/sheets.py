@@ -14,8 +14,9 @@ import numpy as np
 from ganfoundry.captions import row_names
 from ganfoundry.drawing import Drawn, save_image
 from ganfoundry.jobs import Job
-from ganfoundry.pictures import check_free, interruptible, progress
+from ganfoundry.pictures import check_free, interruptible
 from torch_utils.images import shown, tile
+from training.data.progress import progress
 from training.data.stored_image import to_8_bits
 
 
@@ -33,10 +34,10 @@ def collect(drawn: Iterable[Drawn], count: int, path: Path) -> np.ndarray:
         path: The file that is not written if Ctrl-C ends the process.
     """
     images = []
-    with interruptible(f'{path} is not written'), progress(count) as advance:
+    with interruptible(f'{path} is not written'), progress('images') as advance:
         for image in drawn:
             images.append(visible(image))
-            advance(1)
+            advance(count)
     return np.stack(images)
 
 

@@ -238,22 +238,12 @@ def run_loop(
         if world.peer_asked():
             raise StopRequested
 
-    def save_reals() -> None:
-        path = folder.path / 'reals.png'
-        try:
-            if sheet is not None:
-                sheet.save_reals(path, most_bad)
-        except OSError as error:
-            if isinstance(error, UserError):  # an image cannot be read, which ends the run
-                raise
-            log.warn(f'{path}: cannot be written ({error.strerror}); training continues')
-
     cfg, dataset, device = run.cfg, run.dataset, run.device
     sheet = SampleSheet(dataset, state.G.z_dim, cfg.seed, cfg.grid_images) if world.leads else None
     bad_images = BadImages(folder.bad_images, dataset, log.warn) if cfg.bad_images == 'skip' else None
     most_bad = 0 if bad_images is None else bad_images.max_bad
     if state.nimg == 0:  # an error of rank 0 ends all processes
-        world.shared(save_reals)
+        world.shared(lambda: save_reals(sheet, folder.path / 'reals.png', most_bad, log))
     loop = Loop(
         cfg=cfg,
         record=record,
@@ -287,3 +277,24 @@ def run_loop(
                 f'let it raise an error instead. The states in {folder.states} are intact'
             ) from ended
     return complete, loop.saver.missing(complete=complete) if world.leads else []
+
+
+def save_reals(sheet: SampleSheet | None, path: Path, max_bad: int, log: Log) -> None:
+    """Writes the sheet of real images; a failed write is a warning.
+
+    Args:
+        sheet: The sheet; None on all ranks except 0.
+        path: The PNG.
+        max_bad: Number of bad images to skip.
+        log: Receives the warning.
+
+    Raises:
+        UserError: If an image cannot be read.
+    """
+    try:
+        if sheet is not None:
+            sheet.save_reals(path, max_bad)
+    except OSError as error:
+        if isinstance(error, UserError):
+            raise
+        log.warn(f'{path}: cannot be written ({error.strerror}); training continues')

@@ -23,7 +23,7 @@ LOBES = 3  # a: reach of the Lanczos window, in pixels
 REACH = 2 * LOBES  # reach of the filter of a rotation
 GRID = 64  # half the side of the grid on which that filter is computed, in pixels
 FINE = 4  # factor of up-sampling before an image is turned
-RANGE = 2.0  # of the values of an image
+RANGE = 2.0  # largest minus smallest value of an image
 
 
 def psnr(squares: float, weights: float) -> float:
@@ -87,7 +87,7 @@ def shift_by_parts(x: torch.Tensor, t_x: float, t_y: float) -> Pair:
     mask = torch.ones_like(x[:1, :1])
     for axis, t in ((3, t_x), (2, t_y)):
         size = x.shape[axis]
-        distance = np.float32(t) * np.float32(size)  # in float32, as the images
+        distance = np.float32(t) * np.float32(size)  # float32 like the images
         pixels = math.floor(distance)
         part = float(distance - np.float32(pixels))
         offsets = range(1 - LOBES, LOBES + 1)

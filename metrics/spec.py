@@ -33,7 +33,7 @@ from metrics.detectors.table import DETECTORS, available
 from metrics.registry import METRICS, MetricKind
 
 LPIPS = 'lpips'  # the detector of metrics of paths
-NO_DETECTOR = ''  # of metrics of moves
+NO_DETECTOR = ''  # metrics of moves have no detector
 DEFAULT_PAIRS = 50_000
 NOTHING = ('none', 'no', 'nothing', 'null', 'false', 'off', '0')  # words by which people ask for no metric
 

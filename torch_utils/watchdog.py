@@ -12,7 +12,7 @@ import time
 # A hung run has ended `--timeout` and at most END_S later: POLL_S until the watchdog of one process notices, PRINT_S
 # for its message, and KILL_S for the launcher to end the others, the hung one with SIGKILL.
 END_S = 15.0
-POLL_S = 1.0  # at most, between two looks at the time
+POLL_S = 1.0  # largest interval between two looks at the time
 PRINT_S = 3.0
 KILL_S = 5.0
 

@@ -45,7 +45,7 @@ def from_record(record: dict[str, Any], where: str = "the run's record") -> tupl
     try:
         return _from_record(found)
     except ConfigError as error:
-        plugins = found.records('plugins') if 'plugins' in found else []  # of loss and terms; 'plugin': module of --cfg
+        plugins = found.records('plugins') if 'plugins' in found else []  # 'plugin' has --cfg
         if found.record('config').text('cfg') not in registry.RECIPES.names() and 'plugin' in found:
             plugins.insert(0, found.record('plugin'))
         files = ', '.join(dict.fromkeys(plugin.text('file') for plugin in plugins))

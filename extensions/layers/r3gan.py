@@ -21,7 +21,7 @@ from extensions.layers.spectral_norm import Conv2d, Linear
 from torch_utils.ops.upfirdn2d import downsample2d, setup_filter, upsample2d
 from training.networks.layers import LowerableBlock
 
-SLOPE = 0.2  # of leaky ReLU
+SLOPE = 0.2  # slope of leaky ReLU
 ACT_GAIN = math.sqrt(2 / (1 + SLOPE**2))  # keeps the variance through leaky ReLU (He et al. 2015)
 TAPS = (1, 2, 1)  # low-pass filter at every change of resolution
 CONVS = 3  # convolutions in the branch of a block

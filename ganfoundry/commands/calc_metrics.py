@@ -9,9 +9,10 @@ import click
 
 from dnnlib.paths import user_path
 from ganfoundry.choices import Choice
+from ganfoundry.command_options import CONTEXT
 
 
-@click.command(context_settings={'help_option_names': ['-h', '--help'], 'max_content_width': 110})
+@click.command(context_settings=CONTEXT)
 @click.argument('others', nargs=-1, type=user_path, metavar='[A [B]]')
 @click.option(
     '--network',

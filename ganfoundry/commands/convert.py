@@ -8,13 +8,14 @@ from typing import Any
 import click
 
 from dnnlib.paths import user_path
+from ganfoundry.command_options import CONTEXT
 
 
 def _path(text: str) -> Path:
     return Path(user_path(text))
 
 
-@click.command(context_settings={'help_option_names': ['-h', '--help'], 'max_content_width': 110})
+@click.command(context_settings=CONTEXT)
 @click.argument('file', type=_path)
 @click.option('--out', help='Write FILE as a snapshot, and a JSON report, to a folder.', type=_path, metavar='DIR')
 @click.option('--inspect', 'look', help='Print what FILE holds, even if its kind is unknown.', is_flag=True)

@@ -13,6 +13,7 @@ from dnnlib.paths import user_path
 from dnnlib.printable import printable
 from dnnlib.signals import StopRequested, StopSignal
 from ganfoundry.choices import Choice
+from ganfoundry.command_options import CONTEXT
 from training.data.convert.options import ConvertOptions, Filter, Labels, Mode, PictureOptions, Split, Transform
 
 
@@ -71,10 +72,7 @@ def _choice(kind: Any) -> Choice:
     invoke_without_command=True,
     subcommand_metavar='[verify DATA]',
     # StyleGAN2-ADA's README has --max_images where its tool had --max-images: both are understood.
-    context_settings={
-        'help_option_names': ['-h', '--help'],
-        'token_normalize_func': lambda token: token.replace('_', '-'),
-    },
+    context_settings=CONTEXT,
 )
 @click.option('--source', type=user_path, metavar='PATH', help='Images to read, see above.')
 @click.option('--dest', type=user_path, metavar='PATH', help='New .zip, or new or empty folder, to write.')

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import click
 
+from ganfoundry.command_options import CONTEXT
 
-@click.command(context_settings={'help_option_names': ['-h', '--help'], 'max_content_width': 110})
+
+@click.command(context_settings=CONTEXT)
 def main() -> None:
     """Report what this machine offers for training.
 

@@ -9,6 +9,7 @@ import click
 from dnnlib.paths import user_path
 from ganfoundry.choices import Choice
 from ganfoundry.command_options import (
+    CONTEXT,
     class_option,
     device_option,
     latents_option,
@@ -20,13 +21,7 @@ from ganfoundry.command_options import (
 )
 
 
-@click.command(
-    context_settings={
-        'help_option_names': ['-h', '--help'],
-        'max_content_width': 110,
-        'token_normalize_func': lambda token: token.replace('_', '-'),
-    }
-)
+@click.command(context_settings=CONTEXT)
 @click.option(
     '--network',
     help='Run folder (its best snapshot), latest, a snapshot or official .pkl, or the http(s) address of one.',

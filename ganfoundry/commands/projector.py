@@ -8,16 +8,17 @@ import click
 
 from dnnlib.paths import user_path
 from ganfoundry.choices import Choice
-from ganfoundry.command_options import class_option, device_option, network_option, plugin_option, precision_option
-
-
-@click.command(
-    context_settings={
-        'help_option_names': ['-h', '--help'],
-        'max_content_width': 110,
-        'token_normalize_func': lambda token: token.replace('_', '-'),
-    }
+from ganfoundry.command_options import (
+    CONTEXT,
+    class_option,
+    device_option,
+    network_option,
+    plugin_option,
+    precision_option,
 )
+
+
+@click.command(context_settings=CONTEXT)
 @network_option
 @click.option(
     '--target',

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from ganfoundry.command_options import (
+    CONTEXT,
     batch_option,
     class_option,
     device_option,
@@ -20,13 +21,7 @@ from ganfoundry.command_options import (
 )
 
 
-@click.command(
-    context_settings={
-        'help_option_names': ['-h', '--help'],
-        'max_content_width': 110,
-        'token_normalize_func': lambda token: token.replace('_', '-'),
-    }
-)
+@click.command(context_settings=CONTEXT)
 @network_option
 @click.option('--rows', help='Seeds and latents that give most styles.', metavar='0,3,8-15,FILE.npz[:0,2-5]')
 @click.option('--cols', help='Seeds and latents that give the styles of --styles.', metavar='0,3,8-15,FILE.npz[:0,2-5]')

@@ -9,13 +9,8 @@ import click
 
 from dnnlib.paths import user_path
 from ganfoundry.choices import Choice
+from ganfoundry.command_options import CONTEXT
 from ganfoundry.help_sections import SectionCommand, section
-
-
-def spelled(name: str) -> str:
-    """Returns --map-depth for --map_depth."""
-    return name.replace('_', '-')
-
 
 _run = section('Run')
 _data = section('Data')
@@ -32,11 +27,7 @@ _faults = section('Faults and time limits')
 
 @click.command(
     cls=SectionCommand,
-    context_settings={
-        'help_option_names': ['-h', '--help'],
-        'max_content_width': 110,
-        'token_normalize_func': spelled,
-    },
+    context_settings=CONTEXT,
 )
 @_run(
     '--outdir',

@@ -17,8 +17,9 @@ from ganfoundry.gen_video.sweep_option import parse_sweep
 from ganfoundry.gen_video.timelapse import sheets_of, timelapse
 from ganfoundry.jobs import parse_grid
 from ganfoundry.network import load
-from ganfoundry.pictures import progress, stop
+from ganfoundry.pictures import stop
 from ganfoundry.transform_option import apply_transform, parse_transform
+from training.data.progress import progress
 from training.run.open_network import with_latest
 
 FPS = 60  # frames per second
@@ -95,10 +96,10 @@ def write_film(
     path = Path(options.output)
     writer = open_film(path, fps=fps, crf=options.crf, comment=json.dumps(comment, sort_keys=True))
     try:
-        with writer, progress(count, 'frames') as advance:
+        with writer, progress('frames') as advance:
             for picture in pictures:
                 writer.add(picture)
-                advance(1)
+                advance(count)
     except KeyboardInterrupt:
         stop(f'{path} has {writer.num_frames} of {count} frames')
     print(f'{path}: {count} frames, {count / fps:.1f} s')

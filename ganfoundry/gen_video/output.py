@@ -29,7 +29,7 @@ def open_film(path: Path, *, fps: int, crf: int, comment: str) -> Film | Animati
         path: The file or folder.
         fps: Frames per second.
         crf: Quality of H.264 and VP9; the other formats are lossless, or have 256 colors (GIF).
-        comment: JSON text that tells how the frames were made, stored in or next to the film.
+        comment: JSON text that says how the frames were made, stored in or next to the film.
 
     Raises:
         ConfigError: If the ending is unknown, the folder has files in it, or PyAV is not installed.

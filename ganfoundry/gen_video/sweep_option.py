@@ -15,7 +15,7 @@ DEFAULT_REACH = 3.0  # standard deviations to both sides in which --sweep=direct
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sweep:
-    """What a sweep changes.
+    """Setting that a sweep changes, and its range.
 
     Attributes:
         kind: The setting.

@@ -38,7 +38,7 @@ def sheets_of(folder: Path) -> list[Sheet]:
     Raises:
         ConfigError: If the folder has no sheets.
     """
-    found = sorted((nimg, path) for path in folder.glob('fakes*.png') if (nimg := nimg_of(path)) is not None)
+    found = sorted((nimg, path) for path in folder.glob('fakes*.png') if (nimg := nimg_of_sheet(path)) is not None)
     if not found:
         raise ConfigError(f'--run={folder}: has no sheets (fakes*.png); give a run folder, such as runs/00000-...')
     name, values = metric_of(folder)
@@ -51,7 +51,7 @@ def sheets_of(folder: Path) -> list[Sheet]:
     return sheets
 
 
-def nimg_of(path: Path) -> int | None:
+def nimg_of_sheet(path: Path) -> int | None:
     """Returns the number of images shown before a sheet was drawn, from its text chunks; None for other pictures."""
     try:
         with PIL.Image.open(path) as picture:

@@ -18,7 +18,7 @@ from ganfoundry.projection.spaces import Drawer
 from metrics.detectors.determinism import deterministic_float32
 from torch_utils.seeding import numpy_generator
 
-BETAS = (0.9, 0.999)  # of Adam
+BETAS = (0.9, 0.999)  # Adam's
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

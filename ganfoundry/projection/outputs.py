@@ -32,7 +32,7 @@ from training.run.latents import DIGEST, Latents, write_latents
 from training.run.snapshot import Snapshot, load_snapshot, write_snapshot
 
 TUNED, RECORD = 'tuned.safetensors', 'projection.json'
-FPS = 10  # of proj.mp4
+FPS = 10  # frames per second of proj.mp4
 DIGITS = 6  # significant digits of the curve
 
 

@@ -11,7 +11,7 @@ from ganfoundry.projection.spaces import Coordinates
 from training.run.latents import space_of
 
 METHODS = ('direct', 'stylegan2')
-MSE_WEIGHT = 5.0  # of pixels in [-1, 1]; with 1, w+ ends 1 dB lower at the same LPIPS after 300 steps
+MSE_WEIGHT = 5.0  # pixels lie in [-1, 1]; with 1, w+ ends 1 dB lower at the same LPIPS after 300 steps
 NAMED_STARTS = ('nearest', 'mean')  # values of --init that are not files
 
 

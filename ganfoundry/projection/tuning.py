@@ -19,7 +19,7 @@ from ganfoundry.projection.spaces import Statistics
 from metrics.detectors.determinism import deterministic_float32
 from torch_utils.seeding import numpy_generator
 
-LR = 1e-3  # of Adam; the paper has 3e-4, with more steps
+LR = 1e-3  # Adam's; the paper has 3e-4, with more steps
 # Distance of a neighbor from the pivot in standard deviations of w. The paper has α = 30 in the unit of FFHQ's w.
 NEIGHBOR = 1.0
 # Weight of the neighbor's distance. With 1 instead, two drawings gained 3.3 and 4.3 dB at a drift of 0.01; with 0.1,

@@ -166,6 +166,6 @@ def test_gen_video_gives_equal_bytes_twice_and_frames_of_the_images_size(tmp_pat
 
     assert run('a.mkv', '--seeds=0-3', '--grid=2x1').shape == (4, spec.height, 2 * spec.width, 3)
     assert run('sweep.mkv', '--seeds=0', '--sweep=direction:0').shape == (2, spec.height, spec.width, 3)
-    if cfg in ('auto', 'dcgan'):  # with and without W, every kind
+    if cfg in ('auto', 'dcgan'):  # one network with W and one without, every kind
         run('b.mkv', '--seeds=0-3', '--grid=2x1')
         assert (tmp_path / 'a.mkv').read_bytes() == (tmp_path / 'b.mkv').read_bytes()

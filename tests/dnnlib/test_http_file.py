@@ -16,7 +16,7 @@ from dnnlib.http_request import TransientError
     [
         ('{"version": "\\"v1\\"", "total": 7}', Version('"v1"', 7)),
         ('{"version": "\\"v1\\"", "total": null}', Version('"v1"', None)),
-        ('{"version": "\\"v1\\""}', Version('"v1"', None)),  # of version 0.1.0
+        ('{"version": "\\"v1\\""}', Version('"v1"', None)),  # written by version 0.1.0
         ('{"version": null, "total": 7}', None),
         ('{"version": "a\\r\\nHost: b", "total": 7}', None),
         ('{"version": "v", "total": -1}', None),

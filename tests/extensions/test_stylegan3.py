@@ -140,7 +140,7 @@ def test_the_discriminator_gives_the_official_logits_and_r1(name: str) -> None:
     t, meta = load_tensors(f'stylegan3_net_{name}')
     D = load_discriminator(t, meta)
     c = t.get('c')
-    assert_near(D(t['img'], c), t['logits_fake'], 1e-4)  # of two small logits
+    assert_near(D(t['img'], c), t['logits_fake'], 1e-4)  # the two logits are small
     real = t['real'].requires_grad_()
     logits = D(real, None if c is None else c[: len(real)])
     assert_near(logits, t['logits_real'], 1e-4)

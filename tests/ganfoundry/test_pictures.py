@@ -8,7 +8,7 @@ import pytest
 from dnnlib.errors import ConfigError
 from ganfoundry.class_option import NO_LABEL
 from ganfoundry.latent_options import parse_seeds
-from ganfoundry.pictures import check_free, check_names_free, interruptible, progress, read_png, read_text
+from ganfoundry.pictures import check_free, check_names_free, interruptible, read_png, read_text
 from ganfoundry.points import PointList
 from torch_utils.images import save_png
 
@@ -55,13 +55,3 @@ def test_ctrl_c_is_one_sentence_and_exit_code_130(capsys):
         raise KeyboardInterrupt
     assert ended.value.code == 130
     assert capsys.readouterr().err == '\nstopped: a.png is not written\n'
-
-
-def test_progress_is_shown_on_a_terminal_alone(capsys, monkeypatch):
-    with progress(3) as advance:
-        advance(1)
-    assert capsys.readouterr() == ('', '')
-    monkeypatch.setattr('sys.stderr.isatty', lambda: True)
-    with progress(3) as advance:
-        advance(3)
-    assert '3/3' in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""R26: a job that was stopped (Ctrl-Z, SIGSTOP) longer than --timeout goes on when it is continued.
+"""R26: a job that was stopped (Ctrl-Z, SIGSTOP) longer than --timeout trains further when it is continued.
 
 Of several processes: tests/torch_utils/test_watchdog.py, tests/torch_utils/test_launch.py.
 """

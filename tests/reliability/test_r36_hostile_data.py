@@ -3,7 +3,6 @@
 import io
 import json
 import pickle
-import random
 import resource
 import struct
 import tarfile
@@ -17,6 +16,7 @@ import pytest
 from PIL import Image
 
 from dnnlib.errors import UserError
+from tests.support.mutations import mutated
 from tests.support.pictures import encoded, fill, noise, noise_16, npy
 from training.data.convert.decode import decode_picture
 from training.data.convert.labels import labels_of_json
@@ -32,7 +32,7 @@ from training.data.verify.manifest import Manifest
 from training.data.verify.source import scan
 
 CASES = 2000
-LIMIT_S = 5.0  # for one case, on a busy machine
+LIMIT_S = 5.0  # limit of one case, which allows for a busy machine
 LIMIT_KB = 300 * 2**10
 BLOCKS = (
     b'\0' * 4,
@@ -45,29 +45,6 @@ BLOCKS = (
     b'\x1b[2J',
 )
 LABELS = json.dumps({'labels': [['a/0.png', 0], ['./a/1.png', 1]], 'classes': ['x', 'y']}).encode()
-
-
-def damaged(data: bytes, seed: int) -> bytes:
-    """Returns a damaged copy: bytes changed, overwritten, removed, doubled, or cut off."""
-    draw = random.Random(seed)
-    result = bytearray(data)
-    for _ in range(draw.choice((1, 1, 2, 5))):
-        at = draw.randrange(len(result) + 1)
-        kind = draw.randrange(6)
-        if kind == 0 and at < len(result):
-            result[at] ^= 1 << draw.randrange(8)
-        elif kind == 1:
-            block = draw.choice(BLOCKS)
-            result[at : at + len(block)] = block
-        elif kind == 2:
-            del result[at : at + draw.randrange(1, 40)]
-        elif kind == 3:
-            result[at:at] = result[max(at - draw.randrange(1, 200), 0) : at]
-        elif kind == 4:
-            del result[at:]
-        else:
-            result[at : at + 4] = draw.randrange(2**32).to_bytes(4, draw.choice(('big', 'little')))
-    return bytes(result)
 
 
 def attack(use: Callable[[bytes], object], data: bytes, cases: int = CASES) -> None:
@@ -83,7 +60,7 @@ def attack(use: Callable[[bytes], object], data: bytes, cases: int = CASES) -> N
     for seed in range(cases):
         began = time.monotonic()
         try:
-            use(damaged(data, seed))
+            use(mutated(data, seed, BLOCKS))
         except (UserError, ImageFault):
             refused += 1
         except Exception as error:
@@ -226,7 +203,7 @@ def test_manifests(tmp_path):
     entry = {'size': 3, 'sha256': 'x'}
     refused = 0
     for seed in range(CASES):
-        data = damaged(json.dumps({'version': 1, 'files': {'0.png': entry, 'b.png': entry}}).encode(), seed)
+        data = mutated(json.dumps({'version': 1, 'files': {'0.png': entry, 'b.png': entry}}).encode(), seed, BLOCKS)
         (tmp_path / 'manifest.json').write_bytes(data)
         findings = Findings()
         source = scan(str(tmp_path), findings)

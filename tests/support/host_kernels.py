@@ -34,6 +34,12 @@ def run_on_the_cpu(*arguments: str) -> str:
     return done.stdout
 
 
+def check_on_the_cpu(test_file: str) -> None:
+    """Runs the tests of a file that need a GPU on the CPU, with warnings as errors; AssertionError if one fails."""
+    select = ('--override-ini=filterwarnings=error', '-k', 'not without_a_gpu')
+    assert ' passed' in run_on_the_cpu(*select, f'tests/torch_utils/ops/{test_file}')
+
+
 class HostToolchain(CudaToolchain):
     """Toolchain with g++ in place of nvcc, and the CPU in place of CUDA."""
 

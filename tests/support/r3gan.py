@@ -23,8 +23,8 @@ from training.interface import ImageSpec
 from training.legacy.r3gan import Layout, translated
 from training.run.export_r3gan import official_tensors
 
-GROUP_CHANNELS = 8  # of every golden network
-FILES = ('Networks', 'FusedOperators', 'Resamplers')  # of the official package
+GROUP_CHANNELS = 8  # group_channels of every golden network
+FILES = ('Networks', 'FusedOperators', 'Resamplers')  # modules of the official package
 
 
 class Golden:

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import random
 import subprocess
 import sys
 
@@ -11,6 +10,7 @@ import torch
 
 from dnnlib.errors import CheckpointError
 from dnnlib.files import TMP_MARK, sweep
+from tests.support.mutations import MARKS, mutated
 from torch_utils import checkpoint
 
 TENSORS = {'a': torch.arange(1000.0), 'b': torch.ones(3, 4).t(), 'half': torch.ones(5, dtype=torch.bfloat16)}
@@ -167,31 +167,11 @@ def test_a_header_of_many_empty_tensors_is_refused_before_one_is_made(tmp_path):
 
 
 def test_2000_mutations_of_a_file_are_read_or_refused(tmp_path):
-    path, draw = tmp_path / 'a.safetensors', random.Random(4)
+    path = tmp_path / 'a.safetensors'
     checkpoint.save_tensors(path, {'a': torch.zeros(3), 'b': torch.zeros([2, 2], dtype=torch.int64)}, {'x': 'y'})
     whole = path.read_bytes()
-    pieces = [
-        b'{',
-        b'}',
-        b'[',
-        b']',
-        b',',
-        b'"',
-        b'F16',
-        b'BOOL',
-        b'F4',
-        b'F8_E4M3',
-        b'C64',
-        b'\xff',
-        b'0',
-        b'-',
-        b'9' * 30,
-    ]
-    for _ in range(2000):
-        data = bytearray(whole)
-        for _ in range(draw.randint(1, 4)):
-            at = draw.randrange(len(data))
-            data[at : at + draw.randint(0, 4)] = draw.choice(pieces)
-        path.write_bytes(data)
+    pieces = [*MARKS, b',', b'F16', b'BOOL', b'F4', b'F8_E4M3', b'C64', b'\xff', b'0']
+    for case in range(2000):
+        path.write_bytes(mutated(whole, case, pieces))
         with contextlib.suppress(CheckpointError):
             checkpoint.load_tensors(path)

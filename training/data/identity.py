@@ -13,7 +13,7 @@ from typing import Any
 
 from training.data.source import ImageSource
 
-PARTS = 64  # in which files are counted that have changed; each has a share of the files, chosen by their names
+PARTS = 64  # groups in which changed files are counted; each has a share of the files, chosen by their names
 
 
 def listing_digests(source: ImageSource) -> dict[str, Any]:

@@ -19,7 +19,7 @@ MANIFEST_NAME = 'manifest.json'
 class Listing:
     """The files of a source by their use."""
 
-    extensions: tuple[str, ...]  # of images: lower case, with the dot
+    extensions: tuple[str, ...]  # endings of images: lower case, with the dot
     images: list[str] = field(default_factory=list)
     labels: list[str] = field(default_factory=list)  # all files that are called dataset.json
     passed_over: PassedOver = field(default_factory=PassedOver)

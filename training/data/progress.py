@@ -18,7 +18,7 @@ def progress(label: str) -> Iterator[Callable[[int], None]]:
     if not sys.stderr.isatty():
         yield lambda total: None
         return
-    with click.progressbar(length=0, file=sys.stderr, label=label) as bar:
+    with click.progressbar(length=0, file=sys.stderr, label=label, show_pos=True, show_percent=True) as bar:
 
         def advance(total: int) -> None:
             """Advances the bar by one item."""

@@ -17,7 +17,7 @@ from training.legacy.module import Module
 from training.legacy.reader import state_dict
 from training.registry import GENERATORS, RECIPES
 
-KIND = 'stylegan3'  # of the generator's record
+KIND = 'stylegan3'  # kind in the generator's record
 FACTS = {'c_dim', 'img_resolution', 'img_channels'}
 # Arguments that have the names of our fields. Absent ones have our defaults, which are the official ones.
 FIELDS = {'z_dim', 'w_dim', 'channel_base', 'channel_max', 'num_layers', 'num_critical', 'first_cutoff',

@@ -24,24 +24,21 @@ __all__ = [
 ]
 
 
-@register_generator('stylegan2', config=StyleGAN2GeneratorConfig)
-class StyleGAN2Generator(torch.nn.Module):
-    """Generator: z [N, z_dim] and label [N, c_dim] -> image [N, C, H, W] float32, unbounded, nominally in [-1, 1].
+class MappedGenerator(torch.nn.Module):
+    """Base class of generators that are a mapping network followed by a synthesis network.
 
-    Generators with other blocks derive from this class and override `make_block`.
+    Args:
+        config: Config of the generator: z_dim, w_dim, map_depth, map_lr_multiplier, w_avg_beta.
+        spec: Facts of the images.
+        synthesis: The synthesis network, ws [N, num_ws, w_dim] -> image [N, C, H, W]; it has `num_ws`.
     """
 
-    @staticmethod
-    def make_block(cfg: Any, spec: BlockSpec) -> SynthesisBlockBase:
-        """Returns the block for a position in the synthesis network. cfg: config of the (derived) generator."""
-        return SynthesisBlock(cfg, spec)
-
-    def __init__(self, config: StyleGAN2GeneratorConfig, spec: ImageSpec) -> None:
+    def __init__(self, config: Any, spec: ImageSpec, synthesis: Any) -> None:
         super().__init__()
         self.z_dim, self.c_dim, self.w_dim = config.z_dim, spec.label_dim, config.w_dim
         self.img_resolution, self.img_channels = spec.resolution, spec.channels
-        self.synthesis = SynthesisNetwork(config, spec, self.make_block)
-        self.num_ws = self.synthesis.num_ws
+        self.synthesis = synthesis
+        self.num_ws: int = synthesis.num_ws
         self.mapping = MappingNetwork(
             z_dim=self.z_dim,
             c_dim=self.c_dim,
@@ -71,7 +68,24 @@ class StyleGAN2Generator(torch.nn.Module):
             noise_mode: See `SynthesisNetwork.forward`.
         """
         ws = self.mapping(z, c, truncation_psi=truncation_psi, truncation_cutoff=truncation_cutoff)
-        return self.synthesis(ws, noise_mode=noise_mode)
+        img: torch.Tensor = self.synthesis(ws, noise_mode=noise_mode)
+        return img
+
+
+@register_generator('stylegan2', config=StyleGAN2GeneratorConfig)
+class StyleGAN2Generator(MappedGenerator):
+    """Generator: z [N, z_dim] and label [N, c_dim] -> image [N, C, H, W] float32, unbounded, nominally in [-1, 1].
+
+    Generators with other blocks derive from this class and override `make_block`.
+    """
+
+    @staticmethod
+    def make_block(cfg: Any, spec: BlockSpec) -> SynthesisBlockBase:
+        """Returns the block for a position in the synthesis network. cfg: config of the (derived) generator."""
+        return SynthesisBlock(cfg, spec)
+
+    def __init__(self, config: StyleGAN2GeneratorConfig, spec: ImageSpec) -> None:
+        super().__init__(config, spec, SynthesisNetwork(config, spec, self.make_block))
 
     def feature_blocks(self) -> dict[int, torch.nn.Module]:
         """Returns the blocks whose output is the input of the next block, see `interface.FeatureNetwork`."""

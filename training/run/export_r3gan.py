@@ -10,7 +10,7 @@ from training.interface import ImageSpec
 from training.legacy.r3gan import names_of
 
 FORMAT = 'r3gan-state-dict'
-CHANNELS = 3  # of every image there
+CHANNELS = 3  # channels of every image there
 
 
 def official_tensors(tensors: Tensors, net: str, cfg: Any) -> Tensors:
@@ -37,7 +37,7 @@ def arguments_of(net: str, cfg: Any, spec: ImageSpec) -> dict[str, Any]:
         spec: Facts of the data set.
     """
     widths = _order(cfg.widths, net)
-    lowered = range(min(cfg.num_fp16_res, len(widths) - 1))  # of the highest resolutions; never that of 4x4
+    lowered = range(min(cfg.num_fp16_res, len(widths) - 1))  # stages of the highest resolutions; never that of 4x4
     noise = {'NoiseDimension': cfg.z_dim} if net == 'G' else {}
     embedding = {'ConditionEmbeddingDimension': cfg.z_dim if net == 'G' else cfg.widths[0]} if spec.label_dim else {}
     return {

@@ -64,5 +64,5 @@ def _rewind(folder: RunFolder, nimg: int) -> None:
         reason = str(error) if isinstance(error, RecordError) else f'{error.filename}: {error.strerror}'
         raise CheckpointError(
             f'{folder.path}: records later than {nimg} images cannot be set aside ({reason}); make room on the disk '
-            f'or mend the file, and resume again'
+            f'or repair the file, and resume again'
         ) from None

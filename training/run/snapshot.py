@@ -121,7 +121,7 @@ def load_generator(snapshot: Snapshot, device: torch.device, precision: str) -> 
             G, _ = build_networks(cfg, spec)
     except UserError as error:
         raise CheckpointError(f'{snapshot.path}: its record: {error}') from None
-    except (ArithmeticError, LookupError, TypeError, ValueError, RuntimeError) as error:  # from the layers
+    except (ArithmeticError, LookupError, TypeError, ValueError, RuntimeError) as error:  # refused by layers
         raise CheckpointError(f'{snapshot.path}: the networks of its record cannot be built: {error}') from None
     weights = {k.removeprefix('G_ema.'): v for k, v in snapshot.tensors.items() if k.startswith('G_ema.')}
     try:

@@ -17,7 +17,7 @@ from tests.examples.test_networks import PATH as NETWORK
 from torch_utils.images import save_png
 from training.run.latents import Latents, write_latents
 
-SEEDS = range(8, 16)  # as many as generate.py draws at a time, so that both draw the same batches
+SEEDS = range(8, 16)  # the batch of generate.py, so that both draw the same batches
 ALL_FORMATS = ('film.mp4', 'film.webm', 'film.mkv', 'film.gif', 'film.webp', 'film')
 
 

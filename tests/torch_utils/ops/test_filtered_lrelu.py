@@ -77,7 +77,7 @@ def test_the_kernel_equals_the_reference(shape, dtype, layout, fu, fd, up, down,
     args |= {'padding': padding, 'clamp': clamp, 'flip_filter': flip}
     y, expected = filtered_lrelu(x, **args, impl='cpu'), filtered_lrelu(x, **args, impl='ref')
     assert_close(y, expected)
-    if dtype == torch.float64 and y.numel():  # in lower precision rounding decides the side of the bend
+    if dtype == torch.float64 and y.numel():  # lower precision rounds to either side of the bend
         dy = torch.randn(y.shape, generator=torch.Generator().manual_seed(3), dtype=dtype)
         grads = [torch.autograd.grad(t, x, dy)[0] for t in (y, expected)]
         assert_close(*grads, scale=float(dy.norm()))

@@ -25,3 +25,10 @@ def test_a_terminal_receives_a_bar(monkeypatch):
         for _ in range(3):
             advance(3)
     assert '100%' in sys.stderr.getvalue()
+    assert '3/3' in sys.stderr.getvalue()
+
+
+def test_another_stream_receives_nothing(capsys):
+    with progress('pictures') as advance:
+        advance(1)
+    assert capsys.readouterr() == ('', '')

@@ -37,7 +37,7 @@ def test_a_single_point_is_told_in_words_and_joined_to_the_axis(tmp_path, monkey
     with PIL.Image.open(tmp_path / 'one.png') as picture:
         columns = [x for x in range(picture.width) if _has_color(picture, x)]
     assert len(columns) > picture.width * 0.7
-    draw_curve([(0, 31.25)], 'fd', tmp_path / 'zero.png')  # at the left border the text is to the right
+    draw_curve([(0, 31.25)], 'fd', tmp_path / 'zero.png')  # the text of a point at the left border is to its right
     draw_curve([(5, 31.25), (6, 30)], 'fd', tmp_path / 'two.png')
     assert texts[-1] == '30'
 

@@ -69,7 +69,7 @@ def test_the_best_record_is_written_once_and_removed_with_what_came_later(tmp_pa
 
 def test_the_best_record_names_the_weights_that_were_measured(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
-    folder.record_best({**line(250, 5.0), 'snapshot': 'network-snapshot-000000.safetensors'})  # of an earlier version
+    folder.record_best({**line(250, 5.0), 'snapshot': 'network-snapshot-000000.safetensors'})  # an earlier version's
     assert json.loads(folder.best_record.read_text())['snapshot'] == 'network-snapshot-000000.safetensors'
 
 

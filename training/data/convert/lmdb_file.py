@@ -132,6 +132,8 @@ class _Reader:
             size: Length of the value.
             flags: Flags of the node.
         """
+        if key_bytes == 0:
+            raise DamagedError(f'page {number} has an entry without a key')
         value = at + key_bytes
         stored = 8 if flags == _BIG else size  # the number of a page, or the value itself
         if flags not in (_BIG, _PLAIN_VALUE) or value + stored > self._page_bytes:

@@ -36,7 +36,7 @@ def test_below_a_single_top_folder_the_next_folders_are_the_classes():
     labels = choose_labels(NamedSource('animals/cat/1.png', 'animals/dog/2.png', './animals/dog/x/3.png'), 'folders')
     assert (labels.values, labels.classes) == ([0, 1, 1], ['cat', 'dog'])
     assert describe_labels(labels, [0, 1, 2])[0] == 'classes: the folders below animals/'
-    labels = choose_labels(NamedSource('../a/1.png', '../b/2.png'), 'folders')  # as lists may have it
+    labels = choose_labels(NamedSource('../a/1.png', '../b/2.png'), 'folders')  # lists may have such names
     assert labels.classes == ['a', 'b']
 
 
