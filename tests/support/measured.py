@@ -6,8 +6,12 @@ import dataclasses
 import json
 from pathlib import Path
 
+import numpy as np
+import pytest
 import torch
+from PIL import Image
 
+from dnnlib.errors import UserError
 from ganfoundry.commands import calc_metrics
 from metrics.detectors.interface import Features
 from metrics.streams.images import to_rgb
@@ -21,6 +25,7 @@ from training.run.run_folder import RunFolder
 from training.run.snapshot import save_snapshot
 
 CPU = torch.device('cpu')
+FD = '--metrics=fd_efflite16'
 
 
 class ToyDetector:
@@ -80,3 +85,22 @@ def measure(capsys, *args) -> list[dict]:
     words = [*map(str, args), '--device=cpu', '--no-cache', '--records=-']
     calc_metrics.main.main(words, standalone_mode=False)
     return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+def noise_images(path: Path, num_images: int = 20, mode: str = 'RGB') -> Path:
+    """Returns a folder of random pictures of 16x16 pixels."""
+    path.mkdir()
+    draw = np.random.default_rng(0)
+    for i in range(num_images):
+        channels = len(Image.new(mode, (1, 1)).getbands())
+        pixels = draw.integers(0, 256, [16, 16, channels], dtype=np.uint8)
+        Image.fromarray(pixels).save(path / f'{i:03d}.png')
+    return path
+
+
+def refused(*args: object) -> str:
+    """Returns the message with which calc_metrics.py refuses a command line."""
+    with pytest.raises(UserError) as error:
+        calc_metrics.main.main([*map(str, args), '--device=cpu', '--no-cache'], standalone_mode=False)
+    assert '\n' not in str(error.value)
+    return str(error.value)

@@ -12,47 +12,12 @@ from dnnlib.errors import ConfigError, DataError, UserError
 from ganfoundry import meter as module
 from ganfoundry import session
 from ganfoundry.commands import calc_metrics
-from tests.support.measured import ToyDetector, make_run, measure, tiny_config
+from tests.support.measured import FD, ToyDetector, make_run, measure, noise_images, refused, tiny_config
 from tests.support.ranks import run_ranks
 from tests.support.runs import call, make_zip
 from training.run.run_folder import RunFolder
 
-FD = '--metrics=fd_efflite16'
 OFFICIAL_KEYS = {'results', 'metric', 'total_time', 'total_time_str', 'num_gpus', 'snapshot_pkl', 'timestamp'}
-
-
-@pytest.fixture
-def detector(monkeypatch):
-    toy = ToyDetector()
-    monkeypatch.setattr(module, 'get_detector', lambda name, device: toy)
-    return toy
-
-
-@pytest.fixture(scope='module')
-def data(tmp_path_factory):
-    return make_zip(tmp_path_factory.mktemp('data') / 'tiny.zip', num_images=24)
-
-
-@pytest.fixture
-def run(tmp_path, data):
-    return make_run(tmp_path / 'run', tiny_config(data), (1000, 2000, 3000))
-
-
-def noise_images(path, num_images=20, mode='RGB'):
-    path.mkdir()
-    draw = np.random.default_rng(0)
-    for i in range(num_images):
-        channels = len(Image.new(mode, (1, 1)).getbands())
-        pixels = draw.integers(0, 256, [16, 16, channels], dtype=np.uint8)
-        Image.fromarray(pixels).save(path / f'{i:03d}.png')
-    return path
-
-
-def refused(*args):
-    with pytest.raises(UserError) as error:
-        calc_metrics.main.main([*map(str, args), '--device=cpu', '--no-cache'], standalone_mode=False)
-    assert '\n' not in str(error.value)
-    return str(error.value)
 
 
 # --- what a line says --------------------------------------------------------
@@ -336,62 +301,6 @@ def test_nothing_to_measure_is_said(tmp_path):
     (tmp_path / 'config.json').write_text('{}')
     assert 'there is no network-snapshot' in refused(tmp_path, FD)
     assert 'nowhere.pkl' in refused(tmp_path / 'nowhere.pkl', FD)
-
-
-# --- A against B -------------------------------------------------------------
-
-
-def test_a_network_does_not_differ_from_its_copy(tmp_path, run, detector, capsys):
-    copy = tmp_path / 'copy.safetensors'
-    copy.write_bytes(run.snapshot(1000).read_bytes())
-    lines = measure(capsys, run.snapshot(1000), copy, FD)
-    assert [line.get('metric') for line in lines] == ['fd_efflite16', 'fd_efflite16', None]
-    assert (lines[2]['difference'], lines[2]['significant'], lines[2]['better']) == (0, False, None)
-    assert lines[2]['sentence'].startswith('fd_efflite16: no significant difference. network-snapshot-000001.safeten')
-    assert 'was named twice' in refused(run.snapshot(1000), f'--network={run.snapshot(1000)}', FD)
-
-
-def test_noise_is_worse_than_the_data(tmp_path, data, detector, capsys):
-    images = noise_images(tmp_path / 'images')
-    lines = measure(capsys, data, f'--images={images}', f'--data={data}', FD)
-    assert lines[2]['significant']
-    assert lines[2]['p'] < 0.05
-    assert lines[2]['better'] == 'tiny.zip'
-    assert lines[2]['sentence'].startswith('fd_efflite16: tiny.zip is better. ')
-    assert 'is larger than noise' in lines[2]['sentence']
-
-
-def test_a_comparison_prints_words_and_keeps_its_records_in_a_file(tmp_path, data, detector, capsys, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    images = noise_images(tmp_path / 'images', 40)
-    more = make_zip(tmp_path / 'more.zip', num_images=40)
-    words = [str(more), f'--images={images}', f'--data={data}', '--metrics=fd_efflite16,is_efflite40']
-    for where, extra in (('comparison.jsonl', []), ('mine.jsonl', ['--records=mine.jsonl'])):
-        capsys.readouterr()
-        calc_metrics.main.main([*words, *extra, '--device=cpu', '--no-cache'], standalone_mode=False)
-        printed = capsys.readouterr()
-        sentences = printed.out.splitlines()
-        assert sentences[0].startswith('fd_efflite16: more.zip is better. ')
-        assert sentences[1].startswith('is_efflite40_mean: ')  # a spread has no error from halves
-        assert len(sentences) == 2
-        assert printed.err.splitlines()[-1] == f'{where}: the records of both'
-        records = [json.loads(line) for line in (tmp_path / where).read_text().splitlines()]
-        assert [record.get('metric', record.get('comparison')) for record in records] == [
-            *['fd_efflite16', 'is_efflite40'] * 2,
-            *['fd_efflite16', 'is_efflite40_mean'],
-        ]
-    message = refused(*words, '--records=absent/mine.jsonl')
-    assert message == '--records=absent/mine.jsonl: there is no folder absent'
-
-
-def test_networks_of_the_same_run_are_compared_seed_by_seed(run, detector, capsys):
-    lines = measure(capsys, run.snapshot(1000), run.snapshot(2000), FD, '--seeds=3')
-    assert lines[2]['method'] == 'paired over 3 seeds'
-
-
-def test_networks_of_different_data_need_common_ones(tmp_path, run, detector):
-    other = make_run(tmp_path / 'other', tiny_config(make_zip(tmp_path / 'b.zip', num_images=20)), (1000,))
-    assert 'say with --data which ones' in refused(run.path, other.path, FD)
 
 
 # --- copies ------------------------------------------------------------------
