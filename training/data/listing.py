@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from dnnlib.errors import DataError
-from training.data.names import LABELS_NAME, is_hidden, is_image, is_too_long, labels_root, name_from_disk, normal_name
+from training.data.names import LABELS_NAME, is_hidden, is_labels, is_too_long, labels_root, name_from_disk, normal_name
 from training.data.passed_over import PassedOver
 from training.data.zip_index import LONG_NAME, entry_faults, entry_name, read_index
 
@@ -24,19 +24,18 @@ class Listing:
     labels: list[str] = field(default_factory=list)  # all files that are called dataset.json
     passed_over: PassedOver = field(default_factory=PassedOver)
 
+    def wants(self, name: str) -> bool:
+        """Whether a file is an image or a dataset.json by its name, and is not hidden."""
+        return (is_labels(name) or name.lower().endswith(self.extensions)) and not is_hidden(name)
+
     def add(self, name: str) -> bool:
-        """Adds a file. Returns whether it may be read: it is an image or a dataset.json."""
-        if is_hidden(name):
-            return False
-        if name.rsplit('/', 1)[-1] == LABELS_NAME:
-            self.labels.append(name)
-        elif is_image(name, self.extensions):
-            self.images.append(name)
-        else:
-            if name != MANIFEST_NAME:
-                self.passed_over.add_file(name)
-            return False
-        return True
+        """Adds a file. Returns whether it may be read, see `wants`."""
+        if self.wants(name):
+            (self.labels if is_labels(name) else self.images).append(name)
+            return True
+        if name != MANIFEST_NAME and not is_hidden(name):
+            self.passed_over.add_file(name)
+        return False
 
     def add_special(self, kind: str, name: str) -> None:
         """Adds something else than a file, by its kind in `PassedOver.add`."""

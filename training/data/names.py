@@ -55,9 +55,9 @@ def is_hidden(name: str) -> bool:
     return any(part == '__MACOSX' or (part.startswith('.') and part not in ('.', '..')) for part in name.split('/'))
 
 
-def is_image(name: str, extensions: tuple[str, ...]) -> bool:
-    """Whether a path inside a source is an image: it has one of the endings, and is not hidden."""
-    return name.lower().endswith(extensions) and not is_hidden(name)
+def is_labels(name: str) -> bool:
+    """Whether a file is called dataset.json, in any folder."""
+    return name.rsplit('/', 1)[-1] == LABELS_NAME
 
 
 def summarize_names(names: Iterable[str]) -> str:

@@ -21,7 +21,7 @@ import numpy as np
 from dnnlib.errors import DataError
 from dnnlib.regular_file import open_regular
 from training.data.listing import list_folder, list_zip
-from training.data.names import LABELS_NAME, MAX_NAME_BYTES, decode_name, encode_names, path_on_disk
+from training.data.names import LABELS_NAME, MAX_NAME_BYTES, decode_name, encode_names, is_labels, path_on_disk
 from training.data.passed_over import PassedOver
 from training.data.zip_index import LOCAL_HEADER_BYTES, MAX_FILE_BYTES, TOO_LARGE
 
@@ -149,7 +149,7 @@ class ZipSource(ImageSource):
         self._file: IO[bytes] | None = None
         self._pid = 0
         self._labels = None if labels_root is None else entries.get(labels_root + LABELS_NAME)
-        names = sorted(name for name in entries if name.rsplit('/', 1)[-1] != LABELS_NAME)
+        names = sorted(name for name in entries if not is_labels(name))
         self.names = encode_names(names)
         self._origins = np.array([entries[name].comment[:MAX_NAME_BYTES] for name in names], dtype=np.bytes_)
         self.passed_over = passed_over or PassedOver()

@@ -11,7 +11,7 @@ import zipfile
 
 from dnnlib.errors import DataError
 from training.data.listing import MANIFEST_NAME, Listing, walk_folder
-from training.data.names import LABELS_NAME, is_hidden, is_too_long, path_on_disk
+from training.data.names import LABELS_NAME, is_hidden, is_too_long, normal_name, path_on_disk
 from training.data.source import FolderSource, ImageSource, ZipSource, is_folder
 from training.data.stored_image import STORED_EXTENSIONS
 from training.data.verify.findings import Findings, words_of
@@ -66,11 +66,12 @@ def _scan_zip(index: ZipIndex, listing: Listing, findings: Findings) -> dict[str
     for info in sorted(index.entries, key=lambda info: info.header_offset):
         name = entry_name(info)
         faults = list(entry_faults(info, index.file_bytes))
-        if name in seen:
+        key = normal_name(name)
+        if key in seen:
             faults.append(('same-name', 'is in the zip more than once; only the first is checked'))
         if info.header_offset < end:
             faults.append(('overlap', f'shares bytes with {last}, as zip bombs do'))
-        seen.add(name)
+        seen.add(key)
         end, last = max(end, info.header_offset + LOCAL_HEADER_BYTES + info.compress_size), name
         for kind, words in faults:
             findings.add(kind, name, words)
@@ -93,13 +94,15 @@ def _scan_folder(path: str, listing: Listing, findings: Findings) -> None:
         findings.add('unreadable', os.path.relpath(error.filename, path), f'cannot be listed ({error.strerror})')
 
     for kind, name in walk_folder(path, unreadable):
+        if kind != 'file':
+            listing.add_special(kind, name)
         if kind == 'linked folder':
             findings.add('linked-folder', name, 'is a link to a folder')
-            listing.add_special(kind, name)
-        elif kind == 'special':
+        elif kind == 'special' and listing.wants(name):
             findings.add('unreadable', name, 'is not a regular file')
-            listing.add_special(kind, name)
-        elif name != MANIFEST_NAME and _is_readable(path, name, findings):
+        elif kind == 'special':
+            _add_note(name, findings)
+        elif name != MANIFEST_NAME and (not listing.wants(name) or _is_readable(path, name, findings)):
             _is_wanted(name, listing, findings)
 
 
@@ -111,10 +114,15 @@ def _is_wanted(name: str, listing: Listing, findings: Findings) -> bool:
         listing: Listing to extend.
         findings: Findings to extend.
     """
-    if listing.add(name):
-        return True
+    if not listing.add(name):
+        _add_note(name, findings)
+        return False
+    return True
+
+
+def _add_note(name: str, findings: Findings) -> None:
+    """Adds the note of a file that is neither an image nor a dataset.json."""
     findings.add('hidden' if is_hidden(name) else 'other-file', name, 'is ignored')
-    return False
 
 
 def _is_readable(path: str, name: str, findings: Findings) -> bool:

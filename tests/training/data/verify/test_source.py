@@ -16,6 +16,8 @@ from PIL import Image
 from dnnlib.errors import DataError
 from tests.support.pictures import encoded, write_folder
 from tests.support.verify_data import clean, look, picture, unlabelled, write_zip
+from training.data.source import open_source
+from training.data.stored_image import STORED_EXTENSIONS
 from training.data.verify.findings import KINDS
 from training.data.verify.survey import VerifyOptions, verify_dataset
 
@@ -169,3 +171,24 @@ def test_what_is_no_regular_file_in_a_folder(tmp_path):
         'too-large': ['huge.png'],
         'linked-folder': ['loop'],
     }
+
+
+def test_a_file_that_training_ignores_is_no_defect(tmp_path):
+    path = pathlib.Path(write_folder(tmp_path / 'a', clean()))
+    for name in ('gone.txt', '.gone.png'):
+        (path / name).symlink_to(tmp_path / 'nowhere')
+    for name in ('pipe', '.pipe.png'):
+        os.mkfifo(path / name)
+    with open(path / 'film.mp4', 'wb') as file:
+        file.truncate(2**28 + 1)  # sparse
+    assert {kind: sorted(listed) for kind, listed in look(path).items()} == {
+        'other-file': ['film.mp4', 'gone.txt', 'pipe'],
+        'hidden': ['.gone.png', '.pipe.png'],
+    }
+
+
+def test_two_spellings_of_a_name_in_a_zip_are_one_name_as_for_training(tmp_path):
+    path = write_zip(tmp_path / 'a.zip', [*clean().items(), ('./00.png', encoded(picture(8)))])
+    assert look(path) == {'same-name': ['./00.png']}
+    with pytest.raises(DataError, match='more than once'):
+        open_source(path, STORED_EXTENSIONS)
