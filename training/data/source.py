@@ -83,9 +83,7 @@ class FolderSource(ImageSource):
 
     kind = 'folder'
 
-    def __init__(
-        self, path: str, names: list[str], passed_over: PassedOver | None = None, labels_root: str | None = ''
-    ) -> None:
+    def __init__(self, path: str, names: list[str], passed_over: PassedOver, labels_root: str | None) -> None:
         """Takes the listed folder.
 
         Args:
@@ -96,7 +94,7 @@ class FolderSource(ImageSource):
         """
         self.path = path
         self.names = encode_names(sorted(names))
-        self.passed_over = passed_over or PassedOver()
+        self.passed_over = passed_over
         self.labels_root = labels_root or ''
         self._has_labels = labels_root is not None
 
@@ -131,11 +129,7 @@ class ZipSource(ImageSource):
     kind = 'zip'
 
     def __init__(
-        self,
-        path: str,
-        entries: dict[str, zipfile.ZipInfo],
-        passed_over: PassedOver | None = None,
-        labels_root: str | None = '',
+        self, path: str, entries: dict[str, zipfile.ZipInfo], passed_over: PassedOver, labels_root: str | None
     ) -> None:
         """Takes the listed zip.
 
@@ -152,7 +146,7 @@ class ZipSource(ImageSource):
         names = sorted(name for name in entries if not is_labels(name))
         self.names = encode_names(names)
         self._origins = np.array([entries[name].comment[:MAX_NAME_BYTES] for name in names], dtype=np.bytes_)
-        self.passed_over = passed_over or PassedOver()
+        self.passed_over = passed_over
         self.labels_root = labels_root or ''
         self._entries = np.array([_columns(entries[name]) for name in names], dtype=_ENTRY)  # [num_files]
 
