@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import html
 import json
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -172,7 +173,7 @@ def _remedy(report: VerifyReport, kind: str) -> str:
         (size, _), *_ = report.sizes.most_common(1)
         height, width = nearest_size(*size)
         remedy = remedy.replace('WxH', f'{width}x{height}')
-    return remedy.replace('DATA', printable(report.path))
+    return remedy.replace('DATA', printable(shlex.quote(report.path)))
 
 
 def _sentence(report: VerifyReport, finding: Finding) -> str:

@@ -46,6 +46,11 @@ def test_the_way_out_names_the_data_and_the_size_of_most(tmp_path):
     assert expected in run_verify(path, code=1).stdout
 
 
+def test_the_way_out_quotes_a_path_with_blanks(tmp_path):
+    path = write_zip(tmp_path / 'my photos.zip', unlabelled({'x.png': encoded(picture(9, (32, 16)))}))
+    assert f"--source='{path}' --dest=NEW.zip" in run_verify(path, code=1).stdout
+
+
 def test_the_page_is_well_formed_and_escapes_names(tmp_path):
     """Names, class names and the path come from strangers."""
     files = {
