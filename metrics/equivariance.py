@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import Literal
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
+from metrics.registry import Motion
 from torch_utils.ops.upfirdn2d import filter2d, upsample2d
 
-Motion = Literal['whole', 'part', 'turn']  # translation by whole pixels, by parts of pixels, rotation
 Pair = tuple[torch.Tensor, torch.Tensor]
 
 LOBES = 3  # a: reach of the Lanczos window, in pixels

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from metrics.sheet import Sheet
 
 RESERVED = ('full', 'std', 'low95', 'high95')  # ends of keys that belong to other metrics, or to errors of the number
+Motion = Literal['whole', 'part', 'turn']  # translation by whole pixels, by parts of pixels, rotation
 M = TypeVar('M', bound='Metric')
 
 
@@ -129,7 +130,7 @@ class MetricKind:
     needs: Literal['features', 'moments', 'probabilities']
     uses_reals: bool
     stream: Literal['images', 'paths', 'moves']
-    motion: Literal['', 'whole', 'part', 'turn']
+    motion: Motion | Literal['']
     lower_is_better: bool
     neighbors: int
     min_images: int
@@ -191,7 +192,7 @@ def register_metric(
     needs: Literal['features', 'moments', 'probabilities'] = 'features',
     uses_reals: bool = True,
     stream: Literal['images', 'paths', 'moves'] = 'images',
-    motion: Literal['', 'whole', 'part', 'turn'] = '',
+    motion: Motion | Literal[''] = '',
     neighbors: int = 0,
     min_images: int = 1,
     min_images_reason: str = '',
@@ -214,7 +215,7 @@ def register_metric(
         stream: 'images', or 'paths' for distances of pairs of images on paths through the latent space. Names of the
             latter are `<name>[2]_<space><sampling>[count[k]]`, see `metrics.spec`. 'moves' for images of a still and of
             a moved input; their name is the pattern, with any number in place of 50k.
-        motion: Motion of the input, if `stream` is 'moves'; see `metrics.equivariance.Motion`.
+        motion: Motion of the input, if `stream` is 'moves'; see `Motion`.
         neighbors: Default size of a neighborhood, which names then may state (`pr50k3_full`); 0 if there are none.
         min_images: The least number of images, real or generated, for which the metric makes sense. With k neighbors it
             is at least 2 (k + 1), so that the ball of an image covers at most half of them.

@@ -26,11 +26,10 @@ import functools
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
 
 from dnnlib.errors import ConfigError
 from metrics.detectors.table import DETECTORS, available
-from metrics.registry import METRICS, MetricKind
+from metrics.registry import METRICS, MetricKind, Motion
 
 LPIPS = 'lpips'  # the detector of metrics of paths
 NO_DETECTOR = ''  # metrics of moves have no detector
@@ -59,9 +58,9 @@ class PathSpec:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MoveSpec:
-    """The motion of a generator's input; see `metrics.equivariance.Motion`."""
+    """The motion of a generator's input; see `metrics.registry.Motion`."""
 
-    motion: Literal['whole', 'part', 'turn']
+    motion: Motion
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

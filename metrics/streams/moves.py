@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import torch
 
-from metrics.equivariance import Motion, errors
+from metrics.equivariance import errors
+from metrics.registry import Motion
 from metrics.streams.shares import Observer
 
 BATCH = 4  # images with one motion; part of the definition
