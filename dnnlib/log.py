@@ -54,9 +54,14 @@ class Log:
         if self._rank == 0:
             _write(self._file, text)
 
+    @property
+    def has_bar(self) -> bool:
+        """Whether the progress bar is drawn: by rank 0, if stderr is a terminal."""
+        return self._rank == 0 and sys.stderr is not None and sys.stderr.isatty()
+
     def bar(self, text: str) -> None:
         """Redraws the progress bar if stderr is a terminal."""
-        if self._rank == 0 and sys.stderr is not None and sys.stderr.isatty():
+        if self.has_bar:
             with contextlib.suppress(OSError, ValueError):
                 sys.stderr.write(f'\r\x1b[K{shown(text)}')
                 sys.stderr.flush()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dnnlib.errors import ConfigError, UserError
-from dnnlib.log import shown
+from dnnlib.log import Log
 from dnnlib.registry import load_file
 from ganfoundry.metric_records import COMPARISON, STDOUT, MetricRecords
 from ganfoundry.processes import command_line, join_world, num_processes
@@ -68,7 +68,8 @@ def run_measuring(options: MeasureOptions) -> int:
     for path in options.plugin:
         load_file(path)
     set_paths(options.detector_path)
-    resolved = resolve(options)
+    log = Log(stream=sys.stderr)  # stdout is for the lines of JSON
+    resolved = resolve(options, log)
     two = options.num_subjects == 2
     records = MetricRecords(options.records or (COMPARISON if two else STDOUT))
     found = [[find_target(word)] if two else find_targets(word) for word in words]
@@ -79,12 +80,12 @@ def run_measuring(options: MeasureOptions) -> int:
     world = resolved.world
     if options.gpus is not None and options.gpus > world.size:  # everything that can be checked has been
         return launch(options.gpus, 0, command_line())
-    session = Session(resolved, print_message)
+    session = Session(resolved, log.line)
     failed = None
     with world.rank0_section('metrics', lambda: False, session.serve) as leads:
         try:
             if leads and two:
-                measure_two(session, records, *[targets[0] for targets in found])
+                measure_two(session, records, log, *[targets[0] for targets in found])
             elif leads:
                 measure_all(session, records, found[0], skip=bool(words) and Path(words[0]) != found[0][0].path)
         except UserError as error:  # the other processes have done their part
@@ -95,7 +96,7 @@ def run_measuring(options: MeasureOptions) -> int:
     return leave(0, world.rank)
 
 
-def resolve(options: MeasureOptions) -> MeasureSettings:
+def resolve(options: MeasureOptions, log: Log) -> MeasureSettings:
     """Checks the options, and returns them with the device, the processes and the cache that they name."""
     device = pick_device(options.device)
     num_processes(options.gpus, device)
@@ -118,9 +119,9 @@ def resolve(options: MeasureOptions) -> MeasureSettings:
         replicates=replicates,
         batch=options.batch,
         precision=options.precision,
-        cache=Cache(warn=print_message) if options.cache else None,
+        cache=Cache(warn=log.line) if options.cache else None,
         plot=options.plot,
-        progress=Progress(print_message) if options.verbose else None,
+        progress=Progress(log) if options.verbose else None,
         world=join_world(options.device),
     )
 
@@ -139,12 +140,13 @@ def measure_all(session: Session, records: MetricRecords, targets: list[Target],
             records.write(line)
 
 
-def measure_two(session: Session, records: MetricRecords, *targets: Target) -> None:
+def measure_two(session: Session, records: MetricRecords, log: Log, *targets: Target) -> None:
     """Measures two targets against the same reals, and prints in words how each number that both have compares.
 
     Args:
         session: The measurements of this command.
         records: Receives the lines of both and the comparisons.
+        log: Receives the sentences of the comparisons if the records are on stdout.
         *targets: The two targets.
     """
     a, b = map(session.open, targets)
@@ -163,13 +165,8 @@ def measure_two(session: Session, records: MetricRecords, *targets: Target) -> N
     for comparison in comparisons(a, b, (lines[0], lines[1])):
         records.write(comparison)
         if records.on_stdout:
-            print_message(comparison['sentence'])
+            log.line(comparison['sentence'])
         else:
             print(comparison['sentence'], flush=True)
     if not records.on_stdout:
-        print_message(f'{records.where}: the records of both')
-
-
-def print_message(text: str) -> None:
-    """Prints a line for people on stderr; stdout is for the lines of JSON."""
-    print(shown(text), file=sys.stderr, flush=True)
+        log.line(f'{records.where}: the records of both')

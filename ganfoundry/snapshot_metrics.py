@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from dnnlib.errors import UserError
+from dnnlib.log import Log
 from ganfoundry.meter import Meter, MetricLine, serve_meter
 from ganfoundry.progress import Progress
 from ganfoundry.reals import reference_data
@@ -61,10 +62,9 @@ def for_training(
     cfg: RunConfig,
     dataset: ImageDataset,
     G_ema: torch.nn.Module,
-    warn: Callable[[str], None],
+    log: Log,
     check: Callable[[], None],
     world: World | None = None,
-    say: Callable[[str], None] = lambda text: None,
 ) -> SnapshotEvaluator | None:
     """Makes the evaluator of a run, with the metrics that all its processes can measure.
 
@@ -72,10 +72,10 @@ def for_training(
         cfg: The run.
         dataset: The images that it trains on.
         G_ema: The generator that will be measured.
-        warn: Receives one sentence per reason for which metrics cannot be measured, such as a missing network file.
+        log: Receives one warning per reason for which metrics cannot be measured, such as a missing network file, and
+            the progress of the first measurement.
         check: Called between batches; its exceptions end the evaluation.
         world: The processes of the run.
-        say: Receives the expected time of the first measurement.
 
     Returns:
         The evaluator, None if no metric can be measured.
@@ -83,17 +83,17 @@ def for_training(
     if not cfg.metrics:
         return None
     world, device = world or World(), next(G_ema.parameters()).device
-    progress = Progress(say, first_only=True)
+    progress = Progress(log, first_only=True)
 
     def watched(source: str, done: int, total: int) -> None:
         progress(source, done, total)
         check()
 
     meter = Meter(
-        reference_data(cfg, dataset, warn),
+        reference_data(cfg, dataset, log.warn),
         device,
         seeds=(cfg.seed,),
-        cache=Cache(warn=warn),
+        cache=Cache(warn=log.warn),
         progress=watched,
         world=world,
     )
@@ -102,12 +102,12 @@ def for_training(
         return of_generator(G, dataset.spec, dataset, precision=cfg.precision, check=check)
 
     def here(names: Sequence[str]) -> list[str]:
-        return list(possible(names, meter, subject_of(G_ema), warn))
+        return list(possible(names, meter, subject_of(G_ema), log.warn))
 
     names = world.shared(lambda: here(cfg.metrics))  # rank 0 first: the others find its downloads
     if not world.leads:
         names = here(names)
-    names = everywhere(cfg.metrics, names, world, warn)
+    names = everywhere(cfg.metrics, names, world, log.warn)
     return SnapshotEvaluator(names, meter, subject_of, world, check) if names else None
 
 

@@ -252,7 +252,7 @@ def run_loop(
         sheet=sheet,
         folder=folder,
         log=log,
-        evaluate=for_training(cfg, dataset, state.G_ema, log.warn, check, world, log.line),
+        evaluate=for_training(cfg, dataset, state.G_ema, log, check, world),
         stop=stop.requested,
         saved=lambda seconds: stop.limit.saved(seconds) if stop.limit else None,
         world=world,

@@ -1,11 +1,13 @@
 """Metrics in training: which are measured, against what, under which names, and that none of them stops a run."""
 
 import dataclasses
+import io
 import json
 
 import pytest
 
 from dnnlib.errors import ConfigError, DataError, UserError
+from dnnlib.log import Log
 from dnnlib.signals import StopRequested
 from ganfoundry import meter as module
 from ganfoundry import options, runs
@@ -42,11 +44,19 @@ def detector(monkeypatch, tmp_path):
     return toy
 
 
-def evaluator(cfg, warnings, check=lambda: None, say=lambda text: None):
+class Lists(Log):
+    """A log that keeps its warnings and lines."""
+
+    def __init__(self, warnings, said):
+        super().__init__(stream=io.StringIO())
+        self.warn, self.line = warnings.append, said.append
+
+
+def evaluator(cfg, warnings, check=lambda: None, said=None):
     """Returns the evaluator of a run, and the network that it measures."""
     dataset = ImageDataset(cfg.data)
     G = build(cfg, dataset.spec, CPU).G_ema.eval().requires_grad_(False)
-    return for_training(cfg, dataset, G, warnings.append, check, say=say), G
+    return for_training(cfg, dataset, G, Lists(warnings, [] if said is None else said), check), G
 
 
 # --- what is measured --------------------------------------------------------
@@ -78,7 +88,7 @@ def test_what_one_process_cannot_measure_no_process_does(data, monkeypatch):
         cfg = tiny_config(data, metrics=('fid16_full', 'fd_efflite16', 'pr_efflite2'))
         dataset, warnings = ImageDataset(cfg.data), []
         G = build(cfg, dataset.spec, CPU).G_ema
-        return for_training(cfg, dataset, G, warnings.append, lambda: None, world).names, warnings
+        return for_training(cfg, dataset, G, Lists(warnings, []), lambda: None, world).names, warnings
 
     (names, first), (others, second) = run_ranks(2, task)
     assert names == others == ('fd_efflite16',)
@@ -93,7 +103,7 @@ def test_what_one_process_cannot_measure_no_process_does(data, monkeypatch):
 def test_the_first_measurement_of_a_run_says_how_long_it_takes(data, detector, monkeypatch):
     monkeypatch.setattr('ganfoundry.progress.SHORT_S', 0.0)
     said = []
-    evaluate, G = evaluator(tiny_config(data, metrics=('fd_efflite16',)), [], say=said.append)
+    evaluate, G = evaluator(tiny_config(data, metrics=('fd_efflite16',)), [], said=said)
     for _ in range(2):
         list(evaluate(G, evaluate.names))
     assert [text.partition(', about ')[0] for text in said] == [
