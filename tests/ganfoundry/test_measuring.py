@@ -7,16 +7,9 @@ import pytest
 from dnnlib.errors import UserError
 from ganfoundry import meter as module
 from ganfoundry.commands import calc_metrics
-from tests.support.measured import ToyDetector, make_run, measure, tiny_config
+from tests.support.measured import SquaredPixels, ToyDetector, make_run, measure, tiny_config
 from tests.support.runs import make_zip
 from training.run.run_folder import RunFolder
-
-
-class SquaredPixels:
-    digest = preprocessing = 'toy'
-
-    def distance(self, a, b):
-        return (a - b).square().sum(dim=(1, 2, 3))
 
 
 @pytest.fixture

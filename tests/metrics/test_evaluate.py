@@ -16,6 +16,7 @@ from metrics.kinds.memorization import authenticity
 from metrics.kinds.precision_recall import precision_recall
 from metrics.reference import Reference
 from metrics.spec import parse_metric
+from tests.support.measured import SquaredPixels
 
 ALL = [
     *('fd_efflite40', 'fd_efflite60_full', 'kid_efflite60_full', 'pr_efflite60_full', 'pr_efflite40', 'is_efflite60'),
@@ -326,13 +327,6 @@ def test_halves_must_be_large_enough_too():
 
 
 # ---- paths and pairs
-
-
-class SquaredPixels:
-    digest = preprocessing = 'toy'
-
-    def distance(self, a, b):
-        return (a - b).square().sum(dim=(1, 2, 3))
 
 
 def test_path_lengths_come_from_the_paths_of_the_name():

@@ -12,7 +12,7 @@ from dnnlib.errors import ConfigError, DataError, UserError
 from ganfoundry import meter as module
 from ganfoundry import session
 from ganfoundry.commands import calc_metrics
-from tests.support.measured import FD, ToyDetector, make_run, measure, noise_images, refused, tiny_config
+from tests.support.measured import FD, SquaredPixels, ToyDetector, make_run, measure, noise_images, refused, tiny_config
 from tests.support.ranks import run_ranks
 from tests.support.runs import call, make_zip
 from training.run.run_folder import RunFolder
@@ -262,13 +262,6 @@ def test_an_official_network_without_labels_needs_no_data_for_its_paths(golden, 
     assert line['results']['ppl2_wend4'] > 0
     message = refused(golden / 'official_layout_uncond.pkl', FD)
     assert message.endswith('(x.zip) are not here; specify --data')
-
-
-class SquaredPixels:
-    digest = preprocessing = 'toy'
-
-    def distance(self, a, b):
-        return (a - b).square().sum(dim=(1, 2, 3))
 
 
 @pytest.mark.parametrize(

@@ -5,14 +5,7 @@ import torch
 
 from metrics.detectors.lpips import Lpips
 from metrics.streams.paths import pair_observer, prepare_ends
-
-
-class SquaredPixels:
-    digest = preprocessing = 'toy'
-
-    def distance(self, a, b):
-        return (a - b).square().sum(dim=(1, 2, 3)).float()
-
+from tests.support.measured import SquaredPixels
 
 # ---- what LPIPS sees
 
