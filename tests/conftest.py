@@ -1,10 +1,15 @@
 """Shared by all tests: one thread (bits are compared), and the embedded data set's path."""
 
+import gc
 import pathlib
 import signal
+import sys
+from collections.abc import Iterator
 
 import pytest
 import torch
+
+from dnnlib.registry import Registry
 
 torch.set_num_threads(1)
 
@@ -35,3 +40,24 @@ def root() -> pathlib.Path:
 def golden() -> pathlib.Path:
     """Numbers from the official implementation, see tests/golden."""
     return ROOT / 'tests' / 'golden'
+
+
+@pytest.fixture(autouse=True)
+def plugins_leave() -> Iterator[None]:
+    """Forgets the plug-in files that a test has loaded, with the names that they have registered.
+
+    Otherwise the next test that loads such a file depends on what is left of it.
+    """
+    before = set(sys.modules)
+    yield
+    if not (plugins := [name for name in sys.modules if name.startswith('plugin_') and name not in before]):
+        return
+    for name in plugins:
+        del sys.modules[name]
+    for registry in [thing for thing in gc.get_objects() if type(thing) is Registry]:
+        for name in [name for name in registry.names() if registry.module_of(name) in plugins]:
+            del registry._values[name], registry._modules[name]
+    from metrics.detectors.table import DETECTORS
+
+    for name in [name for name, row in DETECTORS.items() if row.module in plugins]:
+        del DETECTORS[name]

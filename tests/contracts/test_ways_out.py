@@ -10,7 +10,6 @@ import ast
 import importlib
 import importlib.util
 import re
-import sys
 import tomllib
 from collections.abc import Iterator
 
@@ -28,7 +27,6 @@ from tests.support.recipes import own_recipes
 from tests.support.runs import make_zip
 from training.config import leaves_of
 from training.interface import ImageSpec
-from training.objective.term import TERMS
 from training.registry import RECIPES
 
 MINE = [f'--plugin={ROOT / "examples" / "my_generator.py"}', '--cfg=mine']
@@ -115,15 +113,6 @@ def test_the_way_out_of_a_message_works(tmp_path, data, monkeypatch, bad, good):
 
     planned = []
     monkeypatch.setattr('ganfoundry.trainer.print_plan', lambda run, where, verbose: planned.append(run))
-    # Another row or test may have loaded the plug-ins.
-    if bad == ['--cfg=mine']:
-        monkeypatch.delitem(RECIPES._values, 'mine', raising=False)
-        for name in [name for name in sys.modules if name.startswith('plugin_my_generator_')]:
-            monkeypatch.delitem(sys.modules, name)
-    if bad == ['--set', 'bcr.weight=1']:
-        monkeypatch.delitem(TERMS._values, 'bcr', raising=False)
-        for name in [name for name in sys.modules if name.startswith('plugin_my_loss_term_')]:
-            monkeypatch.delitem(sys.modules, name)
     message = refusal(run, bad)
     known = {part for word in bad for part in parts_of(word)} | RULES
     for word in good:

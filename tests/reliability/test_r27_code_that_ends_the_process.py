@@ -19,7 +19,7 @@ def test_a_plugin_file_that_calls_exit_is_an_error_for_users(tmp_path, code):
     for _ in range(2):  # it does not count as loaded
         with pytest.raises(ConfigError, match=r'--plugin=\S+mine\.py: calls sys\.exit\(.*\) while it is imported'):
             load_file(path)
-    assert not [name for name in sys.modules if name.startswith('plugin_mine')]
+    assert not [module for module in sys.modules.values() if getattr(module, '__file__', None) == str(path)]
 
 
 @pytest.mark.parametrize(

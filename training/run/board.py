@@ -31,7 +31,7 @@ class Board:
         from tensorboard.compat.proto.event_pb2 import Event
         from tensorboard.summary.writer.record_writer import RecordWriter
 
-        name = f'events.out.tfevents.{int(time.time()):010d}.{socket.gethostname()}.{os.getpid()}.{next(_number)}'
+        name = f'events.out.tfevents.{int(time.time()):010d}.{socket.gethostname()}.{os.getpid()}.{next(_number):04d}'
         self._records = RecordWriter((folder / name).open('ab'))
         self._write(Event(wall_time=time.time(), file_version='brain.Event:2'))
 

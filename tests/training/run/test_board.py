@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import threading
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from dnnlib.log import Log
+from training.run import board
 from training.run.board import Board
 from training.run.report import Reporter
 from training.run.run_folder import RunFolder
@@ -25,11 +27,12 @@ def points(folder: Path) -> list[tuple[int, str, float]]:
     return [(event.step, value.tag, value.simple_value) for event in events for value in event.summary.value]
 
 
-def test_tensorboard_reads_what_was_written(tmp_path: Path) -> None:
-    board, again = Board(tmp_path), Board(tmp_path)
-    board.add({'a': 0.5, 'b': float('inf')}, 7)
+def test_tensorboard_reads_what_was_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(board, '_number', itertools.count(9))  # readers sort the files of a second by name
+    first, again = Board(tmp_path), Board(tmp_path)
+    first.add({'a': 0.5, 'b': float('inf')}, 7)
     again.add({'a': 1.0}, 8)
-    board.close()
+    first.close()
     again.close()
     assert points(tmp_path) == [(7, 'a', 0.5), (7, 'b', float('inf')), (8, 'a', 1.0)]
 
