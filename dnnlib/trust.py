@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections import deque
@@ -41,12 +42,6 @@ def distrust(path: Path) -> str | None:
     return None
 
 
-def same_file(path: Path, facts: os.stat_result) -> bool:
-    """Returns whether an open file, by its `os.fstat`, is the one at a path."""
-    now = os.stat(path)
-    return (now.st_dev, now.st_ino) == (facts.st_dev, facts.st_ino)
-
-
 def _on_the_way(path: Path) -> Iterator[tuple[Path, os.stat_result]]:
     """Yields every folder, link and file that the kernel visits on the way to an absolute path, up to the first gap."""
     place, todo, num_links = Path('/'), deque(path.parts[1:]), 0
@@ -66,7 +61,7 @@ def _on_the_way(path: Path) -> Iterator[tuple[Path, os.stat_result]]:
             continue
         num_links += 1
         if num_links > MAX_LINKS:
-            raise OSError(40, 'a link that leads to itself')
+            raise OSError(errno.ELOOP, 'a link that leads to itself')
         target = Path(os.readlink(place / part))
         if target.is_absolute():
             place = Path('/')

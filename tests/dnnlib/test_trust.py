@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from dnnlib.trust import distrust, same_file
+from dnnlib.trust import distrust
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason='only root can give files away')
 
@@ -76,13 +76,3 @@ def test_links_are_followed_to_folders_that_others_may_write(library, tmp_path):
     loop = tmp_path / 'loop'
     loop.symlink_to(loop)
     assert 'leads to itself' in distrust(loop)
-
-
-def test_an_open_file_is_told_from_its_replacement(library):
-    with library.open('rb') as file:
-        facts = os.fstat(file.fileno())
-        assert same_file(library, facts)
-        other = library.with_name('other')
-        other.write_bytes(b'')
-        other.replace(library)
-        assert not same_file(library, facts)

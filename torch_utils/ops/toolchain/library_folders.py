@@ -12,7 +12,7 @@ from pathlib import Path
 from dnnlib.log import shown
 from dnnlib.paths import user_path
 from dnnlib.regular_file import open_regular
-from dnnlib.trust import distrust, same_file
+from dnnlib.trust import distrust
 from torch_utils.ops.toolchain.cpu_toolchain import BuildError
 
 SET_CACHE = 'set GANFOUNDRY_CACHE'
@@ -68,7 +68,7 @@ def check_library(library: Path) -> None:
     with open_regular(library) as file:
         facts = os.fstat(file.fileno())
         reason = distrust(library)
-        if reason is None and not same_file(library, facts):
+        if reason is None and not os.path.samestat(os.stat(library), facts):
             reason = 'was replaced while it was examined'
     if reason is not None:
         raise BuildError(f'native operations are not loaded from {library}: {reason}; {SET_CACHE} to one of your own')

@@ -59,3 +59,13 @@ def test_a_library_that_others_may_write_is_not_loaded_though_its_folder_is_priv
     planted.write_bytes(b'')
     planted.chmod(0o666)
     assert build._find('k' * 20) is None
+
+
+def test_a_library_that_is_replaced_while_it_is_examined_is_not_loaded(tmp_path, monkeypatch):
+    library, other = tmp_path / 'ops.so', tmp_path / 'other.so'
+    library.write_bytes(b'')
+    other.write_bytes(b'')
+    check_library(library)
+    monkeypatch.setattr(library_folders, 'distrust', lambda path: other.replace(path) and None)
+    with pytest.raises(BuildError, match='was replaced while it was examined'):
+        check_library(library)
