@@ -92,11 +92,14 @@ class StopSignal:
                 os.write(2, MESSAGE)
 
 
-def catch_stops(handle: Callable[[int, FrameType | None], None]) -> dict[int, Any]:
-    """Sets the handler of each of STOP_SIGNALS that is not ignored. Returns the handlers before, for `restore`."""
+def catch_stops(handle: Callable[[int, FrameType | None], None], *more: int) -> dict[int, Any]:
+    """Sets the handler of each of STOP_SIGNALS and `more` that is not ignored. Returns those before, for `restore`.
+
+    Does nothing outside of the main thread, which alone receives signals.
+    """
     if threading.current_thread() is not threading.main_thread():
         return {}
-    heard = [number for number in STOP_SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    heard = [number for number in (*STOP_SIGNALS, *more) if signal.getsignal(number) is not signal.SIG_IGN]
     return {number: signal.signal(number, handle) for number in heard}
 
 

@@ -15,7 +15,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 import uuid
 from collections.abc import Mapping, Sequence
@@ -109,10 +108,7 @@ class _Requests:
         self._previous: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
-        self._previous = catch_stops(self._note)
-        is_main = threading.current_thread() is threading.main_thread()
-        if is_main and signal.getsignal(signal.SIGTSTP) is not signal.SIG_IGN:
-            self._previous[signal.SIGTSTP] = signal.signal(signal.SIGTSTP, self._note)
+        self._previous = catch_stops(self._note, signal.SIGTSTP)
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
