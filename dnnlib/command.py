@@ -10,9 +10,8 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from dnnlib import streams
-from dnnlib.addresses import public_text
 from dnnlib.errors import UserError
-from dnnlib.printable import printable
+from dnnlib.log import shown
 from dnnlib.signals import recorded_interrupts
 
 
@@ -81,4 +80,4 @@ def print_error(error: UserError) -> None:
     """
     rank = os.environ.get('RANK', '0')
     who = '' if rank == '0' else f' (rank {rank})'
-    print(f'Error{who}: {printable(public_text(" ".join(str(error).split())))}', file=sys.stderr)
+    print(f'Error{who}: {shown(" ".join(str(error).split()))}', file=sys.stderr)
