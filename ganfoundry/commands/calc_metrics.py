@@ -9,7 +9,7 @@ import click
 
 from dnnlib.paths import user_path
 from ganfoundry.choices import Choice
-from ganfoundry.command_options import CONTEXT
+from ganfoundry.command_options import CONTEXT, plugin_option
 
 
 @click.command(context_settings=CONTEXT)
@@ -68,13 +68,7 @@ from ganfoundry.command_options import CONTEXT
 @click.option(
     '--detector-path', help='File of a detector; docs/detectors.md lists them.', multiple=True, metavar='NAME=FILE'
 )
-@click.option(
-    '--plugin',
-    help='Python file that registers the --cfg of the snapshot.',
-    multiple=True,
-    type=user_path,
-    metavar='FILE',
-)
+@plugin_option
 @click.option('--device', help='cpu or cuda.  [default: the best available]')
 def main(**options: Any) -> None:
     """Measure a network, a run or finished images.

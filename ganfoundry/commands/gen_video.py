@@ -10,14 +10,17 @@ from dnnlib.paths import user_path
 from ganfoundry.choices import Choice
 from ganfoundry.command_options import (
     CONTEXT,
+    batch_option,
     class_option,
     device_option,
     latents_option,
+    noise_option,
     plugin_option,
     precision_option,
     rotate_option,
     seeds_option,
     translate_option,
+    trunc_option,
 )
 
 
@@ -47,7 +50,7 @@ from ganfoundry.command_options import (
     default=17,
     show_default=True,
 )
-@click.option('--trunc', 'truncation_psi', help='Truncation psi.', type=float, default=1, show_default=True)
+@trunc_option
 @class_option('A class by number or name, a blend cat:0.3+dog:0.7, or a label vector.')
 @click.option(
     '--interp',
@@ -64,9 +67,7 @@ from ganfoundry.command_options import (
 )
 @click.option('--there-and-back', help='A sweep returns to its first frame.', is_flag=True)
 @click.option('--recalibrate', help='Measure batch-norm statistics again, at this truncation and class.', is_flag=True)
-@click.option(
-    '--noise-mode', help='Noise.', type=Choice(['const', 'random', 'none']), default='const', show_default=True
-)
+@noise_option
 @translate_option
 @rotate_option
 @click.option('--upscale', help='Repeat each pixel N times.', type=click.IntRange(1, 64), default=1, show_default=True)
@@ -79,7 +80,7 @@ from ganfoundry.command_options import (
     metavar='FILE|DIR',
 )
 @click.option('--overwrite', help='Replace the file.', is_flag=True)
-@click.option('--batch', help='Images in a batch.', type=click.IntRange(1), default=8, show_default=True)
+@batch_option
 @precision_option
 @plugin_option
 @device_option
