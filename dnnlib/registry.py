@@ -93,10 +93,10 @@ class Registry(Generic[T]):
         return value
 
     def get(self, name: str) -> T:
-        """Returns the value of a name; imports its plug-in if necessary, whose import errors surface; those
-        of an entry point name it.
+        """Returns the value of a name; imports its plug-in if necessary, whose import errors surface.
 
-        Raises ConfigError for an unknown name, and for a plug-in's name that one of the packages has, too.
+        Errors of an entry point name it. Raises ConfigError for an unknown name, and for a plug-in's name that one of
+        the packages has, too.
         """
         for open_door in (self._load_builtin, lambda: self._open_door(name), self.load_all):
             if name not in self._values:
@@ -176,16 +176,23 @@ def load_file(path: str | Path) -> ModuleType:
 
 def _import(module: str) -> None:
     """Imports a module of a package. Its errors surface unchanged, except for the end of the process."""
-    try:
+    with _not_ended(module):
         importlib.import_module(module)
-    except SystemExit as error:
-        raise ConfigError(f'{module}: calls sys.exit({error.code!r}) while it is imported') from error
 
 
 def _load(point: importlib.metadata.EntryPoint) -> None:
     """Imports the module of an entry point."""
     with _imported(f'entry point {point.name} = {point.value} of {point.group}'):
         point.load()
+
+
+@contextlib.contextmanager
+def _not_ended(what: str) -> Iterator[None]:
+    """Raises ConfigError, which names the code, if it calls `sys.exit`."""
+    try:
+        yield
+    except SystemExit as error:
+        raise ConfigError(f'{what}: calls sys.exit({error.code!r}) while it is imported') from error
 
 
 @contextlib.contextmanager
@@ -202,11 +209,10 @@ def _imported(what: str, file: str = '') -> Iterator[None]:
         UserError: Its own error for users.
     """
     try:
-        yield
+        with _not_ended(what):
+            yield
     except (UserError, KeyboardInterrupt):
         raise
-    except SystemExit as error:
-        raise ConfigError(f'{what}: calls sys.exit({error.code!r}) while it is imported') from error
     except BaseException as error:
         lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
         if isinstance(error, SyntaxError) and error.filename == file:
