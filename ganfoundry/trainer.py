@@ -86,8 +86,7 @@ def run_training(flags: TrainFlags) -> int:
 
 
 def load_plugins(flags: TrainFlags) -> None:
-    """Imports the files of --plugin and notes the files of --detector-path. Refuses a malformed --for at once."""
-    time_limit(flags.time_limit)
+    """Imports the files of --plugin and notes the files of --detector-path."""
     for path in flags.plugin:
         load_file(path)
     set_paths(flags.detector_path)
@@ -95,6 +94,7 @@ def load_plugins(flags: TrainFlags) -> None:
 
 def prepare_run(flags: TrainFlags) -> PreparedRun:
     """Checks everything that can be checked before a folder is made. Raises UserError."""
+    time_limit(flags.time_limit)  # refuses a malformed --for before this process waits for others
     world = processes.join_world(flags.device, watched=flags.timeout is not None)
     folder = runs.find_run(flags, world)
     run = continued_run(folder, flags, world) if folder else runs.new_run(flags)
