@@ -1,4 +1,4 @@
-"""Addresses: told from paths, and shown without their secrets.
+"""Addresses: distinguished from paths, and shown without their secrets.
 
 A user name, a password, the query (signatures of storage services, tokens) and the fragment are secrets. They are used
 for the request, and reach no record, message or log.

@@ -171,7 +171,7 @@ def _total_of_whole(answer: requests.Response, certain: bool) -> int | None:
 
 
 def _begin(answer: requests.Response, partial: Path, total: int | None) -> None:
-    """Begins a partial file afresh. The old bytes go first: a version never belongs to other bytes."""
+    """Records the version of the bytes to come. The old bytes go first: a version never belongs to other bytes."""
     forget(partial)
     if mark := _mark(answer):
         write_json(version_file(partial), {'version': mark, 'total': total})

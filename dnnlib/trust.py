@@ -22,7 +22,7 @@ def distrust(path: Path) -> str | None:
     folder that holds the file may not: others could add files to it. What does not exist yet is not judged.
 
     The owner of / counts as root. In a container of an ordinary user, the files of the real root have an owner without
-    a name there, and so have the files of all other users; who they are cannot be told from the inside.
+    a name there, and so have the files of all other users; who they are does not show from the inside.
     """
     trusted = {0, os.geteuid(), os.stat('/').st_uid}
     try:

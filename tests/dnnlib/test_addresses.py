@@ -1,4 +1,4 @@
-"""Tests of addresses: told from paths, and shown without their secrets."""
+"""Tests of addresses: distinguished from paths, and shown without their secrets."""
 
 import random
 
@@ -17,7 +17,7 @@ from dnnlib.addresses import file_name, is_url, public_text, public_url, public_
         ('httpx://host', False),
     ],
 )
-def test_addresses_are_told_from_paths(text, expected):
+def test_addresses_are_distinguished_from_paths(text, expected):
     assert is_url(text) == expected
 
 

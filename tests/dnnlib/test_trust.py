@@ -71,7 +71,7 @@ def test_links_are_followed_to_folders_that_others_may_write(library, tmp_path):
     link.symlink_to(os.path.join('..', tmp_path.name, 'open'))
     assert str(open_folder) in distrust(link / 'ops.so')
     link.unlink()
-    (open_folder / 'link').symlink_to(library.parent)  # whoever may write in the folder may point the link elsewhere
+    (open_folder / 'link').symlink_to(library.parent)  # a writer of the folder can point the link elsewhere
     assert str(open_folder) in distrust(open_folder / 'link' / 'ops.so')
     loop = tmp_path / 'loop'
     loop.symlink_to(loop)

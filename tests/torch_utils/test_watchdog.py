@@ -37,7 +37,7 @@ def test_the_start_and_the_end_of_an_operation_are_signs_of_life():
 
 
 def test_the_limits_add_up_to_the_promise():
-    """Two looks of the watchdog, its message, SIGTERM and SIGKILL by the launcher, which looks ten times per second."""
+    """Two looks of the watchdog, its message, SIGTERM and SIGKILL by the launcher, and two looks of the launcher."""
     assert 2 * watchdog.POLL_S + watchdog.PRINT_S + watchdog.KILL_S + 2 * launch.POLL_S <= watchdog.END_S
 
 

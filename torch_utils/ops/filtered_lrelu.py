@@ -22,7 +22,7 @@ from torch_utils.ops import dispatch
 from torch_utils.ops.registry import Op, Sample, register_op, sample_bias, sample_tensor
 from torch_utils.ops.upfirdn2d import setup_filter, upfirdn2d
 
-MAX_TAPS_ON_GPU = 32  # per axis; longer filters take the composition
+MAX_TAPS_ON_GPU = 32  # taps per axis; longer filters take the composition
 
 
 def filtered_lrelu(
