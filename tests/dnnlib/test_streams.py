@@ -1,5 +1,6 @@
 """Tests of standard streams that nobody reads; tests/reliability/test_r23_ends_of_a_run.py trains with them."""
 
+import io
 import subprocess
 import sys
 
@@ -48,7 +49,11 @@ def test_a_closed_descriptor_is_not_given_to_a_file(tmp_path):
 
 
 def test_a_stream_that_something_else_has_replaced_stays(monkeypatch):
-    before = sys.stderr
+    replaced = io.StringIO()
+    monkeypatch.setattr(sys, 'stderr', replaced)
     with streams.lossy_stderr():
-        assert sys.stderr is before or before is sys.__stderr__
-    assert sys.stderr is before
+        assert sys.stderr is replaced
+    monkeypatch.setattr(sys, 'stderr', sys.__stderr__)
+    with streams.lossy_stderr():
+        assert sys.stderr is not sys.__stderr__
+    assert sys.stderr is sys.__stderr__
