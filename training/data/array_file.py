@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import math
 from dataclasses import dataclass
+from typing import IO
 
 import numpy as np
 
@@ -67,11 +68,23 @@ def _parse(data: bytes, where: str) -> tuple[tuple[int, ...], bool, np.dtype, in
         raise DataError(f'{where}: {state}')
     file = io.BytesIO(data)
     try:
+        shape, fortran, dtype = parse_header(file)
+    except ValueError as error:
+        raise DataError(f'{where}: cannot be read as a NumPy array ({error})') from error
+    return shape, fortran, dtype, file.tell()
+
+
+def parse_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Reads a file in NumPy's format 1.0 or 2.0 up to its data. Returns shape, Fortran order and dtype.
+
+    Raises ValueError for another format and for a broken header.
+    """
+    try:
         version = np.lib.format.read_magic(file)
         readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
         if version not in readers:
             raise ValueError(f'format {version[0]}.{version[1]}')
         shape, fortran, dtype = readers[version](file)
     except Exception as error:  # a broken header can make its parser raise anything
-        raise DataError(f'{where}: cannot be read as a NumPy array ({error})') from error
-    return shape, fortran, dtype, file.tell()
+        raise ValueError(str(error)) from error
+    return shape, fortran, dtype

@@ -22,6 +22,7 @@ from dnnlib.errors import DataError, FileError, RecordError
 from dnnlib.files import atomic_path
 from dnnlib.records import parse_record
 from dnnlib.regular_file import open_regular
+from training.data.array_file import parse_header
 from training.interface import StyleGenerator
 
 Space = Literal['w', 'z']
@@ -146,11 +147,7 @@ def _read_array(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> np.ndarray:
     Raises ValueError for anything except plain numbers or text: no pickle is read.
     """
     with archive.open(info) as file:
-        version = np.lib.format.read_magic(file)
-        if version not in ((1, 0), (2, 0)):
-            raise ValueError(f'{info.filename} has the .npy version {version}')
-        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, fortran, dtype = read(file)
+        shape, fortran, dtype = parse_header(file)
         if dtype.kind not in 'fiuU' or min(shape, default=0) < 0:
             raise ValueError(f'{info.filename} holds {dtype} {list(shape)}')
         size = math.prod(shape) * dtype.itemsize
