@@ -18,19 +18,18 @@ FILES = {'listing': 'names, sizes, checksums or labels of its files', 'content':
 
 def data_digests(cfg: RunConfig, dataset: ImageDataset) -> dict[str, Any]:
     """Returns the digests of a run's images for config.json: 'data', and 'metric_data' if the run has some."""
-    data = dataset.listing_digests()
-    if cfg.data_check == 'content':
-        data['content'] = dataset.files_digest()
-    return {'data': data} | (
-        {} if cfg.metric_data is None else {'metric_data': {'listing': listing_of(cfg.metric_data)}}
-    )
+    content = {'content': dataset.files_digest} if cfg.data_check == 'content' else {}
+    digests: dict[str, Any] = {'data': dataset.listing_digests | content}
+    if cfg.metric_data is not None:
+        digests['metric_data'] = {'listing': listing_of(cfg.metric_data)}
+    return digests
 
 
 def listing_of(path: str) -> str:
     """Returns the digest of the listing of a folder or zip."""
     dataset = ImageDataset(DataConfig(path=path))
     try:
-        return str(dataset.listing_digests()['listing'])
+        return str(dataset.listing_digests['listing'])
     finally:
         dataset.close()
 
@@ -85,7 +84,7 @@ def check_data(
     if fault is None and given != where:
         return (f'{given}: the same images as {old.data.source}, where the run began with them',)
     if fault is None:
-        repaired = cfg.data_check == 'listing' and num_repaired(known, dataset.listing_digests())
+        repaired = cfg.data_check == 'listing' and num_repaired(known, dataset.listing_digests)
         return (f'{given}: a few images have been replaced or repaired since the run began',) if repaired else ()
     if cfg.data_check == 'off':
         return (f'{given}: {fault}; the run continues with them, since data_check is off',)
@@ -115,10 +114,10 @@ def _difference(known: dict[str, Any], cfg: RunConfig, dataset: ImageDataset, *,
     """Returns the difference between recorded digests and a data set as a clause, None if they are equal."""
     began = 'those that this run began with'
     if cfg.data_check == 'content' and 'content' in known:
-        return None if dataset.files_digest() == known['content'] else f'{FILES["content"]} differ from {began}'
+        return None if dataset.files_digest == known['content'] else f'{FILES["content"]} differ from {began}'
     if cfg.data_check == 'content':
         return 'config.json has no digest of their contents, which a run records that began with data_check=content'
-    now = dataset.listing_digests()
+    now = dataset.listing_digests
     listing = str(now['listing'])
     if 'listing' not in known:
         return (

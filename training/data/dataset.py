@@ -8,6 +8,7 @@ Letters: N batch, C image channels, H and W image height and width (what `shapes
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import pathlib
@@ -177,12 +178,14 @@ class ImageDataset:
             digest.update(np.ascontiguousarray(self._labels[self._chosen]).view(np.uint8).data)
         return digest.hexdigest()
 
+    @functools.cached_property
     def listing_digests(self) -> dict[str, Any]:
-        """Returns digests of the names, sizes, CRCs and labels of all files, by which a moved set is known again."""
+        """The digests by which a moved set is known again: of names, sizes, CRCs and labels, at their first use."""
         return identity.listing_digests(self._source)
 
+    @functools.cached_property
     def files_digest(self) -> str:
-        """Returns a digest of the names and bytes of all files, and of the labels; reads everything."""
+        """The digest of the names and bytes of all files, and of the labels; the first use reads everything."""
         return identity.content_digest(self._source)
 
     def close(self) -> None:
