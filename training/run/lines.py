@@ -22,6 +22,20 @@ def check_stats(record: Record) -> None:
             record.record(name).number('mean', finite=False)
 
 
+def check_measurement(record: Record) -> None:
+    """Raises RecordError if a line is not one of metric-NAME.jsonl, with numbers and their number of images."""
+    record.whole('nimg')
+    results = record.record('results')
+    if not results.values:
+        record.refuse('results', 'at least one number')
+    for name in results.values:
+        results.number(name, finite=False)
+    if 'provenance' in record:
+        record.record('provenance')
+    if 'snapshot' in record:
+        record.text('snapshot')
+
+
 def usable(path: Path, check: Callable[[Record], None]) -> list[dict[str, Any]]:
     """Returns the lines of a file that pass a check."""
     lines = []

@@ -13,7 +13,7 @@ from dnnlib.errors import CheckpointError, RecordError
 from dnnlib.folders import HeldFolder
 from dnnlib.records import RESULTS, read_record
 from torch_utils import checkpoint
-from training.run.lines import check_stats, set_aside, spare, usable
+from training.run.lines import check_measurement, check_stats, set_aside, spare, usable
 
 # Fields of 'provenance' in a line of metric-NAME.jsonl. Two numbers with equal COMPARED fields measure the same
 # quantity; with equal SETTINGS they are the same measurement.
@@ -30,16 +30,6 @@ def same(a: dict[str, Any], b: dict[str, Any], names: tuple[str, ...]) -> bool:
     """Whether two lines of a metric have equal provenance fields `names`."""
     first, second = (line.get('provenance', {}) for line in (a, b))
     return all(first.get(name) == second.get(name) for name in names)
-
-
-def is_measurement(line: dict[str, Any]) -> bool:
-    """Whether a line of metric-NAME.jsonl, which anybody may have edited, has numbers and a number of images."""
-    results = line.get('results')
-    if not isinstance(results, dict) or not results or not isinstance(line.get('provenance', {}), dict):
-        return False
-    whole = type(line.get('nimg')) is int and line['nimg'] >= 0
-    whole = whole and isinstance(line.get('snapshot', ''), str)
-    return whole and all(type(value) in (int, float) for value in results.values())
 
 
 def moment(nimg: int) -> str:
@@ -177,7 +167,7 @@ class RunFolder:
 
     def results(self, metric: str) -> list[dict[str, Any]]:
         """Returns the recorded lines of a metric, oldest first; a line that is no measurement is passed over."""
-        return [line for line in files.read_jsonl(self.metric(metric)) if is_measurement(line)]
+        return usable(self.metric(metric), check_measurement)
 
     def last_stats(self) -> dict[str, Any]:
         """Returns the newest line of stats.jsonl, or an empty dict; damaged lines are passed over."""

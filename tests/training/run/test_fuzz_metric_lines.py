@@ -1,10 +1,15 @@
-"""Fuzzing: whatever stands in metric-NAME.jsonl, reading, choosing the best, and drawing give a result or a way out."""
+"""Fuzzing of metric-NAME.jsonl: whatever it contains, reading it and choosing the best give a result."""
 
 import json
 import math
 
+import pytest
+
+from dnnlib.errors import RecordError
+from dnnlib.records import Record
 from tests.support.mutations import mutated
-from training.run.run_folder import COMPARED, RunFolder, first_result, is_measurement, same
+from training.run.lines import check_measurement
+from training.run.run_folder import COMPARED, RunFolder, first_result, same
 
 CASES = 2000
 
@@ -23,13 +28,14 @@ def test_2000_damaged_records_of_a_metric_are_read_and_compared(tmp_path):
         assert all(math.isfinite(first_result(line)) and same(line, curve[-1], COMPARED) for line in curve)
         if case % 10 == 0:
             assert (folder.best('fd', lower_is_better=True) is None) == (not curve)
-            assert all(is_measurement(line) for line in folder.results('fd'))
+            for line in folder.results('fd'):
+                check_measurement(Record(line, 'line'))
 
 
 def test_a_line_without_numbers_or_without_its_images_is_no_measurement():
     good = {'results': {'fd': 1.5}, 'nimg': 1000}
-    assert is_measurement(good)
-    assert is_measurement(good | {'results': {'fd': math.nan}})  # `curve` omits it
+    check_measurement(Record(good, 'line'))
+    check_measurement(Record(good | {'results': {'fd': math.nan}}, 'line'))  # `curve` omits it
     for bad in (
         {},
         good | {'results': {}},
@@ -39,6 +45,8 @@ def test_a_line_without_numbers_or_without_its_images_is_no_measurement():
         good | {'nimg': -1},
         good | {'nimg': 1.5},
         good | {'provenance': []},
+        good | {'snapshot': 3},
         {'nimg': 1000},
     ):
-        assert not is_measurement(bad)
+        with pytest.raises(RecordError, match='line'):
+            check_measurement(Record(bad, 'line'))

@@ -77,7 +77,9 @@ def test_an_announced_size_is_checked_before_anything_is_allocated(tmp_path):
         read_latents(tmp_path / 'a.npz', Plain())
 
 
-@pytest.mark.parametrize('header', ["{'descr': '<f4', 'shape': (1", "a'''", '  x\n y\n', '{[]: 1}', "{'shape': (-1, 5)}"])
+@pytest.mark.parametrize(
+    'header', ["{'descr': '<f4', 'shape': (1", "a'''", '  x\n y\n', '{[]: 1}', "{'shape': (-1, 5)}"]
+)
 def test_a_header_whose_parser_raises_anything_is_an_error_that_names_the_file(tmp_path, header):
     with zipfile.ZipFile(tmp_path / 'a.npz', 'w') as archive:
         archive.writestr('z.npy', b'\x93NUMPY\x01\x00' + bytes([len(header), 0]) + header.encode() + b'0' * 40)
