@@ -1,4 +1,4 @@
-"""Remedies: whoever follows the advice of a message of calc_metrics.py gets a number."""
+"""Remedies: a command that follows the advice of a message of calc_metrics.py gives a number."""
 
 import re
 

@@ -91,7 +91,7 @@ def test_a_list_of_metrics_is_read_with_spaces_each_once_and_none_in_any_case():
         assert metric_list(nothing) == ()
 
 
-def test_none_beside_a_name_is_refused_and_both_ways_out_work():
+def test_none_next_to_a_name_is_refused_and_both_ways_out_work():
     with pytest.raises(ConfigError) as caught:
         metric_list('fd_efflite2k,None')
     message = str(caught.value)

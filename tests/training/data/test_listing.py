@@ -122,7 +122,7 @@ def test_links_to_files_are_followed_and_dead_ones_are_named(tmp_path):
     assert '3.png: cannot be read (a link that leads to itself)' in result.stdout
 
 
-def test_classes_without_an_image_and_a_single_class_are_told(tmp_path):
+def test_classes_without_an_image_and_a_single_class_are_reported(tmp_path):
     files = {f'{i}.png': encoded(noise(i)) for i in range(4)}
     labels = json.dumps({'labels': [[f'{i}.png', 2 * (i > 0)] for i in range(4)]}).encode()
     path = write_zip(tmp_path / 'a.zip', {**files, 'dataset.json': labels})

@@ -47,7 +47,7 @@ def test_pictures_in_one_folder_are_no_classes():
         choose_labels(NamedSource('animals/cat/1.png', 'animals/2.png'), 'folders')
 
 
-def test_a_class_without_a_picture_and_a_single_class_are_told():
+def test_a_class_without_a_picture_and_a_single_class_are_reported():
     named = SourceLabels(values=[0, 1, 1], classes=['cat', 'dog', 'cow'])
     assert describe_labels(named, [1, 2])[3:] == [
         'classes without an image (2): cat, cow',

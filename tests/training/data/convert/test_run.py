@@ -108,7 +108,7 @@ def test_the_zip_records_the_names_of_its_pictures_also_when_it_is_converted_aga
     assert (tmp_path / 'a.zip').read_bytes() == (tmp_path / 'b.zip').read_bytes()
 
 
-def test_choices_with_a_single_outcome_are_told(tmp_path):
+def test_choices_with_a_single_outcome_are_reported(tmp_path):
     summary = convert(tmp_path, {'0.png': noise(0)}, max_images=5, picture=PictureOptions(bits=16))
     lines = [line.strip() for line in summary.lines()][1:]
     assert lines == [
