@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import fields
 from typing import Any
 
 import click
@@ -77,3 +78,9 @@ def seeds_option(help_text: str) -> Decorator:
 def class_option(help_text: str) -> Decorator:
     """Returns the option --class, the argument `class_text`, with a help text."""
     return click.option('--class', 'class_text', help=help_text, metavar='CLASS')
+
+
+def given_options(options: Any, spellings: Mapping[str, str]) -> list[str]:
+    """Returns the spellings of those options of a dataclass that do not have their default value, 0 included."""
+    defaults = {field.name: field.default for field in fields(options)}
+    return [spelling for name, spelling in spellings.items() if getattr(options, name) != defaults[name]]

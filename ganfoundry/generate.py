@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dnnlib.errors import ConfigError
+from ganfoundry.command_options import given_options
 from ganfoundry.drawing import batch_for, check_finite, draw_points, make_outdir, measure_batch_norm
 from ganfoundry.jobs import Job, Settings, check_size, job_of, one_label, parse_wanted
 from ganfoundry.network import Network, load
@@ -88,8 +89,7 @@ def load_network(options: GenerateOptions, precision: str) -> Network:
 
 def draw_again(options: GenerateOptions, path: Path) -> None:
     """Draws a picture again from its own text chunks."""
-    given = [spelling for name, spelling in OF_A_PICTURE.items() if getattr(options, name) not in (None, False, ())]
-    if given:
+    if given := given_options(options, OF_A_PICTURE):
         raise ConfigError(f'{", ".join(given)}: --from takes this from the picture; drop it, or drop --from')
     picture = read_picture(path)
     network = load_network(options, picture.precision)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from dnnlib.errors import ConfigError
+from ganfoundry.command_options import given_options
 from ganfoundry.drawing import check_finite
 from ganfoundry.gen_video.content import Content, VideoOptions
 from ganfoundry.gen_video.draw import draw_frames
@@ -24,6 +25,26 @@ from training.run.open_network import with_latest
 
 FPS = 60  # frames per second
 SHEET_FRAMES, SHEET_FPS = 1, 10  # frames that show a sheet, and their rate
+
+# Options that decide what a network draws, and their spellings; the sheets of --run are drawn already.
+OF_A_NETWORK = {
+    'network': '--network',
+    'seeds': '--seeds',
+    'latents': '--latents',
+    'class_text': '--class',
+    'shuffle_seed': '--shuffle-seed',
+    'grid': '--grid',
+    'num_keyframes': '--num-keyframes',
+    'truncation_psi': '--trunc',
+    'interp': '--interp',
+    'space': '--space',
+    'sweep': '--sweep',
+    'there_and_back': '--there-and-back',
+    'recalibrate': '--recalibrate',
+    'noise_mode': '--noise-mode',
+    'translate': '--translate',
+    'rotate': '--rotate',
+}
 
 
 def run_video(options: VideoOptions) -> None:
@@ -65,15 +86,8 @@ def run_video(options: VideoOptions) -> None:
 
 def film_of_run(options: VideoOptions, folder: Path) -> None:
     """Writes the time lapse of a run."""
-    given = {
-        '--network': options.network,
-        '--seeds': options.seeds,
-        '--sweep': options.sweep,
-        '--translate': options.translate,
-        '--rotate': options.rotate,
-    }
-    if extra := [name for name, value in given.items() if value is not None]:
-        raise ConfigError(f'{", ".join(extra)}: --run shows the sheets of a run; give one of the two')
+    if given := given_options(options, OF_A_NETWORK):
+        raise ConfigError(f'{", ".join(given)}: --run shows the sheets of a run; give one of the two')
     sheets = sheets_of(folder)
     per_sheet = options.w_frames or SHEET_FRAMES
     pictures = timelapse(sheets, frames_per_sheet=per_sheet, upscale=options.upscale, background=options.background)

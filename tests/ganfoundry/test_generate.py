@@ -153,6 +153,12 @@ def test_statistics_that_were_measured_again_are_measured_again(tmp_path):
     assert all(again[name].read_bytes() == files[name].read_bytes() for name in again)
 
 
+@pytest.mark.parametrize('flag', ['--trunc=0', '--rotate=0', '--batch=1', '--recalibrate'])
+def test_an_option_that_the_picture_decides_is_refused_zero_included(tmp_path, network, flag):
+    with pytest.raises(ConfigError, match=f'{flag.partition("=")[0]}: --from takes this from the picture'):
+        draw(network, tmp_path / 'b', '--from=a.png', flag)
+
+
 def test_another_network_is_refused_with_both_digests(tmp_path, network):
     files = draw(network, tmp_path / 'a', '--seeds=0', '--class=0')
     other = make_snapshot(tmp_path / 'other.safetensors', 'auto', SPEC)

@@ -161,6 +161,12 @@ def test_the_time_lapse_of_a_run_has_its_sheets(tmp_path):
     assert read(tmp_path / 'a.mkv')[:, 0, 0, 0].tolist() == [0, 100]
 
 
+@pytest.mark.parametrize('flag', ['--latents=a.npz', '--class=1', '--trunc=0', '--grid=2x2', '--there-and-back'])
+def test_a_time_lapse_refuses_options_of_a_network(tmp_path, flag):
+    with pytest.raises(UserError, match=f'{flag.partition("=")[0]}: --run shows the sheets of a run'):
+        make('--run=run', flag, f'--output={tmp_path / "a.mkv"}')
+
+
 @pytest.mark.slow
 def test_memory_does_not_grow_with_the_length(tmp_path):
     rss = []
