@@ -72,7 +72,7 @@ def parse_classes(text: str | int | None, c_dim: int, names: Sequence[str] = ())
 
 def _index_of(text: str, c_dim: int, names: Sequence[str], where: str) -> int | None:
     """Returns the class that a number or a name means, None for other texts."""
-    if re.fullmatch(r'[+-]?\d+', text):
+    if re.fullmatch(r'[+-]?\d{1,20}', text):
         if not 0 <= (index := int(text)) < c_dim:
             raise ConfigError(f'{where}: this network knows {_classes(c_dim, names)}')
         return index

@@ -7,6 +7,7 @@ import itertools
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from os.path import isfile  # False for a text that is too long for a name, where `Path.is_file` raises
 from pathlib import Path
 from typing import overload
 
@@ -14,7 +15,7 @@ from dnnlib.errors import ConfigError
 from dnnlib.paths import user_path
 
 MAX_SEED = 2**32 - 1  # the largest that NumPy's RandomState takes
-NUMBERS = re.compile(r'\s*\d+(?:\s*-\s*\d+)?\s*')
+NUMBERS = re.compile(r'\s*\d{1,20}(?:\s*-\s*\d{1,20})?\s*')  # int() refuses some thousands of digits
 
 
 class Seeds(Sequence[int]):
@@ -118,7 +119,7 @@ def parse_points(text: str, option: str) -> list[Seeds | LatentsFile]:
     """
     if not text.strip():
         raise ConfigError(f'{option} is empty; give seeds such as 0,3,8-15, or FILE.npz')
-    if Path(path := user_path(text)).is_file():  # its name may have commas
+    if isfile(path := user_path(text)):  # its name may have commas
         return [LatentsFile(path=Path(path))]
     groups: list[list[str]] = []  # each: a file or '', then numbers
     for part in text.split(','):
@@ -137,7 +138,7 @@ def parse_points(text: str, option: str) -> list[Seeds | LatentsFile]:
 def _points_of(name: str, numbers: Sequence[str], where: str) -> Seeds | LatentsFile:
     indices = Seeds(_parse_range(part, where) for part in numbers) if numbers else None
     if name:
-        if not name.endswith('.npz') and not Path(user_path(name)).is_file():
+        if not name.endswith('.npz') and not isfile(user_path(name)):
             raise ConfigError(f"{where}: '{name}' is neither a seed, a range of seeds, nor FILE.npz[:0,2-5]")
         return LatentsFile(path=Path(user_path(name)), indices=indices)
     if indices is None:

@@ -103,7 +103,7 @@ def _indices_of(text: str, layers: Sequence[Layer], where: str) -> Sequence[int]
     """Returns the indices of one part of the list."""
     if text in ('all', 'none'):
         return range(len(layers) if text == 'all' else 0)
-    if match := re.fullmatch(r'(\d+)(?:\s*-\s*(\d+))?', text):
+    if match := re.fullmatch(r'(\d{1,20})(?:\s*-\s*(\d{1,20}))?', text):
         first, last = int(match[1]), int(match[2] or match[1])
         if last < first or last >= len(layers):
             raise ConfigError(f'{where}: this network has num_ws = {len(layers)}, with indices 0 to {len(layers) - 1}')

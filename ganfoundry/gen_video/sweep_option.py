@@ -8,7 +8,7 @@ from typing import Literal
 
 from dnnlib.errors import ConfigError
 
-NUMBER = r'[-+]?(?:\d+\.?\d*|\.\d+)'
+NUMBER = r'[-+]?(?:\d{1,20}(?:\.\d*)?|\.\d+)'
 FORMS = 'trunc:0..1.3, class, class:cat,dog, direction:0:-3..3, noise or noise:SEED'
 DEFAULT_REACH = 3.0  # standard deviations to both sides in which --sweep=direction:0 walks
 
@@ -41,7 +41,7 @@ def parse_sweep(text: str) -> Sweep:
     kind, _, rest = text.partition(':')
     if kind == 'trunc' and (ends := _range(rest)):
         return Sweep(kind='trunc', first=ends[0], last=ends[1])
-    if kind == 'direction' and (match := re.fullmatch(r'(\d+)(?::(.+))?', rest)):
+    if kind == 'direction' and (match := re.fullmatch(r'(\d{1,20})(?::(.+))?', rest)):
         ends = (-DEFAULT_REACH, DEFAULT_REACH) if match[2] is None else _range(match[2])
         if ends:
             return Sweep(kind='direction', index=int(match[1]), first=ends[0], last=ends[1])

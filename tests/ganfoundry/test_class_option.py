@@ -66,6 +66,7 @@ def test_a_network_without_labels_takes_none():
         (None, NAMES, r'--class is needed: this network is conditional, on classes 0 to 2 \(cat, dog, fox\)'),
         ('3', NAMES, r'--class=3: this network knows classes 0 to 2 \(cat, dog, fox\)'),
         ('-1', (), '--class=-1: this network knows classes 0 to 2'),
+        (5000 * '9', NAMES, 'no class is called'),
         ('dgo', NAMES, "no class is called 'dgo'; did you mean 'dog'[?] known: cat, dog, fox"),
         ('cat', (), 'the names of the classes are not known to this network; give a number from 0 to 2'),
         ('0.5', NAMES, "no class is called '0.5'"),

@@ -21,7 +21,7 @@ def test_seeds_are_numbers_and_ranges(text, seeds):
         found[len(seeds)]
 
 
-@pytest.mark.parametrize('text', ['', '1-', '-1', 'a', '1,,2', '5-2', '4294967296', '1.5'])
+@pytest.mark.parametrize('text', ['', '1-', '-1', 'a', '1,,2', '5-2', '4294967296', '1.5', 5000 * '9'])
 def test_other_words_are_refused_with_an_example_or_the_range(text):
     with pytest.raises(ConfigError, match=f'--seeds={text}: (expected numbers and ranges|a range goes up)'):
         parse_seeds(text)
@@ -50,6 +50,11 @@ def test_files_have_indices_and_lists_have_both():
     assert isinstance(seeds, Seeds)
     assert list(seeds) == [85, 100, 101, 102]
     assert (file.path, list(file.indices)) == (Path('me.npz'), [0, 2])
+
+
+def test_a_list_may_be_longer_than_the_name_of_a_file():
+    (seeds,) = parse_points(','.join(map(str, range(0, 4000, 2))), '--rows')
+    assert list(seeds) == list(range(0, 4000, 2))
 
 
 def test_a_file_may_have_commas_in_its_name(tmp_path):

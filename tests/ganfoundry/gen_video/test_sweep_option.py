@@ -24,7 +24,11 @@ def test_a_sweep_is_read(text, expected):
 
 
 @pytest.mark.parametrize(
-    'text', ['', 'trunc', 'trunc:0', 'trunc:0..nan', 'direction', 'direction:x', 'noise:-1', 'hue:0..1']
+    'text',
+    [
+        *('', 'trunc', 'trunc:0', 'trunc:0..nan', 'direction', 'direction:x', 'noise:-1', 'hue:0..1'),
+        *(f'trunc:0..{5000 * "9"}', f'direction:{5000 * "9"}'),
+    ],
 )
 def test_other_texts_are_answered_with_the_forms(text):
     with pytest.raises(ConfigError, match=r'expected one of trunc:0\.\.1\.3, class, .*noise'):
