@@ -11,12 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import PIL.Image
 
-from dnnlib.errors import ConfigError, DataError, RecordError
+from dnnlib.errors import ConfigError, DataError, FileError, RecordError
 from dnnlib.records import read_record
+from dnnlib.regular_file import read_regular
 from ganfoundry.captions import text_line
-from ganfoundry.gen_video.output import over_background
+from ganfoundry.gen_video.output import frame_of
+from ganfoundry.pictures import read_text
+from training.data.convert.decode import decode_picture
+from training.data.zip_index import MAX_FILE_BYTES
 from training.run.run_folder import RunFolder, first_result
 
 
@@ -54,9 +57,8 @@ def sheets_of(folder: Path) -> list[Sheet]:
 def nimg_of_sheet(path: Path) -> int | None:
     """Returns the number of images shown before a sheet was drawn, from its text chunks; None for other pictures."""
     try:
-        with PIL.Image.open(path) as picture:
-            return int(picture.info['nimg'])
-    except (OSError, KeyError, ValueError):
+        return int((read_text(path) or {})['nimg'])
+    except (KeyError, ValueError):
         return None
 
 
@@ -69,7 +71,8 @@ def metric_of(folder: Path) -> tuple[str, dict[int, float]]:
     best = ''
     with contextlib.suppress(RecordError):
         best = read_record(run.best_record).text('metric')
-    name = next((name for name in names if best.startswith(name)), names[0])
+    # best.json names a number of the metric, such as pr50k3_full_precision of pr50k3_full, which is none of pr50k3.
+    name = max((name for name in names if best.startswith(name)), key=len, default=names[0])
     return name, {line['nimg']: first_result(line) for line in run.curve(name)}
 
 
@@ -87,27 +90,23 @@ def timelapse(sheets: Sequence[Sheet], *, frames_per_sheet: int, upscale: int, b
     """
     size = None
     for sheet in sheets:
-        try:
-            with PIL.Image.open(sheet.path) as picture:
-                pixels = np.asarray(picture)
-        except OSError as error:
-            raise DataError(f'{sheet.path}: not readable ({error}); remove it to leave it out') from None
+        pixels = read_sheet(sheet.path)  # [H, W, C]
         if size is not None and pixels.shape != size:
             raise DataError(
                 f'{sheet.path}: {pixels.shape[1]}x{pixels.shape[0]} pixels; the sheets before it have others'
             )
         size = pixels.shape
-        frame = on_screen(pixels, upscale, background)
+        frame = frame_of(pixels.transpose(2, 0, 1)[None], 1, upscale=upscale, background=background)
+        frame = np.broadcast_to(frame, (*frame.shape[:2], 3))
         line = np.repeat(text_line(sheet.caption, frame.shape[1])[..., None], 3, axis=2)  # [h, W, 3]
         frame = np.concatenate([frame, line])
         for _ in range(frames_per_sheet):
             yield frame
 
 
-def on_screen(pixels: np.ndarray, upscale: int, background: str) -> np.ndarray:
-    """Returns a sheet, uint8 [H, W] or [H, W, C], as RGB [H * upscale, W * upscale, 3]."""
-    pixels = pixels if pixels.ndim == 3 else pixels[..., None]
-    pixels = pixels.repeat(upscale, axis=0).repeat(upscale, axis=1)
-    if pixels.shape[2] in (2, 4):
-        return over_background(pixels, background)
-    return np.broadcast_to(pixels, (*pixels.shape[:2], 3))
+def read_sheet(path: Path) -> np.ndarray:
+    """Returns the pixels of a sheet, uint8 [H, W, C]. Raises DataError if it cannot be read."""
+    try:
+        return decode_picture(read_regular(path, MAX_FILE_BYTES), str(path), 8).pixels
+    except (DataError, FileError) as error:
+        raise DataError(f'{error}; remove it to leave it out') from None

@@ -28,6 +28,24 @@ def test_sheets_are_in_the_order_of_training_with_what_was_measured(run):
     assert [sheet.caption for sheet in sheets_of(run)] == ['0 kimg', '9.5 kimg   is 2.5', '10 kimg']
 
 
+def test_the_metric_is_the_one_that_best_json_names_not_one_whose_name_begins_it(run):
+    for metric, value in (('pr50k3', 0.25), ('pr50k3_full', 0.75)):
+        line = {'metric': metric, 'nimg': 9_500, 'results': {f'{metric}_precision': value}}
+        (run / f'metric-{metric}.jsonl').write_text(json.dumps(line) + '\n')
+    (run / 'best.json').write_text(json.dumps({'metric': 'pr50k3_full_precision', 'nimg': 9_500}))
+    assert sheets_of(run)[1].caption == '9.5 kimg   pr50k3_full 0.75'
+
+
+@pytest.mark.parametrize('channels', [1, 2, 4])
+def test_gray_and_transparent_sheets_are_shown_in_color(run, channels):
+    for path in run.glob('fakes0*.png'):
+        path.unlink()
+    save_png(np.full([channels, 20, 120], 255, np.uint8), run / 'fakes_init.png', {'nimg': 0})
+    (frame,) = timelapse(sheets_of(run), frames_per_sheet=1, upscale=1, background='checker')
+    assert frame.shape == (40, 120, 3)
+    assert (frame[:20] == 255).all()
+
+
 def test_frames_show_the_sheets_above_a_line_of_text(run):
     frames = list(timelapse(sheets_of(run), frames_per_sheet=2, upscale=2, background='checker'))
     assert len(frames) == 6
@@ -49,7 +67,7 @@ def test_a_damaged_sheet_is_named(run):
     PIL.Image.fromarray(np.random.RandomState(0).randint(0, 256, [20, 120, 3]).astype(np.uint8)).save(path)
     save_png(np.random.RandomState(0).randint(0, 256, [3, 20, 120]).astype(np.uint8), path, {'nimg': 10_000})
     path.write_bytes(path.read_bytes()[:900])
-    with pytest.raises(DataError, match=r'fakes000010\.png: not readable'):
+    with pytest.raises(DataError, match=r'fakes000010\.png: .*; remove it to leave it out'):
         list(timelapse(sheets_of(run), frames_per_sheet=1, upscale=1, background='checker'))
 
 
