@@ -8,13 +8,21 @@ BIN    := $(VENV)/bin
 DEMO := --cfg=squeeze --resolution=32 --cbase=1024 --cmax=128 --kimg=40 --batch=16 --gamma=0.5 \
         --glr=0.005 --dlr=0.005 --aug=noaug --tick=1 --snap=5 --metrics=fd_efflite1k --outdir=runs --desc=demo
 
-.PHONY: setup demo test test-fast lint format report cuda-check bench clean
+.PHONY: setup setup-all demo test test-fast lint format report cuda-check bench clean
 
 setup: $(VENV)/.done
 
 $(VENV)/.done: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[metrics,log,tiff,video,dev]'
+	touch $@
+
+# With the packages that only some tests need: of exports, servers, a browser, notebooks and W&B.
+setup-all: setup $(VENV)/.done-all
+
+$(VENV)/.done-all: pyproject.toml constraints.txt
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable \
+		'.[metrics,log,tiff,video,dev,serve,export,hub,browser,dev-notebooks,dev-loggers]'
 	touch $@
 
 demo: setup

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from dnnlib.registry import Registry
+from tests.support.browser import browser as browser  # a fixture
 
 torch.set_num_threads(1)
 
