@@ -1,4 +1,4 @@
-"""A headless Chromium for tests of pages: what the page says on its console and which hosts it asks are part of the test.
+"""A headless Chromium for tests of pages: the messages of its console and the hosts it asks are part of a test.
 
 Browser tests skip themselves where chromium, chromedriver or selenium is missing. With GANFOUNDRY_BROWSER=required in
 the environment, as in .ci/run, they fail instead.
