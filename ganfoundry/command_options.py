@@ -69,6 +69,19 @@ precision_option = click.option(
 )
 device_option = click.option('--device', help='cpu, cuda or mps.  [default: the best available]')
 
+host_option = click.option(
+    '--host',
+    help='Address to listen on; others than this machine need --allow-remote.',
+    default='127.0.0.1',
+    show_default=True,
+)
+port_option = click.option(
+    '--port',
+    help='Port to listen on; 0 for any free one.  [default: 8080, or the next free one]',
+    type=click.IntRange(0, 65535),
+)
+allow_remote_option = click.option('--allow-remote', help='Let other machines connect, unencrypted.', is_flag=True)
+
 
 def seeds_option(help_text: str) -> Decorator:
     """Returns the option --seeds with a help text."""
