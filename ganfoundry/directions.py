@@ -1,8 +1,8 @@
-"""Directions in a latent space along which images change most, in closed form.
+"""Directions in a latent space along which images change most in closed form, or along which latents vary most.
 
-Source: Y. Shen and B. Zhou, "Closed-Form Factorization of Latent Semantics in GANs" (SeFa), CVPR 2021, Eq. (4): the
+Sources: Y. Shen and B. Zhou, "Closed-Form Factorization of Latent Semantics in GANs" (SeFa), CVPR 2021, Eq. (4): the
 directions are the eigenvectors of AᵀA with the largest eigenvalues, where A is the weight of the layers that read the
-latent.
+latent. E. Härkönen et al., "GANSpace", NeurIPS 2020, Sec. 2.1: the principal components of w.
 Letters: K directions, D width of the latent.
 """
 
@@ -48,20 +48,45 @@ def directions(G: Any, c: torch.Tensor | None = None) -> Directions:
     label = torch.zeros([1, G.c_dim]) if c is None else c
     space = space_of(G)
     A = torch.cat(weights_on_w(G)) if space == 'w' else weight_on_z(G, label)  # [rows, D]
-    vectors = torch.linalg.svd(A.double().cpu(), full_matrices=False).Vh.float()  # [K, D]
-    # The sign of a singular vector is arbitrary: the largest entry is made positive.
-    largest = vectors.gather(1, vectors.abs().argmax(dim=1, keepdim=True))
-    vectors = vectors * largest.sign()
+    vectors = right_singular_vectors(A)  # [K, D]
     if space == 'z':
         return Directions(space=space, vectors=vectors, deviations=torch.ones(len(vectors)))
+    return Directions(space=space, vectors=vectors, deviations=(samples_of_w(G, label) @ vectors.T).std(dim=0))
+
+
+@torch.no_grad()
+def principal_directions(G: Any, c: torch.Tensor | None = None) -> Directions:
+    """Returns the principal components of w; the arguments are those of `directions`.
+
+    Raises:
+        ConfigError: If the generator has no W space: z has the same spread along all directions.
+    """
+    if space_of(G) == 'z':
+        raise ConfigError(f'{type(G).__name__}: has no W space, and z varies equally in all directions; use SeFa')
+    w = samples_of_w(G, torch.zeros([1, G.c_dim]) if c is None else c)
+    vectors = right_singular_vectors(w - w.mean(dim=0))
+    return Directions(space='w', vectors=vectors, deviations=(w @ vectors.T).std(dim=0))
+
+
+def right_singular_vectors(A: torch.Tensor) -> torch.Tensor:
+    """Returns the right singular vectors of a matrix [rows, D], the largest singular value first, float32 [K, D].
+
+    Their sign is arbitrary: the largest entry of each is made positive.
+    """
+    vectors = torch.linalg.svd(A.double().cpu(), full_matrices=False).Vh.float()  # [K, D]
+    largest = vectors.gather(1, vectors.abs().argmax(dim=1, keepdim=True))
+    signed: torch.Tensor = vectors * largest.sign()
+    return signed
+
+
+def samples_of_w(G: Any, c: torch.Tensor) -> torch.Tensor:
+    """Returns w of the first seeds at one label [1, c_dim], float32 [SAMPLES, D] on the CPU."""
     device = next(G.parameters()).device
-    w = torch.cat(
-        [
-            G.mapping(z.to(device), label.to(device).expand(len(z), -1))[:, 0].float().cpu()
-            for z in z_of(range(SAMPLES), G.z_dim).split(256)
-        ]
-    )  # [SAMPLES, D]
-    return Directions(space=space, vectors=vectors, deviations=(w @ vectors.T).std(dim=0))
+    parts = [
+        G.mapping(z.to(device), c.to(device).expand(len(z), -1))[:, 0].float().cpu()
+        for z in z_of(range(SAMPLES), G.z_dim).split(256)
+    ]
+    return torch.cat(parts)
 
 
 def weights_on_w(G: Any) -> list[torch.Tensor]:

@@ -6,7 +6,7 @@ Letters: N images, C channels, H and W image size.
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dnnlib.errors import ConfigError
@@ -29,6 +29,7 @@ OF_A_PICTURE = {
     'grid': '--grid',
     'truncation_psi': '--trunc',
     'noise_mode': '--noise-mode',
+    'noise_seed': '--noise-seed',
     'translate': '--translate',
     'rotate': '--rotate',
     'recalibrate': '--recalibrate',
@@ -48,6 +49,7 @@ class GenerateOptions:
     class_text: str | None = None  # --class
     truncation_psi: float | None = None
     noise_mode: str | None = None
+    noise_seed: int | None = None
     translate: str | None = None
     rotate: float | None = None
     recalibrate: bool = False
@@ -70,8 +72,11 @@ def run_generate(options: GenerateOptions) -> None:
     check_finite(psi, '--trunc')
     transform = parse_transform(options.translate, options.rotate)
     wanted = parse_wanted(options.seeds, options.latents, options.projected_w, options.class_text, options.grid)
-    network = load_network(options, options.precision or 'fp32')
     noise_mode = options.noise_mode or 'const'
+    if options.noise_seed is not None and noise_mode != 'random':
+        raise ConfigError(f'--noise-seed={options.noise_seed}: {noise_mode} noise has no seed; add --noise-mode=random')
+    wanted = replace(wanted, noise_seed=options.noise_seed)
+    network = load_network(options, options.precision or 'fp32')
     settings = Settings(
         truncation_psi=psi,
         noise_mode=noise_mode,

@@ -35,6 +35,7 @@ class Wanted:
         class_text: The text of --class; None if it is not given.
         grid: Columns and rows of --grid.
         projected: The files come from --projected-w, whose pictures are called proj00, proj01, ...
+        noise_seed: --noise-seed; None if it is not given.
     """
 
     seeds: Seeds | None
@@ -42,6 +43,7 @@ class Wanted:
     class_text: str | None
     grid: tuple[int, int] | None
     projected: bool = False
+    noise_seed: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -136,7 +138,10 @@ def job_of(wanted: Wanted, network: Network, truncation_psi: float) -> Job:
     if only_stored:
         note_ignored(wanted, latents, truncation_psi)
     seeds = wanted.seeds if wanted.seeds is not None else default_seeds(wanted, latents, every_class)
-    lists = [PointList(seeds, G.z_dim, label, stored_points(wanted, latents, network, label)) for label in labels]
+    lists = [
+        PointList(seeds, G.z_dim, label, stored_points(wanted, latents, network, label), wanted.noise_seed)
+        for label in labels
+    ]
     if every_class:
         return sheet_of_classes(wanted, labels, lists, truncation_psi)
     if not lists[0]:
@@ -149,7 +154,7 @@ def job_of(wanted: Wanted, network: Network, truncation_psi: float) -> Job:
                 'enlarge it'
             )
         return Job(points=lists[0], columns=columns, name=sheet_name(wanted, seeds, labels[0].title, truncation_psi))
-    points = PointList(seeds.unique(), G.z_dim, labels[0], lists[0].stored)
+    points = PointList(seeds.unique(), G.z_dim, labels[0], lists[0].stored, wanted.noise_seed)
     check_names(points.stored)
     return Job(points=points)
 

@@ -48,24 +48,32 @@ class PointList:
         z_dim: Width of a latent.
         label: Label of the seeds.
         stored: The other points.
+        noise_seed: Seed of random noise of all points; None for that of each point.
     """
 
-    def __init__(self, seeds: Seeds, z_dim: int, label: Label, stored: Sequence[Point] = ()) -> None:
-        self.seeds, self.label, self.stored = seeds, label, stored
-        self._z_dim = z_dim
+    def __init__(
+        self, seeds: Seeds, z_dim: int, label: Label, stored: Sequence[Point] = (), noise_seed: int | None = None
+    ) -> None:
+        self.seeds, self.label = seeds, label
+        self.stored = [with_noise_seed(point, noise_seed) for point in stored]
+        self._z_dim, self._noise_seed = z_dim, noise_seed
 
     def __len__(self) -> int:
         return len(self.seeds) + len(self.stored)
 
     def __iter__(self) -> Iterator[Point]:
-        return itertools.chain(points_of_seeds(self.seeds, self._z_dim, self.label), self.stored)
+        return itertools.chain(self._points_of(self.seeds), self.stored)
 
     def find(self, name: str) -> Point | None:
         """Returns the point of a name, None if there is none."""
         match = re.fullmatch(r'seed(\d+)', name)
         if match and int(match[1]) in self.seeds and name == name_of_seed(int(match[1])):
-            return next(points_of_seeds([int(match[1])], self._z_dim, self.label))
+            return next(self._points_of([int(match[1])]))
         return next((point for point in self.stored if point.name == name), None)
+
+    def _points_of(self, seeds: Iterable[int]) -> Iterator[Point]:
+        for point in points_of_seeds(seeds, self._z_dim, self.label):
+            yield with_noise_seed(point, self._noise_seed)
 
 
 def name_of_seed(seed: int) -> str:
@@ -90,6 +98,13 @@ def points_of_seeds(seeds: Iterable[int], z_dim: int, label: Label) -> Iterator[
     for seed in seeds:
         origin = {'seed': seed, **origin_of_label(label)}
         yield Point(name_of_seed(seed), origin, 'z', z_of([seed], z_dim)[0], label.c, seed)
+
+
+def with_noise_seed(point: Point, noise_seed: int | None) -> Point:
+    """Returns a point with another seed of random noise, which its PNG names; None leaves it as it is."""
+    if noise_seed is None:
+        return point
+    return point._replace(noise_seed=noise_seed, origin={**point.origin, 'noise_seed': noise_seed})
 
 
 def points_of_latents(

@@ -19,7 +19,7 @@ from ganfoundry.jobs import Job, Settings
 from ganfoundry.latent_options import MAX_SEED, Seeds
 from ganfoundry.network import PRECISIONS, Network
 from ganfoundry.pictures import read_png
-from ganfoundry.points import Point, PointList, decode, points_of_seeds, stored_point
+from ganfoundry.points import Point, PointList, decode, points_of_seeds, stored_point, with_noise_seed
 from ganfoundry.style_grid import Mixing
 from ganfoundry.style_layers import layers_of
 from ganfoundry.transform_option import Transform
@@ -230,7 +230,9 @@ def point_of(origin: Mapping[str, Any], name: str, G: Any, class_names: Sequence
         text = origin.get('class', origin.get('class_idx'))
         label = parse_class(None if text is None else _text_of(text), G.c_dim, class_names, f'{where}: class')
         (point,) = points_of_seeds([origin['seed']], G.z_dim, label)
-        return point._replace(name=name)
+        if 'noise_seed' in origin and not _is_whole(origin['noise_seed'], 0, MAX_SEED):
+            raise ConfigError(f"{where}: its text 'noise_seed' is damaged: {json.dumps(origin['noise_seed'])[:60]}")
+        return with_noise_seed(point._replace(name=name), origin.get('noise_seed'))
     space: Space = 'w' if 'w' in origin else 'z'
     try:
         latent = decode(str(origin[space]), shape_of(G, space))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import PIL.Image
@@ -72,12 +72,17 @@ def save_png(image: np.ndarray | torch.Tensor, path: Path, info: dict[str, Any] 
         raise ValueError(
             f'{path}: a PNG holds 1 to 4 channels of 8 bits or 1 of 16, not {len(pixels)} of {pixels.dtype}'
         )
+    with atomic_path(path) as tmp, tmp.open('wb') as file:
+        write_png(pixels, file, info)
+
+
+def write_png(pixels: np.ndarray, file: BinaryIO, info: dict[str, Any] | None = None) -> None:
+    """Writes an image that `fits_png` into an open file as a PNG; the arguments are those of `save_png`."""
     text = PIL.PngImagePlugin.PngInfo()
     for key, value in (info or {}).items():
         text.add_text(key, value if isinstance(value, str) else json.dumps(value))
     picture = PIL.Image.fromarray(np.ascontiguousarray(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0)))
-    with atomic_path(path) as tmp:
-        picture.save(tmp, format='PNG', pnginfo=text)
+    picture.save(file, format='PNG', pnginfo=text)
 
 
 def save_npy(image: np.ndarray | torch.Tensor, path: Path) -> None:

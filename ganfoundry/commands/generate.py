@@ -21,6 +21,7 @@ from ganfoundry.command_options import (
     seeds_option,
     translate_option,
 )
+from ganfoundry.latent_options import MAX_SEED
 
 
 @click.command(context_settings=CONTEXT)
@@ -36,6 +37,11 @@ from ganfoundry.command_options import (
     '--noise-mode',
     help='Noise of the network: the stored one, drawn by the seed, or none.  [default: const]',
     type=Choice(['const', 'random', 'none']),
+)
+@click.option(
+    '--noise-seed',
+    help='Seed of random noise of all images.  [default: the seed, or the index among latents]',
+    type=click.IntRange(0, MAX_SEED),
 )
 @translate_option
 @rotate_option

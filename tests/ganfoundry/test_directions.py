@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from dnnlib.errors import ConfigError
-from ganfoundry.directions import directions, weight_on_z
+from ganfoundry.directions import directions, principal_directions, weight_on_z
 from tests.support.networks import tiny_G
 
 
@@ -28,6 +28,25 @@ def test_deviations_are_those_of_w_along_the_directions():
     with torch.no_grad():
         w = G.mapping(torch.randn(4000, 8), torch.zeros(4000, 0))[:, 0]
     torch.testing.assert_close((w @ found.vectors.T).std(dim=0), found.deviations, rtol=0.1, atol=0)
+
+
+def test_principal_directions_diagonalize_the_covariance_of_w_the_largest_first():
+    G = tiny_G()
+    found = principal_directions(G)
+    torch.manual_seed(1)
+    with torch.no_grad():
+        w = G.mapping(torch.randn(20000, 8), torch.zeros(20000, 0))[:, 0].double()
+    covariance = torch.cov((w @ found.vectors.double().T).T)
+    spread = covariance.diagonal().sqrt()
+    torch.testing.assert_close(spread.float(), found.deviations, rtol=0.1, atol=0)
+    correlation = covariance / spread[:, None] / spread
+    assert (correlation - torch.eye(8)).abs().max() < 0.1
+    assert found.deviations.diff().max() <= 0
+
+
+def test_z_has_no_principal_directions():
+    with pytest.raises(ConfigError, match='has no W space, and z varies equally'):
+        principal_directions(Reader(torch.nn.Linear(4, 6), lambda z, c: z))
 
 
 class Reader(torch.nn.Module):

@@ -12,6 +12,7 @@ from dnnlib.errors import ConfigError, DataError
 from ganfoundry import drawing, pictures
 from ganfoundry.commands import generate
 from ganfoundry.network import load
+from tests.conftest import ROOT
 from tests.support.narrow import make_snapshot
 from torch_utils.images import save_png
 from training.interface import ImageSpec
@@ -227,3 +228,31 @@ def test_pictures_of_version_0_1_are_drawn_again(tmp_path, network):
         save_png(image.transpose(2, 0, 1), tmp_path / path.name, {key: text[key] for key in keys})
         again = draw(network, tmp_path / 'again', f'--from={tmp_path / path.name}')[path.name]
         assert np.array_equal(pixels(again), image)
+
+
+def test_a_noise_seed_gives_all_images_one_noise_and_is_drawn_again(tmp_path):
+    peeps = ROOT / 'examples' / 'networks' / 'peeps32.safetensors'  # its noise has a strength
+
+    def drawn(name, *flags):
+        return draw(peeps, tmp_path / name, '--noise-mode=random', *flags)
+
+    own = drawn('own', '--seeds=4')['seed0004.png']
+    given = drawn('given', '--seeds=4', '--noise-seed=4')['seed0004.png']
+    other = drawn('other', '--seeds=4', '--noise-seed=5')['seed0004.png']
+    assert np.array_equal(pixels(own), pixels(given))
+    assert not np.array_equal(pixels(own), pixels(other))
+    again = draw(peeps, tmp_path / 'again', f'--from={other}')['seed0004.png']
+    assert again.read_bytes() == other.read_bytes()
+    G = module_of(peeps)
+    ws = G.mapping(torch.zeros(2, G.z_dim), torch.zeros(2, 0))
+    write_latents(tmp_path / 'me.npz', Latents(space='w', points=ws))
+    first, second = drawn('w', f'--latents={tmp_path / "me.npz"}', '--noise-seed=1').values()
+    assert np.array_equal(pixels(first), pixels(second))
+    first, second = drawn('v', f'--latents={tmp_path / "me.npz"}').values()
+    assert not np.array_equal(pixels(first), pixels(second))
+
+
+def test_a_noise_seed_needs_random_noise(tmp_path, network):
+    with pytest.raises(ConfigError, match=r'--noise-seed=3: const noise has no seed; add --noise-mode=random'):
+        draw(network, tmp_path / 'a', '--seeds=0', '--class=0', '--noise-seed=3')
+    assert not (tmp_path / 'a').exists()
