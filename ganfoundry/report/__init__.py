@@ -1,0 +1,1 @@
+"""Pages in HTML: the parts that any report is made of, and the report of a run."""

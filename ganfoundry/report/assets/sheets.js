@@ -1,0 +1,5 @@
+'use strict';
+
+const Sheets = (() => {
+  return { create() {} };
+})();
