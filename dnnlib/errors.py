@@ -36,6 +36,10 @@ class RecordError(CheckpointError):
     """A record in JSON (config.json, the header of a snapshot, a line of results) that is damaged or implausible."""
 
 
+class ExportError(UserError):
+    """A network that cannot be exported, or whose exported file draws other images."""
+
+
 class FileError(UserError, OSError):
     """A file that somebody named and that is not a readable regular file.
 

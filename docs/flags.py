@@ -22,6 +22,7 @@ PAGES = {
     'style_mixing': 'using.md',
     'gen_video': 'using.md',
     'projector': 'using.md',
+    'export': 'export.md',
     'calc_metrics': 'metrics.md',
 }
 TABLE = re.compile(r'(<!-- flags (\w+): ([\w ]+) -->\n).*?(<!-- /flags -->)', flags=re.DOTALL)

@@ -17,6 +17,7 @@ COMMANDS = (
     'style-mixing',
     'gen-video',
     'projector',
+    'export',
     'calc-metrics',
     'dataset-tool',
     'convert',

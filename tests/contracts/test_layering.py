@@ -44,6 +44,7 @@ FLOORS = {
     'style_mixing': 5,
     'gen_video': 5,
     'projector': 5,
+    'export': 5,
     'calc_metrics': 5,
     'dataset_tool': 5,
 }

@@ -1,0 +1,38 @@
+"""`export.py` and `ganfoundry export`: the options of exports."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from dnnlib.paths import user_path
+from ganfoundry.choices import Choice
+from ganfoundry.command_options import CONTEXT, network_option, plugin_option
+
+FORMATS = ('onnx',)  # the names of ganfoundry.export.formats.FORMATS, without an import of torch
+
+
+@click.command(context_settings=CONTEXT)
+@network_option
+@click.option('--format', help='Kind of files.', type=Choice(FORMATS), required=True)
+@click.option('--out', help='New folder for the files.', required=True, type=user_path, metavar='DIR')
+@click.option('--opset', help='ONNX: version of the operators.  [default: 18]', type=click.IntRange(18, 23))
+@click.option('--psi', help='ONNX: truncation, an input or a number.  [default: input]', metavar='input|0.7')
+@click.option(
+    '--noise',
+    help='ONNX: noise of the network: the stored one, none, or an input.  [default: const]',
+    type=Choice(['const', 'none', 'input']),
+)
+@click.option('--license', help='License of the weights, e.g. apache-2.0.', metavar='NAME')
+@plugin_option
+def main(**options: Any) -> None:
+    """Export a trained network for other programs.
+
+    \b
+    python export.py --network=latest --format=onnx --out=exported
+    """
+    from ganfoundry.export.options import ExportOptions
+    from ganfoundry.export.run import run_export
+
+    run_export(ExportOptions(**options))

@@ -1,0 +1,1 @@
+"""Export of trained generators: ONNX, safetensors, and the layout of the Hugging Face hub."""
