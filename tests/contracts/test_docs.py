@@ -195,8 +195,8 @@ def test_the_readme_has_at_most_200_lines():
 
 def test_the_readme_names_every_extra():
     extras = tomllib.loads(read('pyproject.toml'))['project']['optional-dependencies']
-    rows = re.findall(r'^\| (`\w+`.*?) \| [^|]*\|$', read('README.md'), flags=re.MULTILINE)
-    named = {name for row in rows for name in re.findall(r'`(\w+)`', row)}
+    rows = re.findall(r'^\| (`[\w-]+`.*?) \| [^|]*\|$', read('README.md'), flags=re.MULTILINE)
+    named = {name for row in rows for name in re.findall(r'`([\w-]+)`', row)}
     assert [name for name in extras if name not in named] == []
 
 
