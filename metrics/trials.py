@@ -124,8 +124,8 @@ class Verdict:
     def sentences(self) -> list[str]:
         """Returns the verdict in words: best, tied, worse, collapsed and untested rows, one sentence for each."""
         said = [f'No verdict: {self.no_verdict}.'] if self.no_verdict else self._said_of_best()
-        if worse := self.rows('worse'):
-            said.append(f'Worse than {self.rows("best")[0].label}: {", ".join(map(self._said_of_worse, worse))}.')
+        if worse := [f'{row.label} by {self.interval_of(row)}' for row in self.rows('worse')]:
+            said.append(f'Worse than {self.rows("best")[0].label}: {", ".join(worse)}.')
         for title, rows in (('Collapsed', self.rows('collapsed')), ('Not tested', self.rows('untested'))):
             if rows:
                 said.append(f'{title}: {", ".join(f"{row.label} ({row.reason})" for row in rows)}.')
@@ -137,6 +137,13 @@ class Verdict:
             return f'{ratio:+.2g}'
         percent = 100 * (ratio - 1)
         return f'{percent:+.{0 if abs(percent) >= 9.95 else 1}f} %'
+
+    def interval_of(self, row: Standing) -> str:
+        """Returns the difference of a tested row from the best one, with its interval, as text."""
+        assert row.ratio is not None
+        assert row.ratio_interval is not None
+        low, high = map(self.amount, row.ratio_interval)
+        return f'{self.amount(row.ratio)} ({low} to {high})'
 
     def _said_of_best(self) -> list[str]:
         """Returns the sentence about the best row and the rows that are tied with it."""
@@ -150,13 +157,6 @@ class Verdict:
             f'from it: {self.resolution.num_seeds} seeds would show a difference of '
             f'{self.amount(shown).removeprefix("+")} with a probability of {100 * POWER:.0f} %.'
         ]
-
-    def _said_of_worse(self, row: Standing) -> str:
-        """Returns the difference of a worse row with its interval."""
-        assert row.ratio is not None
-        assert row.ratio_interval is not None
-        low, high = map(self.amount, row.ratio_interval)
-        return f'{row.label} by {self.amount(row.ratio)} ({low} to {high})'
 
 
 def judge(trials: Sequence[Trials], *, metric: str, lower_is_better: bool, scale: Scale | None = None) -> Verdict:
