@@ -10,6 +10,7 @@ import ast
 import importlib
 import importlib.util
 import re
+import sys
 import tomllib
 from collections.abc import Iterator
 
@@ -27,7 +28,8 @@ from tests.support.recipes import own_recipes
 from tests.support.runs import make_zip
 from training.config import leaves_of
 from training.interface import ImageSpec
-from training.registry import RECIPES
+from training.objective.term import TERMS
+from training.registry import DISCRIMINATORS, GENERATORS, RECIPES
 
 MINE = [f'--plugin={ROOT / "examples" / "my_generator.py"}', '--cfg=mine']
 BCR = f'--plugin={ROOT / "examples" / "my_loss_term.py"}'
@@ -91,6 +93,17 @@ RULES = {'set', '9', '8', '0.5', '2', '3', '1'}
 @pytest.fixture(scope='module')
 def data(tmp_path_factory):
     return make_zip(tmp_path_factory.mktemp('data') / 'tiny.zip')
+
+
+@pytest.fixture(autouse=True)
+def without_plugins(monkeypatch):
+    """Hides the plug-ins that another test file has loaded while pytest collected it."""
+    for name in [name for name in sys.modules if name.startswith('plugin_')]:
+        monkeypatch.delitem(sys.modules, name)
+        for registry in (GENERATORS, DISCRIMINATORS, RECIPES, TERMS):
+            for key in [key for key in registry.names() if registry.module_of(key) == name]:
+                monkeypatch.delitem(registry._values, key)
+                monkeypatch.delitem(registry._modules, key)
 
 
 def refusal(run, flags):
