@@ -48,6 +48,16 @@ def _turn(parent: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def locked(path: Path) -> Iterator[bool]:
+    """Holds a lock file; yields False if another process holds it, True also on a file system without locks.
+
+    Raises OSError if the file cannot be made.
+    """
+    with _opened(path, os.O_RDWR | os.O_CREAT) as file:
+        yield _lock(file) is not False
+
+
+@contextlib.contextmanager
 def exclusive(path: Path) -> Iterator[bool]:
     """Holds a lock file and the folder that it is in; the kernel frees both when their holder dies.
 

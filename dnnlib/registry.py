@@ -166,7 +166,7 @@ def load_file(path: str | Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
-        with _imported(f'--plugin={path}', str(path)):
+        with imported(f'--plugin={path}', str(path)):
             spec.loader.exec_module(module)
     except BaseException:
         del sys.modules[name]
@@ -182,7 +182,7 @@ def _import(module: str) -> None:
 
 def _load(point: importlib.metadata.EntryPoint) -> None:
     """Imports the module of an entry point."""
-    with _imported(f'entry point {point.name} = {point.value} of {point.group}'):
+    with imported(f'entry point {point.name} = {point.value} of {point.group}'):
         point.load()
 
 
@@ -196,7 +196,7 @@ def _not_ended(what: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _imported(what: str, file: str = '') -> Iterator[None]:
+def imported(what: str, file: str = '') -> Iterator[None]:
     """Turns every error of the user's code into one that names it, so that none passes for an ordinary end.
 
     Args:

@@ -24,6 +24,7 @@ PAGES = {
     'projector': 'using.md',
     'export': 'export.md',
     'calc_metrics': 'metrics.md',
+    'log_run': 'logging.md',
 }
 TABLE = re.compile(r'(<!-- flags (\w+): ([\w ]+) -->\n).*?(<!-- /flags -->)', flags=re.DOTALL)
 

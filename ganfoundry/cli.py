@@ -19,6 +19,7 @@ COMMANDS = (
     'projector',
     'export',
     'calc-metrics',
+    'log-run',
     'dataset-tool',
     'convert',
     'doctor',

@@ -59,6 +59,7 @@ class TrainFlags:
     metric_data: str | None = None
     metrics_images: int | None = None
     detector_path: tuple[str, ...] = ()
+    log: tuple[str, ...] = ()
     snap: int | None = None
     tick: float | None = None
     keep: int | None = None

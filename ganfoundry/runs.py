@@ -100,7 +100,8 @@ def new_run(flags: TrainFlags) -> Run:
 def every_launch(flags: TrainFlags) -> tuple[str, ...]:
     """Returns the options that every launch of a run needs: no record loads code."""
     plugins = tuple(f'--plugin={Path(path).absolute()}' for path in flags.plugin)
-    return plugins + tuple(f'--detector-path={item}' for item in flags.detector_path)
+    detectors = tuple(f'--detector-path={item}' for item in flags.detector_path)
+    return plugins + detectors + tuple(f'--log={name}' for name in flags.log)
 
 
 def all_changes(flags: TrainFlags, cfg: RunConfig, num_gpus: int) -> dict[str, Any]:

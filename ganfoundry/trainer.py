@@ -19,6 +19,8 @@ from dnnlib.streams import drop_unwritable
 from dnnlib.time_limit import EXIT_CODE, TimeLimit, parse_duration
 from ganfoundry import options, processes, runs
 from ganfoundry.continuation import continue_command, continued_run
+from ganfoundry.loggers.logger import check_logger
+from ganfoundry.loggers.processes import LogProcesses
 from ganfoundry.options import TrainFlags
 from ganfoundry.runs import Run
 from ganfoundry.snapshot_metrics import for_training
@@ -36,7 +38,7 @@ from training.data.loader import data_loader
 from training.loop import Loop
 from training.run.restore import restore
 from training.run.run_folder import RunFolder
-from training.run.sheets import SampleSheet
+from training.run.sheets import SampleSheet, save_reals
 from training.state import TrainState
 from training.step import TrainStep
 from training.trial import try_steps
@@ -96,6 +98,8 @@ def prepare_run(flags: TrainFlags) -> PreparedRun:
     """Checks everything that can be checked before a folder is made. Raises UserError."""
     time_limit(flags.time_limit)  # refuses a malformed --for before this process waits for others
     world = processes.join_world(flags.device, watched=flags.timeout is not None)
+    for name in flags.log if world.leads else ():
+        check_logger(name, '--log')
     folder = runs.find_run(flags, world)
     run = continued_run(folder, flags, world) if folder else runs.new_run(flags)
     return PreparedRun(flags=flags, world=world, run=run, folder=folder)
@@ -138,7 +142,7 @@ def train_prepared(prepared: PreparedRun) -> tuple[RunFolder, int]:
         if not locked:
             warnings += (f'{folder.path}: its file system has no locks; take care that one process trains there',)
         try:
-            code = train_in_folder(run, folder, record, warnings, world, limit)
+            code = train_in_folder(run, folder, record, warnings, world, limit, flags.log if world.leads else ())
         except UserError as error:
             if world.size == 1:
                 raise
@@ -165,6 +169,7 @@ def train_in_folder(
     warnings: tuple[str, ...],
     world: World,
     limit: TimeLimit | None,
+    loggers: tuple[str, ...] = (),
 ) -> int:
     """Trains until the end, a signal or the time limit. Returns the exit code, the same in all processes.
 
@@ -175,6 +180,7 @@ def train_in_folder(
         warnings: Lines that the log begins with.
         world: The processes that train.
         limit: Time limit of --for; None without one, and in all processes except rank 0.
+        loggers: Loggers of --log; none in all processes except rank 0.
     """
     keep_freed_memory()
     repeat_s = REPEAT_S if world.size > 1 else 0
@@ -185,31 +191,50 @@ def train_in_folder(
             log.line(note)
         for warning in warnings if world.leads else ():
             log.warn(warning)
-        state = build(run.cfg, run.dataset.spec, run.device)
-        restore(state, folder, run.source, log, world)
-        was_complete = state.nimg >= run.cfg.kimg * 1000 and folder.snapshot(state.nimg).exists()
-        try:
-            complete, missing = run_loop(run, folder, record, state, log, stop, world)
-            code = world.maximum(stop.exit_code, 'the exit code')
-            if world.maximum(len(missing), 'files that are missing'):
-                code = UNSAVED
-        except PeerLost as error:  # a launcher may end this process before it prints its traceback
-            log.warn(str(error))
-            raise
-        if was_complete and code != UNSAVED:
-            longer = continue_command(folder.path, (*run.again, f'--kimg={2 * run.cfg.kimg}'))
-            log.line(f'nothing to do: the run is complete at --kimg={run.cfg.kimg}; to train longer: {longer}')
-            return 0
-        if complete and code != UNSAVED:
-            log.line(f'done: {folder.snapshot(state.nimg)}')
-            return 0
-        for path in missing:
-            log.line(f'Error: {path} could not be written; make room, or resume in a folder that can be written')
-        saved = max((int(path.name) for path in list_states(folder.states)), default=0)
-        why = f', --for={format_time(limit.seconds)} is over' if limit and code == EXIT_CODE else ''
-        log.line(f'stopped at {state.nimg / 1000:.2f} kimg{why}; the newest state is of {saved / 1000:.2f} kimg')
-        log.line(f'continue: {continue_command(folder.path, run.again)}')
-        return code
+        with LogProcesses(loggers, folder.path, log.warn) as sending:
+            code = train_with_log(run, folder, record, log, stop, world)
+            sending.state = {0: 'finished', UNSAVED: 'failed'}.get(code, 'stopped')
+    return code
+
+
+def train_with_log(
+    run: Run, folder: RunFolder, record: dict[str, Any], log: Log, stop: StopSignal, world: World
+) -> int:
+    """Restores the state and trains; logs the outcome and the command that continues. Returns the exit code.
+
+    Args:
+        run: The checked run.
+        folder: Its folder, locked.
+        record: Content of config.json.
+        log: The run's log.
+        stop: Requests to stop.
+        world: The processes that train.
+    """
+    state = build(run.cfg, run.dataset.spec, run.device)
+    restore(state, folder, run.source, log, world)
+    was_complete = state.nimg >= run.cfg.kimg * 1000 and folder.snapshot(state.nimg).exists()
+    try:
+        complete, missing = run_loop(run, folder, record, state, log, stop, world)
+        code = world.maximum(stop.exit_code, 'the exit code')
+        if world.maximum(len(missing), 'files that are missing'):
+            code = UNSAVED
+    except PeerLost as error:  # a launcher may end this process before it prints its traceback
+        log.warn(str(error))
+        raise
+    if was_complete and code != UNSAVED:
+        longer = continue_command(folder.path, (*run.again, f'--kimg={2 * run.cfg.kimg}'))
+        log.line(f'nothing to do: the run is complete at --kimg={run.cfg.kimg}; to train longer: {longer}')
+        return 0
+    if complete and code != UNSAVED:
+        log.line(f'done: {folder.snapshot(state.nimg)}')
+        return 0
+    for path in missing:
+        log.line(f'Error: {path} could not be written; make room, or resume in a folder that can be written')
+    saved = max((int(path.name) for path in list_states(folder.states)), default=0)
+    why = f', --for={format_time(stop.limit.seconds)} is over' if stop.limit and code == EXIT_CODE else ''
+    log.line(f'stopped at {state.nimg / 1000:.2f} kimg{why}; the newest state is of {saved / 1000:.2f} kimg')
+    log.line(f'continue: {continue_command(folder.path, run.again)}')
+    return code
 
 
 def run_loop(
@@ -277,24 +302,3 @@ def run_loop(
                 f'let it raise an error instead. The states in {folder.states} are intact'
             ) from ended
     return complete, loop.saver.missing(complete=complete) if world.leads else []
-
-
-def save_reals(sheet: SampleSheet | None, path: Path, max_bad: int, log: Log) -> None:
-    """Writes the sheet of real images; a failed write is a warning.
-
-    Args:
-        sheet: The sheet; None on all ranks except 0.
-        path: The PNG.
-        max_bad: Number of bad images to skip.
-        log: Receives the warning.
-
-    Raises:
-        UserError: If an image cannot be read.
-    """
-    try:
-        if sheet is not None:
-            sheet.save_reals(path, max_bad)
-    except OSError as error:
-        if isinstance(error, UserError):
-            raise
-        log.warn(f'{path}: cannot be written ({error.strerror}); training continues')

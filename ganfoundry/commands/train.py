@@ -137,6 +137,13 @@ _faults = section('Faults and time limits')
     '--tick', help='Length of a tick, in thousands of images: one status line per tick.  [default: 4]', type=float
 )
 @_metrics('--keep', help='Number of training states to keep, besides the best.  [default: 2]', type=int)
+@_metrics(
+    '--log',
+    help='Also send the records to wandb, mlflow, trackio, tensorboard or MODULE:CLASS, as log_run.py does, from a '
+    'process of its own; may be repeated.',
+    multiple=True,
+    metavar='NAME',
+)
 @_machine(
     '--gpus', help='Processes on this machine. Several machines: torchrun, see docs/cluster.md.  [default: 1]', type=int
 )

@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from tests.conftest import ROOT
+from tests.support.fake_loggers import kept
 from tests.support.forks import environment
 from tests.support.patience import stretched
 from tests.support.runs import TINY, call, command, last_state, losses, make_zip, only_run
@@ -81,19 +82,30 @@ def test_torchrun_trains_to_the_bits_of_one_process(tmp_path, data, undisturbed)
 
 
 def test_a_run_goes_on_from_one_process_to_two_and_back_with_the_same_bits(tmp_path, data, undisturbed):
+    """With loggers, of which the first gets each record once, from rank 0, and the second does not return."""
+    loggers = [f'--log=tests.support.fake_loggers:{name}' for name in ('Keeps', 'Hangs')]
     for flags, ticks, number in (
         ((f'--data={data}', *FLAGS), 2, signal.SIGINT),
         (('--resume=latest', '--gpus=2'), 4, signal.SIGTERM),
     ):
-        process = start(command(tmp_path, *flags))
+        process = start(command(tmp_path, *flags, *loggers))
         wait_until_trained(process, tmp_path, ticks)
         process.send_signal(number)
         output, errors = process.communicate(timeout=200)
         assert process.returncode == 128 + number, output + errors
         assert f'continue: python train.py --resume={only_run(tmp_path)}' in output
     assert 'changed for this launch: gpus 1 -> 2' in output
-    call(tmp_path, '--resume=latest', '--gpus=1')
-    assert_same_run(only_run(tmp_path), undisturbed)
+    assert output.rstrip().endswith(' '.join(loggers))  # the command that continues
+    call(tmp_path, '--resume=latest', '--gpus=1', *loggers)
+    run = only_run(tmp_path)
+    assert_same_run(run, undisturbed)
+    deadline = time.monotonic() + stretched(60)
+    while 'finished' not in kept(run, 'finish'):
+        assert time.monotonic() < deadline, (run / 'log-tests.support.fake_loggers.Keeps.txt').read_text()
+        time.sleep(0.1)
+    ticks = [line['nimg'] for line in losses(run)]
+    assert kept(run, 'scalars') == ticks
+    assert kept(run, 'finish') == ['stopped', 'stopped', 'finished']
 
 
 def test_a_request_to_one_process_stops_all_with_one_saved_state(tmp_path, data):

@@ -43,6 +43,18 @@ class Board:
         values = [Summary.Value(tag=name, simple_value=value) for name, value in scalars.items()]
         self._write(Event(wall_time=time.time(), step=step, summary=Summary(value=values)))
 
+    def add_image(self, name: str, path: Path, step: int) -> None:
+        """Writes a PNG file as an image at a step. Raises OSError."""
+        import PIL.Image
+        from tensorboard.compat.proto.event_pb2 import Event
+        from tensorboard.compat.proto.summary_pb2 import Summary
+
+        with PIL.Image.open(path) as picture:
+            width, height, channels = *picture.size, len(picture.getbands())
+        image = Summary.Image(height=height, width=width, colorspace=channels, encoded_image_string=path.read_bytes())
+        values = [Summary.Value(tag=name, image=image)]
+        self._write(Event(wall_time=time.time(), step=step, summary=Summary(value=values)))
+
     def _write(self, event: object) -> None:
         self._records.write(event.SerializeToString())  # type: ignore[attr-defined]
         self._records.flush()

@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from dnnlib.errors import UserError
+from dnnlib.log import Log
 from torch_utils.images import grid_shape, save_png, shown, tile, to_uint8
 from torch_utils.seeding import numpy_generator
 from training.data.bad_images import read_one
@@ -63,6 +65,27 @@ class SampleSheet:
         images = torch.cat([to_uint8(G_ema(z.to(device), c.to(device), noise_mode='const')).cpu() for z, c in batches])
         save_png(tile(shown(images.numpy()), self.columns), path, info)
         return images
+
+
+def save_reals(sheet: SampleSheet | None, path: Path, max_bad: int, log: Log) -> None:
+    """Writes the sheet of real images; a failed write is a warning.
+
+    Args:
+        sheet: The sheet; None on all ranks except 0.
+        path: The PNG.
+        max_bad: Number of bad images to skip.
+        log: Receives the warning.
+
+    Raises:
+        UserError: If an image cannot be read.
+    """
+    try:
+        if sheet is not None:
+            sheet.save_reals(path, max_bad)
+    except OSError as error:
+        if isinstance(error, UserError):
+            raise
+        log.warn(f'{path}: cannot be written ({error.strerror}); training continues')
 
 
 def _pick_images(dataset: ImageDataset, columns: int, rows: int, draw: np.random.Generator) -> np.ndarray:
