@@ -149,9 +149,13 @@ class Fusion(torch.nn.Module):
             return self.out_m(m) + self.out_s(s)
         if self.fuse == 'concat':
             return self.out(torch.cat([m, s], dim=1))
-        f_g, f_r = self.mix(torch.cat([m, s], dim=1)).chunk(2, dim=1)  # Eq. (6), [N, M, H, W]
-        f_g = torch.sigmoid(f_g)  # Eq. (5)
+        f_g, f_r = self.gates(m, s)
         return self.out(f_g * (f_m if self.raw_fm else m) + (1 - f_g) * f_r)  # Eq. (7), [N, O, H, W]
+
+    def gates(self, m: torch.Tensor, s: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Returns f_g and f_r, each [N, M, H, W], of normalized features of equal size."""
+        f_g, f_r = self.mix(torch.cat([m, s], dim=1)).chunk(2, dim=1)  # Eq. (6), [N, M, H, W]
+        return torch.sigmoid(f_g), f_r  # Eq. (5)
 
     def forward(self, f_m: torch.Tensor, f_s: torch.Tensor) -> torch.Tensor:
         m, s = self._normalized_main(f_m, copies=f_s[0, 0].numel() // f_m[0, 0].numel()), self.bn_s(f_s)

@@ -18,6 +18,7 @@ COMMANDS = (
     'gen-video',
     'projector',
     'export',
+    'inspect-network',
     'calc-metrics',
     'log-run',
     'dataset-tool',

@@ -143,9 +143,15 @@ class GConv2d(VConv2d):
 
     def forward(self, x: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
         """Returns Eq. (8) plus bias in the dtype of `x` [N, I, H, W]. v: [N, V] float32."""
-        s = torch.sigmoid(self.select(selection_input(x, v)))  # [N, O], Eq. (5)
-        w_l = self.combine.normalized_weight().flatten(1)  # [O, O]
-        return recombine(self.convolve(x, None), s, w_l, self.conv.bias)  # Eq. (8)
+        return recombine(self.convolve(x, None), self.selection(x, v), self.combination(), self.conv.bias)  # Eq. (8)
+
+    def selection(self, x: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+        """Returns S [N, O] of Eq. (5), in (0, 1)."""
+        return torch.sigmoid(self.select(selection_input(x, v)))
+
+    def combination(self) -> torch.Tensor:
+        """Returns W_L [O, O], normalized if `sn` is set."""
+        return self.combine.normalized_weight().flatten(1)
 
 
 class GConvSynthesisLayer(SynthesisLayer):
@@ -177,7 +183,7 @@ class GConvSynthesisLayer(SynthesisLayer):
 
     def forward(self, x: torch.Tensor, w: torch.Tensor, noise_mode: NoiseMode, gain: float = 1) -> torch.Tensor:
         g = LRELU_GAIN * gain  # lrelu(g x) = g lrelu(x): applied before the activation, the gain needs no pass
-        s = torch.sigmoid(F.linear(selection_input(x, w) * self.select_gain, self.select))  # [N, O], Eq. (5)
+        s = self.selection(x, w)  # [N, O]
         y = modulated_conv2d(
             x,
             self.weight,
@@ -188,9 +194,17 @@ class GConvSynthesisLayer(SynthesisLayer):
             flip_weight=self.up == 1,
             gain=g,
         )
-        y = recombine(y, s, self.combine * self.combine_gain)  # Eq. (8)
+        y = recombine(y, s, self.combination())  # Eq. (8)
         noise = self._noise(y.shape[0], noise_mode)
         clamp = None if self.conv_clamp is None else self.conv_clamp * gain
         return synthesis_epilogue(
             y, noise=None if noise is None else noise * g, bias=self.bias * g, act='lrelu', clamp=clamp
         )
+
+    def selection(self, x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
+        """Returns S [N, O] of Eq. (5), in (0, 1)."""
+        return torch.sigmoid(F.linear(selection_input(x, w) * self.select_gain, self.select))
+
+    def combination(self) -> torch.Tensor:
+        """Returns W_L [O, O]."""
+        return self.combine * self.combine_gain

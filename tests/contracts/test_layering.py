@@ -45,6 +45,7 @@ FLOORS = {
     'gen_video': 5,
     'projector': 5,
     'export': 5,
+    'inspect_network': 5,
     'calc_metrics': 5,
     'log_run': 5,
     'dataset_tool': 5,

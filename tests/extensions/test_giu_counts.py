@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import torch
 
-from extensions.layers.giu import GIU, ChannelGate
-from extensions.layers.rbn import RBN
+from extensions.layers.giu import GIU
+from ganfoundry.inspection.thop import count_thop
 from torch_utils.summary import count
 from training.build import build_networks
 from training.interface import ImageSpec
@@ -101,35 +101,10 @@ def test_a_giu_module_has_its_number_of_parameters(channels: int, options: dict,
 
 def counted_ops(nets: list[torch.nn.Module]) -> int:
     """Returns what THOP 0.0.31 would print for one image through G and D."""
-    total = 0
-    inside_rbn = {module.bn for net in nets for module in net.modules() if isinstance(module, RBN)}
-
-    def pooling(x: torch.Tensor) -> int:
-        return x.shape[1] * (x[0, 0].numel() + 1)
-
-    def hook(module: torch.nn.Module, inputs: tuple[torch.Tensor, ...], out: torch.Tensor) -> None:
-        nonlocal total
-        if isinstance(module, (torch.nn.Conv2d, torch.nn.ConvTranspose2d)):
-            taps = module.kernel_size[0] * module.kernel_size[1]
-            total += out.numel() * (module.in_channels * taps + (module.bias is not None))
-        elif isinstance(module, torch.nn.Linear):
-            total += out.numel() * module.in_features
-        elif isinstance(module, torch.nn.BatchNorm2d) and module not in inside_rbn:
-            total += 2 * out.numel()
-        elif isinstance(module, torch.nn.LeakyReLU):
-            total += out.numel()
-        elif isinstance(module, ChannelGate):
-            total += pooling(inputs[0])
-        elif isinstance(module, RBN):
-            total += 2 * pooling(inputs[0])
-
-    handles = [module.register_forward_hook(hook) for net in nets for module in net.modules()]
-    G, D = (net.eval() for net in nets)
-    with torch.no_grad():
-        D(G(torch.zeros(1, G.z_dim), torch.zeros(1, 0)), torch.zeros(1, 0))
-    for handle in handles:
-        handle.remove()
-    return total
+    G, D = nets
+    return count_thop(G, torch.zeros(1, G.z_dim), torch.zeros(1, 0)) + count_thop(
+        D, torch.zeros(1, 3, G.img_resolution, G.img_resolution), torch.zeros(1, 0)
+    )
 
 
 def both(**changes: Any) -> tuple[dict, dict]:

@@ -115,23 +115,53 @@ def load_generator(snapshot: Snapshot, device: torch.device, precision: str) -> 
         CheckpointError: if the network of the config cannot be built, if the tensors do not fit it, or if one of them
             is not finite.
     """
+    G, _ = _empty_networks(snapshot)
+    return _filled(G, 'G_ema', snapshot, device, precision)
+
+
+def load_discriminator(snapshot: Snapshot, device: torch.device, precision: str) -> torch.nn.Module:
+    """Returns D of a snapshot in evaluation mode; arguments and errors are those of `load_generator`."""
+    _, D = _empty_networks(snapshot)
+    if not any(name.startswith('D.') for name in snapshot.tensors):
+        raise CheckpointError(
+            f'{snapshot.path}: has no discriminator; snapshots of a training have one, exported networks may not'
+        )
+    return _filled(D, 'D', snapshot, device, precision)
+
+
+def _empty_networks(snapshot: Snapshot) -> tuple[torch.nn.Module, torch.nn.Module]:
+    """Returns G and D of a snapshot's config without values, on the meta device. Raises CheckpointError."""
     cfg, spec = snapshot.config()
     try:
         with torch.device('meta'):
-            G, _ = build_networks(cfg, spec)
+            return build_networks(cfg, spec)
     except UserError as error:
         raise CheckpointError(f'{snapshot.path}: its record: {error}') from None
     except (ArithmeticError, LookupError, TypeError, ValueError, RuntimeError) as error:  # refused by layers
         raise CheckpointError(f'{snapshot.path}: the networks of its record cannot be built: {error}') from None
-    weights = {k.removeprefix('G_ema.'): v for k, v in snapshot.tensors.items() if k.startswith('G_ema.')}
+
+
+def _filled(
+    net: torch.nn.Module, prefix: str, snapshot: Snapshot, device: torch.device, precision: str
+) -> torch.nn.Module:
+    """Returns a network with a snapshot's tensors PREFIX.NAME, in evaluation mode and without gradients.
+
+    Raises:
+        CheckpointError: if the tensors do not fit it, or if one of them is not finite.
+    """
+    weights = {
+        name.removeprefix(f'{prefix}.'): tensor
+        for name, tensor in snapshot.tensors.items()
+        if name.startswith(f'{prefix}.')
+    }
     try:
-        G.load_state_dict(weights, assign=True)
+        net.load_state_dict(weights, assign=True)
     except RuntimeError as error:
-        raise CheckpointError(f'{snapshot.path}: does not fit --cfg={cfg.cfg}: {error}') from None
+        raise CheckpointError(f'{snapshot.path}: does not fit --cfg={snapshot.config()[0].cfg}: {error}') from None
     if name := next((name for name, t in weights.items() if t.is_floating_point() and not t.isfinite().all()), None):
         raise CheckpointError(
-            f'{snapshot.path}: G_ema.{name} holds NaN or infinity: the run had diverged, and what this network draws '
-            'means nothing; use an earlier snapshot of the run'
+            f'{snapshot.path}: {prefix}.{name} holds NaN or infinity: the run had diverged, and what this network '
+            'returns means nothing; use an earlier snapshot of the run'
         )
-    set_precision(G, DTYPES[precision])
-    return G.to(device).eval().requires_grad_(False)
+    set_precision(net, DTYPES[precision])
+    return net.to(device).eval().requires_grad_(False)
