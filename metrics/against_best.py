@@ -12,6 +12,7 @@ the common variance; P, Q points of the grids of s0² and d0.
 
 from __future__ import annotations
 
+import bisect
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -177,8 +178,7 @@ def seeds_for(difference: float, sd: float, num_rows: int) -> int:
         sd: Standard deviation of every row over seeds.
         num_rows: K, at least 2.
     """
-    found = (n for n in range(2, MAX_SEEDS) if detectable(sd, num_rows, n) <= difference)
-    return next(found, MAX_SEEDS)
+    return 2 + bisect.bisect_left(range(2, MAX_SEEDS), -difference, key=lambda n: -detectable(sd, num_rows, n))
 
 
 def pooled_sd(samples: Sequence[Array]) -> float:

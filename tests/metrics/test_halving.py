@@ -11,8 +11,8 @@ def row(label: str, mean: float, *, sd: float = 0.02, seeds: int = 3, **lost: in
     return Trials(label=label, values=tuple(mean * (1 + sd * step) for step in steps), **lost)
 
 
-def leaving(*rows: Trials, lower_is_better: bool = True, strict: bool = False) -> dict[str, str]:
-    return leaving_rows(rows, metric='fd', lower_is_better=lower_is_better, strict=strict)
+def leaving(*rows: Trials, share: float = 0.5, lower_is_better: bool = True, strict: bool = False) -> dict[str, str]:
+    return leaving_rows(rows, share=share, metric='fd', lower_is_better=lower_is_better, strict=strict)
 
 
 FOUR = (row('a', 100), row('b', 180), row('c', 240), row('d', 300))
@@ -48,3 +48,10 @@ def test_a_collapse_alone_removes_no_row_but_diverged_runs_do():
 
 def test_the_textbook_form_ranks_a_row_without_values_last():
     assert list(leaving(Trials(label='none', values=()), row('a', 100), row('b', 101), strict=True)) == ['none']
+
+
+def test_a_row_stays_while_the_rest_of_the_training_may_close_its_gap():
+    rows = (row('a', 100), row('b', 130))
+    assert list(leaving(*rows, share=0.5)) == ['b']  # 30 % is more than one doubling closes
+    assert leaving(*rows, share=0.25) == {}  # and less than two
+    assert list(leaving(*rows, share=0.25, strict=True)) == ['b']
