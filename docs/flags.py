@@ -23,6 +23,7 @@ PAGES = {
     'gen_video': 'using.md',
     'projector': 'using.md',
     'export': 'export.md',
+    'inspect_network': 'inspecting.md',
     'calc_metrics': 'metrics.md',
     'log_run': 'logging.md',
 }

@@ -18,7 +18,7 @@ import PIL.Image
 import pytest
 
 from dnnlib.errors import ConfigError
-from ganfoundry.commands import gen_video, generate, projector, style_mixing
+from ganfoundry.commands import gen_video, generate, inspect_network, projector, style_mixing
 from ganfoundry.projection.perceptual import PixelDistance
 from tests.support.narrow import make_snapshot
 from tests.support.recipes import own_recipes
@@ -52,6 +52,12 @@ COMMANDS = {
         flags=('--rows=0', '--cols=1'),
         files=('0-1.png', 'grid.png'),
         without_w='{cfg} has no W space to mix styles in; gen_video.py --space=z interpolates',
+    ),
+    'inspect_network': Row(
+        main=inspect_network.main,
+        flags=('--what=enlarge', '--seeds=0-1'),
+        files=('enlarge.png',),
+        arrays=False,
     ),
     'projector': Row(
         main=projector.main,
