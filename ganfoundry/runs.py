@@ -20,6 +20,7 @@ from dnnlib.registry import source_of
 from ganfoundry import options, processes
 from ganfoundry.options import TrainFlags
 from ganfoundry.reals import reference_data
+from ganfoundry.run_length import check_decay, decay_of_length
 from ganfoundry.same_data import data_digests
 from metrics.spec import default_metrics, parse_metric
 from torch_utils.devices import pick_device
@@ -70,10 +71,13 @@ def new_run(flags: TrainFlags) -> Run:
     changes, notes = machine_settings(device, asks_for_metrics=flags.metrics is not None)
     if flags.transfers:
         changes |= options.TRANSFER
-    asked = apply_overrides(cfg, changes | all_changes(flags, cfg, num_gpus))
+    changes |= all_changes(flags, cfg, num_gpus)
+    decay, decay_notes = decay_of_length(cfg, changes)
+    asked = apply_overrides(cfg, changes | decay)
+    check_decay(asked)
     cfg = options.with_fewer_images(flags.metrics_images, asked)
     check(cfg, dataset)
-    notes = options.notes_on(flags) + dataset.notes + notes + renamed(asked, cfg)
+    notes = options.notes_on(flags) + dataset.notes + notes + decay_notes + renamed(asked, cfg)
     source = None
     if flags.resume is not None and flags.transfers:
         changed = 'aug.kimg=100, aug.blur_sigma=0 and ema.rampup=none'

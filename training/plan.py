@@ -136,8 +136,15 @@ def _describe_schedule(cfg: RunConfig, spec: ImageSpec) -> str:
         f'  one tick per {cfg.tick:g} kimg, one snapshot per {cfg.tick * cfg.snap:g} kimg ({snapshots} in all), '
         f'metrics {", ".join(cfg.metrics) or "none"}\n'
         f'  loss {cfg.loss.kind}, {counted(cfg.n_critic, "step")} of D per step of G; {_penalties(cfg)}'
-        f'\n  augmentation: {_augmentation(cfg)}{_describe_ramps(cfg)}'
+        f'\n  augmentation: {_augmentation(cfg)}{_describe_decay(cfg)}{_describe_ramps(cfg)}'
     )
+
+
+def _describe_decay(cfg: RunConfig) -> str:
+    """Returns a line about the fall of the learning rates at the end of the run, '' if they stay."""
+    if cfg.lr_decay_kimg == 0:
+        return ''
+    return f'\n  learning rates: fall to 0 over the last {cfg.lr_decay_kimg:g} kimg'
 
 
 def _describe_ramps(cfg: RunConfig) -> str:

@@ -26,8 +26,8 @@ TRAIN = """
 --for --on-nan --bad-images --guardian
 """
 GENERATE = """
---network --seeds --latents --projected-w --class --trunc --noise-mode --translate --rotate --recalibrate --grid --from
---outdir --overwrite --batch --precision --plugin --device
+--network --seeds --latents --projected-w --class --trunc --noise-mode --noise-seed --translate --rotate --recalibrate
+--grid --from --outdir --overwrite --batch --precision --plugin --device
 """
 STYLE_MIXING = """
 --network --rows --cols --styles --class --trunc --noise-mode --spectrum --report --outdir --overwrite --batch
