@@ -254,8 +254,7 @@ def test_compiled_and_exported_graphs_have_no_break_and_the_same_numbers(op: Op)
             torch.testing.assert_close(g, w, rtol=1e-5, atol=1e-5)
     exported = torch.export.export(Layer(), tuple(t.detach() for t in inputs))
     torch.testing.assert_close(exported.module()(*inputs), eager, rtol=1e-6, atol=1e-6)
-    if op.operators and build.load_cpu():
-        assert f'ganfoundry.{op.operators[0]}.default' in {str(node.target) for node in exported.graph.nodes}
+    assert [n.target for n in exported.graph.nodes if 'ganfoundry' in str(n.target)] == []  # runs without this package
 
 
 @pytest.mark.gpu

@@ -27,7 +27,8 @@ def pick(impl: str, x: torch.Tensor) -> str:
 
     'auto' is the process's default, which is the fastest available one unless `set_default` changes it. The first
     choice for a device is reported once, in a line on stderr. The first call may build the native operations. Compiled
-    and exported graphs keep the choice made when they were traced.
+    graphs keep the choice made when they were traced. In `torch.export`, the fastest one is the reference: an exported
+    graph has PyTorch's own operators only, and needs neither this package nor its build.
 
     Args:
         impl: 'auto', 'ref', 'cpu' or 'cuda'.
@@ -36,7 +37,10 @@ def pick(impl: str, x: torch.Tensor) -> str:
     Raises:
         ConfigError: If the name is unknown, or the implementation is not available for this device and dtype.
     """
-    return _pick(_default if impl == 'auto' else impl, x.device.type, x.dtype)
+    impl = _default if impl == 'auto' else impl
+    if impl == 'auto' and torch.compiler.is_exporting():
+        return 'ref'
+    return _pick(impl, x.device.type, x.dtype)
 
 
 def set_default(impl: str) -> None:

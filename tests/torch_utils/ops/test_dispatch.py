@@ -84,6 +84,20 @@ def test_a_compiled_graph_does_not_break_on_the_choice():
     assert compiled(torch.zeros(2)).tolist() == [1, 1]
 
 
+@pytest.mark.usefixtures('native')
+@pytest.mark.parametrize('strict', [True, False])
+def test_an_exported_graph_takes_the_reference_unless_a_form_is_named(strict: bool):
+    class Choose(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x + torch.tensor([ord(dispatch.pick(impl, x)[0]) for impl in ('auto', 'cpu', 'ref')])
+
+    program = torch.export.export(Choose(), (torch.zeros(3),), strict=strict)
+    assert ''.join(chr(int(n)) for n in program.module()(torch.zeros(3))) == 'rcr'  # ref, cpu, ref
+    with dispatch.default('cpu'):
+        program = torch.export.export(Choose(), (torch.zeros(3),), strict=strict)
+    assert ''.join(chr(int(n)) for n in program.module()(torch.zeros(3))) == 'ccr'
+
+
 @pytest.mark.slow
 def test_with_no_compiler_operations_work_and_say_once_what_they_run_on(tmp_path: Path):
     script = (
