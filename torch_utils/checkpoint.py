@@ -7,6 +7,7 @@ is then renamed: a kill at any moment leaves the old states, or the old states a
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -24,6 +25,7 @@ from dnnlib.regular_file import open_regular
 MANIFEST = 'manifest.json'
 TENSORS = 'tensors.safetensors'
 SCALARS = 'scalars.json'
+METADATA = '__metadata__'  # key of the texts in the header of a safetensors file
 IDENTITY = 'run.json'  # id of the run; absent from the states of versions that had none
 
 # Exceptions of a failed write: safetensors reports a full disk by an error class of its own.
@@ -48,6 +50,19 @@ def save_tensors(path: Path, tensors: Tensors, metadata: dict[str, str]) -> None
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with files.atomic_path(path) as tmp:
         safetensors.torch.save_file(plain, tmp, metadata=metadata)
+        _sort_metadata(tmp)
+
+
+def _sort_metadata(path: Path) -> None:
+    """Sorts the metadata in the header of a safetensors file, whose order is random: equal contents, equal bytes."""
+    with path.open('r+b') as file:
+        num_bytes = int.from_bytes(file.read(8), 'little')
+        header = json.loads(file.read(num_bytes))
+        header = {name: dict(sorted(header[name].items())) if name == METADATA else header[name] for name in header}
+        text = json.dumps(header, separators=(',', ':'), ensure_ascii=False).encode()
+        assert len(text) <= num_bytes
+        file.seek(8)
+        file.write(text.ljust(num_bytes))
 
 
 def load_tensors(path: Path) -> tuple[Tensors, dict[str, str]]:
@@ -76,7 +91,7 @@ def _check_header(path: Path) -> Record:
         raise CheckpointError(f'{path}: {len(header.values)} tensors, more than {MAX_TENSORS}')
     for name in header.values:
         entry = header.record(name)
-        if name != '__metadata__':
+        if name != METADATA:
             entry.text('dtype')
             entry.items('shape')
     return header
@@ -88,7 +103,7 @@ def load_metadata(path: Path) -> dict[str, Any]:
         header = _check_header(path)
     except OSError as error:
         raise CheckpointError(f'{path}: cannot be read ({error.strerror})') from None
-    return header.record('__metadata__').values if '__metadata__' in header else {}
+    return header.record(METADATA).values if METADATA in header else {}
 
 
 def save_state(root: Path, name: str, tensors: Tensors, scalars: dict[str, Any], run_id: str | None = None) -> Path:
