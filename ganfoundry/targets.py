@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dnnlib.errors import DataError
-from training.run.open_network import fetch_network, runs_in, snapshot_of, with_latest
+from training.run.open_network import EXPORTED, fetch_network, runs_in, snapshot_of, with_latest
 from training.run.run_folder import RunFolder
 
 
@@ -37,6 +37,8 @@ def find_targets(text: str, *, images: bool = False) -> list[Target]:
     if path.is_dir() and (path / 'config.json').is_file() and not images:
         folder = RunFolder(path)
         snapshots = folder.snapshots()[::-1]
+        if not snapshots and (path / EXPORTED).is_file():
+            return [Target(path=path / EXPORTED, is_images=False)]
         if not snapshots:
             raise DataError(f'{path}: there is no network-snapshot-*.safetensors in this run folder yet')
         return [Target(path=snapshot, is_images=False, folder=folder) for snapshot in snapshots]

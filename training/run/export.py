@@ -64,6 +64,12 @@ def export(snapshot: Snapshot, path: Path) -> None:
     save_tensors(path, named, header)
 
 
+def official_generator(cfg: RunConfig, spec: ImageSpec) -> dict[str, Any] | None:
+    """Returns the arguments of StyleGAN2-ADA's Generator whose state dict is that of a run's generator, or None."""
+    is_official = architecture_of(GENERATORS, cfg.generator).name == 'stylegan2' and spec.base == (4, 4)
+    return generator_kwargs(cfg.generator, spec) if is_official else None
+
+
 def _network(cfg: RunConfig, name: str) -> Any:
     """Returns the config of a network by its name in a snapshot."""
     return cfg.discriminator if name == 'D' else cfg.generator

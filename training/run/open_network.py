@@ -12,6 +12,7 @@ from dnnlib.records import RESULTS, read_record
 from training.run.run_folder import RunFolder, nimg_of
 from training.run.snapshot import Snapshot, load_snapshot
 
+EXPORTED = 'model.safetensors'  # the network of a folder that export.py wrote
 LATEST = 'latest'  # last part of a path: the newest run of the folder before it
 OUTDIR = 'runs'  # folder of the runs before which nothing stands: the default of train.py --outdir
 
@@ -60,8 +61,13 @@ def fetch_network(where: str) -> Path:
 
 
 def snapshot_of(run: RunFolder) -> Path:
-    """Returns the best snapshot of a run by its first metric, or the newest if there is no best one."""
+    """Returns the best snapshot of a run by its first metric, or the newest if there is no best one.
+
+    The network of an exported folder is that of a run with one snapshot.
+    """
     snapshots = run.snapshots()
+    if not snapshots and (exported := run.path / EXPORTED).is_file():
+        return exported
     if not snapshots:
         way_out = (
             f'it holds runs; name one, or {run.path}/{LATEST}' if runs_in(run.path) else 'name a snapshot or a run'
@@ -81,9 +87,9 @@ def open_network(where: str | Path) -> Snapshot:
     """Reads a network.
 
     Args:
-        where: A snapshot, an official .pkl (read as data), the http(s) address of one, or a run folder, of which the
-            best snapshot is read, or the newest if none is known as the best; `latest` or `OUTDIR/latest` for the
-            newest run.
+        where: A snapshot, an official .pkl (read as data), the http(s) address of one, an exported folder, or a run
+            folder, of which the best snapshot is read, or the newest if none is known as the best; `latest` or
+            `OUTDIR/latest` for the newest run.
 
     Raises:
         CheckpointError: Names the file if it is absent, damaged, or not a network.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from training.record import from_record
 from training.registry import RECIPES
 
 FORMAT = 'ganfoundry-snapshot-1'
+GENERATOR_FORMAT = 'ganfoundry-generator-1'  # G_ema alone, its tensors without the prefix 'G_ema.'
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,17 +86,45 @@ def write_snapshot(path: Path, tensors: Tensors, record: dict[str, Any], nimg: i
     save_tensors(path, tensors, {'format': FORMAT, 'record': json.dumps(record), 'nimg': str(nimg)})
 
 
-def load_snapshot(path: Path) -> Snapshot:
-    """Reads a snapshot or an official network pickle.
+def write_generator(
+    path: Path, tensors: Tensors, record: dict[str, Any], nimg: int, further: Mapping[str, str]
+) -> None:
+    """Writes a generator alone, under the names of its own state dict, atomically.
+
+    Args:
+        path: the file.
+        tensors: the state dict of G_ema.
+        record: as in `save_snapshot`.
+        nimg: as in `save_snapshot`.
+        further: further entries of the header.
+    """
+    header = {'format': GENERATOR_FORMAT, 'record': json.dumps(record), 'nimg': str(nimg)}
+    save_tensors(path, tensors, {**further, **header})
+
+
+def read_networks(path: Path) -> tuple[Tensors, dict[str, str]]:
+    """Returns tensors by names such as 'G_ema.mapping.fc0.weight', and the header, of a safetensors file.
 
     Raises:
-        CheckpointError: if the file is neither; the message names it.
+        CheckpointError: if the file is damaged.
+    """
+    tensors, metadata = load_tensors(path)
+    if metadata.get('format') == GENERATOR_FORMAT:
+        tensors = {f'G_ema.{name}': tensor for name, tensor in tensors.items()}
+    return tensors, metadata
+
+
+def load_snapshot(path: Path) -> Snapshot:
+    """Reads a snapshot, an exported generator, or an official network pickle.
+
+    Raises:
+        CheckpointError: if the file is none of them; the message names it.
     """
     if is_pickle(path):
         official = load_official(path)
         return Snapshot(path=path, tensors=official.tensors, record=official.record, nimg=0)
-    tensors, metadata = load_tensors(path)
-    if metadata.get('format') != FORMAT:
+    tensors, metadata = read_networks(path)
+    if metadata.get('format') not in (FORMAT, GENERATOR_FORMAT):
         raise CheckpointError(f'{path}: not a network snapshot of this project (no {FORMAT} in its header)')
     record = parse_record(metadata.get('record', ''), f'{path}: its record')
     nimg = metadata.get('nimg', '')

@@ -20,9 +20,10 @@ from dnnlib.download import fetch
 from dnnlib.errors import CheckpointError
 from dnnlib.files import sha256_of
 from dnnlib.registry import suggest
-from torch_utils.checkpoint import TENSORS, Tensors, load_state, load_tensors
+from torch_utils.checkpoint import TENSORS, Tensors, load_state
 from training.legacy.convert import load_official
 from training.legacy.reader import is_pickle
+from training.run.snapshot import read_networks
 from training.run.transfer_flags import network_flags
 
 OFFICIAL_URL = 'https://nvlabs-fi-cdn.nvidia.com/stylegan2-ada-pytorch/pretrained/transfer-learning-source-nets/'
@@ -110,7 +111,7 @@ def load_source(text: str, sha256: str | None = None) -> Source:
     if path.name == TENSORS:
         tensors = load_state(path.parent)[0]
     else:
-        tensors = load_official(path).tensors if is_pickle(path) else load_tensors(path)[0]
+        tensors = load_official(path).tensors if is_pickle(path) else read_networks(path)[0]
     origin = {'given': public_url(text), 'file': str(path.absolute()), 'sha256': sha256_of(path)}
     return Source(tensors=tensors, origin=origin | ({'url': public_url(address)} if is_url(address) else {}))
 
