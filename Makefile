@@ -8,7 +8,7 @@ BIN    := $(VENV)/bin
 DEMO := --cfg=squeeze --resolution=32 --cbase=1024 --cmax=128 --kimg=40 --batch=16 --gamma=0.5 \
         --glr=0.005 --dlr=0.005 --aug=noaug --tick=1 --snap=5 --metrics=fd_efflite1k --outdir=runs --desc=demo
 
-.PHONY: setup setup-all demo test test-fast lint format report cuda-check bench clean
+.PHONY: setup setup-all demo test test-fast test-export lint format report cuda-check bench clean
 
 setup: $(VENV)/.done
 
@@ -37,6 +37,10 @@ test: setup
 # Without the tests that are marked `slow`: three minutes on two cores.
 test-fast: setup
 	$(PYTEST) -m 'not slow'
+
+# Every --cfg as ONNX files, at narrow widths: a quarter of an hour on two quiet cores. `make test` has one per class.
+test-export: setup-all
+	GANFOUNDRY_EXPORT=all $(PYTEST) -s tests/ganfoundry/export/test_every_export.py
 
 lint: setup
 	$(BIN)/ruff check .

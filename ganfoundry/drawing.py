@@ -119,7 +119,7 @@ def measure_batch_norm(G: Any, label: torch.Tensor, truncation_psi: float) -> No
 
     Args:
         G: The network, changed in place.
-        label: [1, c_dim].
+        label: Label of all images, [1, c_dim], or labels [K, c_dim], which they take in turn.
         truncation_psi: Factor of the latents.
 
     Raises:
@@ -130,7 +130,8 @@ def measure_batch_norm(G: Any, label: torch.Tensor, truncation_psi: float) -> No
     device = next(G.parameters()).device
     seed_torch(0, 'recalibration')
     z = torch.randn([BATCHES, RECALIBRATION_BATCH, G.z_dim], device=device)  # [batches, N, z_dim]
-    latents = ((batch, label.to(device).expand(len(batch), -1)) for batch in z)
+    turns = torch.arange(BATCHES * RECALIBRATION_BATCH).view(BATCHES, -1) % len(label)  # [batches, N]
+    latents = ((batch, label.to(device)[turn]) for batch, turn in zip(z, turns, strict=True))
     recalibrate(G, latents, truncation_psi)
 
 

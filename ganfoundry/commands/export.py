@@ -10,7 +10,7 @@ from dnnlib.paths import user_path
 from ganfoundry.choices import Choice
 from ganfoundry.command_options import CONTEXT, network_option, plugin_option
 
-FORMATS = ('onnx',)  # the names of ganfoundry.export.formats.FORMATS, without an import of torch
+FORMATS = ('onnx', 'safetensors', 'hub')  # the names of ganfoundry.export.formats.FORMATS, without an import of torch
 
 
 @click.command(context_settings=CONTEXT)
@@ -24,13 +24,21 @@ FORMATS = ('onnx',)  # the names of ganfoundry.export.formats.FORMATS, without a
     help='ONNX: noise of the network: the stored one, none, or an input.  [default: const]',
     type=Choice(['const', 'none', 'input']),
 )
-@click.option('--license', help='License of the weights, e.g. apache-2.0.', metavar='NAME')
+@click.option('--recalibrate', help='Measure batch-norm statistics again, at the truncation of --psi.', is_flag=True)
+@click.option('--license', help='License of the weights, e.g. apache-2.0; needed by hub.', metavar='NAME')
+@click.option('--onnx', help='hub: add the ONNX files.', is_flag=True)
+@click.option('--push', help='hub: upload the folder to this repository of the hub.', metavar='USER/NAME')
 @plugin_option
 def main(**options: Any) -> None:
     """Export a trained network for other programs.
 
     \b
     python export.py --network=latest --format=onnx --out=exported
+    python export.py --network=latest --format=hub --license=cc0-1.0 --out=card
+    python export.py --network=latest --format=hub --license=cc0-1.0 --out=card --push=USER/NAME
+
+    onnx is for any runtime, and is compared with PyTorch in onnxruntime before it is written; safetensors holds the
+    weights alone; hub is a folder with a model card as the Hugging Face hub shows it. Only --push uses the network.
     """
     from ganfoundry.export.options import ExportOptions
     from ganfoundry.export.run import run_export

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from dnnlib import files
@@ -36,22 +36,26 @@ def new_folder(out: Path) -> Iterator[Path]:
     """
     absent = [folder for folder in out.parents if not folder.exists()]
     temporary = out.with_name(f'{out.name}{files.TMP_MARK}{os.getpid()}')
-    done = False
     try:
-        try:
-            temporary.mkdir(parents=True)
-        except OSError as error:
-            raise ConfigError(f'--out={out}: cannot be made: {error.strerror}') from None
+        temporary.mkdir(parents=True)
+    except OSError as error:
+        _remove_empty(absent)
+        raise ConfigError(f'--out={out}: cannot be made: {error.strerror}') from None
+    try:
         yield temporary
         check_free(out)  # again: an export takes minutes
         if out.exists():
             out.rmdir()
         os.replace(temporary, out)
-        files.fsync_path(out.parent)
-        done = True
-    finally:
-        if not done:
-            files.remove(temporary)
-            for folder in absent:
-                with contextlib.suppress(OSError):  # another process uses it by now
-                    folder.rmdir()
+    except BaseException:  # Ctrl-C, too
+        files.remove(temporary)
+        _remove_empty(absent)
+        raise
+    files.fsync_path(out.parent)
+
+
+def _remove_empty(folders: Iterable[Path]) -> None:
+    """Removes folders that are empty, the innermost first; others are in use by now."""
+    for folder in folders:
+        with contextlib.suppress(OSError):
+            folder.rmdir()

@@ -6,8 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ganfoundry.export.onnx_file import OPSET, check_packages, export_parts
+from ganfoundry.export.hub import check_hub, push_hub, write_hub
+from ganfoundry.export.onnx_file import check_packages, export_parts
 from ganfoundry.export.options import ExportOptions
+from ganfoundry.export.weights import write_safetensors
 from ganfoundry.network import Network
 
 
@@ -18,28 +20,26 @@ class Format:
     Attributes:
         write: Writes the files of a network to a folder and returns lines about them to print.
         check: Raises ConfigError for options and packages that do not suffice; called before the network is read.
+        publish: Receives the finished folder and returns lines to print.
     """
 
     write: Callable[[Network, Path, ExportOptions], list[str]]
     check: Callable[[ExportOptions], None] = lambda options: None
+    publish: Callable[[Path, ExportOptions], list[str]] = lambda folder, options: []
 
 
 def check_onnx(options: ExportOptions) -> None:
     """Raises ConfigError if a package that --format=onnx needs is not installed."""
-    check_packages()
+    check_packages('--format=onnx')
 
 
 def write_onnx(network: Network, folder: Path, options: ExportOptions) -> list[str]:
     """Writes generator.onnx and, for a network with W, mapping.onnx and synthesis.onnx."""
-    reports = export_parts(
-        network,
-        folder,
-        opset=options.opset or OPSET,
-        psi=options.fixed_psi,
-        noise=options.noise or 'const',
-        license=options.license,
-    )
-    return [str(report) for report in reports]
+    return [str(report) for report in export_parts(network, folder, options.onnx_settings())]
 
 
-FORMATS = {'onnx': Format(write=write_onnx, check=check_onnx)}
+FORMATS = {
+    'onnx': Format(write=write_onnx, check=check_onnx),
+    'safetensors': Format(write=write_safetensors),
+    'hub': Format(write=write_hub, check=check_hub, publish=push_hub),
+}

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from ganfoundry.export.parts import Noise
+from ganfoundry.export.options import OnnxSettings
+from ganfoundry.export.public import public_record
 from ganfoundry.network import Network
 
 if TYPE_CHECKING:
@@ -15,18 +16,14 @@ FORMAT = 'ganfoundry-onnx-1'
 UNKNOWN = 'unknown'  # identifier of the hub for weights whose license is not stated
 
 
-def metadata_of(
-    network: Network, part: str, model: onnx.ModelProto, *, psi: float | None, noise: Noise, license: str | None
-) -> dict[str, str]:
+def metadata_of(network: Network, part: str, model: onnx.ModelProto, settings: OnnxSettings) -> dict[str, str]:
     """Returns the entries of `metadata_props`.
 
     Args:
         network: The network.
         part: 'generator', 'mapping' or 'synthesis'.
         model: The ONNX model.
-        psi: The fixed truncation; None if it is an input.
-        noise: 'const', 'none' or 'input'.
-        license: License of the weights; None if it is not known.
+        settings: How it was exported.
     """
     inputs = {value.name: {'shape': shape_of(value), **_meaning(network, value.name)} for value in model.graph.input}
     output = model.graph.output[0]
@@ -36,12 +33,13 @@ def metadata_of(
         'network': network.path.name,
         'network_sha256': network.sha256,
         'nimg': str(network.snapshot.nimg),
-        'license': license or UNKNOWN,
-        'psi': 'input' if psi is None else str(psi),
-        'noise': noise,
+        'license': settings.license or UNKNOWN,
+        'psi': 'input' if settings.psi is None else str(settings.psi),
+        'noise': settings.noise,
+        'recalibrated': json.dumps(settings.recalibrated),
         'inputs': json.dumps(inputs),
         'output': json.dumps({'name': output.name, 'shape': shape_of(output), **_result(network, output.name)}),
-        'record': json.dumps(network.snapshot.record),
+        'record': json.dumps(public_record(network)),
     }
 
 

@@ -19,6 +19,7 @@ from dnnlib.errors import ConfigError, ExportError
 from dnnlib.files import atomic_path, sha256_of
 from ganfoundry.export.agreement import Agreement, Runtime, agreement, cases
 from ganfoundry.export.metadata import metadata_of
+from ganfoundry.export.options import OPSET, OnnxSettings
 from ganfoundry.export.parts import (
     Inputs,
     LatentPart,
@@ -35,7 +36,6 @@ from ganfoundry.network import Network
 if TYPE_CHECKING:
     import onnx
 
-OPSET = 18
 MAX_BYTES = 2**31 - 2**20  # weights of a file: protobuf ends at 2 GiB
 NEEDS = ('onnx', 'onnxscript', 'onnxruntime')
 EXTRA = 'pip install "ganfoundry[export]"'
@@ -90,31 +90,27 @@ def export_onnx(
         ConfigError: If a package is missing, or an argument does not fit the network.
         ExportError: If the network cannot be traced, or if the file draws other images; no file is left then.
     """
-    models = models_of(network, opset=opset, psi=psi, noise=noise)
-    return _write(network, {path: ('generator', models['generator'])}, psi=psi, noise=noise, license=license)[0]
+    settings = OnnxSettings(opset=opset, psi=psi, noise=noise, license=license)
+    models = models_of(network, settings)
+    return _write(network, {path: ('generator', models['generator'])}, settings)[0]
 
 
-def export_parts(
-    network: Network,
-    folder: Path,
-    *,
-    opset: int = OPSET,
-    psi: float | None = None,
-    noise: Noise = 'const',
-    license: str | None = None,
-) -> list[OnnxReport]:
+def export_parts(network: Network, folder: Path, settings: OnnxSettings) -> list[OnnxReport]:
     """Writes generator.onnx and, for a network with W, mapping.onnx and synthesis.onnx to a folder.
 
-    Arguments and errors are those of `export_onnx`.
+    Args:
+        network: The network, loaded with device 'cpu' and precision 'fp32'.
+        folder: The folder.
+        settings: The arguments of `export_onnx`, which has the errors, too.
     """
-    models = models_of(network, opset=opset, psi=psi, noise=noise)
-    named = {folder / f'{part}.onnx': (part, model) for part, model in models.items()}
-    return _write(network, named, psi=psi, noise=noise, license=license)
+    models = models_of(network, settings)
+    return _write(network, {folder / f'{part}.onnx': (part, model) for part, model in models.items()}, settings)
 
 
-def models_of(network: Network, *, opset: int, psi: float | None, noise: Noise) -> dict[str, onnx.ModelProto]:
-    """Returns the ONNX models by part, 'generator' first. Arguments and errors are those of `export_onnx`."""
+def models_of(network: Network, settings: OnnxSettings) -> dict[str, onnx.ModelProto]:
+    """Returns the ONNX models by part, 'generator' first. Arguments and errors are those of `export_parts`."""
     check_packages()
+    psi, noise, opset = settings.psi, settings.noise, settings.opset
     _check_arguments(network, noise)
     G: Any = network.module
     inputs = example_inputs(G, psi, noise, n=2)
@@ -132,10 +128,10 @@ def models_of(network: Network, *, opset: int, psi: float | None, noise: Noise) 
     return {'generator': joined(mapping, synthesis, 'ws'), 'mapping': mapping, 'synthesis': synthesis}
 
 
-def check_packages() -> None:
-    """Raises ConfigError if a package of the extra `export` is not installed."""
+def check_packages(option: str = 'an ONNX file') -> None:
+    """Raises ConfigError, which begins with an option, if a package of the extra `export` is not installed."""
     if missing := [name for name in NEEDS if importlib.util.find_spec(name) is None]:
-        raise ConfigError(f'--format=onnx needs {" and ".join(missing)}: {EXTRA}')
+        raise ConfigError(f'{option} needs {" and ".join(missing)}: {EXTRA}')
 
 
 def _check_arguments(network: Network, noise: Noise) -> None:
@@ -152,32 +148,25 @@ def _check_arguments(network: Network, noise: Noise) -> None:
 
 
 def _write(
-    network: Network,
-    models: Mapping[Path, tuple[str, onnx.ModelProto]],
-    *,
-    psi: float | None,
-    noise: Noise,
-    license: str | None,
+    network: Network, models: Mapping[Path, tuple[str, onnx.ModelProto]], settings: OnnxSettings
 ) -> list[OnnxReport]:
     """Writes files under temporary names, checks all, and renames them.
 
     Args:
         network: The network.
         models: Part and model by file.
-        psi: The fixed truncation, or None.
-        noise: 'const', 'none' or 'input'.
-        license: License of the weights, or None.
+        settings: As in `export_parts`.
     """
     import onnx
 
     with contextlib.ExitStack() as stack:
         places = {}
         for path, (part, model) in models.items():
-            metadata = metadata_of(network, part, model, psi=psi, noise=noise, license=license)
+            metadata = metadata_of(network, part, model, settings)
             onnx.helper.set_model_props(model, metadata)
             places[path] = stack.enter_context(atomic_path(path))
             places[path].write_bytes(model.SerializeToString(deterministic=True))
-        agreements = check_files(network, places, psi=psi, noise=noise)
+        agreements = check_files(network, places, settings)
     return [
         OnnxReport(
             path=path,
@@ -192,16 +181,13 @@ def _write(
     ]
 
 
-def check_files(
-    network: Network, places: Mapping[Path, Path], *, psi: float | None, noise: Noise
-) -> dict[Path, Agreement]:
+def check_files(network: Network, places: Mapping[Path, Path], settings: OnnxSettings) -> dict[Path, Agreement]:
     """Checks ONNX files with onnx.checker and against PyTorch in onnxruntime.
 
     Args:
         network: The network.
         places: Where each file lies now, by its final path.
-        psi: The fixed truncation, or None.
-        noise: 'const', 'none' or 'input'.
+        settings: As in `export_parts`.
 
     Returns:
         The agreement of each file with PyTorch.
@@ -221,7 +207,7 @@ def check_files(
             raise ExportError(f'{path.name}: not valid ONNX: {str(error).splitlines()[0]}') from error
     runtimes = {path: Runtime(place) for path, place in places.items()}
     found: dict[Path, Agreement] = {}
-    for case in cases(network.module, psi, noise):
+    for case in cases(network.module, settings.psi, settings.noise):
         for path, runtime in runtimes.items():
             expected = case.inputs['ws'] if runtime.output == 'ws' else case.images
             new = agreement(runtime(case.inputs), expected, is_image=runtime.output == 'img')

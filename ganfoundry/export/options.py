@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 
 from dnnlib.errors import ConfigError
@@ -14,8 +15,32 @@ OF_FORMATS = {
     'opset': ('--opset', ('onnx', 'hub', 'html')),
     'psi': ('--psi', ('onnx', 'hub', 'html')),
     'noise': ('--noise', ('onnx', 'hub', 'html')),
+    'onnx': ('--onnx', ('hub',)),
+    'push': ('--push', ('hub',)),
+    'recalibrate': ('--recalibrate', ('onnx', 'html')),
 }
 INPUT = 'input'
+OPSET = 18
+LICENSE = re.compile(r'[a-z0-9][a-z0-9.+-]{0,49}')  # identifiers of the hub
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OnnxSettings:
+    """How ONNX files are made.
+
+    Attributes:
+        opset: Version of ONNX's standard operators.
+        psi: Truncation; None makes it an input.
+        noise: 'const', 'none', or 'input'.
+        license: License of the weights; None if it is not known.
+        recalibrated: Whether the batch-norm statistics of the network were measured again.
+    """
+
+    opset: int = OPSET
+    psi: float | None = None
+    noise: Noise = 'const'
+    license: str | None = None
+    recalibrated: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,6 +54,9 @@ class ExportOptions:
     psi: str | None = None
     noise: Noise | None = None
     license: str | None = None
+    onnx: bool = False
+    push: str | None = None
+    recalibrate: bool = False
     plugin: tuple[str, ...] = ()
 
     @property
@@ -44,9 +72,27 @@ class ExportOptions:
             raise ConfigError(f'--psi={self.psi}: expected input, or a finite number such as 0.7')
         return psi
 
+    def onnx_settings(self) -> OnnxSettings:
+        """Returns how ONNX files are made."""
+        return OnnxSettings(
+            opset=OPSET if self.opset is None else self.opset,
+            psi=self.fixed_psi,
+            noise=self.noise or 'const',
+            license=self.license,
+            recalibrated=self.recalibrate,
+        )
+
     def check(self) -> None:
         """Raises ConfigError for options that do not fit the format, and for numbers that are none."""
         for name, (spelling, formats) in OF_FORMATS.items():
             if self.format not in formats and given_options(self, {name: spelling}):
                 raise ConfigError(f'{spelling}: --format={self.format} has no use for it; drop it')
-        _ = self.fixed_psi
+        of_onnx = given_options(self, {name: OF_FORMATS[name][0] for name in ('opset', 'psi', 'noise')})
+        if self.format == 'hub' and of_onnx and not self.onnx:
+            raise ConfigError(f'{", ".join(of_onnx)}: concerns the ONNX files of the folder; add --onnx')
+        if self.license is not None and LICENSE.fullmatch(self.license) is None:
+            raise ConfigError(
+                f'--license={self.license}: expected an identifier such as apache-2.0, cc-by-nc-4.0, other or unknown'
+            )
+        if self.recalibrate and self.fixed_psi is None:
+            raise ConfigError('--recalibrate measures at one truncation; add --psi, for instance --psi=0.7')
