@@ -223,6 +223,10 @@ def imported(what: str, file: str = '') -> Iterator[None]:
 
 
 def source_of(module: str) -> dict[str, str]:
-    """Returns location and digest of a module's code, {'module', 'file', 'sha256'}, for a run's record."""
-    path = Path(sys.modules[module].__file__ or '')
-    return {'module': module, 'file': str(path), 'sha256': hashlib.sha256(path.read_bytes()).hexdigest()}
+    """Returns location and digest of a module's code, {'module', 'file', 'sha256'}, for a run's record.
+
+    The cells of a notebook have no file: both are ''.
+    """
+    file = getattr(sys.modules[module], '__file__', None)
+    digest = '' if file is None else hashlib.sha256(Path(file).read_bytes()).hexdigest()
+    return {'module': module, 'file': file or '', 'sha256': digest}

@@ -48,7 +48,7 @@ def from_record(record: dict[str, Any], where: str = "the run's record") -> tupl
         plugins = found.records('plugins') if 'plugins' in found else []  # 'plugin' has --cfg
         if found.record('config').text('cfg') not in registry.RECIPES.names() and 'plugin' in found:
             plugins.insert(0, found.record('plugin'))
-        files = ', '.join(dict.fromkeys(plugin.text('file') for plugin in plugins))
+        files = ', '.join(dict.fromkeys(plugin.text('file') or 'of a notebook' for plugin in plugins))
         hint = f'; the run had the plug-ins {files}: load them by --plugin=FILE' if files else ''
         raise ConfigError(f'{error}{hint}') from None
 

@@ -2,15 +2,12 @@
 
 import json
 import shutil
-import subprocess
-import sys
 
 import pytest
 
 from dnnlib.registry import load_file
 from tests.conftest import ROOT
-from tests.support.forks import environment
-from tests.support.runs import SHORT, TINY, call, last_state, make_zip, only_run
+from tests.support.runs import SHORT, call, last_state, make_zip, only_run
 from training.interface import Generator, ImageSpec
 from training.registry import GENERATORS, RECIPES, architecture_of
 
@@ -40,18 +37,3 @@ def test_the_generator_meets_its_contract():
     cfg = RECIPES.get('mine').make(spec, 1)
     G = architecture_of(GENERATORS, cfg.generator).build(cfg.generator, spec)
     assert isinstance(G, Generator)
-
-
-@pytest.mark.slow
-def test_the_code_of_the_notebook_runs(tmp_path):
-    """Cell by cell in one namespace, with a network of another run and fewer images."""
-    data = make_zip(tmp_path / 'tiny.zip')
-    call(tmp_path / 'runs', f'--data={data}', '--cfg=squeeze', '--kimg=1', *TINY)
-    run = only_run(tmp_path / 'runs')
-    notebook = json.loads((EXAMPLES / 'draw_and_measure.ipynb').read_text())
-    cells = [''.join(cell['source']) for cell in notebook['cells'] if cell['cell_type'] == 'code']
-    assert all(not cell.get('outputs') for cell in notebook['cells'])
-    (network,) = [line for line in cells[0].splitlines() if line.startswith('NETWORK = ')]
-    code = '\n'.join(cells).replace(network, f'NETWORK = {str(run)!r}').replace('efflite1k', 'efflite32')
-    done = subprocess.run([sys.executable, '-c', code], cwd=tmp_path, env=environment(), capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr

@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import sys
+import types
 
 import pytest
 
@@ -94,6 +95,11 @@ def test_a_plugin_file_is_loaded_once_and_recorded(tmp_path):
     assert len(record['sha256']) == 64
     with pytest.raises(ConfigError, match='--plugin: no such file'):
         load_file(tmp_path / 'absent.py')
+
+
+def test_code_of_a_notebook_has_no_file(monkeypatch):
+    monkeypatch.setitem(sys.modules, 'cells', types.ModuleType('cells'))
+    assert source_of('cells') == {'module': 'cells', 'file': '', 'sha256': ''}
 
 
 def test_the_case_of_a_name_does_not_hide_the_nearest_one():

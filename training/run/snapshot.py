@@ -60,6 +60,11 @@ class Snapshot:
             if name in RECIPES.names():
                 raise CheckpointError(f'{record.where}: {error}') from None
             plugin = record.record('plugin')
+            if not plugin.text('file'):
+                raise CheckpointError(
+                    f'{self.path}: made with --cfg={name} of the cells of a notebook; run those cells first, or copy '
+                    f'them to a file and load it by --plugin=FILE'
+                ) from None
             raise CheckpointError(
                 f'{self.path}: made with --cfg={name} of {plugin.text("file")} '
                 f'(sha256 {plugin.text("sha256")[:16]}...), which does not load here: {error}'

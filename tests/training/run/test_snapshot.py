@@ -98,6 +98,10 @@ def edited(saved, tmp_path: Path, change) -> Path:
         (lambda r: r['facts'].update(base=[10**9, 4]), 'expected two numbers from 1'),
         (lambda r: r['facts'].update(label_dim=10**9), '"label_dim" is 1000000000'),
         (lambda r: (r['config'].update(cfg='far'), r.pop('plugin')), 'has no "plugin"'),
+        (
+            lambda r: (r['config'].update(cfg='far'), r['plugin'].update(file='', sha256='')),
+            'made with --cfg=far of the cells of a notebook; run those cells first',
+        ),
     ],
 )
 def test_a_damaged_or_absurd_record_is_refused_with_the_files_name(saved, tmp_path: Path, change, said) -> None:
