@@ -8,6 +8,9 @@ Every convolution has a bias. If only normalizations read its output (all except
 cancels against the batch mean in training and acts under running statistics only. The same holds for the shifts of the
 batch norms in Table 3's sum and concatenation.
 
+Convolutions have StyleGAN2's equalized learning rate: a reading, since the residual blocks of SNGAN and BigGAN, which
+the paper builds on, have none.
+
 Letters: N batch, I and O channels of a block's input and output, M and S of a main and a side feature, H and W height
 and width, V width of the vector v = [z, c] that determines the modified batch norm.
 """

@@ -102,6 +102,7 @@ def _choice(kind: Any) -> Choice:
     show_default=True,
     help="json: the source's own (dataset.json, the list, the archive); folders: a class for each top folder.",
 )
+@click.option('--classes', metavar='A,B,8-11', help='Classes to take, by name or number; they are numbered anew.')
 @click.option('--split', type=_choice(Split), help='Part of a CIFAR archive.  [default: train]')
 @click.option('--max-images', type=click.IntRange(min=1), help='Number of images to take, from the first.')
 @click.option('--shuffle-seed', type=int, metavar='SEED', help='Take the --max-images at random.')
@@ -162,6 +163,7 @@ def read_options(flags: dict[str, Any]) -> ConvertOptions:
         dest=flags['dest'],
         picture=picture,
         labels=flags['labels'],
+        classes=flags['classes'],
         split=flags['split'],
         max_images=flags['max_images'],
         shuffle_seed=flags['shuffle_seed'],

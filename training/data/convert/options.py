@@ -64,6 +64,7 @@ class ConvertOptions:
     dest: str
     picture: PictureOptions = PictureOptions()
     labels: Labels = 'json'  # 'json': labels of the source; 'folders': its top folders are the classes
+    classes: str | None = None  # names or numbers of the classes to take, separated by commas; None: all
     split: Split | None = None  # split of a CIFAR archive; None: 'train'
     max_images: int | None = None  # number of pictures: the first ones, or with shuffle_seed a random choice
     shuffle_seed: int | None = None
@@ -78,6 +79,8 @@ class ConvertOptions:
         for name, number in (('--max-images', self.max_images), ('--workers', self.num_workers)):
             if number is not None and number < 1:
                 raise ConfigError(f'{name}={number}: must be at least 1')
+        if self.classes is not None and self.labels == 'none':
+            raise ConfigError(f'--classes={self.classes}: chooses by labels, and --labels=none has none; drop one')
         if self.shuffle_seed is not None and self.max_images is None:
             raise ConfigError('--shuffle-seed chooses which --max-images pictures are taken; give both')
         if self.shuffle_seed is not None and not 0 <= self.shuffle_seed < 2**32:

@@ -10,6 +10,7 @@ import numpy as np
 
 from dnnlib.errors import ConfigError, DataError, UserError
 from dnnlib.signals import StopSignal
+from training.data.convert.classes import choose_classes
 from training.data.convert.labels import choose_labels, labels_to_json
 from training.data.convert.options import ConvertOptions
 from training.data.convert.picture import Outcome, PictureJob, convert_picture
@@ -31,8 +32,11 @@ def convert_pictures(options: ConvertOptions, stop: StopSignal) -> Summary:
     check_dest(options.dest)
     source = open_pictures(options.source, options.split)
     try:
-        positions = _choose(len(source), options)
         labels = choose_labels(source, options.labels)
+        candidates: Sequence[int] = range(len(source))
+        if options.classes is not None:
+            labels, candidates = choose_classes(labels, options.classes)
+        positions = _choose(candidates, options)
         mode, is_guess = _first_mode(source, positions, options)
         try:
             return _convert_as(mode, is_guess, source, positions, labels, options, stop)
@@ -42,12 +46,14 @@ def convert_pictures(options: ConvertOptions, stop: StopSignal) -> Summary:
         source.close()
 
 
-def _choose(count: int, options: ConvertOptions) -> Sequence[int]:
-    """Returns the ascending positions of the pictures to convert."""
+def _choose(candidates: Sequence[int], options: ConvertOptions) -> Sequence[int]:
+    """Returns the ascending positions of the pictures to convert, some of the ascending `candidates` or all."""
+    count = len(candidates)
     limit = min(count, options.max_images or count)
     if options.shuffle_seed is None:
-        return range(limit)
-    return sorted(map(int, np.random.RandomState(options.shuffle_seed).permutation(count)[:limit]))
+        return candidates[:limit]
+    chosen = np.random.RandomState(options.shuffle_seed).permutation(count)[:limit]
+    return sorted(candidates[int(index)] for index in chosen)
 
 
 def _first_mode(source: PictureSource, positions: Sequence[int], options: ConvertOptions) -> tuple[str, bool]:
