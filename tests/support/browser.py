@@ -42,14 +42,16 @@ class Browser:
 
         A window cannot be narrower than about 500 pixels, a page can: the size is that of the page.
         """
-        self.driver.execute_cdp_cmd(
-            'Emulation.setDeviceMetricsOverride',
-            {'width': width, 'height': height, 'deviceScaleFactor': 1, 'mobile': False},
-        )
+        self.resize(width, height)
         scheme = {'name': 'prefers-color-scheme', 'value': 'dark' if dark else 'light'}
         self.driver.execute_cdp_cmd('Emulation.setEmulatedMedia', {'features': [scheme]})
         self.messages(), self.requests()
         self.driver.get(address)
+
+    def resize(self, width: int, height: int = 800) -> None:
+        """Sets the size of the page in CSS pixels."""
+        size = {'width': width, 'height': height, 'deviceScaleFactor': 1, 'mobile': False}
+        self.driver.execute_cdp_cmd('Emulation.setDeviceMetricsOverride', size)
 
     def messages(self) -> list[str]:
         """Returns what the console has said since the last call, of all levels."""
@@ -74,10 +76,7 @@ class Browser:
         """Saves the whole page as PNG, not only what the window shows."""
         height = self.driver.execute_script('return document.documentElement.scrollHeight')
         width = self.driver.execute_script('return document.documentElement.clientWidth')
-        self.driver.execute_cdp_cmd(
-            'Emulation.setDeviceMetricsOverride',
-            {'width': width, 'height': height, 'deviceScaleFactor': 1, 'mobile': False},
-        )
+        self.resize(width, height)
         self.driver.save_screenshot(str(path))
 
     def close(self) -> None:

@@ -1,0 +1,240 @@
+"""The page with a generator inside, in a browser."""
+
+from __future__ import annotations
+
+import dataclasses
+import gzip
+import time
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pytest
+import torch
+
+from dnnlib.errors import ConfigError
+from ganfoundry.export import web_page
+from ganfoundry.export.web_page import describe_network, write_page
+from ganfoundry.export.web_runtime import WebRuntime
+from ganfoundry.network import load
+from tests.conftest import ROOT
+from tests.support.browser import Browser
+from tests.support.web_pages import LinearModel, OpenPage
+from torch_utils.images import shown, to_uint8, to_uint16
+from training.data.convert.png import decode_png_16
+
+PEEPS = ROOT / 'examples' / 'networks' / 'peeps32.safetensors'
+HOSTILE = '</script><!--<script><img src=x onerror=alert(1)>{{ script }}'
+HOSTILE_FACTS = {
+    'title': HOSTILE,
+    'description': HOSTILE,
+    'classes': [HOSTILE] * 3,
+    'notes': [HOSTILE],
+    'facts': [['File', HOSTILE]],
+}
+LINEAR = LinearModel((3, 16, 24), z_dim=512)
+
+
+@pytest.fixture(scope='module')
+def page_path(web_runtime: WebRuntime, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of a linear generator of 24x16 pixels."""
+    return LINEAR.write(tmp_path_factory.mktemp('page') / 'generator.html', web_runtime)
+
+
+@pytest.fixture(scope='module')
+def page(browser: Browser, page_path: Path) -> OpenPage:
+    """The open page. Its requests and messages remain for the last test of the module."""
+    return OpenPage(browser, page_path)
+
+
+def pixels_of(model: LinearModel, seed: int, *, label: int = 0, psi: float = 1) -> np.ndarray:
+    """Returns the pixels of a model, uint8 or uint16 [H, W, C]."""
+    img = torch.from_numpy(model(seed, label=label, psi=psi))
+    return shown((to_uint8 if model.bits == 8 else to_uint16)(img).numpy()).transpose(1, 2, 0)
+
+
+def saved(page: OpenPage, browser: Browser, folder: Path) -> Path:
+    """Saves the picture by the page's button, and returns the file."""
+    browser.driver.execute_cdp_cmd('Page.setDownloadBehavior', {'behavior': 'allow', 'downloadPath': str(folder)})
+    page.click('save')
+    for _ in range(600):
+        if found := list(folder.glob('*.png')):
+            return found[0]
+        time.sleep(0.1)
+    raise AssertionError('the page saved nothing')
+
+
+def test_a_seed_has_the_latent_of_generate_py_exactly(page: OpenPage) -> None:
+    seeds = [*range(20), 12345, 2**31 - 1, 2**31, 2**32 - 1]
+    found = page('return arguments[0].map((seed) => Array.from(generator.latentOf(seed)))', seeds)
+    expected = [np.random.RandomState(seed).randn(1, 512)[0].astype(np.float32) for seed in seeds]
+    np.testing.assert_array_equal(np.array(found, np.float32), np.array(expected))
+
+
+@pytest.mark.parametrize('psi', [0, 0.7, 1])
+def test_the_numbers_are_those_of_the_network(page: OpenPage, psi: float) -> None:
+    np.testing.assert_allclose(page.draw(seed=7, psi=psi), LINEAR(7, psi=psi), atol=1e-5)
+
+
+def test_the_first_picture_is_that_of_seed_0_to_the_bit(page: OpenPage) -> None:
+    rgba = np.array(page.settled()).reshape(16, 24, 4)
+    np.testing.assert_array_equal(rgba[..., :3], pixels_of(LINEAR, 0))
+    assert (rgba[..., 3] == 255).all()
+
+
+def test_dragging_changes_the_picture_and_a_corner_is_a_seed(page: OpenPage) -> None:
+    first = page.settled()
+    page.drag('dot', 40, 60)
+    between = page.settled()
+    assert between != first
+    assert '% seed 1' in page.find('caption').text
+    page.click('corner1')
+    rgba = np.array(page.settled()).reshape(16, 24, 4)
+    np.testing.assert_array_equal(rgba[..., :3], pixels_of(LINEAR, 1))
+    page.click('corner0')
+    assert page.settled() == first
+
+
+def test_arrow_keys_move_through_the_plane(page: OpenPage) -> None:
+    page.click('corner0')
+    first = page.settled()
+    page.find('dot').send_keys('\ue015')  # down
+    assert page.settled() != first
+    page.find('dot').send_keys('\ue013')  # up
+    assert page.settled() == first
+
+
+def test_at_psi_0_all_seeds_are_equal(page: OpenPage) -> None:
+    for corner in ('corner0', 'corner2'):
+        page.click(corner)
+        page.set('psi', '0')
+        assert set(page.settled()) == {128, 255}
+    page.set('psi', '1')
+
+
+def test_a_seed_that_is_none_changes_nothing(page: OpenPage) -> None:
+    page.set('seed2', '2')
+    page.click('corner2')
+    before = page.settled()
+    for text in ('', '-1', '4294967296', '1.5'):
+        page.set('seed2', text)
+        assert page.settled() == before
+    page.set('seed2', '4294967295')
+    rgba = np.array(page.settled()).reshape(16, 24, 4)
+    np.testing.assert_array_equal(rgba[..., :3], pixels_of(LINEAR, 2**32 - 1))
+
+
+@pytest.mark.parametrize('width', [360, 1280])
+def test_the_page_fits_a_small_screen_and_every_control_has_a_label(
+    page: OpenPage, browser: Browser, width: int
+) -> None:
+    browser.resize(width)
+    assert page('return document.documentElement.scrollWidth') <= width
+    unlabeled = """
+        return [...document.querySelectorAll('input, select, button, [role=slider], canvas[role=img]')]
+            .filter((element) => !element.labels?.length && !element.ariaLabel && !element.textContent.trim())
+            .map((element) => element.outerHTML)
+    """
+    assert page(unlabeled) == []
+
+
+def test_the_page_asked_no_network_and_said_nothing(page: OpenPage, browser: Browser) -> None:
+    assert browser.messages() == []
+    assert {address.partition(':')[0] for address in browser.requests()} <= {'file', 'blob', 'data'}
+
+
+KINDS = {
+    'gray': LinearModel((1, 8, 8), has_noise=True),
+    'rgba_with_classes': LinearModel((4, 8, 8), c_dim=3, psi=0.5),
+    'six_channels_of_16_bits': LinearModel((6, 8, 8), bits=16),
+}
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_every_kind_is_saved_to_the_bit_and_hostile_text_stays_text(
+    browser: Browser, web_runtime: WebRuntime, tmp_path: Path, kind: str
+) -> None:
+    model = KINDS[kind]
+    page = OpenPage(browser, model.write(tmp_path / 'page.html', web_runtime, noise='none', **HOSTILE_FACTS))
+    check_text(page)
+    assert page.find('class').is_displayed() == (model.c_dim > 0)
+    assert page.find('psi').is_displayed() == (model.psi is None)
+    assert page.find('noise').is_displayed() == (model.noise.size > 0)
+    page.click('corner2')
+    if model.c_dim > 0:
+        page.set('class', '1')
+    if model.noise.size > 0:
+        check_noise(page, model)
+        page.set('noise', 'none')
+    page.settled()
+    picture = saved(page, browser, tmp_path)
+    assert picture.name == 'seed0002.png'
+    expected = pixels_of(model, 2, label=int(model.c_dim > 0))
+    difference = np.abs(read_png(picture).astype(int) - expected)
+    assert difference.max() <= (model.bits == 16)  # float32 holds 24 bits of a sum
+    browser.check_quiet()
+
+
+def check_text(page: OpenPage) -> None:
+    """Asserts that the page shows what the record says, as text."""
+    assert page('return document.title') == HOSTILE
+    shown_texts = page("return ['title', 'description', 'notes'].map((id) => document.getElementById(id).textContent)")
+    assert shown_texts == [HOSTILE, HOSTILE, HOSTILE]
+    names = page("return [...document.getElementById('class').options].map((option) => option.text)")
+    assert names == [HOSTILE] * 3
+    assert page("return document.querySelectorAll('img').length") == 0
+
+
+def check_noise(page: OpenPage, model: LinearModel) -> None:
+    """Asserts that the noise of a picture is the stored one, that of a seed, or none."""
+    plain = model(7)
+    np.testing.assert_allclose(page.draw(seed=7) - plain, model.noise[None], atol=1e-6)
+    np.testing.assert_allclose(page.draw(seed=7, noise='none'), plain, atol=1e-6)
+    noise = np.random.RandomState(5).randn(1, 8, 8)
+    np.testing.assert_allclose(page.draw(seed=7, noise='random', noiseSeed=5) - plain, noise, atol=1e-6)
+
+
+def read_png(path: Path) -> np.ndarray:
+    """Returns the pixels of a PNG of 8 or 16 bits, [H, W, C]. Pillow reads no RGB of 16 bits."""
+    with PIL.Image.open(path) as picture:
+        pixels = np.asarray(picture)  # checks the CRC of each chunk
+        assert picture.info['seed'] == '2'
+    if path.read_bytes()[24] == 16:
+        return decode_png_16(path.read_bytes(), path.name)
+    return pixels.reshape(*pixels.shape[:2], -1)
+
+
+def test_a_model_that_does_not_start_is_said_in_the_page(
+    browser: Browser, web_runtime: WebRuntime, tmp_path: Path
+) -> None:
+    path = tmp_path / 'page.html'
+    write_page(path, LINEAR.facts(), b'not a model', b'', web_runtime)
+    page = OpenPage(browser, path)
+    assert page.find('alert').text.startswith('The network cannot draw here: ')
+    browser.messages()  # of the runtime
+
+
+def test_two_pages_of_one_network_are_equal_and_keep_to_their_size(
+    page_path: Path, web_runtime: WebRuntime, tmp_path: Path
+) -> None:
+    again = LINEAR.write(tmp_path / 'again.html', web_runtime).read_bytes()
+    assert page_path.read_bytes() == again
+    assert len(again) <= 5_000_000 + 1.4 * len(gzip.compress(LINEAR.onnx()))
+
+
+def test_a_model_that_no_browser_holds_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(web_page, 'MAX_MODEL', 10)
+    with pytest.raises(ConfigError, match='a page holds at most'):
+        write_page(tmp_path / 'page.html', LINEAR.facts(), b'a model', b'', WebRuntime(b'', b''))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_page_says_what_it_does_not_show() -> None:
+    network = load(PEEPS, device='cpu')
+    how = {'psi': 0.7, 'noise': 'const', 'recalibrate': False, 'noise_maps': {'noise_b4': (4, 4)}}
+    facts = describe_network(network, **how)
+    assert facts['title'] == 'peeps32'
+    assert facts['description'] == 'A generator of images, 32x32 RGB, trained on 40 thousand images'
+    assert [note.partition(' ')[0] for note in facts['notes']] == ['Truncation', 'The']
+    network.spec = dataclasses.replace(network.spec, channels=6, bits=16)
+    assert len(describe_network(network, **how)['notes']) == 4
