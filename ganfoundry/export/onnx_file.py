@@ -75,6 +75,7 @@ def export_onnx(
     psi: float | None = None,
     noise: Noise = 'const',
     license: str | None = None,
+    recalibrated: bool = False,
 ) -> OnnxReport:
     """Writes a generator as one ONNX file: z, c if there are labels, psi and noise as inputs -> img float32.
 
@@ -85,12 +86,13 @@ def export_onnx(
         psi: Truncation; None makes it an input, a scalar.
         noise: 'const' for the stored noise, 'none', or 'input' for one input per layer with noise, [N, 1, h, w].
         license: License of the weights, for the metadata; None if it is not known.
+        recalibrated: Whether the batch-norm statistics of the network were measured again, for the metadata.
 
     Raises:
         ConfigError: If a package is missing, or an argument does not fit the network.
         ExportError: If the network cannot be traced, or if the file draws other images; no file is left then.
     """
-    settings = OnnxSettings(opset=opset, psi=psi, noise=noise, license=license)
+    settings = OnnxSettings(opset=opset, psi=psi, noise=noise, license=license, recalibrated=recalibrated)
     models = models_of(network, settings)
     return _write(network, {path: ('generator', models['generator'])}, settings)[0]
 

@@ -15,6 +15,7 @@ OF_FORMATS = {
     'opset': ('--opset', ('onnx', 'hub', 'html')),
     'psi': ('--psi', ('onnx', 'hub', 'html')),
     'noise': ('--noise', ('onnx', 'hub', 'html')),
+    'ort': ('--ort', ('html',)),
     'onnx': ('--onnx', ('hub',)),
     'push': ('--push', ('hub',)),
     'recalibrate': ('--recalibrate', ('onnx', 'html')),
@@ -54,6 +55,7 @@ class ExportOptions:
     psi: str | None = None
     noise: Noise | None = None
     license: str | None = None
+    ort: str | None = None
     onnx: bool = False
     push: str | None = None
     recalibrate: bool = False

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import gzip
-import hashlib
 import os
 from pathlib import Path
 from typing import NamedTuple
 
 from dnnlib.errors import ConfigError
-from dnnlib.regular_file import open_regular
+from dnnlib.files import sha256_of
+from dnnlib.paths import user_path
 
 VERSION = '1.30.0'
 PACKAGE = 'onnxruntime-web'
@@ -29,8 +29,8 @@ class WebRuntime(NamedTuple):
     wasm: bytes
 
 
-def find_runtime(ort: str | None) -> WebRuntime:
-    """Returns the runtime, with its digests checked.
+def find_runtime(ort: str | None) -> Path:
+    """Returns the folder of the two files, whose digests it checks.
 
     It is found in the folder of --ort, else in that of $GANFOUNDRY_ORT, else in node_modules of the current folder or
     of one above it.
@@ -42,15 +42,20 @@ def find_runtime(ort: str | None) -> WebRuntime:
         ConfigError: Names the npm package, and the command that installs it.
     """
     if ort is not None:
-        return _read(_find(Path(ort), f'--ort={ort}'))
+        return _checked(_find(Path(ort), f'--ort={ort}'))
     if named := os.environ.get(VARIABLE):
-        return _read(_find(Path(named), f'{VARIABLE}={named}'))
+        return _checked(_find(Path(user_path(named)), f'{VARIABLE}={named}'))
     for folder in (here := Path.cwd(), *here.parents):
         if _has_files(found := folder / 'node_modules' / PACKAGE / 'dist'):
-            return _read(found)
+            return _checked(found)
     raise ConfigError(
         f'--format=html needs the npm package {PACKAGE} {VERSION}: run `{COMMAND}` here, or name its folder with --ort'
     )
+
+
+def read_runtime(folder: Path) -> WebRuntime:
+    """Returns the two files of a folder."""
+    return WebRuntime(*(gzip.compress((folder / name).read_bytes(), 9, mtime=0) for name in SHA256))
 
 
 def _find(folder: Path, where: str) -> Path:
@@ -64,16 +69,12 @@ def _has_files(folder: Path) -> bool:
     return all((folder / name).is_file() for name in SHA256)
 
 
-def _read(folder: Path) -> WebRuntime:
-    """Reads and compresses the two files. Raises ConfigError if they are not those of the pinned version."""
-    parts = []
+def _checked(folder: Path) -> Path:
+    """Returns the folder. Raises ConfigError if its files are not those of the pinned version."""
     for name, digest in SHA256.items():
-        with open_regular(folder / name) as file:
-            data = file.read()
-        if (found := hashlib.sha256(data).hexdigest()) != digest:
+        if (found := sha256_of(folder / name)) != digest:
             raise ConfigError(
                 f'{folder / name}: has the sha256 {found}, that of {PACKAGE} {VERSION} has {digest}; '
                 f'`{COMMAND}` installs that version'
             )
-        parts.append(gzip.compress(data, 9, mtime=0))
-    return WebRuntime(*parts)
+    return folder

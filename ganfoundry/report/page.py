@@ -10,9 +10,7 @@ everything else, so that a browser would not execute what an escape might miss.
 
 from __future__ import annotations
 
-import base64
 import functools
-import hashlib
 import importlib.resources
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -21,6 +19,7 @@ import jinja2
 from markupsafe import Markup
 
 from ganfoundry import __version__
+from ganfoundry.content_policy import digest_source
 from ganfoundry.report.blocks import Section, walk
 from ganfoundry.report.charts import Chart, identifier
 
@@ -52,18 +51,14 @@ def policy(*, live: bool = False) -> str:
     own = " 'self'" if live else ''
     parts = [
         "default-src 'none'",
-        f"script-src '{_digest(script())}'",
-        f"style-src '{_digest(style())}'",
+        f'script-src {digest_source(script())}',
+        f'style-src {digest_source(style())}',
         f'img-src data:{own}',
         *(["connect-src 'self'"] if live else []),
         "base-uri 'none'",
         "form-action 'none'",
     ]
     return '; '.join(parts)
-
-
-def _digest(text: str) -> str:
-    return f'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'
 
 
 @functools.cache

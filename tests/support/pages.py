@@ -12,6 +12,7 @@ from importlib import import_module
 import click
 
 from ganfoundry.cli import commands
+from ganfoundry.export.web_runtime import COMMAND
 from metrics.spec import parse_metric
 from tests.conftest import ROOT
 
@@ -78,6 +79,8 @@ def check_line(words: list[str]) -> None:
             pass
         case ['pip', 'install', '-e', place]:
             check_extras(place)
+        case ['npm', *args]:
+            assert ' '.join(['npm', *args]) == COMMAND
         case ['python', '-m', module, *args]:
             assert not args
             assert (ROOT / f'{module.replace(".", "/")}.py').exists()

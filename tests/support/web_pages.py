@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from dnnlib.errors import ConfigError
-from ganfoundry.export.web_page import write_page
-from ganfoundry.export.web_runtime import COMMAND, WebRuntime, find_runtime
+from ganfoundry.export.web_page import PageContent
+from ganfoundry.export.web_runtime import COMMAND, WebRuntime, find_runtime, read_runtime
 from tests.support.browser import Browser
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ START_S = 30  # seconds that a page may take to start on a busy machine
 def web_runtime_or_skip() -> WebRuntime:
     """Returns the runtime of pages; skips, or fails where a browser is required."""
     try:
-        return find_runtime(None)
+        return read_runtime(find_runtime(None))
     except ConfigError as error:
         if os.environ.get('GANFOUNDRY_BROWSER') == 'required':
             pytest.fail(str(error))
@@ -99,30 +99,29 @@ class LinearModel:
         data: bytes = helper.make_model(graph, opset_imports=opset, ir_version=10).SerializeToString()
         return data
 
-    def facts(self, **changes: Any) -> dict[str, Any]:
-        """Returns what the page needs to know of the model."""
-        return {
-            'title': 'linear',
-            'description': 'A test',
+    def content(self, text: str | None = None) -> PageContent:
+        """Returns the content of a page of the model. text: all of its texts."""
+        network = {
+            'title': text or 'linear',
+            'description': text or 'A test',
             'width': self.shape[2],
-            'height': self.shape[1],
             'bits': self.bits,
             'z_dim': self.z_dim,
             'c_dim': self.c_dim,
-            'classes': [f'class {index}' for index in range(self.c_dim)],
+            'classes': [text or f'class {index}' for index in range(self.c_dim)],
             'psi': self.psi,
-            'noise': 'const',
+            'noise': 'none',
             'noise_maps': [['noise_b0', *self.noise.shape]] if self.noise.size else [],
             'texts': {'network': 'linear', 'network_sha256': '0' * 64, 'nimg': '0'},
-            'notes': [],
-            'facts': [],
-            **changes,
         }
-
-    def write(self, path: Path, runtime: WebRuntime, **changes: Any) -> Path:
-        """Writes the page of the model, with changed facts; returns its path."""
-        write_page(path, self.facts(**changes), self.onnx(), self.noise.tobytes(), runtime)
-        return path
+        texts = [] if text is None else [text]
+        return PageContent(
+            network=network,
+            model=self.onnx(),
+            noise=self.noise.tobytes(),
+            notes=texts,
+            facts={name: name for name in texts},
+        )
 
 
 class OpenPage:

@@ -10,7 +10,7 @@ import pytest
 
 from dnnlib.errors import ConfigError
 from ganfoundry.export import web_runtime
-from ganfoundry.export.web_runtime import SHA256, find_runtime
+from ganfoundry.export.web_runtime import SHA256, find_runtime, read_runtime
 
 PACKED = (gzip.compress(b'module', 9, mtime=0), gzip.compress(b'wasm', 9, mtime=0))
 CONTENT = {'ort.wasm.bundle.min.mjs': b'module', 'ort-wasm-simd-threaded.wasm': b'wasm'}
@@ -40,18 +40,18 @@ def install(folder: Path, content: dict[str, bytes] = CONTENT) -> Path:
 )
 def test_ort_names_the_package_its_files_or_a_folder_above_it(tmp_path: Path, named: str) -> None:
     install(tmp_path / 'project/node_modules/onnxruntime-web/dist')
-    assert find_runtime(str(tmp_path / 'project' / named)) == PACKED
+    assert read_runtime(find_runtime(str(tmp_path / 'project' / named))) == PACKED
 
 
 def test_the_option_comes_before_the_variable_and_the_variable_before_node_modules(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     install(tmp_path / 'here/node_modules/onnxruntime-web/dist')
-    assert find_runtime(None) == PACKED  # of the folder above
+    assert read_runtime(find_runtime(None)) == PACKED  # of the folder above
     monkeypatch.setenv('GANFOUNDRY_ORT', str(tmp_path / 'absent'))
     with pytest.raises(ConfigError, match=r'^GANFOUNDRY_ORT=.*absent: has no ort\.wasm'):
         find_runtime(None)
-    assert find_runtime(str(install(tmp_path / 'own'))) == PACKED
+    assert find_runtime(str(install(tmp_path / 'own'))) == tmp_path / 'own'
 
 
 def test_without_the_package_the_error_names_it_and_the_command() -> None:

@@ -89,9 +89,9 @@ function nameOf(seed) {
   return seed === null ? `seeds${seeds.join('-')}.png` : `seed${String(seed).padStart(4, '0')}.png`;
 }
 
-// Returns the text chunks; none under random noise, which generate.py draws in another way.
+// Returns the text chunks; none if generate.py would draw another picture, as it does under random noise.
 function textsOf(seed, latent, { psi, label, noise }) {
-  if (noise === 'random') return {};
+  if (network.texts === null || noise === 'random') return {};
   const texts = { ...network.texts, truncation_psi: String(psi), noise_mode: noise, batch: '[0, 1]' };
   if (seed !== null) {
     return { ...texts, seed: String(seed), class_idx: network.c_dim > 0 ? String(label) : 'null' };
@@ -183,7 +183,10 @@ function connectControls() {
   network.classes.forEach((name, index) => byId('class').add(new Option(name, index)));
   byId('class').addEventListener('input', redraw);
   byId('noise-row').hidden = network.noise_maps.length === 0;
-  byId('noise').addEventListener('input', redraw);
+  byId('noise').addEventListener('input', ({ target }) => {
+    byId('noise-seed').disabled = target.value !== 'random';
+    redraw();
+  });
   byId('noise-seed').addEventListener('input', ({ target }) => {
     if (target.checkValidity()) redraw();
   });
@@ -195,26 +198,8 @@ function connectControls() {
   byId('controls').addEventListener('submit', (event) => event.preventDefault());
 }
 
-function append(parent, tag, text) {
-  const element = document.createElement(tag);
-  element.textContent = text;
-  byId(parent).append(element);
-}
-
-function describe() {
-  document.title = network.title;
-  byId('title').textContent = network.title;
-  byId('description').textContent = network.description;
-  byId('picture').classList.toggle('pixelated', network.width < 256);
-  network.notes.forEach((note) => append('notes', 'li', note));
-  network.facts.forEach(([name, text]) => {
-    append('facts', 'dt', name);
-    append('facts', 'dd', text);
-  });
-}
-
 async function main() {
-  describe();
+  byId('picture').classList.toggle('pixelated', network.width < 256);
   connectPlane();
   connectControls();
   await generator.ready;
