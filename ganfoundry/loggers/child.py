@@ -24,8 +24,8 @@ STATES = ('finished', 'stopped', 'failed')
 
 
 def is_child() -> bool:
-    """Returns whether the parent of this process is a training run that has started it."""
-    return os.environ.get(TRAINER) == str(os.getppid())
+    """Returns whether a training run has started this process; it may have ended already."""
+    return TRAINER in os.environ
 
 
 class Child:
@@ -38,7 +38,7 @@ class Child:
     def __init__(self, name: str) -> None:
         """Begins to watch. name: name of the logger, for the message of a call that does not return."""
         self.state: str | None = None
-        self._name, self._trainer = name, os.getppid()
+        self._name, self._trainer = name, os.environ[TRAINER]
         self._call_began: float | None = None
         self._ended_at: float | None = None
         with contextlib.suppress(OSError):
@@ -72,7 +72,7 @@ class Child:
             time.sleep(POLL_S)
             return
         ready, _, _ = select.select([0], [], [], POLL_S)
-        if ready or os.getppid() != self._trainer:
+        if ready or str(os.getppid()) != self._trainer:
             word = os.read(0, 100).decode(errors='replace').strip() if ready else ''
             self._ended_at = time.monotonic()
             self.state = word if word in STATES else 'failed'

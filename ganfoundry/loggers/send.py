@@ -24,7 +24,7 @@ from ganfoundry.loggers import child
 from ganfoundry.loggers.child import Child, is_child
 from ganfoundry.loggers.follower import STATS, Event, Scalars, after_rewinds, events
 from ganfoundry.loggers.logger import BUILTIN, Logger, check_logger, make_logger
-from ganfoundry.loggers.position import file_stem, read_position, write_position
+from ganfoundry.loggers.position import Position, file_stem, read_position, write_position
 
 POLL_S = 1.0
 OPTION = '--to'
@@ -54,23 +54,42 @@ def run_log(options: LogOptions) -> int:
         path = Path(with_latest(path))
     record = config_of(path)
     check_logger(options.to, OPTION)
-    folder = HeldFolder(path.resolve())
-    wait_s = child.LIMIT_S if watch is not None else 0.0  # the process of the launch before may still send
-    with StopSignal() as stop, contextlib.closing(folder), _alone(folder.path, options.to, wait_s):
+    wait_s = 0.0 if watch is None else child.LIMIT_S + child.SPARE_S  # the process of the launch before may still send
+    with StopSignal() as stop, contextlib.closing(HeldFolder(path.resolve())) as folder:
         sender = Sender(folder, options, watch)
-        try:
-            if options.follow:
-                while not stop.requested() and _goes_on(folder.path, record, sender, watch):
-                    sender.send_new(stop.requested)
-                    time.sleep(POLL_S)
-            if not stop.requested():
-                sender.send_new(stop.requested)
-            sender.finish(watch.state if watch and watch.state else _state(record, sender))
-        except OSError as error:
-            raise ConfigError(f'{error.filename or folder.path}: {error.strerror or error}') from None
+        with _alone(folder.path, options.to, wait_s):
+            try:
+                send_run(sender, record, options.follow, stop)
+            except OSError as error:
+                raise ConfigError(f'{error.filename or folder.path}: {error.strerror or error}') from None
     if watch is None:
         print(sender.summary())
     return stop.exit_code
+
+
+def send_run(sender: Sender, record: Record, follow: bool, stop: StopSignal) -> None:
+    """Sends a run until there is nothing new, or until nothing more can come.
+
+    Args:
+        sender: Sends what is new.
+        record: Content of config.json.
+        follow: Whether to wait for more.
+        stop: Requests to end before.
+
+    Raises:
+        OSError: If a file cannot be read or written.
+        UserError: If the position or a record is damaged, or if a call of the logger fails.
+    """
+    sender.read_position()
+    if follow and sender.watch is None:
+        print(f'sending {sender.folder} to {sender.name} while it trains; Ctrl-C ends it', flush=True)
+    while follow and not stop.requested() and _goes_on(record, sender):
+        sender.send_new(stop.requested)
+        time.sleep(POLL_S)
+    if not stop.requested():
+        sender.send_new(stop.requested)
+    ended = sender.watch.state if sender.watch else None
+    sender.finish(ended or ('finished' if _is_complete(record, sender) else 'stopped'))
 
 
 def config_of(folder: Path) -> Record:
@@ -90,14 +109,23 @@ class Sender:
         folder: The run folder.
         options: The command line.
         watch: Limits the time of calls; None: calls may take any time.
+
+    Raises:
+        ConfigError: If the logger cannot be made.
     """
 
     def __init__(self, folder: HeldFolder, options: LogOptions, watch: Child | None) -> None:
-        self._folder, self._options, self._watch = folder, options, watch
-        self._name = file_stem(options.to)
-        self._position = read_position(self._file)
-        self._logger: Logger | None = None
+        self.name, self.watch = options.to, watch
+        self._folder, self._mode = folder, options.mode
+        self._position = Position()
+        self._logger = self._made()
+        self._started = False
         self._counts = {'line': 0, 'sheet': 0}
+
+    @property
+    def folder(self) -> Path:
+        """The run folder, where it is now."""
+        return self._folder.path
 
     @property
     def nimg(self) -> int:
@@ -106,24 +134,28 @@ class Sender:
 
     @property
     def _file(self) -> Path:
-        return self._folder.path / f'{self._name}.json'
+        return self.folder / f'{file_stem(self.name)}.json'
+
+    def read_position(self) -> None:
+        """Reads what was sent before. Raises ConfigError if the file is damaged."""
+        self._position = read_position(self._file)
 
     def summary(self) -> str:
         """Returns a sentence about what was sent."""
         sent = ' and '.join(counted(number, noun) for noun, number in self._counts.items())
         if not any(self._counts.values()):
-            return f'nothing new in {self._folder.path}: everything was sent to {self._options.to} before'
-        return f'{sent} of {self._folder.path} sent to {self._options.to}, up to {max(self.nimg, 0) / 1000:.1f} kimg'
+            return f'nothing new in {self.folder}: everything was sent to {self.name} before'
+        return f'{sent} of {self.folder} sent to {self.name}, up to {max(self.nimg, 0) / 1000:.1f} kimg'
 
     def send_new(self, stopped: Callable[[], bool]) -> None:
         """Sends everything that is new; leaves early if `stopped`. Raises LoggerError."""
-        after = after_rewinds(self._folder.path, self._position)
-        if after.segment != self._position.segment and self._logger is not None:
+        after = after_rewinds(self.folder, self._position)
+        if after.segment != self._position.segment and self._started:
             self._call(lambda logger: logger.finish('rewound'))
-            self._logger = None
+            self._logger, self._started = self._made(), False
         if after != self._position:
             self._keep(after)
-        for event, position in events(self._folder.path, self._position):
+        for event, position in events(self.folder, self._position):
             if stopped():
                 return
             before = self._position
@@ -140,7 +172,7 @@ class Sender:
 
     def finish(self, state: str) -> None:
         """Ends the logger, also one of an earlier process that was killed. Raises LoggerError."""
-        if self._logger is None and (self._position.state or not self._position.lines):
+        if not self._started and (self._position.state or not self._position.lines):
             return
         self._start()
         self._call(lambda logger: logger.finish(state))
@@ -154,13 +186,15 @@ class Sender:
             self._call(lambda logger: logger.image(event.name, event.path, event.nimg))
             self._counts['sheet'] += 1
 
-    def _start(self) -> None:
-        """Makes the logger before its first call."""
-        if self._logger is not None:
-            return
+    def _made(self) -> Logger:
         with self._limited():
-            self._logger = make_logger(self._options.to, OPTION)
-        folder, segment = self._folder.path, self._position.segment
+            return make_logger(self.name, OPTION)
+
+    def _start(self) -> None:
+        """Starts the logger before its first call."""
+        if self._started:
+            return
+        folder, segment = self.folder, self._position.segment
         record = config_of(folder).values
         group = str(record.get('run_id') or folder.name)
         about = {
@@ -169,33 +203,29 @@ class Sender:
             'id': group if segment == 1 else f'{group}-{segment}',
             'group': group,
             'segment': segment,
-            'mode': self._options.mode,
+            'mode': self._mode,
         }
         self._call(lambda logger: logger.start({**record, 'log': about}))
+        self._started = True
 
     def _call(self, call: Callable[[Logger], Any]) -> None:
-        assert self._logger is not None
         try:
             with self._limited():
                 call(self._logger)
         except (Exception, SystemExit) as error:
-            if self._options.to not in BUILTIN:
+            if self.name not in BUILTIN:
                 traceback.print_exc(file=sys.stderr)  # of the user's own code
             reason = ' '.join(traceback.format_exception_only(error)[-1].split())
             raise LoggerError(
-                f'{OPTION}={self._options.to}: {reason}; the same command sends the rest of {self._folder.path}'
+                f'{OPTION}={self.name}: {reason}; the same command sends the rest of {self.folder}'
             ) from None
 
     def _limited(self) -> contextlib.AbstractContextManager[None]:
-        return contextlib.nullcontext() if self._watch is None else self._watch.limited()
+        return contextlib.nullcontext() if self.watch is None else self.watch.limited()
 
-    def _keep(self, position: Any) -> None:
+    def _keep(self, position: Position) -> None:
         write_position(self._file, position)
         self._position = position
-
-
-def _state(record: Record, sender: Sender) -> str:
-    return 'finished' if _is_complete(record, sender) else 'stopped'
 
 
 def _is_complete(record: Record, sender: Sender) -> bool:
@@ -206,11 +236,11 @@ def _is_complete(record: Record, sender: Sender) -> bool:
         return False
 
 
-def _goes_on(folder: Path, record: Record, sender: Sender, watch: Child | None) -> bool:
+def _goes_on(record: Record, sender: Sender) -> bool:
     """Whether more may come: the run trains, or is not complete and may be continued."""
-    if watch is not None:
-        return watch.state is None
-    return not _is_complete(record, sender) or _is_trained(folder)
+    if sender.watch is not None:
+        return sender.watch.state is None
+    return not _is_complete(record, sender) or _is_trained(sender.folder)
 
 
 def _is_trained(folder: Path) -> bool:
@@ -236,16 +266,23 @@ def _alone(folder: Path, name: str, wait_s: float) -> Iterator[None]:
     """
     path = folder / f'.{file_stem(name)}.lock'
     until = time.monotonic() + wait_s
+    with contextlib.ExitStack() as stack:
+        while not _held(path, stack):
+            if time.monotonic() > until:
+                raise ConfigError(f'{folder}: another process sends this run to {name}; end it, or let it do its work')
+            time.sleep(POLL_S)
+        yield
+
+
+def _held(path: Path, stack: contextlib.ExitStack) -> bool:
+    """Holds a lock file on a stack. Returns False if another process holds it. Raises ConfigError."""
     try:
-        with contextlib.ExitStack() as stack:
-            while not stack.enter_context(locked(path)):
-                if time.monotonic() > until:
-                    raise ConfigError(
-                        f'{folder}: another process sends this run to {name}; end it, or let it do its work'
-                    )
-                time.sleep(POLL_S)
-            yield
+        held = stack.enter_context(locked(path))
     except OSError as error:
         raise ConfigError(
-            f'{folder}: cannot be written to ({error.strerror}), so the position could not be kept; send a copy of it'
+            f'{path.parent}: cannot be written to ({error.strerror}), so the position could not be kept; send a copy '
+            f'of the folder'
         ) from None
+    if not held:
+        stack.close()
+    return held

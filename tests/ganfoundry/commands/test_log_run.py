@@ -49,11 +49,11 @@ def run(monkeypatch: pytest.MonkeyPatch, command: object, *words: str) -> int | 
     ],
 )
 def test_a_mistake_is_one_line_and_leaves_nothing(runs, monkeypatch, capsys, words, message):
-    before = sorted(path for path in runs.rglob('*') if not path.name.endswith('.lock'))
+    before = sorted(runs.rglob('*'))
     assert run(monkeypatch, log_run, *words) == 2
     error = capsys.readouterr().err.strip()
     assert message in error.splitlines()[-1]
-    assert sorted(path for path in runs.rglob('*') if not path.name.endswith('.lock')) == before
+    assert sorted(runs.rglob('*')) == before
 
 
 def test_a_logger_that_fails_is_one_line_after_its_traceback(runs, monkeypatch, capsys):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +14,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from ganfoundry.loggers.child import TRAINER
 from ganfoundry.loggers.processes import LogProcesses
+from tests.conftest import ROOT
 from tests.support.fake_loggers import kept
 from tests.support.forks import shared_zygote
 from tests.support.patience import stretched
@@ -80,6 +84,14 @@ def test_the_end_of_training_is_not_delayed_and_the_rest_is_sent(folder):
     assert kept(folder.path, 'scalars') == [*NIMG, 600]
     assert kept(folder.path, 'finish') == ['stopped']
     assert warnings == []
+
+
+def test_a_sender_whose_trainer_is_gone_already_ends(folder):
+    script, to = str(ROOT / 'log_run.py'), f'--to={FAKES}:Keeps'
+    env = os.environ | {TRAINER: '1000000000'}
+    subprocess.run([sys.executable, script, str(folder.path), to, '--follow'], env=env, check=True, timeout=60)
+    assert kept(folder.path, 'scalars') == NIMG
+    assert kept(folder.path, 'finish') == ['failed']
 
 
 def train_until_killed(folder: str) -> None:
