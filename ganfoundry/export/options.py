@@ -86,6 +86,7 @@ class ExportOptions:
 
     def check(self) -> None:
         """Raises ConfigError for options that do not fit the format, and for numbers that are none."""
+        psi = self.fixed_psi
         for name, (spelling, formats) in OF_FORMATS.items():
             if self.format not in formats and given_options(self, {name: spelling}):
                 raise ConfigError(f'{spelling}: --format={self.format} has no use for it; drop it')
@@ -96,5 +97,5 @@ class ExportOptions:
             raise ConfigError(
                 f'--license={self.license}: expected an identifier such as apache-2.0, cc-by-nc-4.0, other or unknown'
             )
-        if self.recalibrate and self.fixed_psi is None:
+        if self.recalibrate and psi is None:
             raise ConfigError('--recalibrate measures at one truncation; add --psi, for instance --psi=0.7')

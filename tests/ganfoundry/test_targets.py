@@ -44,6 +44,12 @@ def test_latest_is_a_run_and_a_folder_of_runs_names_it(tmp_path, run):
         find_targets(str(tmp_path))
 
 
+def test_an_exported_folder_with_its_record_is_its_network(tmp_path):
+    for name in ('config.json', 'model.safetensors'):
+        (tmp_path / name).write_text('{}')
+    assert find_targets(str(tmp_path)) == [Target(path=tmp_path / 'model.safetensors', is_images=False)]
+
+
 def test_a_snapshot_knows_its_run_and_a_lonely_one_has_none(tmp_path, run):
     (target,) = find_targets(str(run.snapshot(1000)))
     assert (target.is_images, target.folder.path) == (False, run.path)

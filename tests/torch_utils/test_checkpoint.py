@@ -124,6 +124,19 @@ def test_a_full_disk_leaves_what_was_there(root):
     assert checkpoint.newest_state(root, lambda text: None).name == '000000300'
 
 
+def test_equal_tensors_and_metadata_are_equal_bytes(tmp_path):
+    tensors = {'b': torch.arange(3), 'a': torch.ones(2, dtype=torch.bfloat16)}
+    metadata = {'record': '{"a": "ä\\"\\n\U0001f600"}', **{f'key {n}': 'value' for n in range(9)}}
+    for name, order in (('a', list(metadata)), ('b', sorted(metadata))):
+        checkpoint.save_tensors(tmp_path / name, tensors, {key: metadata[key] for key in order})
+    one, two = (path.read_bytes() for path in tmp_path.iterdir())
+    assert one == two
+    for path in tmp_path.iterdir():
+        loaded, read = checkpoint.load_tensors(path)
+        assert read == metadata
+        assert all(torch.equal(loaded[name], tensors[name]) for name in tensors)
+
+
 def test_a_single_file_that_is_no_safetensors_is_named(tmp_path):
     path = tmp_path / 'x.safetensors'
     path.write_bytes(json.dumps({'not': 'one'}).encode())

@@ -34,6 +34,15 @@ def test_a_run_gives_its_best_snapshot_and_the_newest_without_one(run):
     assert find_network(run) == newest
 
 
+def test_an_exported_folder_gives_its_network_unless_it_has_snapshots(tmp_path, run):
+    exported = tmp_path / 'exported'
+    exported.mkdir()
+    (exported / 'model.safetensors').touch()
+    assert find_network(exported) == exported / 'model.safetensors'
+    (run / 'model.safetensors').touch()
+    assert find_network(run) == run / 'network-snapshot-000100.safetensors'
+
+
 def test_a_file_is_itself(run):
     path = run / 'network-snapshot-000020.safetensors'
     assert find_network(path) == find_network(str(path)) == path
