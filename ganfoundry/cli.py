@@ -19,6 +19,7 @@ COMMANDS = (
     'projector',
     'export',
     'inspect-network',
+    'explore',
     'calc-metrics',
     'log-run',
     'dataset-tool',

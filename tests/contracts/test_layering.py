@@ -46,6 +46,7 @@ FLOORS = {
     'projector': 5,
     'export': 5,
     'inspect_network': 5,
+    'explore': 5,
     'calc_metrics': 5,
     'log_run': 5,
     'dataset_tool': 5,

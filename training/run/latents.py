@@ -6,6 +6,7 @@ A latents file is an .npz with `w` [N, num_ws, w_dim] or `z` [N, z_dim], optiona
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import zipfile
@@ -19,7 +20,7 @@ import numpy as np
 import torch
 
 from dnnlib.errors import DataError, FileError, RecordError
-from dnnlib.files import atomic_path
+from dnnlib.files import write_bytes
 from dnnlib.records import parse_record
 from dnnlib.regular_file import open_regular
 from training.data.array_file import parse_header
@@ -101,11 +102,17 @@ def _to_tensor(values: np.ndarray | torch.Tensor) -> torch.Tensor:
 
 def write_latents(path: Path, latents: Latents) -> None:
     """Writes a latents file atomically. Equal latents give equal bytes."""
+    write_bytes(path, encode_latents(latents))
+
+
+def encode_latents(latents: Latents) -> bytes:
+    """Returns the bytes of a latents file."""
     arrays = {latents.space: latents.points.numpy(), 'provenance': np.array(json.dumps(latents.provenance))}
     if latents.c is not None:
         arrays['c'] = latents.c.numpy()
-    with atomic_path(path) as tmp, tmp.open('wb') as file:
-        np.savez(file, **arrays)  # type: ignore[arg-type]  # its stub takes every keyword for allow_pickle
+    file = io.BytesIO()
+    np.savez(file, **arrays)  # type: ignore[arg-type]  # its stub takes every keyword for allow_pickle
+    return file.getvalue()
 
 
 def read_latents(path: Path, G: Any) -> Latents:

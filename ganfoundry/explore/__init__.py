@@ -1,0 +1,1 @@
+"""The browser explorer of trained networks."""
