@@ -45,6 +45,7 @@ export class Picture {
   want(draft, again = false) {
     const query = this.query;
     if (again) this.shown = '';
+    this.figure.dataset.shown = ''; // until it is there
     this.wanted = { query, draft };
     if (!this.busy) this.work();
   }
