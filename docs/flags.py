@@ -24,6 +24,7 @@ PAGES = {
     'projector': 'using.md',
     'export': 'export.md',
     'inspect_network': 'inspecting.md',
+    'explore': 'explorer.md',
     'calc_metrics': 'metrics.md',
     'log_run': 'logging.md',
 }
