@@ -10,12 +10,7 @@ from dnnlib.paths import user_path
 from ganfoundry.choices import Choice
 from ganfoundry.command_options import CONTEXT, network_option, plugin_option
 
-FORMATS = (
-    'onnx',
-    'html',
-    'safetensors',
-    'hub',
-)  # the names of ganfoundry.export.formats.FORMATS, without an import of torch
+FORMATS = ('onnx', 'html', 'safetensors', 'hub')  # the keys of ganfoundry.export.formats.FORMATS, which needs torch
 
 
 @click.command(context_settings=CONTEXT)
@@ -45,8 +40,8 @@ def main(**options: Any) -> None:
     python export.py --network=latest --format=hub --license=cc0-1.0 --out=card --push=USER/NAME
 
     onnx is for any runtime, and is compared with PyTorch in onnxruntime before it is written; html is one page that
-    draws in a browser without a server; safetensors holds the
-    weights alone; hub is a folder with a model card as the Hugging Face hub shows it. Only --push uses the network.
+    draws in a browser without a server; safetensors holds the weights alone; hub is a folder with a model card as the
+    Hugging Face hub shows it. Only --push uses the network.
     """
     from ganfoundry.export.options import ExportOptions
     from ganfoundry.export.run import run_export

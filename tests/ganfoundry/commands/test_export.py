@@ -66,7 +66,7 @@ def test_an_official_pickle_is_exported(golden, tmp_path):
 @pytest.mark.parametrize(
     ('flags', 'message'),
     [
-        (['--format=onx', '--out=out'], "'onx' is not one of 'onnx', 'safetensors', 'hub'"),
+        (['--format=onx', '--out=out'], "'onx' is not one of 'onnx'"),
         (['--format=hub', '--out=out'], '--license is needed: the hub shows it'),
         (['--format=hub', '--license=my license', '--out=out'], 'expected an identifier such as apache-2.0'),
         (['--format=hub', '--license=mit', '--push=net', '--out=out'], '--push=net: expected USER/NAME'),
