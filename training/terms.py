@@ -14,7 +14,7 @@ from contextlib import ExitStack, contextmanager
 import torch
 
 from training.augment.apa import Shown, deceive
-from training.augment.view import View
+from training.augment.view import Seen, View
 from training.config import RunConfig
 from training.fakes import Fakes
 from training.interface import Features
@@ -173,8 +173,9 @@ class DiscriminatorTerms(_NetworkTerms):
     def main(self, micro: Micro) -> Iterator[torch.Tensor]:
         """Yields D's main loss: on generated images, on real ones (or on pairs of both), then between them."""
         fake, c, features = self._generate(micro)
-        seen_fake = self.view(fake)  # [N, C, H, W]
-        fake_logits, fake_others = self._score(fake, seen_fake, c, features_g=features)  # [N, 1], []
+        seen = self.view.see(fake)
+        seen_fake = seen.images  # [N, C, H, W]
+        fake_logits, fake_others = self._score(fake, seen, c, features_g=features)  # [N, 1], []
         del features  # not needed any longer than here
         if isinstance(self.loss, Paired):
             seen_real, real_logits, real_others = self._score_real(micro)
@@ -220,13 +221,13 @@ class DiscriminatorTerms(_NetworkTerms):
             yield stack.enter_context(self.taps[net].open()) if net in self.taps else {}
 
     def _score(
-        self, img: torch.Tensor, seen: torch.Tensor, c: torch.Tensor, features_g: Features | None
+        self, img: torch.Tensor, seen: Seen, c: torch.Tensor, features_g: Features | None
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Scores images, and computes what terms add to D's loss on them.
 
         Args:
             img: Images as generated or stored, [N, C, H, W].
-            seen: The same as D sees them, [N, C, H, W].
+            seen: The same as D sees them.
             c: Labels, [N, label_dim].
             features_g: G's features of generated images; None for real ones.
 
@@ -234,10 +235,11 @@ class DiscriminatorTerms(_NetworkTerms):
             D's logits, [N, 1], and the sum of the means of all terms, [].
         """
         with self._tapped('D') as features_d:
-            logits = self.state.D(seen, c)  # [N, 1]
+            logits = self.state.D(seen.images, c)  # [N, 1]
         scored = Scored(
             img=img,
-            seen=seen,
+            seen=seen.images,
+            inverse=seen.inverse,
             c=c,
             logits=logits,
             generated=features_g is not None,
@@ -252,11 +254,11 @@ class DiscriminatorTerms(_NetworkTerms):
         """Returns the real images as D sees them [N, C, H, W], their logits [N, 1] and the terms' sum []."""
         shown = self._reals(micro)
         img = shown.img.detach().requires_grad_(self.differentiating)  # [N, C, H, W]
-        seen = self.view(img)
+        seen = self.view.see(img)
         logits, others = self._score(img, seen, micro.c, features_g=None)
         if self.state.controller is not None:
             self.state.controller.feed(logits if shown.real is None else logits.detach()[shown.real])
-        return seen, logits, others
+        return seen.images, logits, others
 
     def _report(self, loss: torch.Tensor, fake_logits: torch.Tensor, real_logits: torch.Tensor) -> None:
         """Reports D's loss, logits and signs, [N, 1] each."""

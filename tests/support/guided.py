@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from training.augment.config import AugmentConfig
-from training.augment.view import View
+from training.augment.view import Seen, View
 from training.build import build
 from training.config import EmaConfig, GuidanceConfig, RunConfig
 from training.data.dataset import ImageDataset
@@ -51,7 +51,11 @@ class Scorer:
         return img, self.summands(img, img, features)
 
     def summands(
-        self, img: torch.Tensor, seen: torch.Tensor, features: dict[int, torch.Tensor] | None
+        self,
+        img: torch.Tensor,
+        seen: torch.Tensor,
+        features: dict[int, torch.Tensor] | None,
+        inverse: torch.Tensor | None = None,
     ) -> dict[str, Summand]:
         """Returns the summand of each term for images.
 
@@ -59,6 +63,7 @@ class Scorer:
             img: Images, [2, C, H, W].
             seen: The same as D sees them, [2, C, H, W].
             features: G's features if the images are generated; None for real ones.
+            inverse: How ADA has moved the images.
         """
         found = {}
         for term in self.losses.scoring:
@@ -70,7 +75,7 @@ class Scorer:
 
             term.on_logits = record  # type: ignore[method-assign]
         try:
-            self.logits, _ = self.losses._score(img, seen, torch.zeros(2, 0), features)
+            self.logits, _ = self.losses._score(img, Seen(seen, inverse), torch.zeros(2, 0), features)
         finally:
             for term in self.losses.scoring:
                 del term.on_logits

@@ -63,12 +63,15 @@ def test_p_does_not_follow_a_sign_that_means_nothing(dataset, aug, kind):
     assert tiny(dataset, aug=AugmentConfig(kind='fixed'), loss=LossConfig(kind=kind)).aug.kind == 'fixed'
 
 
-@pytest.mark.parametrize('field', ['ggdr', 'glead'])
+MOVING = [
+    {'kind': 'ada'}, {'kind': 'fixed', 'pipe': 'cutout'}, {'kind': 'fixed', 'pipe': 'blit'}, {'kind': 'diffaug'},
+    {'kind': 'diffaug', 'policy': 'color,cutout'},
+]  # fmt: skip
+
+
 @pytest.mark.parametrize(
-    'aug',
-    [{'kind': 'ada'}, {'kind': 'fixed', 'pipe': 'cutout'}, {'kind': 'fixed', 'pipe': 'blit'}, {'kind': 'diffaug'},
-     {'kind': 'diffaug', 'policy': 'color,cutout'}],
-)  # fmt: skip
+    ('field', 'aug'), [('glead', aug) for aug in MOVING] + [('ggdr', aug) for aug in MOVING if aug['kind'] == 'diffaug']
+)
 def test_tasks_of_places_refuse_an_augmentation_that_moves_or_hides_them(dataset, field, aug):
     message = rf'{field}\.weight=1\.0: D then speaks .* aug\.kind={aug["kind"]} .*--set aug\.kind=noaug'
     with pytest.raises(ConfigError, match=message):
@@ -78,7 +81,7 @@ def test_tasks_of_places_refuse_an_augmentation_that_moves_or_hides_them(dataset
 @pytest.mark.parametrize(
     'aug',
     [{'kind': 'ada', 'pipe': 'color'}, {'kind': 'fixed', 'pipe': 'noise'}, {'kind': 'diffaug', 'policy': 'color'},
-     {'kind': 'apa'}, {'kind': 'noaug'}],
+     {'kind': 'apa'}, {'kind': 'noaug'}, {'kind': 'ada', 'pipe': 'bgcfnc'}, {'kind': 'fixed', 'pipe': 'cutout'}],
 )  # fmt: skip
-def test_tasks_of_places_take_every_other_augmentation(dataset, aug):
+def test_ggdr_follows_the_moves_of_ada_and_takes_every_other_augmentation(dataset, aug):
     assert tiny(dataset, aug=AugmentConfig(**aug), ggdr=GuidanceConfig(weight=1.0)).ggdr.weight == 1

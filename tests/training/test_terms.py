@@ -33,7 +33,7 @@ def doubled(monkeypatch):
         given.append(img)
         return 2 * img
 
-    monkeypatch.setattr(view, '_augment_of', lambda cfg: double)
+    monkeypatch.setattr(view, '_augment_of', lambda cfg: lambda img, p: view.Seen(double(img, p), None))
     return given
 
 

@@ -210,6 +210,37 @@ def apply(
     return upfirdn2d(fine, f, down=2, flip_filter=True)  # [N, C, H, W]
 
 
+def move_features(features: torch.Tensor, inverse: torch.Tensor, width: int) -> torch.Tensor:
+    """Moves features as their images were moved. Features of images that were not moved stay as they are.
+
+    The maps, the reflection and the filter on the way down are those of `apply`. On the way up, bilinear interpolation
+    takes the place of the filter, which would ring at the jumps of features. Both are half a fine pixel left of their
+    positions, so that the same arguments apply.
+
+    Args:
+        features: [N, C, h, w].
+        inverse: G_inv of the images, float64 [N, 3, 3] on the host.
+        width: Width of the images in pixels.
+
+    Returns:
+        [N, C, h, w].
+    """
+    chosen = (inverse != torch.eye(3)).flatten(1).any(dim=1).nonzero()[:, 0]  # [M]
+    if len(chosen) == 0:
+        return features
+    size: tuple[int, int] = (features.shape[2], features.shape[3])
+    maps = inverse[chosen]  # [M, 3, 3]
+    maps[:, :2, 2] *= size[1] / width
+    margins, theta = plan(maps, *size)
+    chosen = chosen.to(features.device, non_blocking=True)
+    theta = theta.to(features.dtype).to(features.device, non_blocking=True)
+    padded = F.pad(features.index_select(0, chosen), margins, mode='reflect')
+    fine = F.interpolate(padded, scale_factor=2, mode='bilinear', align_corners=False)
+    fine = grid_sample(fine, places(theta, *size))  # [M, C, 2 h + 10, 2 w + 10]
+    moved = upfirdn2d(fine, _filter(features.device, features.dtype), down=2, flip_filter=True)  # [M, C, h, w]
+    return features.index_copy(0, chosen, moved)
+
+
 def places(theta: torch.Tensor, height: int, width: int) -> torch.Tensor:
     """Returns the positions of the result's fine samples in the input.
 

@@ -62,6 +62,10 @@ class AugmentPipe:
         self.ranges = Ranges() if ranges is None else ranges
 
     def __call__(self, img: torch.Tensor, p: float) -> torch.Tensor:
+        """Returns an augmented batch, the first part of `augment`, which has the arguments and errors."""
+        return self.augment(img, p)[0]
+
+    def augment(self, img: torch.Tensor, p: float) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Augments a batch.
 
         Args:
@@ -70,7 +74,8 @@ class AugmentPipe:
             p: strength, at least 0. Above 1, all gates are open.
 
         Returns:
-            [N, C, H, W] in the dtype of `img`; at p = 0 `img` itself, without any draw.
+            Images, [N, C, H, W] in the dtype of `img`; at p = 0 `img` itself, without any draw. And the maps of the
+            plane by which they were moved, G_inv float64 [N, 3, 3] on the host; None if no image was.
 
         Raises:
             ConfigError: if images are too small for the image filter, also at p = 0.
@@ -82,10 +87,11 @@ class AugmentPipe:
             raise ValueError(f'augment: p={p}: must be at least 0')
         self.require_size(*img.shape[2:])
         if p == 0 or len(img) == 0:
-            return img
-        for work in _send(self._plan(self.draw(img.shape, p), img.shape), img):
+            return img, None
+        draws = self.draw(img.shape, p)
+        for work in _send(self._plan(draws, img.shape), img):
             img = _carry_out(work, img)
-        return img
+        return img, draws.inverse
 
     def require_size(self, height: int, width: int) -> None:
         """Raises ConfigError if the transforms do not support images of this size."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 
@@ -13,7 +14,20 @@ from training.augment.diffaug import DiffAugment
 from training.augment.pipe import AugmentPipe
 from training.augment.presets import PRESETS
 
-Augment = Callable[[torch.Tensor, float], torch.Tensor]  # [N, C, H, W] and p -> the same shape
+
+class Seen(NamedTuple):
+    """Images as D receives them.
+
+    images: [N, C, H, W].
+    inverse: maps of the plane by which ADA has moved them, `geometric`'s G_inv, float64 [N, 3, 3] on the host; None if
+        it has moved none. DiffAugment's moves are not among them.
+    """
+
+    images: torch.Tensor
+    inverse: torch.Tensor | None
+
+
+Augment = Callable[[torch.Tensor, float], Seen]  # [N, C, H, W] and p -> the same shape
 
 
 class View:
@@ -46,15 +60,20 @@ class View:
 
     def __call__(self, img: torch.Tensor) -> torch.Tensor:
         """Returns the blurred and augmented images [N, C, H, W], or `img` itself without both or at p = 0."""
+        return self.see(img).images
+
+    def see(self, img: torch.Tensor) -> Seen:
+        """Returns what `self(img)` returns, and how the images were moved."""
         if self.cfg.blur_sigma > 0:
             img = blur(img, sigma_at(self.nimg(), self.cfg.blur_sigma, self.cfg.blur_fade_kimg))
-        return img if self._augment is None or self.p == 0 else self._augment(img, self.p)
+        return Seen(img, None) if self._augment is None or self.p == 0 else self._augment(img, self.p)
 
 
 def _augment_of(cfg: AugmentConfig) -> Augment | None:
     if cfg.kind in ('ada', 'fixed'):
-        return AugmentPipe(PRESETS[cfg.pipe])
+        pipe = AugmentPipe(PRESETS[cfg.pipe])
+        return lambda img, p: Seen(*pipe.augment(img, p))
     if cfg.kind == 'diffaug':
         policy = DiffAugment(cfg.policy)
-        return lambda img, p: policy(img)
+        return lambda img, p: Seen(policy(img), None)
     return None

@@ -1,7 +1,5 @@
 """Features of G and D for terms that compare them: taps that record features, and a decoder of D's features.
 
-A paper's decoder that is known here by its figure alone is read in the plainest way, which its class states.
-
 Letters: N batch, C channels, R resolution of features, h and w their height and width.
 """
 
@@ -13,12 +11,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
-import torch.nn.functional as F
 
 from dnnlib.config import require
 from dnnlib.errors import ConfigError
 from training.interface import FeatureNetwork, Features
-from training.networks.layers import Conv2d, LowerableBlock
+from training.networks.layers import Act, Conv2d, LowerableBlock
 from training.objective.term import TermConfig
 
 if TYPE_CHECKING:
@@ -52,9 +49,9 @@ class GuidanceConfig(TermConfig):
         return f'{TITLES.get(name, name)} (weight {self.weight:g})'
 
     def check(self, name: str, cfg: RunConfig) -> None:
-        """Refuses augmentations that move or hide places of the image, of which the task speaks."""
+        """Refuses augmentations that move or hide places of the image, of which the task speaks; GGDR follows ADA's."""
         require(
-            cfg.aug.is_still,
+            cfg.aug.is_still or (name == 'ggdr' and cfg.aug.kind in ('ada', 'fixed')),
             f'{name}.weight',
             self.weight,
             f'D then speaks of places in the image, which aug.kind={cfg.aug.kind} moves or hides; --set '
@@ -90,35 +87,44 @@ def _recorder(features: Features, res: int) -> Callable[[torch.nn.Module, tuple[
 
 
 class Decoder(LowerableBlock):
-    """A decoder of D's features from the base to R, upsampled step by step and joined by the finer ones.
+    """The decoder of D's features that GGDR and GLeaD share: from 4x4 to R, upsampled step by step.
 
-    A reading: one 3x3 convolution per resolution on the concatenation, as wide as D is there, then a linear 1x1.
+    For r = 8, 16, ..., R, a 1x1 convolution upsamples by two, with StyleGAN2's filter, the previous result joined with
+    D's features at r / 2. Results are as wide as D's features at r; the last one has `out_channels`.
     """
 
-    def __init__(self, channels: dict[int, int], resolution: int, out_channels: int) -> None:
+    def __init__(self, channels: dict[int, int], resolution: int, out_channels: int, *, act: Act) -> None:
         """Builds the layers.
 
         Args:
             channels: Number of channels of D's features by resolution.
             resolution: Resolution R of the output.
             out_channels: Number of channels of the output.
+            act: Activation of all layers but the last, which is linear.
+
+        Raises:
+            ConfigError: If R is below 8.
         """
         super().__init__(lowered=True)
-        self.resolutions = sorted(res for res in channels if 4 < res <= resolution)
-        below = channels[4]
+        self.resolutions = sorted(2 * res for res in channels if 2 * res <= resolution)
+        if not self.resolutions:
+            raise ConfigError(f"resolution={resolution}: the decoder of D's features begins at 8")
+        below = 0
         for res in self.resolutions:
-            setattr(self, f'conv{res}', Conv2d(below + channels[res], channels[res], 3))
-            below = channels[res]
-        self.out = Conv2d(below, out_channels, 1, act='linear')
+            is_last = res == self.resolutions[-1]
+            width = out_channels if is_last else channels[res]
+            conv = Conv2d(below + channels[res // 2], width, 1, act='linear' if is_last else act, up=2)
+            setattr(self, f'conv{res}', conv)
+            below = width
 
     def forward(self, features: Features) -> torch.Tensor:
-        """Returns [N, out_channels, h, w] of D's features by resolution."""
-        x = self.lower(features[4])  # [N, C, *spec.size_at(4)]
+        """Returns [N, out_channels, h, w] float32 of D's features by resolution."""
+        x = None
         for res in self.resolutions:
-            x = F.interpolate(x, scale_factor=2, mode='nearest')
-            x = getattr(self, f'conv{res}')(torch.cat([x, self.lower(features[res])], dim=1))
-        y: torch.Tensor = self.out(x)
-        return y.float()
+            f = self.lower(features[res // 2])  # [N, C, *spec.size_at(res // 2)]
+            x = getattr(self, f'conv{res}')(f if x is None else torch.cat([x, f], dim=1))
+        assert x is not None
+        return x.float()
 
 
 def check_features(name: str, G: object, D: object) -> None:

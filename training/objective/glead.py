@@ -31,7 +31,7 @@ class Redrawer(torch.nn.Module):
         super().__init__()
         self.resolution = resolution
         channels = D.feature_channels()
-        self.decoder = Decoder(channels, resolution, G.feature_channels()[resolution])
+        self.decoder = Decoder(channels, resolution, G.feature_channels()[resolution], act='linear')
         h, w = spec.size_at(4)
         self.latent = FullyConnected(channels[4] * h * w, G.w_dim)
 
@@ -57,7 +57,7 @@ class GLeaD(Term):
 
     def attach(self, spec: ImageSpec) -> None:
         """Adds the layers that let G redraw an image to D."""
-        resolution = reading_resolution(self.name, self.cfg, max(self.G.img_resolution // 8, 4), self.G, self.D)
+        resolution = reading_resolution(self.name, self.cfg, max(self.G.img_resolution // 8, 8), self.G, self.D)
         if not isinstance(self.G, StyleGenerator):
             raise ConfigError(
                 f'glead.weight={self.cfg.weight}: GLeaD needs a generator with a W space; --set glead.weight=0'

@@ -81,6 +81,8 @@ class Scored:
     nimg: real images shown before this step.
     features_d: D's features of `seen`, with graph; empty unless a term of the run has `needs_features`.
     features_g: G's features of generated images, without graph; empty for real images and like `features_d`.
+    inverse: maps of the plane by which `seen` was moved, `augment.geometric`'s G_inv, float64 [N, 3, 3] on the host;
+        None if it was not.
     """
 
     img: torch.Tensor
@@ -91,6 +93,7 @@ class Scored:
     nimg: int
     features_d: Features = field(default_factory=dict)
     features_g: Features = field(default_factory=dict)
+    inverse: torch.Tensor | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

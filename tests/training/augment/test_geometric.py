@@ -6,6 +6,7 @@ import math
 from unittest import mock
 
 import numpy as np
+import pytest
 import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
@@ -213,3 +214,64 @@ def test_the_identity_needs_six_pixels_and_no_margin_exceeds_the_image():
     assert geometric.needed_margins(identity, 4, 64) == (6, 6, 3, 3)
     far = geometric.translation(torch.tensor([[1000.0, -1000.0]], dtype=torch.float64))
     assert geometric.needed_margins(far, 64, 32) == (0, 31, 63, 0)
+
+
+def test_features_move_like_a_slow_transcription():
+    """Reflection, bilinear values between pixels, positions by the map, sym6 on the way down; with explicit loops."""
+    torch.manual_seed(0)
+    features = torch.randn(2, 2, 6, 8, dtype=torch.float64)
+    angle = torch.tensor([0.4, 0.0], dtype=torch.float64)
+    inverse = geometric.rotation(angle) @ geometric.translation(torch.tensor([[3.0, -2.0], [0, 0]]).double())
+    found = geometric.move_features(features, inverse, width=32)
+    assert torch.equal(found[1], features[1])  # not moved
+    maps = inverse[0].clone()
+    maps[:2, 2] *= 8 / 32
+    h, w, margin = 6, 8, 5
+    padded = torch.nn.functional.pad(features[:1], [margin] * 4, mode='reflect')[0]
+    taps = torch.tensor(geometric.SYM6, dtype=torch.float64)
+    taps = taps / taps.sum()
+
+    def fine(channel, x, y):
+        """Returns the value at a place of the image, in pixels from its center, of the doubled bilinear image."""
+
+        def pixel(i, j):  # of the doubled image: pixel m is a quarter of a pixel from its source
+            rows, columns = (k / 2 - 0.25 for k in (i, j))
+            value = 0.0
+            for a in (math.floor(rows), math.floor(rows) + 1):
+                for b in (math.floor(columns), math.floor(columns) + 1):
+                    weight = (1 - abs(rows - a)) * (1 - abs(columns - b))
+                    a_in = min(max(a, 0), padded.shape[1] - 1)
+                    b_in = min(max(b, 0), padded.shape[2] - 1)
+                    value += weight * float(padded[channel, a_in, b_in])
+            return value
+
+        i, j = (2 * (v + (size - 1) / 2 + margin) for v, size in ((y, h), (x, w)))
+        value = 0.0
+        for a in (math.floor(i), math.floor(i) + 1):
+            for b in (math.floor(j), math.floor(j) + 1):
+                value += (1 - abs(i - a)) * (1 - abs(j - b)) * pixel(a, b)
+        return value
+
+    for channel, row, column in ((0, 2, 3), (1, 3, 4), (0, 3, 2)):
+        expected = 0.0
+        for m in range(12):
+            for k in range(12):
+                y = row - (h - 1) / 2 - geometric.RESULT_REACH[0] + m / 2
+                x = column - (w - 1) / 2 - geometric.RESULT_REACH[0] + k / 2
+                place = maps @ torch.tensor([x, y, 1.0], dtype=torch.float64)
+                weight = float(taps[m] * taps[k])
+                expected += weight * fine(channel, float(place[0]), float(place[1]))
+        assert float(found[0, channel, row, column]) == pytest.approx(expected, abs=1e-9)
+
+
+def test_smooth_features_are_flipped_and_turned_as_images_are():
+    smooth = F.interpolate(torch.randn(2, 3, 3, 3).double(), size=(16, 16), mode='bicubic')
+    ones = torch.ones(2).double()
+    for inverse, move in (
+        (geometric.scaling(-ones, ones), lambda f: f.flip(3)),
+        (geometric.quarter_turns(ones), lambda f: f.rot90(1, dims=(2, 3))),
+    ):
+        found, expected = geometric.move_features(smooth, inverse, width=64), move(smooth)
+        assert (found - expected).abs().mean() < 0.1 * (smooth - expected).abs().mean()
+        image = geometric.apply(smooth, *reversed(geometric.plan(inverse, 16, 16)))
+        assert (found - image).abs().mean() < 0.1 * (smooth - expected).abs().mean()

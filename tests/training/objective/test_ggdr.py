@@ -8,6 +8,8 @@ import pytest
 import torch
 
 from tests.support.guided import CPU, ON, Scorer, small
+from training.augment import geometric
+from training.augment.config import AugmentConfig
 from training.build import build, build_networks
 from training.config import GuidanceConfig, LossConfig
 from training.data.dataset import DataConfig, ImageDataset
@@ -86,4 +88,30 @@ def test_ggdr_is_one_minus_the_cosine_at_each_position(dataset):
             for y in range(8) for x in range(8)) / 64
         for n in range(2)
     ]  # fmt: skip
-    torch.testing.assert_close(predictor(of_d, of_g).double(), torch.tensor(expected).double(), rtol=1e-5, atol=1e-6)
+    found = predictor(of_d, of_g[8].detach()).double()
+    torch.testing.assert_close(found, torch.tensor(expected).double(), rtol=1e-5, atol=1e-6)
+
+
+def test_under_ada_the_features_are_moved_as_the_image_is(dataset):
+    scorer = Scorer(small(dataset, ggdr=ON), dataset.spec, dataset)
+    img, _ = scorer.generated()
+    features, inverse = torch.randn(2, 16, 8, 8), geometric.quarter_turns(torch.ones(2))
+
+    def loss(features, moved_by):
+        return scorer.summands(img, img, {8: features}, inverse=moved_by)['ggdr'].loss.detach()
+
+    assert torch.equal(loss(features, inverse), loss(geometric.move_features(features, inverse, 32), None))
+    assert not torch.allclose(loss(features, inverse), loss(features, None), rtol=1e-3)
+    assert torch.equal(loss(features, torch.eye(3).double().repeat(2, 1, 1)), loss(features, None))
+
+
+@pytest.mark.parametrize('name', ['auto', 'squeeze'])
+def test_it_trains_under_ada_and_is_finite(dataset, name):
+    cfg = small(dataset, name, ggdr=ON)
+    cfg = dataclasses.replace(cfg, aug=AugmentConfig(kind='fixed', p=0.8, pipe='bgc'))
+    state = build(cfg, dataset.spec, CPU)
+    step = TrainStep(cfg, state, dataset, CPU)
+    for _ in range(2):
+        step(*batch(state.step))
+    assert 0 < state.stats.summary()['Loss/D/ggdr']['mean'] < 20
+    assert state.stats.summary()['Loss/D/loss']['mean'] > 0
