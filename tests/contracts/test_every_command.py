@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import io
 import re
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +21,9 @@ import pytest
 
 from dnnlib.errors import ConfigError
 from ganfoundry.commands import gen_video, generate, inspect_network, projector, style_mixing
+from ganfoundry.explore.command_line import Machine
+from ganfoundry.explore.studio import Studio, StudioOptions
+from ganfoundry.explore.view import View
 from ganfoundry.projection.perceptual import PixelDistance
 from tests.support.narrow import make_snapshot
 from tests.support.recipes import own_recipes
@@ -175,3 +180,24 @@ def test_gen_video_gives_equal_bytes_twice_and_frames_of_the_images_size(tmp_pat
     if cfg in ('auto', 'dcgan'):  # one network with W and one without, every kind
         run('b.mkv', '--seeds=0-3', '--grid=2x1')
         assert (tmp_path / 'a.mkv').read_bytes() == (tmp_path / 'b.mkv').read_bytes()
+
+
+@pytest.mark.parametrize(('cfg', 'kind'), NETWORKS)
+def test_the_explorer_draws_what_its_command_draws(tmp_path, network, cfg, kind):
+    path, spec = network(cfg, kind)
+    files = StudioOptions(networks=(str(path),), bookmarks=str(tmp_path / 'latents.npz'), machine=Machine(device='cpu'))
+    studio = Studio(files)
+    label = 'dog' if spec.label_dim else ''
+    for number, view in enumerate((View(seed=4, class_text=label), View(x=0.3, psi=0.7, class_text=label))):
+        python, script, *args = shlex.split(studio.command(0, view))
+        assert (python, script) == ('python', 'generate.py')
+        outdir = tmp_path / str(number)
+        generate.main.main([*args, f'--outdir={outdir}'], standalone_mode=False)
+        (written,) = outdir.glob('*.png')
+        shown = studio.picture(0, view, draft=False).data
+        with PIL.Image.open(written) as theirs, PIL.Image.open(io.BytesIO(shown)) as ours:
+            assert np.array_equal(np.asarray(theirs), np.asarray(ours))
+        assert view.moved or shown == written.read_bytes()
+        draft = studio.picture(0, view, draft=True)
+        with PIL.Image.open(io.BytesIO(draft.data)) as picture:
+            assert picture.size == (spec.width, spec.height)

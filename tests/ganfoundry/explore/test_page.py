@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import shutil
 import threading
 import time
 from collections.abc import Callable
@@ -15,7 +16,9 @@ import numpy as np
 import PIL.Image
 import pytest
 
+from dnnlib.errors import ConfigError
 from ganfoundry.explore.command_line import Machine
+from ganfoundry.explore.nearest import Nearest, TrainingImages
 from ganfoundry.explore.studio import Studio, StudioOptions
 from tests.ganfoundry.explore.conftest import LABELED, PEEPS
 from tests.support.browser import Browser
@@ -281,6 +284,52 @@ def test_two_networks_stand_side_by_side(page, serve, narrow):
     for side, query in enumerate((page.settle(0), page.settle(1))):
         assert np.array_equal(page.pixels(side), png(served.ask('/image', f'side={side}&{query}').body))
     assert page.text('title') == 'peeps32.safetensors | squeeze-3.safetensors'
+    page.browser.check_quiet()
+
+
+def test_a_run_has_a_slider_over_its_snapshots_and_its_name_stays_text(page, serve, narrow, tmp_path):
+    run = tmp_path / '00000-<img src=x onerror=alert(1)>'
+    run.mkdir()
+    for kimg, cfg in ((0, 'auto'), (100, 'squeeze'), (200, 'auto')):
+        shutil.copy(narrow(cfg), run / f'network-snapshot-{kimg:06d}.safetensors')
+    served = serve(run)
+    page.open(f'{served.url}#seed=3')
+    assert page.text('title') == run.name
+    assert page.js("return document.querySelectorAll('h1 *').length") == 0
+    page.wait(lambda: page.js("return document.getElementById('slider-snapshot').max") == '2', 'the snapshots')
+    newest = page.pixels()
+    page.set('slider-snapshot', '1')
+    query = page.settle()
+    assert query == 'seed=3&snapshot=network-snapshot-000100'
+    assert not np.array_equal(page.pixels(), newest)
+    assert np.array_equal(page.pixels(), png(served.ask('/image', query).body))
+    page.set('slider-snapshot', '2')
+    assert page.settle() == 'seed=3'
+    page.browser.check_quiet()
+
+
+def test_the_nearest_training_image_is_shown_or_a_sentence_says_what_is_missing(page, peeps, monkeypatch):
+    nearest = "[...document.querySelectorAll('#tools button')][2].click()"
+    page.open(peeps.url)
+
+    def missing(self, image):
+        raise ConfigError('the cache has no features of <b>the training images</b>')
+
+    with monkeypatch.context() as patched:
+        patched.setattr(TrainingImages, 'nearest', missing)
+        page.js(nearest)
+        page.wait(lambda: 'features of <b>the training images</b>' in page.text('message'), 'a sentence')
+        assert page.hidden('nearest')
+    page.browser.messages()  # of the refusal
+    found = Nearest(index=7, ratio=0.5, detector='efflite', num_images=40)
+    data = peeps.ask('/image', 'seed=9').body
+    monkeypatch.setattr(TrainingImages, 'nearest', lambda self, image: found)
+    monkeypatch.setattr(TrainingImages, 'png', lambda self, index: data)
+    page.js(nearest)
+    page.wait(lambda: not page.hidden('nearest'), 'the image')
+    text = 'Nearest of 40 training images by efflite: number 7, at 0.50 times the distance to its own nearest neighbor.'
+    assert page.text('nearest-text') == text
+    page.wait(lambda: page.js("return document.getElementById('nearest-image').naturalWidth") == 32, 'its pixels')
     page.browser.check_quiet()
 
 
