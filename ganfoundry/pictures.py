@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 import PIL.Image
 
 from dnnlib.errors import ConfigError, DataError
+from dnnlib.log import counted
 from dnnlib.regular_file import open_regular
 from ganfoundry.drawing import Drawn, save_image
 from ganfoundry.points import PointList
@@ -50,7 +51,7 @@ def write_pictures(drawn: Iterable[Drawn], outdir: Path, info: dict[str, Any], c
         stop(f'{outdir} has {written} of {count} images')
     except DataError as error:
         raise DataError(f'{error}; {outdir} has {written} of {count} images') from None
-    print(f'{outdir}: {written} images')
+    print(f'{outdir}: {counted(written, "image")}')
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from dnnlib.log import counted
 from ganfoundry.captions import row_names
 from ganfoundry.drawing import Drawn, save_image
 from ganfoundry.jobs import Job
@@ -66,7 +67,7 @@ def write_sheet(drawn: Iterable[Drawn], job: Job, path: Path, text: dict[str, An
     images = collect(drawn, len(job.points), path)
     sheet = tile(images, job.columns)  # [C, H, W]
     save_image(row_names(sheet, job.rows) if job.rows else sheet, path, text)
-    print(f'{path}: {len(images)} images')
+    print(f'{path}: {counted(len(images), "image")}')
     return images
 
 

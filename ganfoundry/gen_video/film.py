@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from dnnlib.errors import ConfigError
+from dnnlib.log import counted
 from ganfoundry.command_options import given_options
 from ganfoundry.drawing import check_finite
 from ganfoundry.gen_video.content import Content, VideoOptions
@@ -116,4 +117,4 @@ def write_film(
                 advance(count)
     except KeyboardInterrupt:
         stop(f'{path} has {writer.num_frames} of {count} frames')
-    print(f'{path}: {count} frames, {count / fps:.1f} s')
+    print(f'{path}: {counted(count, "frame")}, {count / fps:.1f} s')

@@ -25,6 +25,7 @@ class WandbLogger:
         log = record['log']
         settings = wandb.Settings(
             console='off',
+            init_timeout=60,  # a lost network is then named before the time limit of the process
             silent=True,
             disable_git=True,
             save_code=False,
