@@ -235,7 +235,7 @@ def _find_run(flags: TrainFlags) -> RunFolder | None:
         return again
     if resume in ('auto', 'latest'):
         runs = [path.parent for path in outdir.glob('[0-9]*-*/config.json')]
-        if resume == 'auto':
+        if resume == 'auto' and runs:
             name = run_name(new_run(flags), flags)
             runs = [path for path in runs if path.name.partition('-')[2] == name]
         if not runs and resume == 'latest':

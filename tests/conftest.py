@@ -31,6 +31,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.skip(reason='needs a CUDA device'))
 
 
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Exempts what is imported and collected from garbage collection, which readers of films ask for at every file."""
+    gc.freeze()
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Ends the exemption: modules that are imported for the summary look for their referrers."""
+    gc.unfreeze()
+
+
 @pytest.fixture(scope='session')
 def root() -> pathlib.Path:
     """The root of the checkout."""
@@ -55,7 +65,8 @@ def plugins_leave() -> Iterator[None]:
         return
     for name in plugins:
         del sys.modules[name]
-    for registry in [thing for thing in gc.get_objects() if type(thing) is Registry]:
+    values = [value for module in list(sys.modules.values()) for value in list(vars(module).values())]
+    for registry in {id(value): value for value in values if type(value) is Registry}.values():
         for name in [name for name in registry.names() if registry.module_of(name) in plugins]:
             del registry._values[name], registry._modules[name]
     from metrics.detectors.table import DETECTORS

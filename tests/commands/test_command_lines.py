@@ -138,7 +138,7 @@ def test_help_answers_in_under_a_second(script):
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
-    assert min(seconds() for _ in range(3)) < 1
+    assert any(seconds() < 1 for _ in range(3))
 
 
 def test_a_dry_run_is_short_begins_with_the_data_and_writes_nothing(tmp_path, data, capsys):
@@ -347,25 +347,25 @@ def test_a_file_that_is_no_snapshot_is_named(tmp_path, run):
 @pytest.mark.slow
 def test_a_metric_of_training_is_found_again(tmp_path, data):
     flags = [flag for flag in TINY if not flag.startswith('--metrics')]
-    call(tmp_path, f'--data={data}', '--kimg=1', *flags, '--snap=1000', '--metrics=fd_efflite32')
-    (line,) = [json.loads(text) for text in (only_run(tmp_path) / 'metric-fd_efflite32.jsonl').read_text().splitlines()]
+    call(tmp_path, f'--data={data}', '--kimg=1', *flags, '--snap=1000', '--metrics=fd_efflite12')
+    (line,) = [json.loads(text) for text in (only_run(tmp_path) / 'metric-fd_efflite12.jsonl').read_text().splitlines()]
     snapshot = only_run(tmp_path) / line['snapshot']
-    done = call(tmp_path, f'--network={snapshot}', '--metrics=fd_efflite32', '--device=cpu', script='calc_metrics.py')
+    done = call(tmp_path, f'--network={snapshot}', '--metrics=fd_efflite12', '--device=cpu', script='calc_metrics.py')
     assert json.loads(done.stdout)['results'] == line['results']
 
 
 @pytest.mark.slow
 def test_metrics_of_a_snapshot_are_printed_and_repeat(snapshot):
     def lines():
-        metrics = '--metrics=fd_efflite32,pr_efflite32_full'
+        metrics = '--metrics=fd_efflite12,pr_efflite12_full'
         done = call(snapshot.parent, f'--network={snapshot}', '--device=cpu', metrics, script='calc_metrics.py')
         return [json.loads(line) for line in done.stdout.splitlines()]
 
     first, again = lines(), lines()
-    assert [line['metric'] for line in first] == ['fd_efflite32', 'pr_efflite32_full']
+    assert [line['metric'] for line in first] == ['fd_efflite12', 'pr_efflite12_full']
     assert [line['results'] for line in first] == [line['results'] for line in again]
-    assert first[0]['results']['fd_efflite32'] > 0
-    assert 0 <= first[1]['results']['pr_efflite32_full_precision'] <= 1
+    assert first[0]['results']['fd_efflite12'] > 0
+    assert 0 <= first[1]['results']['pr_efflite12_full_precision'] <= 1
     assert first[0]['nimg'] == 1000
 
 

@@ -16,7 +16,7 @@ from tests.conftest import ROOT
 from tests.support.fake_loggers import kept
 from tests.support.forks import environment
 from tests.support.patience import stretched
-from tests.support.runs import TINY, call, command, last_state, losses, make_zip, only_run
+from tests.support.runs import TINY, call, command, last_state, losses, make_zip, only_run, start
 
 pytestmark = pytest.mark.slow
 
@@ -38,11 +38,6 @@ def undisturbed(tmp_path_factory, data):
     return only_run(outdir)
 
 
-def start(args):
-    return subprocess.Popen(args, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                            start_new_session=True)  # fmt: skip
-
-
 def ranks(launcher):
     """Returns the present training processes of a launcher by rank."""
     found = {}
@@ -55,16 +50,23 @@ def ranks(launcher):
     return found
 
 
-def wait_until_trained(process, outdir, ticks):
+def train(folder, *flags):
+    """Starts a run in `folder`/runs. Only the launcher is forked; what it starts are interpreters of their own."""
+    return start(folder, *command(folder / 'runs', *flags)[1:])
+
+
+def wait_until_trained(launch, outdir, ticks):
     """Waits until the run has written `ticks` lines of statistics."""
-    deadline = time.monotonic() + 100
-    while time.monotonic() < deadline:
-        assert process.poll() is None, process.communicate()
+
+    def trained():
         stats = list(outdir.glob('0*/stats.jsonl'))
-        if stats and len(stats[0].read_text().splitlines()) >= ticks:
-            return
-        time.sleep(0.05)
-    pytest.fail('the run does not get on')
+        return bool(stats) and len(stats[0].read_text().splitlines()) >= ticks
+
+    assert launch.watch(trained), launch.said()
+
+
+def said_in(folder):
+    return (folder / 'output').read_text(), (folder / 'errors').read_text()
 
 
 def assert_same_run(folder, other):
@@ -84,20 +86,22 @@ def test_torchrun_trains_to_the_bits_of_one_process(tmp_path, data, undisturbed)
 def test_a_run_goes_on_from_one_process_to_two_and_back_with_the_same_bits(tmp_path, data, undisturbed):
     """With loggers, of which the first gets each record once, from rank 0, and the second does not return."""
     loggers = [f'--log=tests.support.fake_loggers:{name}' for name in ('Keeps', 'Hangs')]
+    outdir = tmp_path / 'runs'
     for flags, ticks, number in (
         ((f'--data={data}', *FLAGS), 2, signal.SIGINT),
         (('--resume=latest', '--gpus=2'), 4, signal.SIGTERM),
     ):
-        process = start(command(tmp_path, *flags, *loggers))
-        wait_until_trained(process, tmp_path, ticks)
-        process.send_signal(number)
-        output, errors = process.communicate(timeout=200)
-        assert process.returncode == 128 + number, output + errors
-        assert f'continue: python train.py --resume={only_run(tmp_path)}' in output
+        launch = train(tmp_path, *flags, *loggers)
+        wait_until_trained(launch, outdir, ticks)
+        launch.kill(number)
+        assert launch.wait() == 128 + number
+        assert f'continue: python train.py --resume={only_run(outdir)}' in launch.said()
+        (tmp_path / 'output').rename(tmp_path / f'output{ticks}')
+    output = (tmp_path / 'output4').read_text()
     assert 'changed for this launch: gpus 1 -> 2' in output
     assert output.rstrip().endswith(' '.join(loggers))  # the command that continues
-    call(tmp_path, '--resume=latest', '--gpus=1', *loggers)
-    run = only_run(tmp_path)
+    call(outdir, '--resume=latest', '--gpus=1', *loggers)
+    run = only_run(outdir)
     assert_same_run(run, undisturbed)
     deadline = time.monotonic() + stretched(60)
     while 'finished' not in kept(run, 'finish'):
@@ -109,26 +113,26 @@ def test_a_run_goes_on_from_one_process_to_two_and_back_with_the_same_bits(tmp_p
 
 
 def test_a_request_to_one_process_stops_all_with_one_saved_state(tmp_path, data):
-    process = start(command(tmp_path, f'--data={data}', *FLAGS, '--gpus=2', '--max-restarts=1'))
-    wait_until_trained(process, tmp_path, 2)
-    ranks(process)[1].send_signal(signal.SIGTERM)
+    launch = train(tmp_path, f'--data={data}', *FLAGS, '--gpus=2', '--max-restarts=1')
+    wait_until_trained(launch, tmp_path / 'runs', 2)
+    ranks(launch)[1].send_signal(signal.SIGTERM)
     asked = time.monotonic()
-    output, errors = process.communicate(timeout=200)
-    assert process.returncode == 143, output + errors  # and no restart: it was asked to stop
+    assert launch.wait() == 143  # and no restart: it was asked to stop
     assert time.monotonic() < asked + stretched(15)
+    output, _ = said_in(tmp_path)
     assert 'continue: python train.py --resume=' in output
-    _, scalars = last_state(only_run(tmp_path))
+    _, scalars = last_state(only_run(tmp_path / 'runs'))
     assert f'the newest state is of {scalars["nimg"] / 1000:.2f} kimg' in output
 
 
 def test_a_lost_process_without_restarts_ends_the_run_with_its_code(tmp_path, data):
-    process = start(command(tmp_path, f'--data={data}', *FLAGS, '--gpus=2'))
-    wait_until_trained(process, tmp_path, 1)
-    ranks(process)[1].kill()
-    output, errors = process.communicate(timeout=200)
-    assert process.returncode in (1, 128 + signal.SIGKILL)  # one of the two ends is noticed first
+    launch = train(tmp_path, f'--data={data}', *FLAGS, '--gpus=2')
+    wait_until_trained(launch, tmp_path / 'runs', 1)
+    ranks(launch)[1].kill()
+    assert launch.wait() in (1, 128 + signal.SIGKILL)  # one of the two ends is noticed first
+    output, errors = said_in(tmp_path)
     assert 'WARNING: rank 0 of 2, ' in output
-    for text in (output, (only_run(tmp_path) / 'log.txt').read_text()):
+    for text in (output, (only_run(tmp_path / 'runs') / 'log.txt').read_text()):
         assert 'another process is gone' in text
     assert 'no restart was left of 0' in errors
 

@@ -12,6 +12,7 @@ import time
 
 import pytest
 
+from tests.support import runs
 from tests.support.forks import environment
 from tests.support.runs import TINY, call, command, last_state, losses, make_zip, only_run
 
@@ -80,14 +81,14 @@ def test_killed_at_random_moments_a_run_ends_with_the_same_bits(tmp_path, data, 
 
 
 def test_a_request_to_stop_saves_says_how_to_go_on_and_loses_no_bit(tmp_path, data, undisturbed):
-    process = start(tmp_path, f'--data={data}', *TINY, *FLAGS, '--workers=1')
-    wait_for_progress(process, tmp_path)
-    os.killpg(process.pid, signal.SIGTERM)  # the whole group, as a terminal and a batch system do
-    output, _ = process.communicate(timeout=200)
-    folder = only_run(tmp_path)
-    assert process.returncode == 143
-    assert f'continue: python train.py --resume={folder}' in output
-    call(tmp_path, f'--resume={folder}')
+    outdir = tmp_path / 'runs'
+    launch = runs.start(tmp_path, *command(outdir, f'--data={data}', *TINY, *FLAGS, '--workers=1')[1:])
+    wait_for_progress(launch, outdir)
+    launch.kill(signal.SIGTERM, group=True)  # as a terminal and a batch system do
+    assert launch.wait() == 143
+    folder = only_run(outdir)
+    assert f'continue: python train.py --resume={folder}' in launch.said()
+    call(outdir, f'--resume={folder}')
     assert last_state(folder) == last_state(undisturbed)
     assert losses(folder) == losses(undisturbed)
 

@@ -9,9 +9,9 @@ import pytest
 
 import ganfoundry
 from ganfoundry.cli import COMMANDS, commands
-from tests.commands.test_distributed_run import FLAGS, start, wait_until_trained
+from tests.commands.test_distributed_run import FLAGS, wait_until_trained
 from tests.support.forks import environment
-from tests.support.runs import last_state, make_zip, only_run
+from tests.support.runs import last_state, make_zip, only_run, start
 
 pytestmark = pytest.mark.slow
 
@@ -43,7 +43,7 @@ def test_help_answers_in_less_than_half_a_second_without_torch(name):
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
-    assert min(seconds() for _ in range(3)) < 0.4
+    assert any(seconds() < 0.4 for _ in range(3))
 
 
 def test_the_help_lists_every_command_with_a_whole_sentence():
@@ -67,12 +67,11 @@ def test_a_run_in_two_processes_stops_and_says_how_to_continue(tmp_path):
     """`python -m ganfoundry` is restarted as a module: by the path in sys.argv its package would not be found."""
     data = make_zip(tmp_path / 'tiny.zip')
     outdir = tmp_path / 'runs'
-    process = start([*MODULE, 'train', f'--outdir={outdir}', f'--data={data}', *FLAGS, '--gpus=2'])
-    wait_until_trained(process, outdir, 2)
-    process.send_signal(signal.SIGINT)
-    output, errors = process.communicate(timeout=60)
-    assert process.returncode == 130, output + errors
-    assert f'continue: ganfoundry train --resume={only_run(outdir)}' in output
-    done = run('train', f'--outdir={outdir}', '--resume=latest', '--gpus=1')
-    assert done.returncode == 0, done.stdout + done.stderr
+    train = ('-m', 'ganfoundry', 'train', f'--outdir={outdir}')
+    launch = start(tmp_path, *train, f'--data={data}', *FLAGS, '--gpus=2')
+    wait_until_trained(launch, outdir, 2)
+    launch.kill(signal.SIGINT)
+    assert launch.wait() == 130
+    assert f'continue: ganfoundry train --resume={only_run(outdir)}' in launch.said()
+    assert start(tmp_path, *train, '--resume=latest', '--gpus=1').wait() == 0
     assert last_state(only_run(outdir))[1]['nimg'] >= 1000

@@ -15,7 +15,7 @@ import numpy as np
 import PIL.Image
 
 from tests.conftest import ROOT
-from tests.support.forks import shared_zygote
+from tests.support.forks import Launch, shared_zygote
 
 # 25 steps per kimg in two micro-batches, a tick every two steps, a state at each tick.
 SHORT = (
@@ -77,6 +77,18 @@ def command(outdir: Path, *flags: Any, script: str = 'train.py') -> list[str]:
     return [sys.executable, str(ROOT / script), *([f'--outdir={outdir}'] if script == 'train.py' else []), *flags]
 
 
+def start(folder: Path, *words: Any) -> Launch:
+    """Starts a command line, forked from the zygote of this test process.
+
+    Args:
+        folder: Place of the files `output` and `errors`, to which it writes.
+        words: The script and its arguments, or '-m', a module and its arguments.
+    """
+    task, *words = ('run_module', *words[1:]) if words[0] == '-m' else ('run_script', *words)
+    files = {'output': folder / 'output', 'errors': folder / 'errors'}
+    return shared_zygote().start(f'tests.support.zygote:{task}', *map(str, words), **files)
+
+
 def call(outdir: Path, *flags: Any, check: bool = True, script: str = 'train.py') -> subprocess.CompletedProcess[str]:
     """Runs a command line to its end, forked from the zygote of this test process.
 
@@ -88,9 +100,9 @@ def call(outdir: Path, *flags: Any, check: bool = True, script: str = 'train.py'
     """
     words = [str(word) for word in command(outdir, *flags, script=script)[1:]]
     with tempfile.TemporaryDirectory() as folder:
-        output, errors = Path(folder) / 'output', Path(folder) / 'errors'
-        launch = shared_zygote().start('tests.support.zygote:run_script', *words, output=output, errors=errors)
-        done = subprocess.CompletedProcess(words, launch.wait(), output.read_text(), errors.read_text())
+        code = start(Path(folder), *words).wait()
+        output, errors = ((Path(folder) / name).read_text() for name in ('output', 'errors'))
+        done = subprocess.CompletedProcess(words, code, output, errors)
     assert not check or done.returncode == 0, done.stdout + done.stderr
     return done
 

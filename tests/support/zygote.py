@@ -1,22 +1,26 @@
 """Server that starts processes without the seconds that importing takes: it imports once and forks for every request.
 
-A forked child leaves `serve` with its request and runs like the process of an ordinary command line: it ends at the end
-of the module, with exit handlers and an exit code. Requests and answers are lines of JSON on stdin and stdout. The
-client is tests/support/forks.py.
+A forked child leaves `serve` with its request and ends like the process of an ordinary command line, with exit handlers
+and an exit code; only the modules are not torn down, which would take as long as many a command. Requests and answers
+are lines of JSON on stdin and stdout. The client is tests/support/forks.py.
 
 The forkserver of multiprocessing does not serve here: its children import the test runner and end in their own ways.
 """
 
 from __future__ import annotations
 
+import atexit
 import ctypes
+import gc
 import importlib
 import json
 import os
 import runpy
 import signal
 import sys
-from typing import Any
+import threading
+from collections.abc import Callable
+from typing import Any, NoReturn
 
 PRELOADED = (
     'ganfoundry.commands.train', 'ganfoundry.commands.generate', 'ganfoundry.commands.calc_metrics',
@@ -69,9 +73,41 @@ def run_script(path: str, *arguments: str) -> None:
     runpy.run_path(path, run_name='__main__')
 
 
+def run_module(name: str, *arguments: str) -> None:
+    """Runs a module as `python -m name arguments` does."""
+    sys.argv = [name, *arguments]
+    runpy.run_module(name, run_name='__main__', alter_sys=True)
+
+
 def die_with_parent() -> None:
     """Asks the kernel to kill this process when its parent ends: nothing outlives the tests."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def end_with(task: Callable[[], object]) -> NoReturn:
+    """Carries out a task and ends the process as the interpreter does: threads, exit handlers, streams, exit code."""
+    code: object = 0
+    try:
+        task()
+    except SystemExit as ended:
+        code = ended.code
+    except BaseException as error:
+        sys.excepthook(type(error), error, error.__traceback__)
+        if isinstance(error, KeyboardInterrupt):
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            os.kill(os.getpid(), signal.SIGINT)
+        code = 1
+    threading._shutdown()
+    atexit._run_exitfuncs()
+    if code is not None and not isinstance(code, int):
+        print(code, file=sys.stderr)
+        code = 1
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except (OSError, ValueError):
+        code = 120
+    os._exit(code or 0)
 
 
 def main() -> None:
@@ -79,9 +115,10 @@ def main() -> None:
     die_with_parent()
     for module in PRELOADED:
         importlib.import_module(module)
+    gc.freeze()  # a child that collects garbage would copy the pages of everything imported
     print(json.dumps('ready'), flush=True)
     if (request := serve()) is not None:
-        become(request)
+        end_with(lambda: become(request))
 
 
 if __name__ == '__main__':
