@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.conftest import ROOT
+from tests.support.forked_ranks import fork_ranks
 from tests.support.forks import Launch, Zygote
 from tests.support.runs import last_state, losses, only_run
 from torch_utils.checkpoint import list_states, verify_state
@@ -29,7 +30,13 @@ class Run:
         where: Folder of the run, its plan and its output.
         flags: Flags of train.py.
         plan: Triples of moments.py.
+
+    Attributes:
+        interpreters: Whether the processes of --gpus=N are interpreters of their own, as those of users are, instead of
+            forks of their launcher.
     """
+
+    interpreters = False
 
     def __init__(self, zygote: Zygote, where: Path, flags: Sequence[str], plan: Sequence[tuple] = ()) -> None:
         self.zygote, self.where, self.outdir = zygote, where, where / 'runs'
@@ -47,7 +54,7 @@ class Run:
         output = self.where / f'output{len(self.launches)}.txt'
         resume = () if any(flag.startswith('--resume') for flag in flags) else ('--resume=auto',)
         every = [*self.flags, *flags, *resume, f'--plugin={MOMENTS}']
-        call = 'tests.reliability.supervisor:train'
+        call = f'tests.reliability.supervisor:{"train" if self.interpreters else "train_forked"}'
         self.launches.append(self.zygote.start(call, *every, output=output, env={'RELIABILITY_PLAN': str(self.plan)}))
         return self.launches[-1]
 
@@ -95,6 +102,12 @@ def train(*flags: str) -> None:
     torch.set_num_threads(1)
     sys.argv = ['train.py', *flags]
     run_command(script.main)
+
+
+def train_forked(*flags: str) -> None:
+    """Does the same, and the processes of --gpus=N are forked, too."""
+    fork_ranks()
+    train(*flags)
 
 
 def fingerprint(folder: Path, guardian: bool = True) -> tuple[Any, ...]:

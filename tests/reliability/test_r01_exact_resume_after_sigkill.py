@@ -39,13 +39,13 @@ def test_killed_at_named_moments_and_at_random_ones(run, undisturbed):
 
 def test_killed_while_it_measures(run, in_peace, data):
     """The metric is measured after all, once a snapshot, and the same."""
-    flags = ('--metrics=fd_efflite8', '--snap=3')
+    flags = ('--metrics=kid_efflite8', '--snap=3')
     measured = in_peace('measured', (*run().flags[1:], *flags))
     killed = run(*flags, plan=[('metric', 1, KILL), ('metric', 1, KILL), ('line', 2, KILL)])
     killed.finish()
     assert killed.all_struck()
     assert fingerprint(killed.folder) == fingerprint(measured)
-    lines = [folder.joinpath('metric-fd_efflite8.jsonl').read_text() for folder in (killed.folder, measured)]
+    lines = [folder.joinpath('metric-kid_efflite8.jsonl').read_text() for folder in (killed.folder, measured)]
     results = [[line.partition('"metric"')[0] for line in text.splitlines()] for text in lines]
     assert results[0] == results[1]
     assert len(results[0]) >= 2
@@ -82,7 +82,7 @@ def test_every_cfg(name, zygote, tmp_path, data, data32, in_peace):
     path = data if RECIPES.get(name).min_resolution <= 16 else data32
     flags = (f'--data={path}', *narrow_flags(name, ImageDataset(DataConfig(path=str(path), cond=True)).spec))
     draw = random.Random(name)
-    plan = [('phase', draw.randrange(8, 14), KILL), ('flush', draw.randrange(3, 12), KILL)]
+    plan = [('phase', draw.randrange(4, 8), KILL), ('flush', draw.randrange(3, 12), KILL)]
     killed = Run(zygote, tmp_path / 'run', flags, plan)
     assert killed.finish() == [-signal.SIGKILL, -signal.SIGKILL, 0]
     assert fingerprint(killed.folder) == fingerprint(in_peace(f'cfg-{name}', flags))

@@ -20,7 +20,7 @@ STEP = 96  # images
 @pytest.mark.parametrize('moment', [('phase', 6), ('flush', 9), ('snapshot', 2), ('metric', 1)], ids=lambda m: m[0])
 def test_sigterm_in_training_in_a_save_in_a_snapshot_in_a_metric(run, undisturbed, in_peace, moment):
     """In a step; between the files of a training state; in the network file; among the images of a metric."""
-    flags = ('--metrics=fd_efflite8', '--snap=3') if moment[0] == 'metric' else ()
+    flags = ('--metrics=kid_efflite8', '--snap=3') if moment[0] == 'metric' else ()
     expected = in_peace('measured', (*run().flags[1:], *flags)) if flags else undisturbed
     struck = run(*flags, '--workers=2', plan=[(*moment, 'SIGTERM')])
     launch = struck.launch()
@@ -69,7 +69,7 @@ def test_a_second_signal_leaves_at_once(run, undisturbed):
 
 def test_a_rank_is_signalled_among_its_share_of_a_metric(run, in_peace):
     """Both stop; when they continue, they measure what one process measures."""
-    flags = ('--deterministic=1', '--metrics=fd_efflite100', '--snap=3')
+    flags = ('--deterministic=1', '--metrics=kid_efflite66', '--snap=3')
     alone = in_peace('measured in shares', (*run().flags[1:], *flags))
     struck = run(*flags, '--gpus=2', plan=[('metric', 1, 'SIGTERM@1')])
     assert struck.launch().wait() == 143
@@ -77,6 +77,6 @@ def test_a_rank_is_signalled_among_its_share_of_a_metric(run, in_peace):
     assert time.time() - reached['time'] <= stretched(10)
     assert struck.finish() == [0]
     assert fingerprint(struck.folder) == fingerprint(alone)
-    lines = [RunFolder(folder).results('fd_efflite100') for folder in (struck.folder, alone)]
+    lines = [RunFolder(folder).results('kid_efflite66') for folder in (struck.folder, alone)]
     assert [line['num_gpus'] for line in lines[0]] == [2] * len(lines[1])
     assert [line['results'] for line in lines[0]] == [line['results'] for line in lines[1]]

@@ -17,7 +17,7 @@ WARNINGS = {
 @pytest.mark.parametrize('what', WARNINGS)
 def test_a_record_that_fails_is_told_once_and_training_goes_on(run, undisturbed, in_peace, what):
     """Any error counts, of any code."""
-    flags = ('--metrics=fd_efflite8', '--snap=3') if what == 'metric' else ()
+    flags = ('--metrics=kid_efflite8', '--snap=3') if what == 'metric' else ()
     expected = in_peace('measured', (*run().flags[1:], *flags)) if flags else undisturbed
     struck = run(*flags, plan=[(what, 1, 'fail')])
     launch = struck.launch()

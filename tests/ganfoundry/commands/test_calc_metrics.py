@@ -73,7 +73,7 @@ def test_a_cpu_measures_two_thousand_images_by_default(tmp_path, data, detector,
 def test_two_processes_measure_what_one_measures(run, tmp_path, data):
     """--gpus=2, through the launcher: the same bits, two targets whose processes share the images of both."""
     words = [str(run.snapshot(1000)), str(noise_images(tmp_path / 'noise', 70)), f'--data={data}', '--device=cpu']
-    words += ['--records=-', '--no-cache', '--metrics=fd_efflite70_full,pr_efflite66_full', '--bootstrap=2']
+    words += ['--records=-', '--no-cache', '--metrics=kid_efflite70_full,pr_efflite66_full', '--bootstrap=2']
 
     def lines(*flags):
         done = call(tmp_path, *words, *flags, script='calc_metrics.py')
