@@ -134,7 +134,7 @@ def waits(*args: object) -> None:
 
 
 def config(name: str, spec: Any, narrow: Callable[[RunConfig], RunConfig]) -> RunConfig:
-    """Returns the recipe with narrow networks, adaptive augmentation and bf16.
+    """Returns the recipe with narrow networks, adaptive augmentation and bf16; `auto` has two micro-batches.
 
     Args:
         name: A --cfg, or 'CFG:PATH=VALUE,...' with config fields to set.
@@ -147,6 +147,8 @@ def config(name: str, spec: Any, narrow: Callable[[RunConfig], RunConfig]) -> Ru
 
     name, _, sets = name.partition(':')
     cfg = narrow(with_precision(RECIPES.get(name).make(spec, 1), 'bf16'))
+    if name != 'auto':
+        cfg = dataclasses.replace(cfg, batch=cfg.batch_gpu)
     kind = 'fixed' if cfg.loss.boundary is None else 'ada'  # ADA follows the sign of D
     mixing = 1.0 if cfg.style_mixing_prob > 0 else 0.0
     cfg = dataclasses.replace(cfg, aug=AugmentConfig(kind=kind, p=0.6, pipe=cfg.aug.pipe), style_mixing_prob=mixing)
