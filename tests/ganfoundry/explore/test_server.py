@@ -8,6 +8,7 @@ import time
 
 import numpy as np
 import PIL.Image
+import psutil
 import pytest
 
 from ganfoundry.explore.command_line import Machine
@@ -182,6 +183,20 @@ def test_a_closed_tab_frees_its_queue(served):
     assert connections[2].getresponse().read()[:4] == b'\x89PNG'
     connections[2].close()
     assert served.ask('/image', 'seed=7').status == 200
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_number_of_frames(studio, narrow):
+    served = Served(studio(narrow('dcgan')))
+
+    def draw(first, last):
+        for frame in range(first, last):
+            assert served.ask('/image', f'draft=1&x={frame / 1000}', x_tab='drag').status == 200
+        return psutil.Process().memory_info().rss
+
+    before = draw(0, 300)  # more than the server keeps
+    assert draw(300, 600) - before < 20e6
+    served.close()
 
 
 def test_a_fault_of_the_program_is_no_mistake_of_the_user(served, monkeypatch):

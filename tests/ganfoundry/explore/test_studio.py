@@ -9,6 +9,9 @@ import pytest
 import torch
 
 from dnnlib.errors import ConfigError
+from ganfoundry.commands import generate
+from ganfoundry.explore.command_line import Machine
+from ganfoundry.explore.studio import Studio, StudioOptions
 from ganfoundry.explore.view import Step, View
 from tests.ganfoundry.explore.conftest import LABELED, PEEPS
 from training.run.latents import Latents, write_latents
@@ -35,9 +38,6 @@ PEEPS_VIEWS = {
 
 @pytest.fixture(scope='module')
 def peeps(tmp_path_factory):
-    from ganfoundry.explore.command_line import Machine
-    from ganfoundry.explore.studio import Studio, StudioOptions
-
     path = tmp_path_factory.mktemp('bookmarks') / 'latents.npz'
     return Studio(StudioOptions(networks=(str(PEEPS),), bookmarks=str(path), machine=Machine(device='cpu')))
 
@@ -91,6 +91,18 @@ def test_stored_points_are_starts_that_the_command_names(narrow, studio, generat
     line = opened.command(0, moved)
     assert f'--latents={tmp_path / "latents.npz"}:0' in shlex.split(line)
     assert np.array_equal(pixels(opened.picture(0, moved, draft=False).data), generated(line)[1])
+
+
+@pytest.mark.parametrize(
+    'view', [View(seed=5, psi=0.7), View(x=0.3, mix=8, styles=(1,), noise='random')], ids=['seed', 'mixture']
+)
+def test_a_saved_picture_is_drawn_again_from_its_own_text(peeps, tmp_path, view):
+    path = tmp_path / 'view.png'
+    path.write_bytes(peeps.picture(0, view, draft=False).data)
+    outdir = tmp_path / 'again'
+    args = [f'--network={PEEPS}', f'--from={path}', f'--outdir={outdir}', '--device=cpu']
+    generate.main.main(args, standalone_mode=False)
+    assert (outdir / 'view.png').read_bytes() == path.read_bytes()
 
 
 def test_the_seed_of_a_view_leaves_no_file(studio, tmp_path):
