@@ -18,6 +18,7 @@ from dnnlib.registry import suggest
 from training.augment.config import AugmentConfig
 from training.data.dataset import DataConfig
 from training.objective.features import GuidanceConfig
+from training.objective.glead import GLeaDConfig
 from training.objective.gp import GradientPenaltyConfig
 from training.objective.lecam import LeCamConfig
 from training.objective.losses import LossConfig
@@ -37,6 +38,7 @@ __all__ = [
     'AugmentConfig',
     'DataConfig',
     'EmaConfig',
+    'GLeaDConfig',
     'GradientPenaltyConfig',
     'GuardianConfig',
     'GuidanceConfig',
@@ -80,7 +82,7 @@ class RunConfig:
     gp: GradientPenaltyConfig = field(default_factory=GradientPenaltyConfig)
     pl: PathLengthConfig = field(default_factory=PathLengthConfig)
     ggdr: GuidanceConfig = field(default_factory=GuidanceConfig)  # D predicts G's features (Lee et al. 2022)
-    glead: GuidanceConfig = field(default_factory=GuidanceConfig)  # D's features let G redraw (Bai et al. 2023)
+    glead: GLeaDConfig = field(default_factory=GLeaDConfig)  # D's features let G redraw (Bai et al. 2023)
     aug: AugmentConfig = field(default_factory=AugmentConfig)
     lecam: LeCamConfig = field(default_factory=LeCamConfig)
     style_mixing_prob: float = 0.9  # probability that a batch mixes two latents; needs a W space

@@ -53,6 +53,8 @@ DETECTORS = {
 }
 _declared: set[str] = set()  # names that --detector-path has added; only these can be declared again
 
+OF_TERMS = {'lpips_alex'}  # weights that loss terms read, and no detector
+
 
 def register_detector(name: str, *, feature_dim: int, num_classes: int = 0, weights: str = '') -> Callable[[C], C]:
     """Adds a detector to the table; a class decorator for plug-in files.
@@ -90,13 +92,14 @@ def set_path(option: str) -> None:
     """Applies one value of `--detector-path`, before any detector is built.
 
     `NAME=FILE` names the file (for DINOv2 the folder) with the weights NAME: a key of the column `weights` above, or
-    `lpips`, which vgg16conv and PPL read. `NAME=FILE,size=224,...` with a new NAME makes a detector of any TorchScript
-    or ONNX file; `metrics.detectors.custom` lists the options. Raises ConfigError for anything else.
+    `lpips`, which vgg16conv and PPL read, or `lpips_alex`, which GLeaD reads. `NAME=FILE,size=224,...` with a new NAME
+    makes a detector of any TorchScript or ONNX file; `metrics.detectors.custom` lists the options. Raises ConfigError
+    for anything else.
     """
     name, separator, rest = option.partition('=')
     if not separator or not rest:
         raise ConfigError(f'--detector-path={option}: expected NAME=FILE, as in inception=FILE.pth')
-    if name in (weights := {entry.weights for entry in DETECTORS.values()} - {''}):
+    if name in (weights := {entry.weights for entry in DETECTORS.values()} - {''} | OF_TERMS):
         from metrics.detectors.weights import set_weights_path
 
         set_weights_path(name, rest)

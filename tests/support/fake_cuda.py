@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import ctypes
 import dataclasses
+import functools
 import importlib.util
 import json
 import math
@@ -119,13 +120,18 @@ def prepare() -> None:
     """Replaces everything that needs a driver."""
     import torch
 
+    from metrics.detectors.lpips import LpipsAlex
     from torch_utils.ops.toolchain import build as native
+    from training.objective.glead import GLeaD
 
     warnings.filterwarnings('ignore', message='Accessing the data pointer of FakeTensor')
     torch.set_num_threads(1)
     native.load_cuda = native.load_cpu  # schemas, shapes and gradients are those of the CPU library
     torch.cuda.Event = Event  # type: ignore[misc, assignment]
     torch.cuda.synchronize = waits  # type: ignore[assignment]
+    LpipsAlex.available = classmethod(lambda cls: True)  # type: ignore[assignment, method-assign]
+    GLeaD.lpips = functools.cached_property(lambda term: LpipsAlex.random(term.device))  # type: ignore[assignment]
+    GLeaD.lpips.__set_name__(GLeaD, 'lpips')
 
 
 def waits(*args: object) -> None:
@@ -167,7 +173,8 @@ def run_step(name: str) -> list[str]:
     from training.registry import RECIPES
     from training.step import TrainStep
 
-    res = max(16, RECIPES.get(name.partition(':')[0]).min_resolution)
+    least = 64 if 'glead' in name else 16  # LPIPS sees no smaller images
+    res = max(least, RECIPES.get(name.partition(':')[0]).min_resolution)
     with tempfile.TemporaryDirectory() as folder:
         for i in range(4):
             pixels = np.random.default_rng(i).integers(0, 256, [res, res, 3], dtype=np.uint8)

@@ -8,7 +8,15 @@ from dnnlib.errors import ConfigError
 from tests.support.steps import tiny
 from training import config
 from training.augment.config import AugmentConfig
-from training.config import GuidanceConfig, LossConfig, apply_overrides, differences, leaves_of, with_precision
+from training.config import (
+    GLeaDConfig,
+    GuidanceConfig,
+    LossConfig,
+    apply_overrides,
+    differences,
+    leaves_of,
+    with_precision,
+)
 from training.interface import ImageSpec
 from training.recipes import auto
 
@@ -63,6 +71,7 @@ def test_p_does_not_follow_a_sign_that_means_nothing(dataset, aug, kind):
     assert tiny(dataset, aug=AugmentConfig(kind='fixed'), loss=LossConfig(kind=kind)).aug.kind == 'fixed'
 
 
+TASKS = {'ggdr': GuidanceConfig, 'glead': GLeaDConfig}
 MOVING = [
     {'kind': 'ada'}, {'kind': 'fixed', 'pipe': 'cutout'}, {'kind': 'fixed', 'pipe': 'blit'}, {'kind': 'diffaug'},
     {'kind': 'diffaug', 'policy': 'color,cutout'},
@@ -75,7 +84,11 @@ MOVING = [
 def test_tasks_of_places_refuse_an_augmentation_that_moves_or_hides_them(dataset, field, aug):
     message = rf'{field}\.weight=1\.0: D then speaks .* aug\.kind={aug["kind"]} .*--set aug\.kind=noaug'
     with pytest.raises(ConfigError, match=message):
-        tiny(dataset, aug=AugmentConfig(**aug), **{field: GuidanceConfig(weight=1.0)})
+        tiny(
+            dataset,
+            aug=AugmentConfig(**aug),
+            **{field: TASKS[field](weight=1.0)},
+        )
 
 
 @pytest.mark.parametrize(

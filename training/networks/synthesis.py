@@ -244,14 +244,16 @@ class SynthesisNetwork(torch.nn.Module):
         *,
         noise_mode: NoiseMode = 'random',
         features: torch.Tensor | None = None,
+        image: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Returns the image.
 
         Args:
             ws: [N, L, w_dim].
             noise_mode: 'random' draws from torch's global generator, 'const' uses the stored noise, 'none' adds none.
-            features: replaces the output of the block at R, [N, C, *size_at(R)]; earlier blocks do not run, and the
-                image starts with the next block.
+            features: replaces the output of the block at R, [N, C, *size_at(R)]; earlier blocks do not run.
+            image: the image up to the block at R, to which the later blocks add, [N, C, *size_at(R)]; None: it starts
+                with the next block.
 
         Raises:
             ValueError: if noise_mode is unknown.
@@ -260,7 +262,7 @@ class SynthesisNetwork(torch.nn.Module):
             raise ValueError(f"noise_mode '{noise_mode}': must be random, const or none")
         assert ws.shape[1:] == (self.num_ws, self.w_dim), f'ws must be [N, {self.num_ws}, {self.w_dim}]'
         w = ws.float().unbind(dim=1)  # L times [N, w_dim]
-        x, img = features, None
+        x, img = features, image
         given = 0 if features is None else 4 * features.shape[2] // self.base[0]  # R of the features
         first = 0
         for res, block in zip(self.resolutions, self.blocks(), strict=True):

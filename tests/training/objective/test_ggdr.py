@@ -11,7 +11,7 @@ from tests.support.guided import CPU, ON, Scorer, small
 from training.augment import geometric
 from training.augment.config import AugmentConfig
 from training.build import build, build_networks
-from training.config import GuidanceConfig, LossConfig
+from training.config import LossConfig
 from training.data.dataset import DataConfig, ImageDataset
 from training.objective.features import FeatureTap
 from training.step import TrainStep
@@ -29,8 +29,8 @@ def batch(seed=0):
 
 @pytest.mark.parametrize('kind', ['logistic', 'relativistic'])
 @pytest.mark.parametrize('name', ['auto', 'squeeze'])
-def test_both_tasks_train_with_any_style_generator_and_resume(dataset, name, kind):
-    cfg = small(dataset, name, ggdr=ON, glead=ON, loss=LossConfig(kind=kind))
+def test_it_trains_with_any_style_generator_and_resumes(dataset, name, kind):
+    cfg = small(dataset, name, ggdr=ON, loss=LossConfig(kind=kind))
 
     def train(steps, state=None):
         state = state or build(cfg, dataset.spec, CPU)
@@ -47,27 +47,26 @@ def test_both_tasks_train_with_any_style_generator_and_resume(dataset, name, kin
     summary = whole.stats.summary()
     assert 0 < summary['Loss/D/ggdr']['mean'] < 20
     assert summary['Loss/D/ggdr']['num'] == 2 * 4  # generated images alone
-    assert summary['Loss/D/glead']['num'] == 2 * 8  # real ones too
 
 
-def test_tasks_teach_d_and_leave_g_alone(dataset):
-    scorer = Scorer(small(dataset, ggdr=ON, glead=ON), dataset.spec, dataset)
+def test_it_teaches_d_and_leaves_g_alone(dataset):
+    scorer = Scorer(small(dataset, ggdr=ON), dataset.spec, dataset)
     img, summands = scorer.generated()
-    assert {name: summand.loss.shape for name, summand in summands.items()} == {'ggdr': (2,), 'glead': (2,)}
+    assert {name: summand.loss.shape for name, summand in summands.items()} == {'ggdr': (2,)}
     sum(summand.loss.sum() for summand in summands.values()).backward()
     dead = [key for key, p in scorer.state.D.named_parameters() if p.grad is None]
     assert {key.split('.')[0] for key in dead} == {'b4'}  # only the way to the logit
     assert all(p.grad is None for p in scorer.state.G.parameters())
-    assert scorer.summands(img, img, None).keys() == {'glead'}
+    assert not scorer.summands(img, img, None)
 
 
-def test_tasks_read_features_that_are_not_square(dataset):
+def test_it_reads_features_that_are_not_square(dataset):
     spec = dataclasses.replace(dataset.spec, base=(4, 6))
-    scorer = Scorer(small(dataset, ggdr=ON, glead=GuidanceConfig(weight=1, resolution=8)), spec, dataset)
+    scorer = Scorer(small(dataset, ggdr=ON), spec, dataset)
     img, summands = scorer.generated()
     assert img.shape == (2, 3, 32, 48)
     assert all(summand.loss.isfinite().all() for summand in summands.values())
-    assert len(summands) == 2
+    assert len(summands) == 1
 
 
 def test_ggdr_is_one_minus_the_cosine_at_each_position(dataset):
