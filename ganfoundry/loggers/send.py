@@ -144,7 +144,8 @@ class Sender:
         """Returns a sentence about what was sent."""
         sent = ' and '.join(counted(number, noun) for noun, number in self._counts.items())
         if not any(self._counts.values()):
-            return f'nothing new in {self.folder}: everything was sent to {self.name} before'
+            again = f'remove {self._file.name} there to send the whole run again'
+            return f'nothing new in {self.folder}: everything was sent to {self.name} before; {again}'
         return f'{sent} of {self.folder} sent to {self.name}, up to {max(self.nimg, 0) / 1000:.1f} kimg'
 
     def send_new(self, stopped: Callable[[], bool]) -> None:

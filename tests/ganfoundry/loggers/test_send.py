@@ -55,7 +55,9 @@ def test_a_finished_run_is_sent_once(folder, capsys):
     ]
     assert '3 lines and 3 sheets of' in capsys.readouterr().out
     assert sent(folder) == []
-    assert 'nothing new in' in capsys.readouterr().out
+    assert f'nothing new in {folder.path}' in capsys.readouterr().out
+    (folder.path / POSITION).unlink()  # as the message says
+    assert len(sent(folder)) == 8
 
 
 def test_a_run_that_was_stopped_is_continued(folder):
