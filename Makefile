@@ -38,7 +38,7 @@ test: setup
 test-fast: setup
 	$(PYTEST) -m 'not slow'
 
-# Every --cfg as ONNX files, at narrow widths: a quarter of an hour on two quiet cores. `make test` has one per class.
+# Every --cfg as ONNX files, at narrow widths: some minutes. `make test` has one per class of generators.
 test-export: setup-all
 	GANFOUNDRY_EXPORT=all $(PYTEST) -s tests/ganfoundry/export/test_every_export.py
 

@@ -246,7 +246,7 @@ def load(
 
     Args:
         where: A run folder (its best snapshot, or the newest if none is known as the best), a snapshot, an official
-            .pkl (read as data, nothing in it is executed), or the http(s) address of a file.
+            .pkl (read as data, nothing in it is executed), an exported folder, or the http(s) address of a file.
         device: 'cpu', 'cuda', 'mps', or 'auto' for the best available.
         precision: 'fp32', 'bf16', 'fp16', or 'auto' for the fastest safe one on the device.
         plugin: Python files that register the network's architecture, unless they are imported already.
