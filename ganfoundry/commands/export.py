@@ -27,6 +27,7 @@ FORMATS = ('onnx', 'html', 'safetensors', 'hub')  # the keys of ganfoundry.expor
 @click.option('--recalibrate', help='Measure batch-norm statistics again, at the truncation of --psi.', is_flag=True)
 @click.option('--license', help='License of the weights, e.g. apache-2.0; needed by hub.', metavar='NAME')
 @click.option('--ort', help='html: folder of the npm package onnxruntime-web.', type=user_path, metavar='DIR')
+@click.option('--webgpu', help='html: add a switch for the GPU, and 4 MB.', is_flag=True)
 @click.option('--onnx', help='hub: add the ONNX files.', is_flag=True)
 @click.option('--push', help='hub: upload the folder to this repository of the hub.', metavar='USER/NAME')
 @plugin_option

@@ -44,7 +44,7 @@ def write_onnx(network: Network, folder: Path, options: ExportOptions) -> list[s
 def check_html(options: ExportOptions) -> None:
     """Raises ConfigError if a package that --format=html needs, or its runtime, is not installed."""
     check_packages('--format=html')
-    find_runtime(options.ort)
+    find_runtime(options.ort, options.runtime_kind)
 
 
 def write_html(network: Network, folder: Path, options: ExportOptions) -> list[str]:
@@ -54,10 +54,10 @@ def write_html(network: Network, folder: Path, options: ExportOptions) -> list[s
         settings = dataclasses.replace(settings, noise='input')
     model = folder / 'generator.onnx'
     report = export_onnx(network, model, **dataclasses.asdict(settings))
-    content = content_of(network, model.read_bytes(), settings)
+    content = content_of(network, model.read_bytes(), settings, webgpu=options.webgpu)
     model.unlink()
-    page = folder / 'generator.html'
-    write_page(page, content, read_runtime(find_runtime(options.ort)))
+    page, kind = folder / 'generator.html', options.runtime_kind
+    write_page(page, content, read_runtime(find_runtime(options.ort, kind), kind))
     return [f'{page.name}: {page.stat().st_size / 1e6:.1f} MB; {report.agreement}']
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from dnnlib.errors import ConfigError
 from ganfoundry.command_options import given_options
 from ganfoundry.export.parts import Noise
+from ganfoundry.export.web_runtime import Kind
 
 # Options of some formats only: their names, their spellings, and the formats.
 OF_FORMATS = {
@@ -16,6 +17,7 @@ OF_FORMATS = {
     'psi': ('--psi', ('onnx', 'hub', 'html')),
     'noise': ('--noise', ('onnx', 'hub', 'html')),
     'ort': ('--ort', ('html',)),
+    'webgpu': ('--webgpu', ('html',)),
     'onnx': ('--onnx', ('hub',)),
     'push': ('--push', ('hub',)),
     'recalibrate': ('--recalibrate', ('onnx', 'html')),
@@ -56,6 +58,7 @@ class ExportOptions:
     noise: Noise | None = None
     license: str | None = None
     ort: str | None = None
+    webgpu: bool = False
     onnx: bool = False
     push: str | None = None
     recalibrate: bool = False
@@ -73,6 +76,11 @@ class ExportOptions:
         if not math.isfinite(psi):
             raise ConfigError(f'--psi={self.psi}: expected input, or a finite number such as 0.7')
         return psi
+
+    @property
+    def runtime_kind(self) -> Kind:
+        """The kind of the page's runtime."""
+        return 'webgpu' if self.webgpu else 'wasm'
 
     def onnx_settings(self) -> OnnxSettings:
         """Returns how ONNX files are made."""

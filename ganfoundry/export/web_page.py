@@ -52,13 +52,14 @@ class PageContent:
     facts: Mapping[str, str]
 
 
-def content_of(network: Network, model: bytes, settings: OnnxSettings) -> PageContent:
+def content_of(network: Network, model: bytes, settings: OnnxSettings, *, webgpu: bool = False) -> PageContent:
     """Returns the content of a network's page.
 
     Args:
         network: The network.
         model: The network as ONNX.
         settings: How that was made.
+        webgpu: Whether the page has a switch for WebGPU, and a runtime of that kind.
     """
     spec, path, info = network.spec, network.path, network.info(recalibrate=settings.recalibrated)
     images, kimg = str(spec).partition(', ')[0], network.snapshot.nimg / 1000
@@ -77,6 +78,7 @@ def content_of(network: Network, model: bytes, settings: OnnxSettings) -> PageCo
             'c_dim': spec.label_dim,
             'classes': list(network.class_names) or [f'class {index}' for index in range(spec.label_dim)],
             'psi': settings.psi,  # the fixed one, or null
+            'webgpu': webgpu,
             'noise': settings.noise,
             'noise_maps': [[name, *tensor.shape] for name, tensor in stored.items()],  # name, h, w
             'texts': None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -24,18 +24,22 @@ class Browser:
     """A browser with the log of its console and of its requests.
 
     `driver` is selenium's; the methods here are what every browser test needs.
+
+    Args:
+        options: Arguments of Chromium.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, options: Sequence[str] = OPTIONS) -> None:
         from selenium import webdriver
         from selenium.webdriver.chrome.service import Service
 
-        options = webdriver.ChromeOptions()
-        for option in OPTIONS:
-            options.add_argument(option)
-        options.binary_location = shutil.which('chromium') or ''
-        options.set_capability('goog:loggingPrefs', {'browser': 'ALL', 'performance': 'ALL'})
-        self.driver = webdriver.Chrome(options=options, service=Service(shutil.which('chromedriver')))
+        chrome = webdriver.ChromeOptions()
+        for option in options:
+            chrome.add_argument(option)
+        chrome.binary_location = shutil.which('chromium') or ''
+        chrome.set_capability('goog:loggingPrefs', {'browser': 'ALL', 'performance': 'ALL'})
+        self.driver = webdriver.Chrome(options=chrome, service=Service(shutil.which('chromedriver')))
+        self.driver.set_script_timeout(60)
 
     def show(self, address: str, *, width: int = 1280, height: int = 800, dark: bool = False) -> None:
         """Opens a page in a window of a size in CSS pixels, light or dark; forgets the logs of the page before.

@@ -11,19 +11,19 @@ import pytest
 
 from dnnlib.errors import ConfigError
 from ganfoundry.export.web_page import PageContent
-from ganfoundry.export.web_runtime import COMMAND, WebRuntime, find_runtime, read_runtime
+from ganfoundry.export.web_runtime import COMMAND, Kind, WebRuntime, find_runtime, read_runtime
 from tests.support.browser import Browser
 
 if TYPE_CHECKING:
     from selenium.webdriver.remote.webelement import WebElement
 
-START_S = 30  # seconds that a page may take to start on a busy machine
+START_S = 60  # seconds that a page may take to start on a busy machine
 
 
-def web_runtime_or_skip() -> WebRuntime:
+def web_runtime_or_skip(kind: Kind = 'wasm') -> WebRuntime:
     """Returns the runtime of pages; skips, or fails where a browser is required."""
     try:
-        return read_runtime(find_runtime(None))
+        return read_runtime(find_runtime(None, kind), kind)
     except ConfigError as error:
         if os.environ.get('GANFOUNDRY_BROWSER') == 'required':
             pytest.fail(str(error))
@@ -99,8 +99,8 @@ class LinearModel:
         data: bytes = helper.make_model(graph, opset_imports=opset, ir_version=10).SerializeToString()
         return data
 
-    def content(self, text: str | None = None) -> PageContent:
-        """Returns the content of a page of the model. text: all of its texts."""
+    def content(self, text: str | None = None, *, webgpu: bool = False) -> PageContent:
+        """Returns the content of a page of the model. text: all of its texts. webgpu: add the switch for the GPU."""
         network = {
             'title': text or 'linear',
             'description': text or 'A test',
@@ -110,6 +110,7 @@ class LinearModel:
             'c_dim': self.c_dim,
             'classes': [text or f'class {index}' for index in range(self.c_dim)],
             'psi': self.psi,
+            'webgpu': webgpu,
             'noise': 'none',
             'noise_maps': [['noise_b0', *self.noise.shape]] if self.noise.size else [],
             'texts': {'network': 'linear', 'network_sha256': '0' * 64, 'nimg': '0'},

@@ -58,8 +58,20 @@ class Generator {
   // Draws a picture. latent: float32 [z_dim], by default that of `seed`. psi: truncation. label: number of the class.
   // noise: 'const', 'random' or 'none'; noiseSeed: seed of random noise. Returns {numbers, shape, ms}: float32
   // [C, H, W], nominally in [-1, 1], and the milliseconds that the network took.
-  async draw({ seed = 0, latent = this.latentOf(seed), psi = 1, label = 0, noise = 'const', noiseSeed = 0 } = {}) {
+  async draw(options = {}) {
     await this.ready;
+    return this.ask('draw', { inputs: this.inputsOf(options) });
+  }
+
+  // Draws on the GPU ('webgpu') or on the processor ('wasm') from now on. The GPU is compared with the processor first,
+  // on the pictures of some options of `draw`. Returns {difference, accepted}.
+  async choose(provider, options) {
+    await this.ready;
+    return this.ask('choose', { provider, samples: options.map((picture) => this.inputsOf(picture)) });
+  }
+
+  // Returns [numbers, shape] by the names of the model's inputs.
+  inputsOf({ seed = 0, latent = this.latentOf(seed), psi = 1, label = 0, noise = 'const', noiseSeed = 0 }) {
     const inputs = { z: [latent, [1, network.z_dim]] };
     if (network.psi === null) inputs.psi = [Float32Array.of(psi), []];
     if (network.c_dim > 0) {
@@ -73,6 +85,6 @@ class Generator {
       inputs[name] = [numbers.slice(begin, begin + height * width), [1, 1, height, width]];
       begin += height * width;
     }
-    return this.ask('draw', { inputs });
+    return inputs;
   }
 }

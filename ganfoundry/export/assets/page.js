@@ -69,6 +69,7 @@ async function drawPicture() {
   show(byId('picture'), picture);
   drawn = { picture, name: nameOf(seed), texts: textsOf(seed, latent, used) };
   lastMs = ms;
+  byId('save').disabled = false;
   const time = ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(1)} s`;
   byId('caption').textContent = `${seed === null ? mixture() : `Seed ${seed}`}. Drawing took ${time}.`;
 }
@@ -109,7 +110,7 @@ async function save() {
   link.href = URL.createObjectURL(await encodePng(drawn.picture, drawn.texts));
   link.download = drawn.name;
   link.click();
-  URL.revokeObjectURL(link.href);
+  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
 }
 
 // Controls.
@@ -171,6 +172,30 @@ function connectPlane() {
   byId('dot').addEventListener('keydown', onKey);
 }
 
+// Draws on the GPU if it draws what the processor draws, at the corners and under the dot.
+async function chooseProvider() {
+  const box = byId('gpu');
+  const status = byId('gpu-status');
+  if (!box.checked) {
+    await generator.choose('wasm', []);
+    status.textContent = 'The processor draws.';
+  } else {
+    status.textContent = 'Comparing the GPU with the processor …';
+    const pictures = seeds.map((seed) => ({ seed, ...settings() }));
+    try {
+      const { difference, accepted } = await generator.choose('webgpu', pictures);
+      box.checked = accepted;
+      const found = `the largest difference between GPU and processor is ${difference.toExponential(1)}`;
+      status.textContent = accepted ? `The GPU draws; ${found}.` : `The processor draws: ${found}, too large.`;
+    } catch (error) {
+      box.checked = false;
+      await generator.choose('wasm', []);
+      status.textContent = `The processor draws: this browser offers no WebGPU for the network (${error.message}).`;
+    }
+  }
+  want('picture', 0, 1, 2);
+}
+
 function connectControls() {
   const redraw = () => want('picture', 0, 1, 2);
   byId('psi-row').hidden = network.psi !== null;
@@ -190,6 +215,8 @@ function connectControls() {
   byId('noise-seed').addEventListener('input', ({ target }) => {
     if (target.checkValidity()) redraw();
   });
+  byId('gpu-row').hidden = !network.webgpu;
+  byId('gpu').addEventListener('input', () => chooseProvider().catch(fail));
   byId('shuffle').addEventListener('click', () => {
     const random = crypto.getRandomValues(new Uint32Array(3));
     random.forEach((number, k) => setSeed(k, number % 100000));

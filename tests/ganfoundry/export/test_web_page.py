@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import gzip
 import time
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -21,15 +22,16 @@ from ganfoundry.export.web_page import content_of, write_page
 from ganfoundry.export.web_runtime import WebRuntime
 from ganfoundry.network import load
 from tests.conftest import ROOT
-from tests.support.browser import Browser
+from tests.support.browser import OPTIONS, Browser
 from tests.support.narrow import make_snapshot
-from tests.support.web_pages import LinearModel, OpenPage
+from tests.support.web_pages import LinearModel, OpenPage, web_runtime_or_skip
 from torch_utils.images import shown, to_uint8, to_uint16
 from training.data.convert.png import decode_png_16
 from training.interface import ImageSpec
 
 PEEPS = ROOT / 'examples' / 'networks' / 'peeps32.safetensors'
 HOSTILE = '</script><!--<script><img src=x onerror=alert(1)>{{ script }}'
+WEBGPU = ('--enable-unsafe-webgpu', '--use-webgpu-adapter=swiftshader')
 LINEAR = LinearModel((3, 16, 24), z_dim=512)
 
 
@@ -245,6 +247,29 @@ def test_the_page_says_what_it_does_not_show() -> None:
     assert content.network['texts'] is None  # generate.py --recalibrate measures at one class
     assert content.facts['License'] == 'cc0-1.0'
     assert len(content.noise) == sum(4 * height * width for _, height, width in content.network['noise_maps']) > 0
+
+
+@pytest.mark.slow
+def test_the_gpu_draws_only_after_a_comparison_that_it_passes(tmp_path: Path, browser: Browser) -> None:
+    """The GPU is SwiftShader's; a limit below 0 stands for a GPU that draws something else."""
+    path, strict = tmp_path / 'page.html', tmp_path / 'strict.html'
+    write_page(path, LINEAR.content(webgpu=True), web_runtime_or_skip('webgpu'))
+    strict.write_text(path.read_text().replace('GPU_LIMIT = 1e-3', 'GPU_LIMIT = -1'))
+    check_gpu(OpenPage(browser, path), 'The processor draws: this browser offers no WebGPU', accepted=False)
+    with closing(Browser([*set(OPTIONS) - {'--disable-gpu'}, *WEBGPU])) as gpu_browser:
+        check_gpu(OpenPage(gpu_browser, path), 'The GPU draws; the largest difference', accepted=True)
+        check_gpu(OpenPage(gpu_browser, strict), 'The processor draws: the largest difference', accepted=False)
+        assert gpu_browser.messages() == []
+
+
+def check_gpu(page: OpenPage, sentence: str, *, accepted: bool) -> None:
+    """Turns the switch, and asserts what the page says of it and that the page draws then."""
+    page.click('gpu')
+    page.wait("return !/draws.$|…$/.test(document.getElementById('gpu-status').textContent)")
+    assert page.find('gpu-status').text.startswith(sentence)
+    assert page.find('gpu').is_selected() == accepted
+    page.settled()
+    np.testing.assert_allclose(page.draw(seed=7), LINEAR(7), atol=1e-3)
 
 
 @pytest.mark.slow

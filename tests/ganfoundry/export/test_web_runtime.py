@@ -19,9 +19,8 @@ CONTENT = {'ort.wasm.bundle.min.mjs': b'module', 'ort-wasm-simd-threaded.wasm': 
 @pytest.fixture(autouse=True)
 def small_runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Pins the digests of two small files, in an empty folder without a variable."""
-    monkeypatch.setattr(
-        web_runtime, 'SHA256', {name: hashlib.sha256(data).hexdigest() for name, data in CONTENT.items()}
-    )
+    digests = {name: hashlib.sha256(data).hexdigest() for name, data in CONTENT.items()}
+    monkeypatch.setattr(web_runtime, 'SHA256', {'wasm': digests, 'webgpu': {'absent.mjs': ''}})
     monkeypatch.delenv('GANFOUNDRY_ORT', raising=False)
     (tmp_path / 'here' / 'below').mkdir(parents=True)
     monkeypatch.chdir(tmp_path / 'here' / 'below')
@@ -69,5 +68,11 @@ def test_files_of_another_version_are_refused_with_both_digests(tmp_path: Path) 
     assert hashlib.sha256(b'another').hexdigest() in str(caught.value)
 
 
+def test_a_page_for_the_gpu_needs_other_files(tmp_path: Path) -> None:
+    folder = install(tmp_path / 'own')
+    with pytest.raises(ConfigError, match=r'own: has no absent\.mjs'):
+        find_runtime(str(folder), 'webgpu')
+
+
 def test_the_pinned_files_are_those_of_the_installed_package(web_runtime: web_runtime.WebRuntime) -> None:
-    assert [hashlib.sha256(gzip.decompress(part)).hexdigest() for part in web_runtime] == list(SHA256.values())
+    assert [hashlib.sha256(gzip.decompress(part)).hexdigest() for part in web_runtime] == list(SHA256['wasm'].values())
