@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import io
+import json
 import re
 import shlex
 from collections.abc import Callable
@@ -20,10 +21,14 @@ import PIL.Image
 import pytest
 
 from dnnlib.errors import ConfigError
-from ganfoundry.commands import gen_video, generate, inspect_network, projector, style_mixing
+from ganfoundry.commands import export, gen_video, generate, inspect_network, projector, style_mixing
 from ganfoundry.explore.command_line import Machine
 from ganfoundry.explore.studio import Studio, StudioOptions
 from ganfoundry.explore.view import View
+from ganfoundry.export.options import OnnxSettings
+from ganfoundry.export.parts import example_inputs
+from ganfoundry.export.web_page import content_of, noise_maps
+from ganfoundry.network import load
 from ganfoundry.projection.perceptual import PixelDistance
 from tests.support.narrow import make_snapshot
 from tests.support.recipes import own_recipes
@@ -180,6 +185,49 @@ def test_gen_video_gives_equal_bytes_twice_and_frames_of_the_images_size(tmp_pat
     if cfg in ('auto', 'dcgan'):  # one network with W and one without, every kind
         run('b.mkv', '--seeds=0-3', '--grid=2x1')
         assert (tmp_path / 'a.mkv').read_bytes() == (tmp_path / 'b.mkv').read_bytes()
+
+
+@pytest.mark.parametrize(('cfg', 'kind'), NETWORKS)
+def test_an_exported_folder_draws_what_its_network_draws(tmp_path, network, cfg, kind):
+    """The formats that trace the network are in tests/ganfoundry/export/test_every_export.py."""
+    path, spec = network(cfg, kind)
+    label = ['--class=dog'] if spec.label_dim else []
+    kinds = cfg in ('auto', 'dcgan')  # one network with W and one without: the folder with a model card
+
+    def run(name: str) -> dict[str, bytes]:
+        flags = ['--format=hub' if kinds else '--format=safetensors', '--license=cc0-1.0']
+        command = [f'--network={path}', *flags, f'--out={tmp_path / name}']
+        export.main.main(command, standalone_mode=False)
+        return {file.name: file.read_bytes() for file in (tmp_path / name).iterdir()}
+
+    def draw(source: Path, name: str) -> np.ndarray:
+        command = [f'--network={source}', '--seeds=3', '--device=cpu', f'--outdir={tmp_path / name}', *label]
+        generate.main.main(command, standalone_mode=False)
+        with PIL.Image.open(tmp_path / name / 'seed0003.png') as picture:
+            return np.asarray(picture)
+
+    exported = run('a')
+    assert not kinds or run('b') == exported
+    assert np.array_equal(draw(tmp_path / 'a', 'exported'), draw(path, 'own'))
+
+
+@pytest.mark.parametrize(('cfg', 'kind'), NETWORKS)
+def test_the_page_with_the_generator_inside_knows_every_input_of_its_model(network, cfg, kind):
+    path, spec = network(cfg, kind)
+    loaded = load(path, device='cpu')
+    has_noise = bool(noise_maps(loaded.module))
+    settings = OnnxSettings(noise='input' if has_noise else 'const')
+    content = content_of(loaded, b'', settings)
+    fields = json.loads(json.dumps(content.network))
+    inputs = example_inputs(loaded.module, None, settings.noise, n=2)
+    maps = {name: [2, 1, *size] for name, *size in fields['noise_maps']}
+    page_inputs = {'z': [2, fields['z_dim']], 'psi': [], **maps}
+    if spec.label_dim:
+        page_inputs['c'] = [2, fields['c_dim']]
+    assert page_inputs == {name: list(tensor.shape) for name, tensor in inputs.items()}
+    assert len(content.noise) == sum(4 * height * width for _, height, width in fields['noise_maps'])
+    assert fields['classes'] == (['cat', 'dog', 'fox'] if spec.label_dim else [])
+    assert len(content.notes) == (spec.channels > 4) + (spec.bits == 16) + has_noise
 
 
 @pytest.mark.parametrize(('cfg', 'kind'), NETWORKS)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from dnnlib.errors import ConfigError
+from ganfoundry.commands import export
 from ganfoundry.export import web_runtime
 from ganfoundry.export.web_runtime import SHA256, find_runtime, read_runtime
 
@@ -56,6 +57,16 @@ def test_the_option_comes_before_the_variable_and_the_variable_before_node_modul
 def test_without_the_package_the_error_names_it_and_the_command() -> None:
     with pytest.raises(ConfigError, match=r'onnxruntime-web 1\.30\.0: run `npm install onnxruntime-web@1\.30\.0` here'):
         find_runtime(None)
+
+
+def test_the_command_looks_for_it_first_and_leaves_nothing(tmp_path: Path) -> None:
+    pytest.importorskip('onnxscript')
+    command = ['--network=absent.safetensors', '--format=html', f'--out={tmp_path / "out"}', '--ort=nowhere']
+    with pytest.raises(
+        ConfigError, match=r'^--ort=\S*nowhere: has no .*; `npm install onnxruntime-web@1\.30\.0` installs'
+    ):
+        export.main.main(command, standalone_mode=False)
+    assert not (tmp_path / 'out').exists()
 
 
 def test_files_of_another_version_are_refused_with_both_digests(tmp_path: Path) -> None:
