@@ -16,7 +16,7 @@ from dnnlib.errors import UserError
 from ganfoundry.commands import calc_metrics, generate, train
 from ganfoundry.drawing import draw_seeds
 from tests.conftest import ROOT
-from tests.support.runs import TINY, call, make_zip, only_run
+from tests.support.runs import FEW_STEPS, TINY, call, make_zip, only_run
 from training.run.snapshot import load_generator, load_snapshot
 
 
@@ -29,7 +29,7 @@ def data(tmp_path_factory):
 def run(tmp_path_factory, data):
     """A finished conditional run of one kimg."""
     outdir = tmp_path_factory.mktemp('runs')
-    call(outdir, f'--data={data}', '--cfg=squeeze', '--cond=1', '--kimg=1', *TINY)
+    call(outdir, f'--data={data}', '--cfg=squeeze', '--cond=1', '--kimg=1', *TINY, *FEW_STEPS)
     return only_run(outdir)
 
 
@@ -347,7 +347,7 @@ def test_a_file_that_is_no_snapshot_is_named(tmp_path, run):
 @pytest.mark.slow
 def test_a_metric_of_training_is_found_again(tmp_path, data):
     flags = [flag for flag in TINY if not flag.startswith('--metrics')]
-    call(tmp_path, f'--data={data}', '--kimg=1', *flags, '--snap=1000', '--metrics=fd_efflite12')
+    call(tmp_path, f'--data={data}', '--kimg=1', *flags, *FEW_STEPS, '--snap=1000', '--metrics=fd_efflite12')
     (line,) = [json.loads(text) for text in (only_run(tmp_path) / 'metric-fd_efflite12.jsonl').read_text().splitlines()]
     snapshot = only_run(tmp_path) / line['snapshot']
     done = call(tmp_path, f'--network={snapshot}', '--metrics=fd_efflite12', '--device=cpu', script='calc_metrics.py')

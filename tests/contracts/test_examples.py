@@ -7,7 +7,7 @@ import pytest
 
 from dnnlib.registry import load_file
 from tests.conftest import ROOT
-from tests.support.runs import SHORT, call, last_state, make_zip, only_run
+from tests.support.runs import FEW_STEPS, SHORT, call, last_state, make_zip, only_run
 from training.interface import Generator, ImageSpec
 from training.registry import GENERATORS, RECIPES, architecture_of
 
@@ -18,7 +18,7 @@ EXAMPLES = ROOT / 'examples'
 def test_the_generator_trains_resumes_and_draws_from_another_folder(tmp_path):
     data = make_zip(tmp_path / 'tiny.zip')
     plugin = shutil.copy(EXAMPLES / 'my_generator.py', tmp_path)
-    flags = [f'--plugin={plugin}', '--cfg=mine', f'--data={data}', '--cond=1', '--kimg=1', *SHORT]
+    flags = [f'--plugin={plugin}', '--cfg=mine', f'--data={data}', '--cond=1', '--kimg=1', *SHORT, *FEW_STEPS]
     call(tmp_path / 'runs', *flags, '--set=generator.width=32')
     run = only_run(tmp_path / 'runs')
     record = json.loads((run / 'config.json').read_text())

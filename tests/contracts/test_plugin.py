@@ -6,7 +6,7 @@ import re
 import pytest
 
 from tests.conftest import ROOT
-from tests.support.runs import SHORT, call, last_state, make_zip, only_run
+from tests.support.runs import FEW_STEPS, SHORT, call, last_state, make_zip, only_run
 
 pytestmark = pytest.mark.slow
 
@@ -22,7 +22,15 @@ def plugin(tmp_path):
 
 def test_a_plugin_file_trains_resumes_and_draws(tmp_path, plugin):
     data = make_zip(tmp_path / 'tiny.zip')
-    flags = [f'--plugin={plugin}', '--cfg=ring', f'--data={data}', '--kimg=1', '--set=generator.width=32', *SHORT]
+    flags = [
+        f'--plugin={plugin}',
+        '--cfg=ring',
+        f'--data={data}',
+        '--kimg=1',
+        '--set=generator.width=32',
+        *SHORT,
+        *FEW_STEPS,
+    ]
     call(tmp_path / 'runs', *flags)
     run = only_run(tmp_path / 'runs')
     record = json.loads((run / 'config.json').read_text())

@@ -8,18 +8,17 @@ import torch
 
 from dnnlib.registry import load_file
 from tests.conftest import ROOT
-from tests.support.runs import TINY, call, last_state, losses, make_zip, only_run
+from tests.support.runs import FEW_STEPS, TINY, call, last_state, losses, make_zip, only_run
 from training.objective.term import Scored
 
 EXAMPLE = ROOT / 'examples' / 'my_loss_term.py'
-SHORT = (*TINY, '--batch=200', '--batch-gpu=100', '--tick=0.4')  # 5 steps per kimg
 
 
 @pytest.mark.slow
 def test_a_term_outside_the_repository_trains_resumes_and_is_recorded(tmp_path):
     plugin = shutil.copy(EXAMPLE, tmp_path / 'mine.py')
     data = make_zip(tmp_path / 'tiny.zip', resolution=8)
-    flags = [f'--plugin={plugin}', '--set=bcr.weight=3', f'--data={data}', *SHORT]
+    flags = [f'--plugin={plugin}', '--set=bcr.weight=3', f'--data={data}', *TINY, *FEW_STEPS]
 
     call(tmp_path / 'whole', *flags, '--kimg=2')
     whole = only_run(tmp_path / 'whole')
@@ -74,7 +73,7 @@ def test_a_loss_outside_the_repository_trains_resumes_and_is_recorded(tmp_path):
     plugin = tmp_path / 'softened.py'
     plugin.write_text(LOSS)
     data = make_zip(tmp_path / 'tiny.zip', resolution=8)
-    flags = [f'--plugin={plugin}', '--set=loss.kind=softened', f'--data={data}', *SHORT]
+    flags = [f'--plugin={plugin}', '--set=loss.kind=softened', f'--data={data}', *TINY, *FEW_STEPS]
 
     call(tmp_path / 'whole', *flags, '--kimg=2')
     whole = only_run(tmp_path / 'whole')

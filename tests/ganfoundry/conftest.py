@@ -8,12 +8,12 @@ import ganfoundry as gf
 from tests.support.runs import make_zip, only_run
 
 TINY = {
-    'batch': 40,
-    'batch_gpu': 20,
+    'batch': 200,
+    'batch_gpu': 100,
     'mbstd_group': 4,
     'metrics': 'none',
     'workers': 0,
-    'tick': 0.08,
+    'tick': 0.4,
     'snap': 2,
     'device': 'cpu',
     'cbase': 192,

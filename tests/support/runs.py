@@ -26,6 +26,9 @@ SHORT = (
 # The same with a small generator of the StyleGAN2 family.
 TINY = (*SHORT, '--cbase=192', '--cmax=16', '--map-depth=2', '--set=generator.z_dim=16', '--set=generator.w_dim=16')
 
+# After either of them: 5 steps per kimg, for tests of what surrounds the training.
+FEW_STEPS = ('--batch=200', '--batch-gpu=100', '--tick=0.4')
+
 
 def make_zip(
     path: Path,
