@@ -28,7 +28,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         return
     for item in items:
         if item.get_closest_marker('gpu'):
-            item.add_marker(pytest.mark.skip(reason='needs a CUDA device'))
+            item.add_marker(pytest.mark.skip(reason='needs a CUDA device, and PyTorch finds none here'))
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

@@ -182,7 +182,8 @@ def test_a_missing_runtime_is_named(registry, tmp_path, monkeypatch):
 
 
 @pytest.mark.skipif(
-    any(importlib.util.find_spec(name) is None for name in ('onnxruntime', 'onnx')), reason='needs onnxruntime and onnx'
+    any(importlib.util.find_spec(name) is None for name in ('onnxruntime', 'onnx')),
+    reason='needs onnxruntime and onnx: make setup-all',
 )
 def test_an_onnx_file_gives_its_features(registry, tmp_path):
     import onnx

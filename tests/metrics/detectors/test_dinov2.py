@@ -14,7 +14,7 @@ from tests.support.no_weights import isolate
 
 IMAGES = (torch.arange(2 * 3 * 20 * 24).view(2, 3, 20, 24) * 7 % 256).to(torch.uint8)
 needs_transformers = pytest.mark.skipif(
-    importlib.util.find_spec('transformers') is None, reason='needs the package transformers'
+    importlib.util.find_spec('transformers') is None, reason='needs the package transformers: pip install transformers'
 )
 
 

@@ -11,7 +11,7 @@ import pytest
 from torch_utils.ops.toolchain import cuda_check, nvcc
 from torch_utils.ops.toolchain.cuda_check import Usage
 
-needs_nvcc = pytest.mark.skipif(nvcc.find_nvcc() is None, reason='needs nvcc')
+needs_nvcc = pytest.mark.skipif(nvcc.find_nvcc() is None, reason='needs nvcc, which is not found here')
 
 LOG = """\
 ptxas info    : 0 bytes gmem

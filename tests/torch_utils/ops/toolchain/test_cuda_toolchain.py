@@ -13,7 +13,10 @@ from torch_utils.ops.toolchain import build, cpu_toolchain, cuda_toolchain
 from torch_utils.ops.toolchain.nvcc import find_nvcc
 
 
-@pytest.mark.skipif(not (find_nvcc() and cpu_toolchain.find_cxx() and cpu_toolchain.find_ninja()), reason='needs nvcc')
+@pytest.mark.skipif(
+    not (find_nvcc() and cpu_toolchain.find_cxx() and cpu_toolchain.find_ninja()),
+    reason='needs nvcc with g++ and ninja, which are not all found here',
+)
 def test_nvcc_and_gxx_build_one_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The library has the sources for CUDA only; without a GPU, the launch reports its failure."""
     monkeypatch.setenv('GANFOUNDRY_CACHE', str(tmp_path / 'cache'))
