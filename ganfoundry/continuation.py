@@ -17,7 +17,6 @@ from training.config import RunConfig, apply_overrides, differences, with_precis
 from training.record import from_record
 from training.run.run_folder import RunFolder
 from training.run.transfer import Source, load_source
-from training.unused_labels import unused_labels
 
 
 def continued_run(folder: RunFolder, flags: TrainFlags, world: World | None = None) -> Run:
@@ -58,7 +57,6 @@ def continued_run(folder: RunFolder, flags: TrainFlags, world: World | None = No
         run_id=folder.run_id(),
         source=first_networks(origin) if origin and not list_states(folder.states) else None,
         origin=origin,
-        warnings=unused_labels(cfg, dataset.spec),
         again=(*every_launch(flags), *changes_again(old, cfg)),
     )
 

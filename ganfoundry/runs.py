@@ -50,8 +50,12 @@ class Run:
     run_id: str | None  # id in config.json and in every state; None for a run of a version without ids
     source: Source | None = None  # networks of another run to start from
     origin: dict[str, str] | None = None  # record of the file that the run's first networks came from
-    warnings: tuple[str, ...] = ()  # warnings for the log
     again: tuple[str, ...] = ()  # options that the command needs that continues the run
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Warnings for the log. They are computed here, since a run that is only looked up needs none."""
+        return unused_labels(self.cfg, self.dataset.spec)
 
 
 def new_run(flags: TrainFlags) -> Run:
@@ -96,7 +100,6 @@ def new_run(flags: TrainFlags) -> Run:
         run_id=uuid.uuid4().hex,
         source=source,
         origin=origin,
-        warnings=unused_labels(cfg, dataset.spec),
         again=every_launch(flags),
     )
 

@@ -12,6 +12,7 @@ from ganfoundry import runs
 from ganfoundry.options import TrainFlags
 from metrics.registry import METRICS
 from tests.conftest import ROOT
+from tests.support.runs import make_zip
 
 
 def test_the_plugins_of_metrics_are_recorded_with_their_digest(monkeypatch):
@@ -40,3 +41,19 @@ def test_the_names_of_classes_are_recorded(tmp_path):
         (tmp_path / 'dataset.json').write_text(json.dumps({'labels': labels, **content}))
         assert runs.record_of(runs.new_run(TrainFlags(cond=True, **flags))).get('classes') == recorded
         assert 'classes' not in runs.record_of(runs.new_run(TrainFlags(**flags)))
+
+
+def test_labels_are_checked_for_the_log_and_not_to_find_a_run(tmp_path, monkeypatch):
+    checked = []
+    monkeypatch.setattr(runs, 'unused_labels', lambda cfg, spec: (f'{checked.append(cfg.cfg)}',))
+    data, outdir = make_zip(tmp_path / 'tiny.zip', num_images=4), tmp_path / 'runs'
+    flags = TrainFlags(
+        data=str(data), outdir=str(outdir), cond=True, resume='auto', device='cpu', metrics='none', cbase=128, cmax=8
+    )
+    assert runs.find_run(flags) is None
+    run = runs.new_run(flags)
+    folder = runs.make_folder(outdir, runs.run_name(run, flags), {})
+    assert runs.find_run(flags).path == folder.path
+    assert checked == []
+    assert run.warnings == ('None',)
+    assert checked == ['auto']
