@@ -87,15 +87,15 @@ def moderate(variances: Array, freedom: Array) -> tuple[Array, Array]:
     logs = np.log(variances)
     low, high = logs.min(axis=-1, keepdims=True) - 4, logs.max(axis=-1, keepdims=True) + 4
     s0 = np.exp(low + (high - low) * np.linspace(0, 1, NUM_LOCATIONS))[..., None]  # s0² [..., P, 1]
-    s, d = variances[..., None, None, :], freedom  # [..., 1, 1, K], [K]
-    sums = (D0 * s0)[..., None] + d * s  # d0 s0² + d s²  [..., P, Q, K]
-    total = D0[:, None] + d  # [Q, K]
-    fits = gammaln(total / 2) - gammaln(D0 / 2)[:, None] - total / 2 * np.log(sums)  # [..., P, Q, K]
-    fits = fits.sum(axis=-1) + len(freedom) * D0 / 2 * np.log(D0 * s0) + D0_PRIOR  # [..., P, Q]
+    total = D0[:, None] + freedom  # d + d0  [Q, K]
+    precision = total / ((D0 * s0)[..., None] + freedom * variances[..., None, None, :])  # [..., P, Q, K]
+    constant = (gammaln(total / 2) - gammaln(D0 / 2)[:, None] - total / 2 * np.log(total)).sum(axis=-1)  # [Q]
+    fits = np.einsum('...qk,qk->...q', np.log(precision), total / 2) + constant + D0_PRIOR  # [..., P, Q]
+    fits += len(freedom) * D0 / 2 * np.log(D0 * s0)
     weights = np.exp(fits - fits.max(axis=(-2, -1), keepdims=True))
-    weights = (weights / weights.sum(axis=(-2, -1), keepdims=True))[..., None]  # [..., P, Q, 1]
-    mean = (weights * (total / sums)).sum(axis=(-3, -2))  # of 1 / sigma²  [..., K]
-    square = (weights * (total / sums) ** 2 * (1 + 2 / total)).sum(axis=(-3, -2))
+    weights /= weights.sum(axis=(-2, -1), keepdims=True)
+    mean = np.einsum('...pq,...pqk->...k', weights, precision)  # of 1 / sigma²
+    square = np.einsum('...pq,...pqk,qk->...k', weights, precision**2, 1 + 2 / total)
     return 1 / mean, 2 * mean**2 / (square - mean**2)
 
 
