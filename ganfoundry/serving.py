@@ -110,7 +110,7 @@ class LocalServer:
 
         Args:
             app: An ASGI application.
-            open_paths: Beginnings of paths that need no token, because they hold nothing but the program's own files.
+            open_paths: Beginnings of paths that need no token, because they hold the program's own files only.
             csp: Content-Security-Policy of every response.
         """
         return Guard(app, token=self.token, host=self._host, open_paths=open_paths, csp=csp)

@@ -53,7 +53,7 @@ def generate_line(
         flags.append(f'--trunc={view.psi!r}')
     if view.noise != 'const':
         flags.append(f'--noise-mode={view.noise}')
-    own_noise = view.seed if stored is None else stored.index  # without --noise-seed
+    own_noise = view.seed if stored is None else stored.index  # noise seed of generate.py without --noise-seed
     if view.noise == 'random' and (view.noise_seed is not None or point.noise_seed != own_noise):
         flags.append(f'--noise-seed={point.noise_seed}')
     if view.transform.translate != (0, 0):

@@ -15,7 +15,7 @@ from torch_utils.images import fits_png, shown, write_png
 from training.data.stored_image import to_8_bits
 
 LOSSLESS_PIXELS = 2**17  # larger drafts are lossy, because their encoding would take longer than their drawing
-QUALITY = 85  # of lossy drafts
+QUALITY = 85  # quality of lossy drafts
 
 
 def png_of(image: np.ndarray, info: dict[str, Any]) -> bytes:

@@ -107,7 +107,13 @@ def point_of(view: View, network: Network, starts: Mapping[str, Start], find: Fi
 
 @torch.no_grad()
 def in_file_space(point: Point, network: Network, psi: float) -> Point:
-    """Returns a point as a latents file of the explorer holds it: in W, truncated, if the network has W."""
+    """Returns a point as a latents file of the explorer holds it: in W, truncated, if the network has W.
+
+    Args:
+        point: The point.
+        network: The network.
+        psi: Truncation of z.
+    """
     if point.space == 'w' or space_of(network.module) == 'z':
         return point
     ws = ws_of(network.module, [point], psi)[0].float().cpu()
@@ -115,7 +121,15 @@ def in_file_space(point: Point, network: Network, psi: float) -> Point:
 
 
 def on_plane(a: torch.Tensor, b: torch.Tensor, c: torch.Tensor, x: float, y: float) -> torch.Tensor:
-    """Returns a + x (b - a) + y (c - a)."""
+    """Returns a + x (b - a) + y (c - a).
+
+    Args:
+        a: Corner A, of any shape.
+        b: Corner B.
+        c: Corner C.
+        x: Share of B - A.
+        y: Share of C - A.
+    """
     return a + x * (b - a) + y * (c - a)
 
 

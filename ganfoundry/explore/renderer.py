@@ -37,7 +37,7 @@ class Renderer(Generic[S]):
     def __init__(self, make: Callable[[], S], *, num_results: int = NUM_PICTURES) -> None:
         self._num_results = num_results
         self._results: OrderedDict[Hashable, object] = OrderedDict()
-        self._waiting: OrderedDict[Hashable, _Waiting] = OrderedDict()  # by tab, the one that waits longest first
+        self._waiting: OrderedDict[Hashable, _Waiting] = OrderedDict()  # keys: tabs; the oldest request first
         self._changed = threading.Condition()
         self._closed = False
         made: Future[None] = Future()

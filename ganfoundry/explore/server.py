@@ -43,7 +43,7 @@ class Explorer:
 
     def __init__(self, renderer: Renderer[Studio]) -> None:
         self._renderer = renderer
-        self._training: dict[int, TrainingImages] = {}  # by side
+        self._training: dict[int, TrainingImages] = {}  # keys: sides
 
     def app(self) -> Starlette:
         """Returns the application, without the checks of `serving.Guard`."""
@@ -64,23 +64,23 @@ class Explorer:
         )
 
     async def page(self, request: Request) -> Response:
-        """The page itself."""
+        """Returns the page itself."""
         return FileResponse(PAGE / 'index.html')
 
     async def info(self, request: Request) -> Response:
-        """Facts of the networks, for the controls."""
+        """Returns facts of the networks, for the controls."""
         return JSONResponse(await self._done(request, lambda studio: studio.info()))
 
     async def status(self, request: Request) -> Response:
-        """The length of the queue. Answers while the thread draws."""
+        """Returns the length of the queue, also while the thread draws."""
         return JSONResponse({'waiting': self._renderer.num_waiting})
 
     async def snapshots(self, request: Request) -> Response:
-        """The names of the snapshots that each side has now."""
+        """Returns the names of the snapshots that each side has now."""
         return JSONResponse(await self._done(request, lambda studio: studio.snapshots()))
 
     async def image(self, request: Request) -> Response:
-        """A picture. 204 if a newer request of the tab has replaced this one."""
+        """Returns a picture, or 204 if a newer request of the tab has replaced this one."""
         side, view = side_of(request), view_of(request)
         draft = request.query_params.get('draft') == '1'
         tab = (request.headers[TAB][:64], side) if TAB in request.headers else None
@@ -98,7 +98,7 @@ class Explorer:
         return Response(picture.data, media_type=picture.media, headers=headers)
 
     async def command(self, request: Request) -> Response:
-        """The line of generate.py that draws a view."""
+        """Returns the line of generate.py that draws a view."""
         side, (view,) = side_of(request), await views_of(request, most=1)
         return JSONResponse({'command': await self._done(request, lambda studio: studio.command(side, view))})
 
@@ -108,13 +108,13 @@ class Explorer:
         return JSONResponse({'indices': await self._done(request, lambda studio: studio.keep(side, views))})
 
     async def latents(self, request: Request) -> Response:
-        """A latents file of views, for a download."""
+        """Returns a latents file of views, for a download."""
         side, views = side_of(request), await views_of(request)
         data = await self._done(request, lambda studio: studio.encode(side, views))
         return Response(data, media_type='application/octet-stream')
 
     async def nearest(self, request: Request) -> Response:
-        """The nearest training image."""
+        """Returns the number and the distance of the nearest training image."""
         side, view = side_of(request), view_of(request)
 
         def draw(studio: Studio) -> tuple[Any, TrainingImages]:
@@ -126,7 +126,7 @@ class Explorer:
         return JSONResponse(asdict(await asyncio.to_thread(training.nearest, image)))
 
     async def training(self, request: Request) -> Response:
-        """One training image."""
+        """Returns one training image."""
         side, index = side_of(request), request.query_params.get('index', '')
         if side not in self._training or not index.isdecimal() or len(index) > 10:
             raise ConfigError('index: ask for the nearest training image first')

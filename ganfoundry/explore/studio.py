@@ -27,7 +27,14 @@ NUM_DIRECTIONS = 8  # sliders of each kind
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StudioOptions:
-    """What the studio opens: --network and --compare, --latents, --bookmarks, and how networks are loaded."""
+    """Options of the studio.
+
+    Attributes:
+        networks: --network and --compare.
+        latents: --latents.
+        bookmarks: --bookmarks.
+        machine: How the networks are loaded.
+    """
 
     networks: tuple[str, ...]
     latents: tuple[str, ...] = ()
@@ -67,7 +74,13 @@ class Studio:
         self._info = [self._info_of(side) for side in self._sides]  # draws, so that the first picture comes at once
 
     def picture(self, side: int, view: View, *, draft: bool) -> Picture:
-        """Returns the picture of a view: a PNG, or a WebP as a draft."""
+        """Returns the picture of a view.
+
+        Args:
+            side: 0, or 1 for --compare.
+            view: The view.
+            draft: A WebP, which is encoded faster, in place of the PNG of generate.py.
+        """
         return self._model(side, view).picture(view, self._starts, draft=draft)
 
     def image(self, side: int, view: View) -> np.ndarray:

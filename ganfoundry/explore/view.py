@@ -14,8 +14,8 @@ from ganfoundry.latent_options import MAX_SEED
 from ganfoundry.transform_option import Transform
 
 NOISE_MODES = ('const', 'random', 'none')
-MAX_INDEX = 4096  # of styles and directions
-MAX_TEXT = 4096  # characters of a class
+MAX_INDEX = 4096  # limit of indices of styles and directions
+MAX_TEXT = 4096  # limit of the characters of a class
 WHOLE = re.compile(r'\d{1,10}')
 
 
