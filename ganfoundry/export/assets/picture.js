@@ -33,6 +33,7 @@ function show(canvas, { pixels, channels, height, width, bits }) {
       image.data[4 * i + channel] = value;
     }
   }
+  canvas.classList.toggle('alpha', hasAlpha);
   canvas.width = width;
   canvas.height = height;
   canvas.getContext('2d', { willReadFrequently: true }).putImageData(image, 0, 0);

@@ -170,6 +170,7 @@ def test_every_kind_is_saved_to_the_bit_and_hostile_text_stays_text(
         check_noise(page, model)
         page.set('noise', 'none')
     page.settled()
+    assert ('alpha' in page.find('picture').get_attribute('class')) == (model.shape[0] == 4)
     picture = saved(page, browser, tmp_path)
     assert picture.name == 'seed0002.png'
     expected = pixels_of(model, 2, label=int(model.c_dim > 0))
