@@ -27,8 +27,9 @@ from torch_utils.distributed import PeerLost, World
 from torch_utils.images import save_png
 from training.build import resolve_precision
 from training.data.dataset import DataConfig, ImageDataset
+from training.run.lines import SETTINGS, first_result, same
 from training.run.report import draw_metric
-from training.run.run_folder import SETTINGS, RunFolder, first_result, same
+from training.run.run_folder import RunFolder
 from training.run.snapshot import load_generator, load_snapshot
 
 

@@ -20,7 +20,8 @@ from ganfoundry.gen_video.output import frame_of
 from ganfoundry.pictures import read_text
 from training.data.convert.decode import decode_picture
 from training.data.zip_index import MAX_FILE_BYTES
-from training.run.run_folder import RunFolder, first_result
+from training.run.lines import first_result
+from training.run.run_folder import RunFolder
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

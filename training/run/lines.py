@@ -1,9 +1,10 @@
-"""Lines of a run's records: which of them can be used, and the removal of later ones to a file of their own."""
+"""Lines of a run's records: which of them can be used and compared, and the removal of later ones to another file."""
 
 from __future__ import annotations
 
 import contextlib
 import itertools
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,11 @@ from dnnlib import files
 from dnnlib.errors import RecordError
 from dnnlib.records import RESULTS, Record, parse_record, read_records
 from dnnlib.regular_file import open_regular
+
+# Fields of 'provenance' in a line of metric-NAME.jsonl. Two numbers with equal COMPARED fields measure the same
+# quantity; with equal SETTINGS they are the same measurement.
+COMPARED = ('detector', 'digest', 'preprocessing', 'estimator', 'reals_sha256', 'num_reals', 'num_fakes')
+SETTINGS = (*COMPARED, 'labels_sha256', 'seeds', 'replicates', 'precision', 'batch')
 
 
 def check_stats(record: Record) -> None:
@@ -44,6 +50,28 @@ def usable(path: Path, check: Callable[[Record], None]) -> list[dict[str, Any]]:
             check(record)
             lines.append(record.values)
     return lines
+
+
+def first_result(line: dict[str, Any]) -> float:
+    """Returns the first number of a line; a metric may have several, such as precision and recall."""
+    return float(next(iter(line['results'].values())))
+
+
+def same(a: dict[str, Any], b: dict[str, Any], names: tuple[str, ...]) -> bool:
+    """Whether two lines of a metric have equal provenance fields `names`."""
+    first, second = (line.get('provenance', {}) for line in (a, b))
+    return all(first.get(name) == second.get(name) for name in names)
+
+
+def comparable(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Returns the lines of a metric that are comparable with the newest one, sorted by nimg.
+
+    If several lines have the same nimg, for instance with different seeds, the last one is used. Lines without a finite
+    number are omitted.
+    """
+    finite = [line for line in lines if math.isfinite(first_result(line))]
+    chosen = [line for line in finite if same(line, finite[-1], COMPARED)]
+    return sorted({line['nimg']: line for line in chosen}.values(), key=lambda line: line['nimg'])
 
 
 def set_aside(path: Path, nimg: int) -> None:

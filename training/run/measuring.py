@@ -13,8 +13,9 @@ from dnnlib.log import Log
 from dnnlib.signals import StopRequested
 from torch_utils.distributed import PeerLost
 from training.optimize.guardian import Guardian
+from training.run.lines import first_result
 from training.run.report import Reporter
-from training.run.run_folder import RunFolder, first_result
+from training.run.run_folder import RunFolder
 from training.state import TrainState
 
 

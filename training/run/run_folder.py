@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,23 +12,7 @@ from dnnlib.errors import CheckpointError, RecordError
 from dnnlib.folders import HeldFolder
 from dnnlib.records import RESULTS, read_record
 from torch_utils import checkpoint
-from training.run.lines import check_measurement, check_stats, set_aside, spare, usable
-
-# Fields of 'provenance' in a line of metric-NAME.jsonl. Two numbers with equal COMPARED fields measure the same
-# quantity; with equal SETTINGS they are the same measurement.
-COMPARED = ('detector', 'digest', 'preprocessing', 'estimator', 'reals_sha256', 'num_reals', 'num_fakes')
-SETTINGS = (*COMPARED, 'labels_sha256', 'seeds', 'replicates', 'precision', 'batch')
-
-
-def first_result(line: dict[str, Any]) -> float:
-    """Returns the first number of a line; a metric may have several, such as precision and recall."""
-    return float(next(iter(line['results'].values())))
-
-
-def same(a: dict[str, Any], b: dict[str, Any], names: tuple[str, ...]) -> bool:
-    """Whether two lines of a metric have equal provenance fields `names`."""
-    first, second = (line.get('provenance', {}) for line in (a, b))
-    return all(first.get(name) == second.get(name) for name in names)
+from training.run.lines import check_measurement, check_stats, comparable, first_result, set_aside, spare, usable
 
 
 def moment(nimg: int) -> str:
@@ -180,9 +163,7 @@ class RunFolder:
         If several lines have the same nimg, for instance with different seeds, the last one is used. Lines without a
         finite number are omitted.
         """
-        lines = [line for line in self.results(metric) if math.isfinite(first_result(line))]
-        comparable = [line for line in lines if same(line, lines[-1], COMPARED)]
-        return sorted({line['nimg']: line for line in comparable}.values(), key=lambda line: line['nimg'])
+        return comparable(self.results(metric))
 
     def best(self, metric: str, *, lower_is_better: bool) -> dict[str, Any] | None:
         """Returns the line of a metric's curve with the best first result, or None if there is no line."""

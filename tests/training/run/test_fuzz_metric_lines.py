@@ -8,8 +8,8 @@ import pytest
 from dnnlib.errors import RecordError
 from dnnlib.records import Record
 from tests.support.mutations import mutated
-from training.run.lines import check_measurement
-from training.run.run_folder import COMPARED, RunFolder, first_result, same
+from training.run.lines import COMPARED, check_measurement, first_result, same
+from training.run.run_folder import RunFolder
 
 CASES = 2000
 
