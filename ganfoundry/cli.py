@@ -20,6 +20,7 @@ COMMANDS = (
     'export',
     'inspect-network',
     'explore',
+    'report',
     'calc-metrics',
     'log-run',
     'dataset-tool',

@@ -45,7 +45,7 @@ def describe_run(
     parts = [
         '\n'.join([describe_data(cfg, spec), *notes]),
         _describe_networks(cfg, spec, G, D),
-        _describe_schedule(cfg, spec),
+        describe_schedule(cfg, spec),
         _describe_disk(cfg, spec, G, D),
         f'Run folder: {run_name}',
     ]
@@ -124,7 +124,8 @@ def total_macs(cfg: RunConfig, spec: ImageSpec) -> int:
     return sum(_macs(spec, G, D))
 
 
-def _describe_schedule(cfg: RunConfig, spec: ImageSpec) -> str:
+def describe_schedule(cfg: RunConfig, spec: ImageSpec) -> str:
+    """Returns length, steps, ticks, snapshots, losses and augmentation; builds nothing."""
     steps = -(-cfg.kimg * 1000 // cfg.batch)
     epochs = cfg.batches_per_step * cfg.kimg * 1000 / spec.num_images
     decimals = 0 if epochs >= 10 else 1

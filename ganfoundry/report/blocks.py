@@ -81,6 +81,14 @@ class Command:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Preformatted:
+    """Text whose line breaks and spaces count."""
+
+    kind: ClassVar[str] = 'preformatted'
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Picture:
     """A picture.
 
@@ -103,6 +111,13 @@ class Fold:
     kind: ClassVar[str] = 'fold'
     title: str
     blocks: Sequence[Block]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sheets:
+    """Sample sheets, whose pictures are in the page's data."""
+
+    kind: ClassVar[str] = 'sheets'
 
 
 def walk(blocks: Sequence[Block]) -> Iterator[Block]:

@@ -24,7 +24,7 @@ from ganfoundry.report.blocks import Section, walk
 from ganfoundry.report.charts import Chart, identifier
 
 STYLES = ('uPlot.min.css', 'page.css')
-SCRIPTS = ('uPlot.iife.min.js', 'charts.js', 'sheets.js', 'page.js')
+SCRIPTS = ('uPlot.iife.min.js', 'charts.js', 'sheets.js', 'live.js', 'page.js')
 NOTICE = 'uPlot.LICENSE'  # of the first script
 
 

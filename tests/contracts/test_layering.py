@@ -47,6 +47,7 @@ FLOORS = {
     'export': 5,
     'inspect_network': 5,
     'explore': 5,
+    'report': 5,
     'calc_metrics': 5,
     'log_run': 5,
     'dataset_tool': 5,

@@ -8,6 +8,8 @@
   }
   for (const place of document.querySelectorAll('.sheets')) Sheets.create(place, data.sheets);
 
+  if (data.live) Live.start(data.live);
+
   document.addEventListener('click', async (event) => {
     const button = event.target.closest('button.copy');
     if (!button) return;
