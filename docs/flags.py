@@ -22,6 +22,7 @@ PAGES = {
     'style_mixing': 'using.md',
     'gen_video': 'using.md',
     'projector': 'using.md',
+    'report': 'report.md',
     'export': 'export.md',
     'inspect_network': 'inspecting.md',
     'explore': 'explorer.md',

@@ -82,6 +82,7 @@ class LocalServer:
         self.token = chosen_token()
         self._host = options.host
         self._socket = open_socket(options)
+        self._server: uvicorn.Server | None = None
         self.port: int = self._socket.getsockname()[1]
 
     @property
@@ -132,7 +133,8 @@ class LocalServer:
             timeout_keep_alive=60,
             timeout_graceful_shutdown=1,
         )
-        return uvicorn.Server(config)
+        self._server = uvicorn.Server(config)
+        return self._server
 
     def run(self, app: App) -> None:
         """Prints the address and serves a guarded application until Ctrl-C, after which it exits with the code 130."""
@@ -143,6 +145,11 @@ class LocalServer:
             sys.exit(INTERRUPTED)
         finally:
             self.close()
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether the server was asked to end: responses without an end of their own must end then."""
+        return self._server is not None and self._server.should_exit
 
     @property
     def socket(self) -> socket.socket:

@@ -264,9 +264,15 @@ class Loop:
     def _save_sheet(self, path: Path) -> None:
         assert self.sheet is not None
         sheet = self.sheet
-        info = {'nimg': self.state.nimg, 'cfg': self.cfg.cfg, 'seed': self.cfg.seed}
-        batch = max(self.cfg.batch_gpu, 1)
-        self.saver.draw(lambda: self._compare(sheet.save_fakes(self.state.G_ema, path, batch, info)), path)
+        nimg, batch = self.state.nimg, max(self.cfg.batch_gpu, 1)
+        info = {'nimg': nimg, 'cfg': self.cfg.cfg, 'seed': self.cfg.seed}
+
+        def save() -> None:
+            self._compare(sheet.save_fakes(self.state.G_ema, path, batch, info))
+            if self.reporter is not None:
+                self.reporter.sheet(path, nimg)
+
+        self.saver.draw(save, path)
 
     def _compare(self, images: torch.Tensor) -> None:
         """Passes the sheet's images, uint8 [N, C, H, W], to the guardian."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import TYPE_CHECKING
 
 from ganfoundry.report.live_updates import INTERVAL_S, LiveReport
@@ -28,12 +28,12 @@ def serve_live(runs: Sequence[RunReading], options: ServingOptions, *, full: boo
         full: Neither crop nor scale the sheets.
     """
     server = LocalServer('report.py --watch', options)
-    app = live_app(LiveReport(runs, server.token, full=full))
+    app = live_app(LiveReport(runs, server.token, full=full), lambda: server.is_stopping)
     server.run(server.guarded(app, open_paths=('/favicon.ico',), csp=policy(live=True)))
 
 
-def live_app(report: LiveReport) -> App:
-    """Returns the application of a live report, without the guard."""
+def live_app(report: LiveReport, stopping: Callable[[], bool]) -> App:
+    """Returns the application of a live report, without the guard. stopping: whether the server was asked to end."""
     from starlette.applications import Starlette
     from starlette.responses import HTMLResponse, PlainTextResponse, Response, StreamingResponse
     from starlette.routing import Route
@@ -56,7 +56,7 @@ def live_app(report: LiveReport) -> App:
     async def events(request: Request) -> Response:
         last = request.headers.get('last-event-id') or request.query_params.get('since', '')
         since = int(last) if last.isascii() and last.isdigit() and len(last) < 16 else 0
-        stream = event_stream(report, request.query_params.get('boot', ''), since)
+        stream = event_stream(report, request.query_params.get('boot', ''), since, stopping)
         return StreamingResponse(stream, media_type='text/event-stream')
 
     routes = [
@@ -68,17 +68,18 @@ def live_app(report: LiveReport) -> App:
     return Starlette(routes=routes)
 
 
-async def event_stream(report: LiveReport, boot: str, since: int) -> AsyncIterator[str]:
-    """Yields the messages after a number as server-sent events, without an end.
+async def event_stream(report: LiveReport, boot: str, since: int, stopping: Callable[[], bool]) -> AsyncIterator[str]:
+    """Yields the messages after a number as server-sent events, until the server is asked to end.
 
     Args:
         report: The report.
         boot: Identifier of the server that has made the page.
         since: Number of the last message that the page has.
+        stopping: Whether the server was asked to end.
     """
     silent = 0
     yield ': begins\n\n'
-    while True:
+    while not stopping():
         messages = await asyncio.to_thread(report.messages, boot, since)
         for number, data in messages:
             yield f'id: {number}\ndata: {data}\n\n'

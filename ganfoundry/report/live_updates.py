@@ -171,7 +171,7 @@ def _appended(before: dict[str, Any] | None, now: dict[str, Any]) -> list[dict[s
         before: The chart as the page shows it.
         now: The chart as it is.
     """
-    if before is None:
+    if before is None or len(before['series']) != len(now['series']):
         return None
     found = []
     for index, (old, new) in enumerate(zip(before['series'], now['series'], strict=True)):

@@ -26,6 +26,7 @@ from ganfoundry.report.charts import Chart, identifier
 STYLES = ('uPlot.min.css', 'page.css')
 SCRIPTS = ('uPlot.iife.min.js', 'charts.js', 'sheets.js', 'live.js', 'page.js')
 NOTICE = 'uPlot.LICENSE'  # of the first script
+NOWHERE = "base-uri 'none'; form-action 'none'"  # directives that `ganfoundry.serving` adds itself
 
 
 @functools.cache
@@ -55,8 +56,6 @@ def policy(*, live: bool = False) -> str:
         f'style-src {digest_source(style())}',
         f'img-src data:{own}',
         *(["connect-src 'self'"] if live else []),
-        "base-uri 'none'",
-        "form-action 'none'",
     ]
     return '; '.join(parts)
 
@@ -108,7 +107,7 @@ def page_html(
             lead=lead,
             sections=shown,
             data={'charts': charts, **(data or {})},
-            policy=policy(live=live),
+            policy=f'{policy(live=live)}; {NOWHERE}',
             style=Markup(style()),
             script=Markup(script()),
             version=__version__,

@@ -7,11 +7,18 @@ in a traceback on the screen and cannot be handled. Here every error is raised w
 from __future__ import annotations
 
 import contextlib
+import io
 import itertools
 import os
 import socket
 import time
 from pathlib import Path
+
+import PIL.Image
+
+from dnnlib.regular_file import open_regular
+
+MAX_SIDE = 1024  # pixels of a picture: the sheets themselves are in the run folder
 
 _number = itertools.count()  # two files of one process within a second have two names
 
@@ -52,6 +59,24 @@ class Board:
         with PIL.Image.open(path) as picture:
             width, height, channels = *picture.size, len(picture.getbands())
         image = Summary.Image(height=height, width=width, colorspace=channels, encoded_image_string=path.read_bytes())
+        values = [Summary.Value(tag=name, image=image)]
+        self._write(Event(wall_time=time.time(), step=step, summary=Summary(value=values)))
+
+    def add_picture(self, name: str, path: Path, step: int) -> None:
+        """Writes a picture of a file at a step, scaled down to `MAX_SIDE` pixels on a side. Raises OSError."""
+        from tensorboard.compat.proto.event_pb2 import Event
+        from tensorboard.compat.proto.summary_pb2 import Summary
+
+        with open_regular(path) as file, PIL.Image.open(file, formats=['PNG']) as picture:
+            picture.thumbnail((MAX_SIDE, MAX_SIDE), PIL.Image.Resampling.LANCZOS)
+            data = io.BytesIO()
+            picture.save(data, 'PNG')
+            image = Summary.Image(
+                width=picture.width,
+                height=picture.height,
+                colorspace=len(picture.getbands()),
+                encoded_image_string=data.getvalue(),
+            )
         values = [Summary.Value(tag=name, image=image)]
         self._write(Event(wall_time=time.time(), step=step, summary=Summary(value=values)))
 

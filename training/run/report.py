@@ -6,6 +6,7 @@ import json
 import resource
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,10 @@ class Reporter:
         self._failed_metrics += 1
         self._log.warn(f'{name} failed at {nimg / 1000:.1f} kimg: {type(error).__name__}: {error}; training continues')
 
+    def sheet(self, path: Path, nimg: int) -> None:
+        """Sends a sample sheet to TensorBoard."""
+        self._write_board(lambda board: board.add_picture('Samples', path, nimg // self._nimg_per_step))
+
     def _draw_curve(self, name: str) -> None:
         try:
             draw_metric(self._folder, name)
@@ -79,10 +84,13 @@ class Reporter:
             return None
 
     def _to_board(self, scalars: dict[str, float], nimg: int) -> None:
+        self._write_board(lambda board: board.add(scalars, nimg // self._nimg_per_step))
+
+    def _write_board(self, write: Callable[[Board], None]) -> None:
         if self._board is None:
             return
         try:
-            self._board.add(scalars, nimg // self._nimg_per_step)
+            write(self._board)
         except Exception as error:  # no failure of TensorBoard may stop training
             self._log.warn(f'TensorBoard failed and is disabled: {error}')
             self._board.close()
