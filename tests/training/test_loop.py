@@ -1,7 +1,7 @@
 """The loop's promises: when it measures, what failures it survives, and what it keeps."""
 
 import resource
-import subprocess
+import signal
 import time
 import zipfile
 
@@ -9,9 +9,8 @@ import pytest
 import torch
 
 from dnnlib.errors import UserError
-from tests.support.forks import environment
 from tests.support.loops import loops_in
-from tests.support.runs import TINY, call, command, last_state, losses, make_zip, only_run
+from tests.support.runs import TINY, call, command, last_state, losses, make_zip, only_run, start
 from torch_utils import checkpoint
 from training.augment.config import AugmentConfig
 from training.config import LossConfig
@@ -57,19 +56,19 @@ def test_a_step_that_reads_two_batches_of_data_resumes_bit_for_bit(tmp_path, mon
 
 
 @pytest.fixture
-def start():
+def train(tmp_path):
     """Yields a function that starts train.py; the processes are ended with the test."""
     started = []
 
     def run(outdir, *flags):
-        args = {'stdout': subprocess.PIPE, 'stderr': subprocess.DEVNULL, 'text': True, 'env': environment()}
-        started.append(subprocess.Popen(command(outdir, *flags), **args))
+        started.append(start(tmp_path, *command(outdir, *flags)[1:]))
         return started[-1]
 
     yield run
-    for process in started:
-        process.kill()
-        process.communicate()
+    for launch in started:
+        if launch.poll() is None:
+            launch.kill(signal.SIGKILL)
+            launch.wait()
 
 
 def first_state(outdir):
@@ -84,22 +83,21 @@ def first_state(outdir):
 
 
 @pytest.mark.slow
-def test_a_full_disk_loses_nothing_and_training_goes_on(tmp_path, start):
+def test_a_full_disk_loses_nothing_and_training_goes_on(tmp_path, train):
     """The disk fills while the run saves, and has room again later: the run ends with the bits of any other."""
     data = make_zip(tmp_path / 'tiny.zip')
     flags = (f'--data={data}', '--cfg=auto', '--kimg=1', *TINY)
     call(tmp_path / 'whole', *flags)
-    process = start(tmp_path / 'full', *flags)
+    launch = train(tmp_path / 'full', *flags)
     folder = first_state(tmp_path / 'full')
     deadline = time.monotonic() + 100
-    resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))
+    resource.prlimit(launch.pid, resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))
     while 'not saved' not in (folder / 'log.txt').read_text() and time.monotonic() < deadline:
         time.sleep(0.02)
     checkpoint.newest_state(folder / 'state', lambda text: None)  # the one from before is whole
-    resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-    output, _ = process.communicate(timeout=100)
-    assert process.returncode == 0
-    assert 'Earlier saves are intact; training continues' in output
+    resource.prlimit(launch.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    assert launch.wait() == 0
+    assert 'Earlier saves are intact; training continues' in launch.said()
     assert last_state(folder) == last_state(only_run(tmp_path / 'whole'))
     assert losses(folder) == losses(only_run(tmp_path / 'whole'))
 
@@ -125,10 +123,10 @@ def test_a_bad_image_met_later_is_named_and_costs_nothing(tmp_path):
 
 
 @pytest.mark.slow
-def test_two_processes_never_train_in_one_folder(tmp_path, start):
+def test_two_processes_never_train_in_one_folder(tmp_path, train):
     data = make_zip(tmp_path / 'tiny.zip')
-    process = start(tmp_path / 'runs', f'--data={data}', '--kimg=100', *TINY)
+    launch = train(tmp_path / 'runs', f'--data={data}', '--kimg=100', *TINY)
     folder = first_state(tmp_path / 'runs')
     second = call(tmp_path / 'runs', f'--resume={folder}', check=False)
     assert second.returncode == 2
-    assert f'another process trains in this folder: pid {process.pid}' in second.stderr
+    assert f'another process trains in this folder: pid {launch.pid}' in second.stderr

@@ -13,10 +13,10 @@ import pytest
 import torch
 
 import training.data.workers
-from tests.support.forks import environment, is_running
+from tests.support.forks import is_running
 from tests.support.patience import stretched
 from tests.support.pictures import digest
-from tests.support.runs import TINY, call, command, last_state, losses, make_zip, only_run
+from tests.support.runs import TINY, call, command, last_state, losses, make_zip, only_run, start
 from training.data.dataset import DataConfig, ImageDataset
 from training.data.loader import data_loader
 from training.data.workers import SLOTS, WorkerDiedError
@@ -114,19 +114,17 @@ def test_a_run_whose_workers_are_killed_ends_with_the_same_bits(tmp_path):
         '--batch-gpu=32',
     )
     call(tmp_path / 'whole', *flags)
-    process = subprocess.Popen(command(tmp_path / 'killed', *flags, '--workers=2'), env=environment(),
-                               stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)  # fmt: skip
+    launch = start(tmp_path, *command(tmp_path / 'killed', *flags, '--workers=2')[1:])
     killed: set[int] = set()
-    while process.poll() is None:
-        workers = children_of(process.pid) - killed
+    while launch.poll() is None:
+        workers = children_of(launch.pid) - killed
         if len(killed) < 2 and workers:
             killed.add(min(workers))
             kill(min(workers))
         time.sleep(0.05)
-    output, _ = process.communicate()
-    assert process.returncode == 0, output
+    assert launch.code == 0, launch.said()
     assert len(killed) == 2
-    assert 'Another takes its place' in output
+    assert 'Another takes its place' in launch.said()
     assert last_state(only_run(tmp_path / 'killed')) == last_state(only_run(tmp_path / 'whole'))
     assert losses(only_run(tmp_path / 'killed')) == losses(only_run(tmp_path / 'whole'))
 
