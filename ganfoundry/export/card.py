@@ -6,13 +6,14 @@ import json
 import re
 from typing import Any
 
-from ganfoundry.export.facts import Facts, Measured
+from ganfoundry.export.facts import OFFICIAL, Facts, Measured
 from ganfoundry.export.yaml_text import to_yaml
 from ganfoundry.network import Network
 from torch_utils.summary import count
 from training.registry import RECIPES
 
 LIBRARY = 'ganfoundry'
+NOT_RECORDED = 'not recorded'
 TASK = 'unconditional-image-generation'
 # What Markdown and HTML could take for their own within a line: punctuation, and the beginnings of addresses.
 MARKUP = re.compile(r'[\\`*_{}\[\]()!|~<>&@]|:(?=//)|(?<=www)\.', re.IGNORECASE)
@@ -54,7 +55,7 @@ def front_matter(network: Network, facts: Facts, license: str) -> dict[str, Any]
     if facts.measured:
         result = {
             'task': {'type': TASK},
-            'dataset': {'name': facts.data_name, 'type': facts.data_name},
+            'dataset': {'name': facts.data_name or NOT_RECORDED, 'type': facts.data_name or NOT_RECORDED},
             'metrics': [_entry(measured) for measured in facts.measured],
         }
         metadata['model-index'] = [{'name': title_of(network, facts), 'results': [result]}]
@@ -75,25 +76,28 @@ def _entry(measured: Measured) -> dict[str, Any]:
 
 def title_of(network: Network, facts: Facts) -> str:
     """Returns the title: the recipe, the data set, the size of the images."""
-    return f'{network.config.cfg} on {facts.data_name}, {network.spec.width}x{network.spec.height}'
+    data = '' if facts.data_name is None else f' on {facts.data_name}'
+    return f'{network.config.cfg}{data}, {network.spec.width}x{network.spec.height}'
 
 
 def _recipe(network: Network, facts: Facts, license: str) -> list[list[str]]:
     cfg, record = network.config, network.snapshot.record
-    name = cfg.cfg
+    name, official, shown = cfg.cfg, record.get(OFFICIAL), network.snapshot.nimg / 1000
+    converted = f'{official["file"]}, sha256 {official["sha256"]}' if official else ''
     rows = [
         ['Generator', f'`{name}`, {count(network.module)[0]:,} parameters'],
         ['Paper', plain(RECIPES.get(name).paper) if name in RECIPES.names() else ''],
+        ['Converted from', plain(converted)],
         ['Images', plain(str(network.spec))],
         ['Classes', plain(', '.join(network.class_names))],
-        ['Data set', plain(facts.data_name)],
-        ['Digest of the data set', plain(facts.data_digest or 'not recorded')],
-        ['License of the data set', plain(facts.data_license or 'not recorded')],
+        ['Data set', plain(facts.data_name or NOT_RECORDED)],
+        ['Digest of the data set', plain(facts.data_digest or NOT_RECORDED)],
+        ['License of the data set', plain(facts.data_license or NOT_RECORDED)],
         ['License of the weights', plain(license)],
-        ['Training', f'{network.snapshot.nimg / 1000:g} thousand images shown, batch {cfg.batch}'],
-        ['Cost', 'not recorded' if facts.hours is None else f'{facts.hours:.3g} hours on {_devices(cfg.gpus)}'],
+        ['Training', NOT_RECORDED if official else f'{shown:g} thousand images shown, batch {cfg.batch}'],
+        ['Cost', NOT_RECORDED if facts.hours is None else f'{facts.hours:.3g} hours on {_devices(cfg.gpus)}'],
         ['Digest of the network', network.sha256],
-        ['Commit of the code', plain(str(record.get('commit') or 'not recorded'))],
+        ['Commit of the code', plain(str(record.get('commit') or NOT_RECORDED))],
     ]
     return [row for row in rows if row[1]]
 

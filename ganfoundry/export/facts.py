@@ -17,6 +17,7 @@ from training.run.run_folder import RunFolder
 
 EMBEDDED = 'peeps64'  # name of the embedded data set
 EMBEDDED_LICENSE = 'CC0 1.0'
+OFFICIAL = 'official'  # entry of the record of a converted network, of whose training little is known
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,7 +67,7 @@ class Facts:
         measured: Numbers that were measured on this snapshot, by the names of the metrics.
     """
 
-    data_name: str
+    data_name: str | None
     data_digest: str | None
     data_license: str | None
     hours: float | None
@@ -76,12 +77,13 @@ class Facts:
 def facts_of(network: Network) -> Facts:
     """Returns the facts about a network. Those of the run are read only if the network is one of its snapshots."""
     path, data = network.config.data.path, network.snapshot.record.get('data')
+    is_embedded = path is None and OFFICIAL not in network.snapshot.record
     listing = data.get('listing') if isinstance(data, dict) else None
     run = run_of(network)
     return Facts(
-        data_name=EMBEDDED if path is None else Path(path).stem,
+        data_name=EMBEDDED if is_embedded else Path(path).stem if path else None,
         data_digest=listing if isinstance(listing, str) else None,
-        data_license=EMBEDDED_LICENSE if path is None else None,
+        data_license=EMBEDDED_LICENSE if is_embedded else None,
         hours=None if run is None else _hours(run, network.snapshot.nimg),
         measured=() if run is None else tuple(_measured(run, network)),
     )

@@ -5,10 +5,12 @@ import json
 import pytest
 
 import ganfoundry as gf
+from ganfoundry.export.card import card_of
 from ganfoundry.export.facts import facts_of
 from tests.support.measured import make_run, tiny_config
 from tests.support.runs import make_zip
 from training.run.run_folder import RunFolder
+from training.run.snapshot import load_snapshot, write_snapshot
 
 
 @pytest.fixture
@@ -61,3 +63,17 @@ def test_a_snapshot_that_another_run_holds_has_none_of_its_metrics(run):
 def test_the_embedded_data_set_has_its_name_and_license():
     facts = facts_of(gf.load('examples/networks/peeps32.safetensors', device='cpu'))
     assert (facts.data_name, facts.data_license, facts.measured) == ('peeps64', 'CC0 1.0', ())
+
+
+def test_a_converted_network_claims_no_data_set_that_its_file_does_not_name(golden, tmp_path):
+    snapshot = load_snapshot(golden / 'official_layout_uncond.pkl')
+    snapshot.record['config']['data']['path'] = None
+    write_snapshot(tmp_path / 'a.safetensors', snapshot.tensors, snapshot.record, 0)
+    network = gf.load(tmp_path / 'a.safetensors', device='cpu')
+    facts = facts_of(network)
+    assert (facts.data_name, facts.data_license, facts.hours) == (None, None, None)
+    card = card_of(network, facts, license='other', official=True, onnx=False)
+    assert '# stylegan2, 32x32\n' in card
+    assert '| Data set | not recorded |' in card
+    assert '| Training | not recorded |' in card
+    assert '| Converted from | official&#95;layout&#95;uncond.pkl, sha256 ' in card
