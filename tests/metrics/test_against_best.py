@@ -55,7 +55,7 @@ def test_variances_that_agree_are_pooled_and_others_are_left_alone():
     assert alike_freedom.min() > 8
     other = np.geomspace(1e-8, 1, 8)
     apart, apart_freedom = moderate(other, freedom)
-    assert apart == pytest.approx(other, rel=0.3)
+    assert apart == pytest.approx(other, rel=0.5)  # eight orders of magnitude apart
     assert apart_freedom.max() < 6
 
 
