@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import gzip
 import time
@@ -84,12 +85,16 @@ def test_the_first_picture_is_that_of_seed_0_to_the_bit(page: OpenPage) -> None:
     assert (rgba[..., 3] == 255).all()
 
 
-def test_dragging_changes_the_picture_and_a_corner_is_a_seed(page: OpenPage) -> None:
+def test_dragging_changes_the_picture_and_a_corner_is_a_seed(page: OpenPage, browser: Browser, tmp_path: Path) -> None:
     first = page.settled()
     page.drag('dot', 40, 60)
     between = page.settled()
     assert between != first
     assert '% seed 1' in page.find('caption').text
+    with PIL.Image.open(saved(page, browser, tmp_path)) as picture:
+        latent = np.frombuffer(base64.b64decode(picture.info['z']), '<f4')
+    lengths = [np.linalg.norm(np.random.RandomState(seed).randn(512)) for seed in (0, 1, 2)]
+    assert min(lengths) <= np.linalg.norm(latent) <= max(lengths)  # a mean of the three would be shorter
     page.click('corner1')
     rgba = np.array(page.settled()).reshape(16, 24, 4)
     np.testing.assert_array_equal(rgba[..., :3], pixels_of(LINEAR, 1))
