@@ -32,7 +32,7 @@ def main(**options: Any) -> None:
     \b
     python log_run.py latest --to=wandb                          what was not sent yet
     python log_run.py runs/00003-ffhq256-squeeze --to=mlflow --follow
-    python log_run.py latest --to=tensorboard                    sheets, too
+    python log_run.py latest --to=tensorboard                    a run that was trained without it
     python log_run.py latest --to=my_logger:MyLogger             a class of your own
 
     RUN_DIR is a run folder, or latest. Nothing is sent twice: RUN_DIR/log-NAME.json has the position.

@@ -29,7 +29,7 @@ class TensorBoardLogger:
 
     def image(self, name: str, path: Path, nimg: int) -> None:
         assert self._board is not None
-        self._board.add_image(name, path, nimg)
+        self._board.add_picture(name, path, nimg)
 
     def finish(self, state: str) -> None:
         assert self._board is not None

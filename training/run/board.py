@@ -50,18 +50,6 @@ class Board:
         values = [Summary.Value(tag=name, simple_value=value) for name, value in scalars.items()]
         self._write(Event(wall_time=time.time(), step=step, summary=Summary(value=values)))
 
-    def add_image(self, name: str, path: Path, step: int) -> None:
-        """Writes a PNG file as an image at a step. Raises OSError."""
-        import PIL.Image
-        from tensorboard.compat.proto.event_pb2 import Event
-        from tensorboard.compat.proto.summary_pb2 import Summary
-
-        with PIL.Image.open(path) as picture:
-            width, height, channels = *picture.size, len(picture.getbands())
-        image = Summary.Image(height=height, width=width, colorspace=channels, encoded_image_string=path.read_bytes())
-        values = [Summary.Value(tag=name, image=image)]
-        self._write(Event(wall_time=time.time(), step=step, summary=Summary(value=values)))
-
     def add_picture(self, name: str, path: Path, step: int) -> None:
         """Writes a picture of a file at a step, scaled down to `MAX_SIDE` pixels on a side. Raises OSError."""
         from tensorboard.compat.proto.event_pb2 import Event

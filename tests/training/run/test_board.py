@@ -110,23 +110,3 @@ def test_a_full_disk_is_one_warning_and_no_thread_prints_a_traceback(tmp_path: P
     assert threading.active_count() == threads
     assert (tmp_path / 'log.txt').read_text().count('TensorBoard failed and is disabled') == 1
     assert capfd.readouterr().err == ''
-
-
-def test_a_picture_is_stored_as_the_bytes_of_its_file(tmp_path: Path) -> None:
-    from tensorboard.backend.event_processing.event_file_loader import LegacyEventFileLoader
-
-    PIL.Image.new('RGBA', (5, 3)).save(tmp_path / 'sheet.png')
-    board = Board(tmp_path)
-    board.add_image('fakes', tmp_path / 'sheet.png', 400)
-    board.close()
-    (path,) = tmp_path.glob('events*')
-    *_, event = LegacyEventFileLoader(str(path)).Load()
-    (value,) = event.summary.value
-    assert (event.step, value.tag, value.image.width, value.image.height, value.image.colorspace) == (
-        400,
-        'fakes',
-        5,
-        3,
-        4,
-    )
-    assert value.image.encoded_image_string == (tmp_path / 'sheet.png').read_bytes()
