@@ -52,6 +52,7 @@ export class Picture {
 
   async work() {
     this.busy = true;
+    let showing = Promise.resolve(); // the browser decodes a picture while the server draws the next one
     while (this.wanted) {
       const { query, draft } = this.wanted;
       this.wanted = null;
@@ -62,7 +63,9 @@ export class Picture {
       try {
         const response = await ask('image', `side=${this.side}${draft ? '&draft=1' : ''}&${query}`);
         if (response.status === 204) continue;
-        await this.show(await response.blob());
+        const blob = await response.blob();
+        await showing;
+        showing = this.show(blob);
         this.shown = key;
         // A picture that the server has kept comes at once.
         const took = Math.min(Number(response.headers.get('x-seconds')), (performance.now() - began) / 1000);
@@ -75,14 +78,15 @@ export class Picture {
         clearInterval(timer);
       }
     }
+    await showing;
     this.busy = false;
-    this.figure.dataset.shown = this.shown;
+    if (this.wanted) this.work();
+    else this.figure.dataset.shown = this.shown;
   }
 
   async show(blob) {
     const before = this.address;
     this.address = URL.createObjectURL(blob);
-    this.blob = blob;
     this.image.src = this.address;
     await this.image.decode();
     if (before) URL.revokeObjectURL(before);
