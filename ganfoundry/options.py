@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -78,6 +79,7 @@ class TrainFlags:
     device: str | None = None
     # Faults
     time_limit: str | None = None  # --for
+    pause: float | None = None  # a moment of this launch, no part of the run's config
     on_nan: str | None = None
     bad_images: str | None = None
     guardian: str | None = None
@@ -86,6 +88,15 @@ class TrainFlags:
     def transfers(self) -> bool:
         """Whether --resume names the networks of another run."""
         return self.resume is not None and self.resume not in NO_FILE
+
+    @property
+    def pause_nimg(self) -> int | None:
+        """Number of images of --pause."""
+        if self.pause is None:
+            return None
+        if not 0 < self.pause < math.inf:
+            raise ConfigError(f'--pause={self.pause:g}: expected a number of kimg above 0, such as 250')
+        return round(self.pause * 1000)
 
     @property
     def wanted_precision(self) -> str:

@@ -51,6 +51,7 @@ class Run:
     source: Source | None = None  # networks of another run to start from
     origin: dict[str, str] | None = None  # record of the file that the run's first networks came from
     again: tuple[str, ...] = ()  # options that the command needs that continues the run
+    pause_nimg: int | None = None  # number of images at which this launch pauses; no part of the config
 
     @property
     def warnings(self) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -96,13 +96,14 @@ def load_plugins(flags: TrainFlags) -> None:
 
 def prepare_run(flags: TrainFlags) -> PreparedRun:
     """Checks everything that can be checked before a folder is made. Raises UserError."""
-    time_limit(flags.time_limit)  # refuses a malformed --for before this process waits for others
+    time_limit(flags.time_limit)  # refuses a malformed --for or --pause before this process waits for others
+    pause_nimg = flags.pause_nimg
     world = processes.join_world(flags.device, watched=flags.timeout is not None)
     for name in flags.log if world.leads else ():
         check_logger(name, '--log')
     folder = runs.find_run(flags, world)
     run = continued_run(folder, flags, world) if folder else runs.new_run(flags)
-    return PreparedRun(flags=flags, world=world, run=run, folder=folder)
+    return PreparedRun(flags=flags, world=world, run=replace(run, pause_nimg=pause_nimg), folder=folder)
 
 
 def print_recipes(flags: TrainFlags) -> None:
@@ -171,7 +172,7 @@ def train_in_folder(
     limit: TimeLimit | None,
     loggers: tuple[str, ...] = (),
 ) -> int:
-    """Trains until the end, a signal or the time limit. Returns the exit code, the same in all processes.
+    """Trains until the end, the pause, a signal or the time limit. Returns the exit code, the same in all processes.
 
     Args:
         run: The checked run.
@@ -192,15 +193,15 @@ def train_in_folder(
         for warning in warnings if world.leads else ():
             log.warn(warning)
         with LogProcesses(loggers, folder.path, log.warn) as sending:
-            code = train_with_log(run, folder, record, log, stop, world)
-            sending.state = {0: 'finished', UNSAVED: 'failed'}.get(code, 'stopped')
+            code, complete = train_with_log(run, folder, record, log, stop, world)
+            sending.state = 'failed' if code == UNSAVED else 'finished' if complete else 'stopped'
     return code
 
 
 def train_with_log(
     run: Run, folder: RunFolder, record: dict[str, Any], log: Log, stop: StopSignal, world: World
-) -> int:
-    """Restores the state and trains; logs the outcome and the command that continues. Returns the exit code.
+) -> tuple[int, bool]:
+    """Restores the state and trains; logs the outcome and the command that continues.
 
     Args:
         run: The checked run.
@@ -209,6 +210,9 @@ def train_with_log(
         log: The run's log.
         stop: Requests to stop.
         world: The processes that train.
+
+    Returns:
+        The exit code, and whether the run is complete.
     """
     state = build(run.cfg, run.dataset.spec, run.device)
     restore(state, folder, run.source, log, world)
@@ -224,17 +228,18 @@ def train_with_log(
     if was_complete and code != UNSAVED:
         longer = continue_command(folder.path, (*run.again, f'--kimg={2 * run.cfg.kimg}'))
         log.line(f'nothing to do: the run is complete at --kimg={run.cfg.kimg}; to train longer: {longer}')
-        return 0
+        return 0, True
     if complete and code != UNSAVED:
         log.line(f'done: {folder.snapshot(state.nimg)}')
-        return 0
+        return 0, True
     for path in missing:
         log.line(f'Error: {path} could not be written; make room, or resume in a folder that can be written')
     saved = max((int(path.name) for path in list_states(folder.states)), default=0)
     why = f', --for={format_time(stop.limit.seconds)} is over' if stop.limit and code == EXIT_CODE else ''
-    log.line(f'stopped at {state.nimg / 1000:.2f} kimg{why}; the newest state is of {saved / 1000:.2f} kimg')
+    verb = 'paused' if code == 0 else 'stopped'
+    log.line(f'{verb} at {state.nimg / 1000:.2f} kimg{why}; the newest state is of {saved / 1000:.2f} kimg')
     log.line(f'continue: {continue_command(folder.path, run.again)}')
-    return code
+    return code, complete
 
 
 def run_loop(
@@ -279,6 +284,7 @@ def run_loop(
         log=log,
         evaluate=for_training(cfg, dataset, state.G_ema, log, check, world),
         stop=stop.requested,
+        pause_nimg=run.pause_nimg,
         saved=lambda seconds: stop.limit.saved(seconds) if stop.limit else None,
         world=world,
     )

@@ -43,7 +43,7 @@ class PeerDataError(UserError):
 
 
 class Loop:
-    """Trains until the end of the run, or until `stop` returns True in any process.
+    """Trains until the end of the run or the pause, or until `stop` returns True in any process.
 
     Args:
         cfg: the run's config.
@@ -55,6 +55,8 @@ class Loop:
         log: receives the messages.
         evaluate: measures snapshots; None disables metrics.
         stop: whether a stop has been requested.
+        pause_nimg: number of images at which training stops with its state saved, if the run is longer; None: never.
+            Nothing else depends on it: the resumed run computes and records what the uninterrupted one does.
         saved: callback that receives the duration of every save of a state, in seconds.
         world: the processes of the run; None for one process.
     """
@@ -71,11 +73,13 @@ class Loop:
         log: Log,
         evaluate: Evaluator | None,
         stop: Callable[[], bool],
+        pause_nimg: int | None = None,
         saved: Callable[[float], None] = lambda seconds: None,
         world: World | None = None,
     ) -> None:
         self.cfg, self.record, self.state, self.step = cfg, record, state, step
         self.sheet, self.folder, self.log, self.stop = sheet, folder, log, stop
+        self.pause_nimg = pause_nimg
         self.device = state.pl_mean.device
         self.world = world or World()
         self.evaluate = evaluate
@@ -95,6 +99,11 @@ class Loop:
     def end_nimg(self) -> int:
         """Number of images at which the run is complete."""
         return self.cfg.kimg * 1000
+
+    @property
+    def paused(self) -> bool:
+        """Whether the run has reached its pause."""
+        return self.pause_nimg is not None and self.state.nimg >= self.pause_nimg
 
     def run(self, batches: BatchStream) -> bool:
         """Trains. Returns True when the run is complete, False when it was stopped (and saved) earlier."""
@@ -124,6 +133,8 @@ class Loop:
 
     def _train(self, batches: BatchStream) -> None:
         """Steps until the end of the run or a request to stop, and saves the state in the latter case."""
+        if self.paused:  # restored from a state of the pause, or of a later moment
+            return None
         state, asked = self.state, False  # every launch takes a step, so that short ones make progress
         while state.nimg < self.end_nimg:
             batch = self._next(batches, asked)
@@ -135,7 +146,7 @@ class Loop:
             done = state.nimg >= self.end_nimg
             if done or state.step == 1 or state.nimg >= state.tick_start_nimg + self.cfg.tick * 1000:
                 self._end_tick(done, batches)
-            asked = self.stop()
+            asked = self.stop() or self.paused
 
     def _next(self, batches: BatchStream, asked: bool) -> list[tuple[torch.Tensor, torch.Tensor]] | None:
         """Returns the batches of the next step, or None if any process was asked to stop.

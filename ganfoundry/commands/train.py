@@ -181,6 +181,13 @@ _faults = section('Faults and time limits')
     metavar='TIME',
 )
 @_faults(
+    '--pause',
+    help='Save and stop at this number of thousands of images (exit code 0); --resume continues, bit for bit. Unlike '
+    '--kimg, it changes no schedule.  [default: no pause]',
+    type=float,
+    metavar='KIMG',
+)
+@_faults(
     '--on-nan',
     help='Reaction to losses or gradients that are not finite: skip the step, return to a state, '
     'end the run, or replace them (mask).  [default: skip]',
