@@ -23,6 +23,7 @@ PAGES = {
     'gen_video': 'using.md',
     'projector': 'using.md',
     'report': 'report.md',
+    'compare': 'compare.md',
     'export': 'export.md',
     'inspect_network': 'inspecting.md',
     'explore': 'explorer.md',

@@ -21,6 +21,7 @@ COMMANDS = (
     'inspect-network',
     'explore',
     'report',
+    'compare',
     'calc-metrics',
     'log-run',
     'dataset-tool',

@@ -44,6 +44,7 @@ FLOORS = {
     'style_mixing': 5,
     'gen_video': 5,
     'projector': 5,
+    'compare': 5,
     'export': 5,
     'inspect_network': 5,
     'explore': 5,

@@ -1,0 +1,107 @@
+"""Plan files: what they give, and what they refuse by the name of the entry."""
+
+import contextlib
+import random
+
+import pytest
+
+from dnnlib.errors import ConfigError
+from ganfoundry.compare.plan_file import read_plan_file
+from ganfoundry.compare.rows import PaperNumber
+from tests.conftest import ROOT
+
+GOOD = """
+data = "art.zip"
+kimg = 30
+seeds = [0, 1, 5]
+metrics = ["fd_efflite2k", "kid_efflite2k"]
+images = 500
+budget = "macs"
+halving = "strict"
+set = {"r1.gamma" = 0.5, mirror = true, widths = [16, 8]}
+
+[rows.squeeze]
+flags = ["--cbase=512"]
+set = ["generator.ratio=4"]
+paper = {metric = "fid50k_full", value = 4.9, source = "Table 2"}
+
+[rows.narrow]
+cfg = "squeeze"
+"""
+
+
+def written(tmp_path, text):
+    path = tmp_path / 'plan.toml'
+    path.write_bytes(text.encode() if isinstance(text, str) else text)
+    return path
+
+
+def test_a_plan_gives_options_and_rows(tmp_path):
+    options, (squeeze, narrow) = read_plan_file(written(tmp_path, GOOD))
+    assert options == {
+        'data': 'art.zip',
+        'kimg': 30,
+        'seeds': '0,1,5',
+        'metric': 'fd_efflite2k,kid_efflite2k',
+        'images': 500,
+        'budget': 'macs',
+        'halving': 'strict',
+        'sets': ('r1.gamma=0.5', 'mirror=true', 'widths=16,8'),
+    }
+    assert squeeze.flags == ('--cbase=512', '--set=generator.ratio=4')
+    assert squeeze.paper == (PaperNumber(metric='fid50k_full', value=4.9, source='Table 2'),)
+    assert (narrow.label, narrow.cfg, narrow.flags, narrow.paper) == ('narrow', 'squeeze', (), ())
+
+
+def test_the_plans_of_the_repository_can_be_read():
+    plans = sorted((ROOT / 'plans').glob('*.toml'))
+    assert plans
+    for path in plans:
+        assert len(read_plan_file(path)[1]) >= 2
+
+
+@pytest.mark.parametrize(
+    ('text', 'message'),
+    [
+        ('kimg = "many"', "kimg: expected a whole number, not 'many'"),
+        ('kimg = true', 'kimg: expected a whole number, not True'),
+        ('kimg = 0', 'kimg=0: must be at least 1'),
+        ('hours = -1', 'hours=-1: must be at least 0'),
+        ('kimgs = 3', "unknown entry 'kimgs': did you mean 'kimg'?"),
+        ('seeds = ["a"]', "seeds: expected a whole number, not 'a'"),
+        ('metrics = [3]', 'metrics: expected a text, not 3'),
+        ('budget = "time"', "budget='time': expected kimg or hours or macs"),
+        ('set = {a = {b = 1}}', 'set: expected a text or a whole number or a number'),
+        ('rows = 3', 'rows: expected a table, not 3'),
+        ('[rows]\na = 1', 'rows.a: expected a table, not 1'),
+        ('[rows.a]\ncfgs = "x"', "rows.a: unknown entry 'cfgs': did you mean 'cfg'?"),
+        ('[rows.a]\nflags = ["mirror=1"]', "rows.a.flags: 'mirror=1': expected --NAME=VALUE"),
+        ('[rows.a]\ncfg = "auto"\npaper = {value = 1}', 'rows.a.paper: expected {metric ='),
+        ('[rows.squeze]', "unknown --cfg 'squeze': did you mean 'squeeze'?"),
+        ('[rows."a/b"]\ncfg = "auto"', "'a/b' cannot name a row"),
+        ('kimg = ', 'is not TOML'),
+        (b'\xff\xfe', 'is not TOML'),
+        (b'#' * 1_100_000, 'has more than 1 MB; it is no plan'),
+    ],
+)
+def test_a_wrong_entry_is_named(tmp_path, text, message):
+    with pytest.raises(ConfigError) as error:
+        read_plan_file(written(tmp_path, text))
+    assert '--plan=' in str(error.value)
+    assert message in str(error.value)
+
+
+def test_a_missing_plan_and_a_folder_are_refused_in_words(tmp_path):
+    for path in (tmp_path / 'none.toml', tmp_path):
+        with pytest.raises(ConfigError, match='cannot be read'):
+            read_plan_file(path)
+
+
+def test_damaged_plans_raise_no_other_error(tmp_path):
+    draw = random.Random(0)
+    for _ in range(500):
+        text = bytearray(GOOD.encode())
+        for _ in range(draw.randint(1, 4)):
+            text[draw.randrange(len(text))] = draw.randrange(256)
+        with contextlib.suppress(ConfigError):
+            read_plan_file(written(tmp_path, bytes(text)))
