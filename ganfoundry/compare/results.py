@@ -26,7 +26,8 @@ from torch_utils.macs import count_macs
 from torch_utils.summary import count
 from training.build import build_networks
 from training.record import from_record
-from training.run.run_folder import RunFolder, first_result
+from training.run.lines import first_result
+from training.run.run_folder import RunFolder
 
 MIN_DIVERSITY = 0.5
 TOLERANCE = 0.1  # fraction of the metric a third of the way, above the variation between measurements

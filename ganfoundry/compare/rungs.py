@@ -10,7 +10,7 @@ from ganfoundry.compare.plan import Cost, Plan, rung
 from ganfoundry.compare.results import lower_is_better
 from metrics.halving import leaving_rows
 from metrics.trials import Trials
-from training.run.run_folder import first_result
+from training.run.lines import first_result
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
