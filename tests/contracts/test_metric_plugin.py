@@ -79,7 +79,7 @@ def test_calc_metrics_measures_with_both_plugins_in_one_and_in_two_processes(pla
     words += [f'--network={max(run.glob("network-snapshot-*"))}', METRICS]
 
     def results(*flags):
-        done = call(place, *words, *flags, script='calc_metrics.py')
+        done = call(place, *words, *flags, script='calc_metrics.py', forks=True)
         return [json.loads(text)['results'] for text in done.stdout.splitlines()]
 
     one = results()

@@ -69,6 +69,12 @@ def become(command: Sequence[str], env: Mapping[str, str]) -> None:
     run_script(*command)
 
 
+def run_forking(path: str, *arguments: str) -> None:
+    """Runs a script as `python path arguments` does, whose processes of `--gpus=N` are forked."""
+    fork_ranks()
+    run_script(path, *arguments)
+
+
 def fork_ranks() -> None:
     """Makes `torch_utils.launch` of this process fork."""
     from torch_utils import launch

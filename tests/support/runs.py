@@ -80,19 +80,24 @@ def command(outdir: Path, *flags: Any, script: str = 'train.py') -> list[str]:
     return [sys.executable, str(ROOT / script), *([f'--outdir={outdir}'] if script == 'train.py' else []), *flags]
 
 
-def start(folder: Path, *words: Any) -> Launch:
+def start(folder: Path, *words: Any, forks: bool = False) -> Launch:
     """Starts a command line, forked from the zygote of this test process.
 
     Args:
         folder: Place of the files `output` and `errors`, to which it writes.
         words: The script and its arguments, or '-m', a module and its arguments.
+        forks: Whether the processes of --gpus=N of a script are forks instead of interpreters of their own.
     """
-    task, *words = ('run_module', *words[1:]) if words[0] == '-m' else ('run_script', *words)
+    task = 'tests.support.forked_ranks:run_forking' if forks else 'tests.support.zygote:run_script'
+    if words[0] == '-m':
+        task, words = 'tests.support.zygote:run_module', words[1:]
     files = {'output': folder / 'output', 'errors': folder / 'errors'}
-    return shared_zygote().start(f'tests.support.zygote:{task}', *map(str, words), **files)
+    return shared_zygote().start(task, *map(str, words), **files)
 
 
-def call(outdir: Path, *flags: Any, check: bool = True, script: str = 'train.py') -> subprocess.CompletedProcess[str]:
+def call(
+    outdir: Path, *flags: Any, check: bool = True, script: str = 'train.py', forks: bool = False
+) -> subprocess.CompletedProcess[str]:
     """Runs a command line to its end, forked from the zygote of this test process.
 
     Args:
@@ -100,10 +105,11 @@ def call(outdir: Path, *flags: Any, check: bool = True, script: str = 'train.py'
         flags: Arguments of the command line.
         check: Whether an exit code other than 0 is an error; the error holds the output.
         script: Name of the launcher in the root.
+        forks: Whether the processes of --gpus=N are forks of the launcher instead of interpreters of their own.
     """
     words = [str(word) for word in command(outdir, *flags, script=script)[1:]]
     with tempfile.TemporaryDirectory() as folder:
-        code = start(Path(folder), *words).wait()
+        code = start(Path(folder), *words, forks=forks).wait()
         output, errors = ((Path(folder) / name).read_text() for name in ('output', 'errors'))
         done = subprocess.CompletedProcess(words, code, output, errors)
     assert not check or done.returncode == 0, done.stdout + done.stderr

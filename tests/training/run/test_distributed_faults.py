@@ -98,11 +98,11 @@ def test_two_processes_stop_in_time_together_and_pass_over_a_bad_image(tmp_path)
     """Rank 0 keeps the time. An image that only one of them meets ends neither, and is named once."""
     flags = (f'--data={corrupt(make_zip(tmp_path / "tiny.zip"), 20)}', '--bad-images=skip', *FLAGS)
     call(tmp_path / 'one', *flags)
-    done = call(tmp_path / 'two', *flags, '--gpus=2', '--max-restarts=1', '--for=0.5s', check=False)
+    done = call(tmp_path / 'two', *flags, '--gpus=2', '--max-restarts=1', '--for=0.5s', check=False, forks=True)
     assert done.returncode == 75, done.stdout + done.stderr  # and no restart
     assert 'is over; the newest state is of 0.06 kimg' in done.stdout
     folder = only_run(tmp_path / 'two')
-    call(tmp_path / 'two', f'--resume={folder}', '--for=1h')
+    call(tmp_path / 'two', f'--resume={folder}', '--for=1h', forks=True)
     alone = only_run(tmp_path / 'one')
     assert last_state(folder) == last_state(alone)
     assert losses(folder) == losses(alone)
