@@ -1,6 +1,6 @@
 """ONNX files of every generator class: they draw what PyTorch draws. `make test-export` takes every `--cfg`.
 
-The networks differ in labels, channels, bits and shape, in turn. StyleGAN2's are those of `test_onnx_file.py`, too.
+The networks differ in labels, channels, bits, shape and noise, in turn. StyleGAN2 is that of `test_onnx_file.py`, too.
 """
 
 import json
@@ -11,7 +11,7 @@ import pytest
 from ganfoundry.export.agreement import TOLERANCE
 from ganfoundry.export.onnx_file import export_parts
 from ganfoundry.export.options import OnnxSettings
-from ganfoundry.export.parts import has_w
+from ganfoundry.export.parts import has_w, maps_of
 from tests.support.exports import network_of, one_per_generator
 from tests.support.recipes import own_recipes
 
@@ -38,7 +38,8 @@ def test_the_onnx_files_draw_what_pytorch_draws(index, name, tmp_path):
     facts = {'label_dim': 3 * (index % 2), 'channels': (3, 6, 1, 4)[index % 4], 'bits': 8 if index % 3 else 16}
     facts['base'] = (4, 6) if index % 5 == 2 else (4, 4)
     network = network_of(tmp_path / 'network.safetensors', name, **facts)
-    reports = export_parts(network, tmp_path, OnnxSettings(license='cc0-1.0'))
+    maps = list(maps_of(network.module)) if index % 2 else []  # half of them with noise as inputs, if they have any
+    reports = export_parts(network, tmp_path, OnnxSettings(noise='input' if maps else 'const'))
     parts = ['generator', 'mapping', 'synthesis'] if has_w(network.module) else ['generator']
     assert [report.path.name for report in reports] == [f'{part}.onnx' for part in parts]
     for report in reports:
@@ -47,7 +48,9 @@ def test_the_onnx_files_draw_what_pytorch_draws(index, name, tmp_path):
         assert set(report.operators) <= OPERATORS
         assert {entry.domain for entry in onnx.load(report.path).opset_import} == {''}
     generator = reports[0]
-    assert generator.inputs == (('z', 'c', 'psi') if facts['label_dim'] else ('z', 'psi'))
+    given = ('z', 'c', 'psi') if facts['label_dim'] else ('z', 'psi')
+    assert generator.inputs[: len(given)] == given
+    assert len(generator.inputs) == len(given) + len(maps)
     model = onnx.load(generator.path)
     assert model.opset_import[0].version == 18
     metadata = {entry.key: entry.value for entry in model.metadata_props}

@@ -22,7 +22,7 @@ onnxruntime = pytest.importorskip('onnxruntime')
 
 @pytest.fixture(scope='module')
 def styled(tmp_path_factory):
-    """A StyleGAN2 network of 16-bit images, and its files in 'exported', with noise as inputs of 'noisy'."""
+    """A StyleGAN2 network of 16-bit images, and its files in 'exported'."""
     folder = tmp_path_factory.mktemp('styled')
     network = network_of(folder / 'network.safetensors', 'stylegan2', bits=16)
     (folder / 'exported').mkdir()
@@ -85,18 +85,6 @@ def test_a_fixed_truncation_is_no_input(plain, tmp_path):
     assert report.inputs == ('z',)
     z = plain.latents([1, 2])
     assert np.abs(run(tmp_path / 'a.onnx', z=z) - plain(z, truncation_psi=0.5).numpy()).max() < 1e-4
-
-
-def test_noise_as_an_input_is_one_map_per_image_and_layer(styled, tmp_path):
-    report = export_onnx(styled, tmp_path / 'a.onnx', psi=1, noise='input')
-    assert report.inputs == ('z', 'noise_b4_conv1', 'noise_b8_conv0', 'noise_b8_conv1')
-    sizes = {'noise_b4_conv1': 4, 'noise_b8_conv0': 8, 'noise_b8_conv1': 8}
-    zeros = {name: np.zeros([2, 1, side, side]) for name, side in sizes.items()}
-    z = styled.latents([1, 2])
-    assert np.abs(run(report.path, z=z, **zeros) - styled(z, noise_mode='none').numpy()).max() < 1e-4
-    zeros['noise_b8_conv1'][1] = 1
-    moved = np.abs(run(report.path, z=z, **zeros) - styled(z, noise_mode='none').numpy())
-    assert moved[0].max() < 1e-4 < moved[1].max()
 
 
 def test_a_file_that_draws_other_images_is_not_written_and_the_numbers_are_named(plain, tmp_path, monkeypatch):
