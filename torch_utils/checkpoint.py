@@ -49,7 +49,8 @@ def save_tensors(path: Path, tensors: Tensors, metadata: dict[str, str]) -> None
     """
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with files.atomic_path(path) as tmp:
-        safetensors.torch.save_file(plain, tmp, metadata=metadata)
+        # safetensors 0.8 writes a header that is no JSON if there are neither tensors nor metadata.
+        safetensors.torch.save_file(plain, tmp, metadata=metadata if plain or metadata else None)
         _sort_metadata(tmp)
 
 

@@ -179,6 +179,14 @@ def test_a_header_of_many_empty_tensors_is_refused_before_one_is_made(tmp_path):
         checkpoint.load_tensors(header_file(tmp_path / 'a.safetensors', {f't{i}': entry for i in range(100_000)}))
 
 
+@pytest.mark.parametrize('tensors', [{}, {'a': torch.zeros(2)}], ids=['no tensor', 'a tensor'])
+@pytest.mark.parametrize('metadata', [{}, {'x': 'y'}], ids=['no metadata', 'metadata'])
+def test_a_file_without_tensors_or_metadata_is_read_back(tmp_path, tensors, metadata):
+    checkpoint.save_tensors(tmp_path / 'a.safetensors', tensors, metadata)
+    found, texts = checkpoint.load_tensors(tmp_path / 'a.safetensors')
+    assert (list(found), texts) == (list(tensors), metadata)
+
+
 def test_2000_mutations_of_a_file_are_read_or_refused(tmp_path):
     path = tmp_path / 'a.safetensors'
     checkpoint.save_tensors(path, {'a': torch.zeros(3), 'b': torch.zeros([2, 2], dtype=torch.int64)}, {'x': 'y'})
