@@ -96,7 +96,7 @@ def test_it_runs_within_a_minute(path, tmp_path, monkeypatch):
         (tmp_path / neighbor.name).symlink_to(neighbor)
     notebook = nbformat.read(path, as_version=4)
     began = time.monotonic()
-    nbclient.NotebookClient(notebook, timeout=300, resources={'metadata': {'path': str(folder)}}).execute()
+    nbclient.NotebookClient(notebook, timeout=None, resources={'metadata': {'path': str(folder)}}).execute()
     assert time.monotonic() - began < stretched(60)
     pictures = [
         kind for cell in notebook.cells for output in cell.get('outputs', ()) for kind in output.get('data', ())
