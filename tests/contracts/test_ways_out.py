@@ -185,9 +185,9 @@ def strings_of(path) -> Iterator[str]:
 
 
 TEXTS = {str(path.relative_to(ROOT)): list(strings_of(path)) for path in FILES}
-# Options of nvidia-smi, git, g++, pip and docker.
+# Options of nvidia-smi, git, g++, pip, docker and srun.
 FOREIGN = {'--version', '--format', '--query-gpu', '--porcelain', '--untracked-files', '--force-reinstall', '--no-deps',
-           '--shm-size', '--ipc'}  # fmt: skip
+           '--shm-size', '--ipc', '--gres'}  # fmt: skip
 
 
 def test_every_option_that_a_message_names_exists():
