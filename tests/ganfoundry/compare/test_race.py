@@ -90,7 +90,7 @@ def test_halving_keeps_the_bits_of_the_rows_that_stay(compared, halved):
     rows, whole = ({row['label']: row for row in result(out)['rows']} for out in (halved, compared))
     assert rows[stayed]['runs'] == whole[stayed]['runs'][:1]
     assert [run['state'] for run in rows[left]['runs']] == ['dropped']
-    assert f'{left} leaves: fd_efflite8 ' in (halved / 'report.md').read_text()
+    assert f'{left} leaves: place 2 of 2 by fd_efflite8, in the lower half' in (halved / 'report.md').read_text()
 
 
 def test_killed_at_every_launch_the_table_is_the_same(halved, data, tmp_path, monkeypatch):
