@@ -57,7 +57,7 @@ def test_the_plans_of_the_repository_can_be_read():
     plans = sorted((ROOT / 'plans').glob('*.toml'))
     assert plans
     for path in plans:
-        assert len(read_plan_file(path)[1]) >= 2
+        assert read_plan_file(path)[1]
 
 
 @pytest.mark.parametrize(
