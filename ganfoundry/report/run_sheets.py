@@ -23,7 +23,7 @@ from ganfoundry.report.run_reading import RunReading, SheetFile
 MAX_SIDE = 512  # pixels of a sheet in the page
 MIN_CELL = 64  # pixels of a cell, or its own size if that is less; a sheet of more cells is cropped
 SMALLER = ((MAX_SIDE, 60), (384, 70), (384, 50), (256, 60), (256, 40), (192, 40))  # (pixels, quality), tried in turn
-SHEET_BYTES = 71_000  # of WebP per sheet, so that 100 sheets need 9.5 MB in base64
+SHEET_BYTES = 71_000  # of WebP per sheet; 100 of them need 9.5 MB in base64, and fewer may be larger
 ALL_BYTES = 20_000_000  # of WebP in a page
 
 
@@ -131,7 +131,7 @@ def encode_all(
         advance: Called after each sheet with the number of all.
     """
     count = sum(len(run.sheets) for run in runs)
-    max_bytes = min(SHEET_BYTES, ALL_BYTES // max(count, 1))
+    max_bytes = min(max(SHEET_BYTES, 100 * SHEET_BYTES // max(count, 1)), ALL_BYTES // max(count, 1))
 
     def encode(job: tuple[SheetFile, tuple[int, int] | None]) -> EncodedSheet | None:
         return encode_sheet(job[0].path, job[1], full=full, max_bytes=max_bytes)
