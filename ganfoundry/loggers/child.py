@@ -36,7 +36,7 @@ class Child:
     """
 
     def __init__(self, name: str) -> None:
-        """Begins to watch. name: name of the logger, for the message of a call that does not return."""
+        """Begins to watch. name: name of the logger, which messages contain."""
         self.state: str | None = None
         self._name, self._trainer = name, os.environ[TRAINER]
         self._call_began: float | None = None

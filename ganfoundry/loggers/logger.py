@@ -113,7 +113,7 @@ def make_logger(name: str, option: str) -> Logger:
             found = getattr(importlib.import_module(module), cls, None)
         except ModuleNotFoundError as error:
             if error.name is None or not f'{module}.'.startswith(f'{error.name}.'):
-                raise  # of an import in the module
+                raise  # the error of an import in the module
             raise ConfigError(f'{option}={name}: there is no module {error.name}') from None
         if not isinstance(found, type):
             raise ConfigError(f'{option}={name}: module {module} has no class {cls}')

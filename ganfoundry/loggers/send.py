@@ -215,7 +215,7 @@ class Sender:
                 call(self._logger)
         except (Exception, SystemExit) as error:
             if self.name not in BUILTIN:
-                traceback.print_exc(file=sys.stderr)  # of the user's own code
+                traceback.print_exc(file=sys.stderr)  # the user's own code needs it
             reason = ' '.join(f'{type(error).__name__}: {error}'.split()).rstrip('.')
             raise LoggerError(
                 f'{OPTION}={self.name}: {reason}; the same command sends the rest of {self.folder}'

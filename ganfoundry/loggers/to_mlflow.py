@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 TAG = 'ganfoundry.run'  # holds the id of run and segment, by which a run is found again
-MAX_METRICS = 1000  # of one request; also the limit of parameters is 100
-MAX_PARAMS = 100
-MAX_CHARS = 500  # of the value of a parameter
+MAX_METRICS = 1000  # the server's limit per request
+MAX_PARAMS = 100  # the server's limit per request
+MAX_CHARS = 500  # length of the value of a parameter
 STATUS = {'finished': 'FINISHED', 'stopped': 'KILLED', 'failed': 'FAILED', 'rewound': 'KILLED'}
 
 

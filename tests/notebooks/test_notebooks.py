@@ -18,7 +18,7 @@ from tests.support.pages import blocks_of, check_line, lines_of, read
 from tests.support.patience import stretched
 
 NOTEBOOKS = sorted((ROOT / 'notebooks').glob('*.ipynb'))
-# Beside the notebooks they expect what stands beside them in the repository.
+# The notebooks use paths relative to their folder.
 NEIGHBORS = [*ROOT.glob('*.py'), ROOT / 'examples', ROOT / 'docs']
 
 each = pytest.mark.parametrize('path', NOTEBOOKS, ids=lambda path: path.stem)

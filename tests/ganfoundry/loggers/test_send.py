@@ -56,7 +56,7 @@ def test_a_finished_run_is_sent_once(folder, capsys):
     assert '3 lines and 3 sheets of' in capsys.readouterr().out
     assert sent(folder) == []
     assert f'nothing new in {folder.path}' in capsys.readouterr().out
-    (folder.path / POSITION).unlink()  # as the message says
+    (folder.path / POSITION).unlink()  # the message advises it
     assert len(sent(folder)) == 8
 
 
