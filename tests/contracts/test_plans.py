@@ -26,6 +26,8 @@ ROWS = {
     'giu_table8': 2,
     'igan_cub': 1, 'igan_imagenet': 1,
 }  # fmt: skip
+# Tables whose subject is augmentation.
+AUGMENTATIONS = {'squeeze_table2', 'squeeze_table4'}
 
 
 def content(name: str) -> dict:
@@ -59,11 +61,21 @@ def test_a_plan_has_the_rows_of_its_table_and_passes_a_dry_run(name: str, data, 
     stem = plan['data'].removesuffix('.zip')
     size = next(size for size in (256, 128, 64, 32) if stem.endswith(str(size)))
     monkeypatch.setattr('metrics.detectors.lpips.LpipsAlex.available', classmethod(lambda cls: True))
-    speed = SimpleNamespace(sec_per_kimg=1.0)  # steps at the papers' widths would take hours
-    monkeypatch.setattr('ganfoundry.compare.dry_run.try_steps', lambda *args: speed)
+    configs = []
+
+    def try_steps(cfg, *args):
+        """Notes the config of a row; steps at the papers' widths would take hours."""
+        configs.append(cfg)
+        return SimpleNamespace(sec_per_kimg=1.0)
+
+    monkeypatch.setattr('ganfoundry.compare.dry_run.try_steps', try_steps)
     flags = [f'--plan={PLANS / name}.toml', f'--data={data(size)}', f'--out={tmp_path / "out"}', '--dry-run']
     result = CliRunner().invoke(main, flags, catch_exceptions=False)
     assert result.exit_code == 0, result.output
     assert 'refuses its flags' not in result.output
     assert all(f'--cfg={row.get("cfg", label)}' in result.output for label, row in plan['rows'].items())
     assert not (tmp_path / 'out').exists()
+    assert len(configs) == ROWS[name]
+    assert len({(cfg.batch, cfg.kimg) for cfg in configs}) == 1
+    if name not in AUGMENTATIONS:
+        assert len({cfg.aug.kind for cfg in configs}) == 1
