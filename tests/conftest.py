@@ -15,6 +15,7 @@ from tests.support.browser import browser as browser  # a fixture
 torch.set_num_threads(1)
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+NEEDS_CUDA = 'needs a CUDA device, and PyTorch finds none here'  # why a test marked `gpu` skips itself
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -28,7 +29,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         return
     for item in items:
         if item.get_closest_marker('gpu'):
-            item.add_marker(pytest.mark.skip(reason='needs a CUDA device, and PyTorch finds none here'))
+            item.add_marker(pytest.mark.skip(reason=NEEDS_CUDA))
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

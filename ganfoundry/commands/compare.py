@@ -57,7 +57,7 @@ _machine = section('Machine')
 @_machine('--device', help='cpu or cuda.  [default: the best available]', metavar='NAME')
 @_machine('-n', '--dry-run', help='Print rows, commands and cost; then stop.', is_flag=True)
 def main(**options: Any) -> None:
-    """Compare generators: which one suits my data?
+    """Compare generators on your data, with a verdict.
 
     Trains every row from every seed under one budget, and writes a table, a verdict and a report. The same command
     again trains what is missing.

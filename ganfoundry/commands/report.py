@@ -21,7 +21,9 @@ from ganfoundry.command_options import CONTEXT
 @click.option('--host', help='Address of --watch.', default='127.0.0.1', show_default=True)
 @click.option('--allow-remote', help='Let --host be an address that other machines can reach.', is_flag=True)
 def main(**options: Any) -> None:
-    """Write one page about a run, or about several: state, sheets, curves, config, commands.
+    """Write one page about a run, or about several.
+
+    It has the state, sheets, curves, config and commands.
 
     \b
     python report.py latest

@@ -13,6 +13,7 @@ import torch
 from dnnlib.config import fields_of, to_dict
 from dnnlib.errors import ConfigError
 from dnnlib.registry import load_file
+from metrics.detectors.lpips import LpipsAlex
 from tests.conftest import ROOT
 from tests.support.ranks import run_ranks
 from tests.support.steps import CPU, assert_resumes, assert_same, tiny, train
@@ -29,6 +30,7 @@ from training.config import (
     differences,
 )  # fmt: skip
 from training.data.dataset import DataConfig, ImageDataset
+from training.objective.glead import GLeaD
 from training.objective.losses import LOSSES, register_loss
 from training.objective.term import TERMS, Draw, Micro, Summand, Term, TermConfig, has_hook, register_term
 from training.plan import describe_run
@@ -123,8 +125,27 @@ FURTHER = [name for name in NAMES if name not in TERM_FIELDS]
 
 
 @pytest.fixture(scope='module')
-def dataset():
-    return ImageDataset(DataConfig(resolution=16))
+def datasets():
+    return {size: ImageDataset(DataConfig(resolution=size)) for size in (16, 64)}
+
+
+@pytest.fixture
+def dataset(datasets, request):
+    """Images of 16x16; of 64x64 for GLeaD, whose LPIPS sees no smaller ones."""
+    name = request.node.callspec.params.get('name') if hasattr(request.node, 'callspec') else None
+    return datasets[64 if name == 'glead' else 16]
+
+
+@pytest.fixture(scope='module')
+def random_lpips():
+    return LpipsAlex.random()
+
+
+@pytest.fixture(autouse=True)
+def lpips(monkeypatch, random_lpips):
+    """LPIPS with random weights in place of the published ones."""
+    monkeypatch.setattr(LpipsAlex, 'available', classmethod(lambda cls: True))
+    monkeypatch.setattr(GLeaD, 'lpips', random_lpips)
 
 
 def plain(dataset):
@@ -210,7 +231,8 @@ def trained_by(world, cfg, dataset):
     step = TrainStep(cfg, state, dataset, CPU, world)
     draw = torch.Generator().manual_seed(3)
     for _ in range(2):
-        img = torch.randint(0, 256, [4, 3, 16, 16], dtype=torch.uint8, generator=draw)
+        size = [4, 3, dataset.spec.height, dataset.spec.width]
+        img = torch.randint(0, 256, size, dtype=torch.uint8, generator=draw)
         step(img.chunk(world.size)[world.rank], torch.zeros(4 // world.size, 0))
     return {name: value.numpy().tobytes() for name, value in state.tensors().items()}, state.scalars()
 
@@ -226,7 +248,8 @@ def test_two_processes_give_the_bits_of_one(dataset, name):
 # ---- the seam
 
 
-def test_terms_run_in_their_order_main_phase_first_and_g_before_d(dataset):
+def test_terms_run_in_their_order_main_phase_first_and_g_before_d(datasets):
+    dataset = datasets[64]
     cfg = dataclasses.replace(apply_overrides(plain(dataset), {switch(name): 1.0 for name in NAMES}), batch_gpu=4)
     state = build(cfg, dataset.spec, CPU)
     assert list(state.terms) == list(cfg.all_terms()) == [*TERM_FIELDS, *sorted(FURTHER)]
@@ -237,7 +260,7 @@ def test_terms_run_in_their_order_main_phase_first_and_g_before_d(dataset):
                                     name, hook, getattr(term, hook))  # fmt: skip
             setattr(term, hook, spy)
     step = TrainStep(cfg, state, dataset, CPU)
-    step(torch.zeros(4, 3, 16, 16, dtype=torch.uint8), torch.zeros(4, 0))
+    step(torch.zeros(4, 3, 64, 64, dtype=torch.uint8), torch.zeros(4, 0))
 
     def of(hook, net=None):
         return [(name, hook) for name, term in state.terms.items()

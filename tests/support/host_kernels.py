@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.conftest import ROOT
+from tests.conftest import NEEDS_CUDA, ROOT
 from torch_utils.ops import dispatch
 from torch_utils.ops.toolchain import build
 from torch_utils.ops.toolchain.cpu_toolchain import find_toolchain
@@ -71,4 +71,4 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     dispatch.pick = lambda impl, x: 'ref' if impl == 'ref' or x.dtype == torch.float64 else 'cuda'
     for item in items:
         item.module.DEVICE = 'cpu'
-        item.own_markers = [mark for mark in item.own_markers if mark.kwargs.get('reason') != 'needs a CUDA device']
+        item.own_markers = [mark for mark in item.own_markers if mark.kwargs.get('reason') != NEEDS_CUDA]

@@ -13,7 +13,7 @@ from training.trial import Trial
 
 def test_the_plan_names_the_augmentation(dataset):
     def line(**aug):
-        text = plan._describe_schedule(
+        text = plan.describe_schedule(
             tiny(dataset, aug=AugmentConfig(**aug), pl=PathLengthConfig(weight=0)), dataset.spec
         )
         return text.splitlines()[-1].strip()
@@ -40,7 +40,7 @@ def test_the_plan_names_the_active_terms_with_weight_and_interval(dataset):
 def test_numbers_have_their_singular_and_epochs_their_precision(dataset):
     def schedule(num_images, **changes):
         cfg = replace(tiny(dataset), pl=PathLengthConfig(weight=0), **changes)
-        return plan._describe_schedule(cfg, replace(dataset.spec, num_images=num_images))
+        return plan.describe_schedule(cfg, replace(dataset.spec, num_images=num_images))
 
     assert 'Schedule: 1 kimg = 250 steps of 4 images (1 process x 2 micro-batches x 2), 1.0 epochs' in schedule(1000)
     assert '1 step of D per step of G' in schedule(1000)
