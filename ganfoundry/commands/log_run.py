@@ -27,7 +27,9 @@ from ganfoundry.command_options import CONTEXT
     type=Choice(['online', 'offline']),
 )
 def main(**options: Any) -> None:
-    """Send the records of a run to a logger: numbers of each tick, metrics, sheets and the config.
+    """Send the records of a run to a logger.
+
+    These are the numbers of each tick, metrics, sheets and the config.
 
     \b
     python log_run.py latest --to=wandb                          what was not sent yet

@@ -7,6 +7,7 @@ import importlib.util
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -19,7 +20,7 @@ import pytest
 
 from dnnlib.errors import ConfigError
 from ganfoundry import serving
-from ganfoundry.serving import CSP, Guard, LocalServer, ServingOptions, is_loopback, token_of
+from ganfoundry.serving import CSP, Guard, LocalServer, ServingOptions, is_loopback, open_socket, token_of
 from tests.conftest import ROOT
 
 ANY_PORT = ServingOptions(port=0)
@@ -237,3 +238,13 @@ def test_ctrl_c_ends_it_quietly_with_code_130():
     assert (out, err) == ('', '')
     assert tunnel.startswith('from another computer: ssh -N -L ')
     assert time.monotonic() - began < 15
+
+
+def test_answers_do_not_wait_for_receipts():
+    """Connections inherit the setting of the listening socket; without it, each picture of a drag waits 40 ms."""
+    with open_socket(ServingOptions(port=0)) as listening:
+        with socket.create_connection(listening.getsockname()) as client:
+            accepted, _ = listening.accept()
+            with accepted:
+                assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0
+                assert client.fileno() != accepted.fileno()

@@ -5,10 +5,8 @@ from dataclasses import replace
 import pytest
 
 from dnnlib.errors import ConfigError
-from ganfoundry.compare import plan as plans
-from ganfoundry.compare.plan import Plan, budget_flags, check_plan, config_of, row_costs, run_flags, rung
+from ganfoundry.compare.plan import Plan, budget_flags, check_plan, config_of, row_costs, run_flags
 from ganfoundry.compare.rows import parse_rows
-from tests.support.races import TINY, table
 from training.interface import ImageSpec
 from training.registry import RECIPES, Recipe
 
@@ -47,21 +45,6 @@ def test_equal_multiply_adds_give_the_wider_row_fewer_images():
     bad = replace(PLAN, budget='macs', rows=(replace(ROWS[0], flags=('--set=generator.channel_max=0',)), ROWS[1]))
     with pytest.raises(ConfigError, match='the first row sets the budget, and narrow cannot be trained'):
         row_costs(bad, SPEC)
-
-
-@pytest.mark.slow
-def test_predicted_moments_are_those_of_the_measurements(compared, data):
-    rows = parse_rows(
-        'auto', [item.removeprefix('--set=') for item in TINY if item.startswith('--set=')], [], small=False
-    )
-    plan = Plan(rows=rows, seeds=(0,), kimg=1, batch=25, metrics=('fd_efflite8',), measurements=4,
-                shared=(f'--data={data}', '--cond=1', '--device=cpu'))  # fmt: skip
-    cfg, _ = config_of(run_flags(plan, rows[0], 0, SPEC, 1))
-    (curve,) = {
-        tuple(run['curves']['fd_efflite8'][k][0] for k in range(4)) for run in table(compared)['rows'][0]['runs']
-    }
-    assert tuple(nimg / 1000 for nimg in plans.snapshot_moments(cfg)) == curve == (0.275, 0.525, 0.775, 1.0)
-    assert (rung(cfg, 0.25), rung(cfg, 0.5)) == (275, 525)
 
 
 @pytest.mark.parametrize(

@@ -13,11 +13,14 @@ import PIL.Image
 import pytest
 
 from ganfoundry.commands import train
+from ganfoundry.compare.plan import Plan, config_of, run_flags, rung, snapshot_moments
+from ganfoundry.compare.rows import parse_rows
 from tests.conftest import ROOT
 from tests.support.forks import environment
 from tests.support.patience import stretched
 from tests.support.races import ROWS, TINY, Killed, in_process, race, result, run_folder, table
 from tests.support.runs import last_state, losses
+from training.interface import ImageSpec
 
 pytestmark = pytest.mark.slow
 
@@ -159,3 +162,18 @@ def test_a_damaged_snapshot_fails_its_run_alone(compared, data, tmp_path, monkey
     (broken,) = table(out)['rows'][1]['runs']
     assert broken['state'] == 'failed'
     assert broken['reason'].startswith('its samples cannot be drawn: ')
+
+
+def test_predicted_moments_are_those_of_the_measurements(compared, data):
+    rows = parse_rows(
+        'auto', [item.removeprefix('--set=') for item in TINY if item.startswith('--set=')], [], small=False
+    )
+    plan = Plan(rows=rows, seeds=(0,), kimg=1, batch=25, metrics=('fd_efflite8',), measurements=4,
+                shared=(f'--data={data}', '--cond=1', '--device=cpu'))  # fmt: skip
+    dataset_spec = ImageSpec(resolution=32, channels=3, label_dim=0, num_images=1)
+    cfg, _ = config_of(run_flags(plan, rows[0], 0, dataset_spec, 1))
+    (curve,) = {
+        tuple(run['curves']['fd_efflite8'][k][0] for k in range(4)) for run in table(compared)['rows'][0]['runs']
+    }
+    assert tuple(nimg / 1000 for nimg in snapshot_moments(cfg)) == curve == (0.275, 0.525, 0.775, 1.0)
+    assert (rung(cfg, 0.25), rung(cfg, 0.5)) == (275, 525)
