@@ -133,7 +133,7 @@ def of_snapshots(options: InspectOptions) -> tuple[Finding, dict[str, Any]]:
     reals = real_images(snapshots[0], options.data)
     check_images(reals, snapshots)
     try:
-        return inspect_features(snapshots, reals, options.images or 8, device), {**text, 'data': reals.cfg.source}
+        return inspect_features(snapshots, reals, options.images or 8, device), {**text, 'data': reals.name}
     finally:
         reals.close()
 

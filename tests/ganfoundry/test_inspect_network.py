@@ -55,6 +55,7 @@ def test_features_of_a_network_without_labels_and_flops_of_several(tmp_path: Pat
     data = make_set(tmp_path / 'set', (3, 32, 32), n=3)
     network = make_snapshot(tmp_path / 'dcgan.safetensors', 'dcgan', dataclasses.replace(SPEC, label_dim=0))
     inspect(f'--network={network}', '--what=features', f'--data={data}', '--images=2', f'--outdir={tmp_path}')
+    assert json.loads((tmp_path / 'features.json').read_text())['data'] == 'set'  # no path of the machine
     assert (tmp_path / 'features.png').exists()
     said = inspect(
         f'--network={PEEPS}', f'--network={conditional}', '--what=flops', '--rule=thop', f'--outdir={tmp_path}'
