@@ -34,7 +34,7 @@ import trial_races
 from dnnlib.files import atomic_path
 from metrics.against_best import LEVEL, POWER, Contrast, contrast, detectable, factor_of
 
-NUM_NODES = 6  # of the interpolation of a quantile in 1 / nu
+NUM_NODES = 6  # a quantile is interpolated in 1 / nu between this many points
 MAX_FREEDOM = 100.0
 # Standard deviations of the six rows of bench/results/compare.md, two seeds each, as fractions of the metric.
 RECORD = np.array([0.042, 0.0025, 0.029, 0.030, 0.0003, 0.026])

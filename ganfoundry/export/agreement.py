@@ -17,7 +17,7 @@ from torch_utils.images import to_uint8
 
 BATCHES = (1, 2, 3, 7)
 PSIS = (0.0, 0.7, 1.0)
-TOLERANCE = 1e-4  # of a difference, relative to the largest value where that exceeds 1
+TOLERANCE = 1e-4  # largest allowed difference, relative to the largest value if that exceeds 1
 BYTE_SHARE = 1e-3  # share of places at which the bytes of two images may differ, by 1
 
 

@@ -48,7 +48,7 @@ class Measured:
         """Whether it is a share of images that are not copies of training images."""
         try:
             return parse_metric(self.metric).kind == 'mem'
-        except ConfigError:  # of a plug-in that is not here
+        except ConfigError:  # its metric belongs to a plug-in that is not loaded
             return False
 
     def __str__(self) -> str:

@@ -111,7 +111,7 @@ def push(folder: Path, repo: str, *, endpoint: str | None = None, token: str | N
     try:
         api.create_repo(repo, exist_ok=True)
         api.upload_folder(repo_id=repo, folder_path=folder, commit_message='Upload by ganfoundry')
-    except Exception as error:  # of whatever kind the client and its HTTP library raise
+    except Exception as error:  # the client and its HTTP library have no common error class
         reason = ' '.join(str(error).split())
         raise ExportError(
             f'--push={repo}: {folder} is complete, and its upload failed ({reason}); log in with `hf auth login`, '

@@ -57,7 +57,7 @@ def trace(module: torch.nn.Module, inputs: Inputs, output: str, *, opset: int) -
                 output_names=[output],
                 verbose=False,
             )
-    except Exception as error:  # of whatever kind the network's own code and the tracer raise
+    except Exception as error:  # the network's own code and the tracer may raise anything
         reason = next(iter(str(error).strip().splitlines()), '')
         raise ExportError(f'cannot be traced for ONNX ({type(error).__name__}: {reason})') from error
     assert traced is not None

@@ -16,7 +16,7 @@ PACKAGE = 'onnxruntime-web'
 COMMAND = f'npm install {PACKAGE}@{VERSION}'
 VARIABLE = 'GANFOUNDRY_ORT'
 Kind = Literal['wasm', 'webgpu']
-SHA256: dict[Kind, dict[str, str]] = {  # of the two files of each kind
+SHA256: dict[Kind, dict[str, str]] = {  # digests of the two files of each kind
     'wasm': {
         'ort.wasm.bundle.min.mjs': '11e64bd8ffe11bd1a2a2f0d6275fdfbbba7262f0b76b99b53d228a8a22ef3d90',
         'ort-wasm-simd-threaded.wasm': '3398c10d07d229bd91b364548e130e0e51a8e5704b88c7c083ebbeb78842dee2',
@@ -26,7 +26,7 @@ SHA256: dict[Kind, dict[str, str]] = {  # of the two files of each kind
         'ort-wasm-simd-threaded.asyncify.wasm': '39f9f0894d478800487ed9f7dbe92618498db320cf55c8e3d89adff8dce658da',
     },
 }
-PLACES = ('.', 'dist', f'{PACKAGE}/dist', f'node_modules/{PACKAGE}/dist')  # of the files, under a named folder
+PLACES = ('.', 'dist', f'{PACKAGE}/dist', f'node_modules/{PACKAGE}/dist')  # where the files may lie in a folder
 
 
 class WebRuntime(NamedTuple):
