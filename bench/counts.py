@@ -13,18 +13,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import click
-import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run as a file, from anywhere
 
 from dnnlib.command import run_command
 from dnnlib.errors import ConfigError
-from torch_utils.macs import count_macs, format_macs
-from torch_utils.summary import count
-from training.build import build_networks
+from torch_utils.macs import format_macs
 from training.config import RunConfig, apply_overrides
 from training.interface import ImageSpec
 from training.registry import RECIPES
+from training.sizes import network_sizes
 
 RESOLUTIONS = '32,64,128,256'
 HEAD = '| --cfg | images | G parameters | G multiply-adds | D parameters | D multiply-adds |\n|---|---|---|---|---|---|'
@@ -32,12 +30,8 @@ HEAD = '| --cfg | images | G parameters | G multiply-adds | D parameters | D mul
 
 def cells_of(cfg: RunConfig, spec: ImageSpec) -> tuple[str, ...]:
     """Parameters and multiply-adds of one image, G's and D's. ConfigError where the networks cannot be."""
-    with torch.device('meta'):
-        G, D = build_networks(cfg, spec)
-        z, c = torch.empty([1, G.z_dim]), torch.empty([1, spec.label_dim])
-        img = torch.empty([1, spec.channels, spec.resolution, spec.resolution])
-    g_macs, d_macs = count_macs(G, z, c), count_macs(D, img, c)
-    return f'{count(G)[0]:,}', format_macs(g_macs), f'{count(D)[0]:,}', format_macs(d_macs)
+    G, D = network_sizes(cfg, spec).values()
+    return f'{G.parameters:,}', format_macs(G.macs), f'{D.parameters:,}', format_macs(D.macs)
 
 
 def table(names: Sequence[str], resolutions: Sequence[int], changes: dict[str, str]) -> str:

@@ -15,7 +15,7 @@ from dnnlib.config import choices_of
 from dnnlib.errors import ConfigError
 from dnnlib.log import counted, format_bytes, format_time
 from torch_utils.images import grid_shape
-from torch_utils.macs import count_macs, format_macs
+from torch_utils.macs import format_macs
 from torch_utils.summary import count, module_table
 from training.build import build_networks
 from training.config import RunConfig
@@ -23,6 +23,7 @@ from training.data.dataset import conversion_command
 from training.interface import ImageSpec
 from training.record import to_record
 from training.registry import RECIPES
+from training.sizes import macs_of, network_sizes
 from training.trial import Trial, fewer_images
 
 KINDS = {1: 'gray', 3: 'RGB', 4: 'RGBA, four channels'}  # images by their number of channels
@@ -83,7 +84,7 @@ def _describe_base(spec: ImageSpec) -> str:
 
 
 def _describe_networks(cfg: RunConfig, spec: ImageSpec, G: torch.nn.Module, D: torch.nn.Module) -> str:
-    g_macs, d_macs = (format_macs(macs) for macs in _macs(spec, G, D))
+    g_macs, d_macs = (format_macs(macs) for macs in macs_of(G, D, spec))
     return (
         f'Networks: --cfg={cfg.cfg}, precision {cfg.precision}\n'
         f'  G {count(G)[0]:,} parameters, {g_macs} multiply-adds per image; D {count(D)[0]:,}, {d_macs}'
@@ -119,9 +120,7 @@ def describe_trial(cfg: RunConfig, trial: Trial, device: torch.device) -> str:
 
 def total_macs(cfg: RunConfig, spec: ImageSpec) -> int:
     """Returns the multiply-adds of the forward pass of one image through G and D."""
-    with torch.device('meta'):
-        G, D = build_networks(cfg, spec)
-    return sum(_macs(spec, G, D))
+    return sum(size.macs for size in network_sizes(cfg, spec).values())
 
 
 def describe_schedule(cfg: RunConfig, spec: ImageSpec) -> str:
@@ -219,19 +218,11 @@ def _size(name: str, spec: ImageSpec) -> str:
             G, D = build_networks(RECIPES.get(name).make(spec, 1), spec)
     except ConfigError as error:
         return str(error)
-    g_macs, d_macs = (format_macs(macs) for macs in _macs(spec, G, D))
+    g_macs, d_macs = (format_macs(macs) for macs in macs_of(G, D, spec))
     return (
         f'at {spec.width}x{spec.height}: G {count(G)[0]:,} parameters, {g_macs} multiply-adds; '
         f'D {count(D)[0]:,}, {d_macs}'
     )
-
-
-def _macs(spec: ImageSpec, G: Any, D: torch.nn.Module) -> tuple[int, int]:
-    """Returns the multiply-adds of G's and D's forward pass of one image."""
-    with torch.device('meta'):
-        z, c = torch.empty([1, G.z_dim]), torch.empty([1, spec.label_dim])
-        img = torch.empty([1, spec.channels, spec.height, spec.width])
-    return count_macs(G, z, c), count_macs(D, img, c)
 
 
 def _options(generator: Any) -> list[str]:

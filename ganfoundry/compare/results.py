@@ -22,12 +22,10 @@ from ganfoundry.compare.job import Job
 from ganfoundry.compare.plan import Plan
 from ganfoundry.compare.samples import diversity, draw_samples
 from metrics.spec import parse_metric
-from torch_utils.macs import count_macs
-from torch_utils.summary import count
-from training.build import build_networks
 from training.record import from_record
 from training.run.lines import first_result
 from training.run.run_folder import RunFolder
+from training.sizes import network_sizes
 
 MIN_DIVERSITY = 0.5
 TOLERANCE = 0.1  # fraction of the metric a third of the way, above the variation between measurements
@@ -147,16 +145,13 @@ def read_result(
     return result, samples
 
 
-def network_sizes(folder: RunFolder) -> dict[str, dict[str, int]]:
-    """Returns the parameters of G and D, and their multiply-adds for one image."""
-    cfg, spec = from_record(folder.record())
-    G: Any
-    D: Any
-    G, D = (net.eval().requires_grad_(False) for net in build_networks(cfg, spec))
-    z, c = torch.zeros(1, G.z_dim), torch.zeros(1, spec.label_dim)
-    img = torch.zeros(1, spec.channels, spec.height, spec.width)
-    macs = {'G': count_macs(G, z, c), 'D': count_macs(D, img, c)}
-    return {'parameters': {'G': count(G)[0], 'D': count(D)[0]}, 'macs': macs}
+def sizes_of(folder: RunFolder) -> dict[str, dict[str, int]]:
+    """Returns the parameters of G and D of a run, and their multiply-adds for one image."""
+    sizes = network_sizes(*from_record(folder.record()))
+    return {
+        'parameters': {name: size.parameters for name, size in sizes.items()},
+        'macs': {name: size.macs for name, size in sizes.items()},
+    }
 
 
 def mean_end(results: Sequence[Result], metric: str) -> tuple[float | None, float | None]:

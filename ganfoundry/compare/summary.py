@@ -15,9 +15,9 @@ from ganfoundry.compare.results import (
     Result,
     lower_is_better,
     mean_end,
-    network_sizes,
     over_runs,
     read_result,
+    sizes_of,
 )
 from ganfoundry.compare.rows import Row
 from ganfoundry.compare.rungs import Rung
@@ -180,7 +180,7 @@ def summarize_row(
         results=results,
         ends={metric: mean_end(results, metric) for metric in plan.metrics},
         best=over_runs(ended, 'best', statistics.mean),
-        sizes=network_sizes(folder) if folder else None,
+        sizes=sizes_of(folder) if folder else None,
         seconds=over_runs(ended, 'seconds', statistics.mean),
         sec_per_kimg=over_runs(results, 'sec_per_kimg', statistics.mean),
         memory_gb=over_runs(results, 'memory_gb', max),

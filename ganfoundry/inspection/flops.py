@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 
 from ganfoundry.inspection.finding import Finding
 from ganfoundry.inspection.thop import count_thop
-from torch_utils.macs import count_macs
-from torch_utils.summary import count
 from training.build import build_networks
+from training.config import RunConfig
+from training.interface import ImageSpec
 from training.run.snapshot import Snapshot
-
-RULES: dict[str, Callable[..., int]] = {'macs': count_macs, 'thop': count_thop}
+from training.sizes import network_sizes
 
 
 def inspect_flops(snapshots: Sequence[Snapshot], rule: str) -> Finding:
@@ -27,15 +26,11 @@ def inspect_flops(snapshots: Sequence[Snapshot], rule: str) -> Finding:
     finding = Finding(facts={'rule': rule, 'networks': {}})
     for snapshot in snapshots:
         cfg, spec = snapshot.config()
-        G: Any
-        G, D = build_networks(cfg, spec)
-        z, c = torch.zeros([1, G.z_dim]), torch.zeros([1, spec.label_dim])
-        images = torch.zeros([1, spec.channels, spec.height, spec.width])
-        facts: dict[str, Any] = {
-            'cfg': cfg.cfg,
-            'G': {'parameters': count(G)[0], 'operations': RULES[rule](G, z, c)},
-            'D': {'parameters': count(D)[0], 'operations': RULES[rule](D, images, c)},
-        }
+        facts: dict[str, Any] = {'cfg': cfg.cfg}
+        for name, size in network_sizes(cfg, spec).items():
+            facts[name] = {'parameters': size.parameters, 'operations': size.macs}
+        if rule == 'thop':
+            facts['G']['operations'], facts['D']['operations'] = thop_of(cfg, spec)
         facts['both'] = {key: facts['G'][key] + facts['D'][key] for key in ('parameters', 'operations')}
         finding.facts['networks'][str(snapshot.path)] = facts
         finding.lines += [
@@ -45,3 +40,12 @@ def inspect_flops(snapshots: Sequence[Snapshot], rule: str) -> Finding:
             if isinstance(values, dict)
         ]
     return finding
+
+
+def thop_of(cfg: RunConfig, spec: ImageSpec) -> tuple[int, int]:
+    """Returns what THOP counts in one pass of G and of D, with one image."""
+    G: Any
+    G, D = build_networks(cfg, spec)
+    z, c = torch.zeros([1, G.z_dim]), torch.zeros([1, spec.label_dim])
+    images = torch.zeros([1, spec.channels, spec.height, spec.width])
+    return count_thop(G, z, c), count_thop(D, images, c)

@@ -34,6 +34,7 @@ FLOORS = {
     'training.terms': 2.1,
     'training.fakes': 2.1,
     'training.plan': 2.1,
+    'training.sizes': 2.1,
     'training.trial': 2.1,
     'training.unused_labels': 2.1,
     'training.run': 2.1,
