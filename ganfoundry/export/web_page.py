@@ -28,6 +28,7 @@ from ganfoundry.export.options import OnnxSettings
 from ganfoundry.export.parts import has_w, maps_of
 from ganfoundry.export.web_runtime import VERSION, WebRuntime
 from ganfoundry.network import Network
+from ganfoundry.page_templates import page_templates
 
 SCRIPTS = ('random_state.js', 'plane.js', 'picture.js', 'generator.js', 'page.js')  # in this order one module
 MAX_MODEL = 350 * 2**20  # bytes of a gzipped model; browsers hold texts of 512 MiB
@@ -166,11 +167,4 @@ def _asset(name: str) -> str:
 
 @functools.cache
 def _template() -> jinja2.Template:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader('ganfoundry.export'),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template('page.html')
+    return page_templates('ganfoundry.export').get_template('page.html')

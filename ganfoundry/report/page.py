@@ -20,6 +20,7 @@ from markupsafe import Markup
 
 from ganfoundry import __version__
 from ganfoundry.content_policy import digest_source
+from ganfoundry.page_templates import page_templates
 from ganfoundry.report.blocks import Section, walk
 from ganfoundry.report.charts import Chart, identifier
 
@@ -63,13 +64,7 @@ def policy(*, live: bool = False) -> str:
 @functools.cache
 def templates() -> jinja2.Environment:
     """Returns the templates of the package, which escape what they insert."""
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader('ganfoundry.report'),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = page_templates('ganfoundry.report')
     environment.filters['identifier'] = identifier
     environment.policies['json.dumps_kwargs'] = {'allow_nan': False, 'separators': (',', ':')}
     return environment

@@ -13,8 +13,8 @@ import torch
 from dnnlib.config import fields_of, to_dict
 from dnnlib.errors import ConfigError
 from dnnlib.registry import load_file
-from metrics.detectors.lpips import LpipsAlex
 from tests.conftest import ROOT
+from tests.support.lpips import lpips, random_lpips  # noqa: F401 (fixtures)
 from tests.support.ranks import run_ranks
 from tests.support.steps import CPU, assert_resumes, assert_same, tiny, train
 from training import terms as trainer
@@ -30,12 +30,13 @@ from training.config import (
     differences,
 )  # fmt: skip
 from training.data.dataset import DataConfig, ImageDataset
-from training.objective.glead import GLeaD
 from training.objective.losses import LOSSES, register_loss
 from training.objective.term import TERMS, Draw, Micro, Summand, Term, TermConfig, has_hook, register_term
 from training.plan import describe_run
 from training.record import from_record, plugin_modules, to_record
 from training.step import TrainStep
+
+pytestmark = pytest.mark.usefixtures('lpips')
 
 HOOKS = ('attach', 'on_logits', 'between', 'regularize', 'on_generated', 'end_step')
 
@@ -134,18 +135,6 @@ def dataset(datasets, request):
     """Images of 16x16; of 64x64 for GLeaD, whose LPIPS sees no smaller ones."""
     name = request.node.callspec.params.get('name') if hasattr(request.node, 'callspec') else None
     return datasets[64 if name == 'glead' else 16]
-
-
-@pytest.fixture(scope='module')
-def random_lpips():
-    return LpipsAlex.random()
-
-
-@pytest.fixture(autouse=True)
-def lpips(monkeypatch, random_lpips):
-    """LPIPS with random weights in place of the published ones."""
-    monkeypatch.setattr(LpipsAlex, 'available', classmethod(lambda cls: True))
-    monkeypatch.setattr(GLeaD, 'lpips', random_lpips)
 
 
 def plain(dataset):

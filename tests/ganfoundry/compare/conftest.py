@@ -5,13 +5,12 @@ from pathlib import Path
 import pytest
 
 from tests.support.races import ROWS, in_process, race
-from tests.support.runs import make_zip
 
 
 @pytest.fixture(scope='session')
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def data(labeled_data: Path) -> Path:
     """Labeled images of 16x16 pixels."""
-    return make_zip(tmp_path_factory.mktemp('data') / 'tiny.zip')
+    return labeled_data
 
 
 @pytest.fixture(scope='session')

@@ -1,13 +1,12 @@
 """GGDR: the distance that D is asked for, and the networks that it teaches."""
 
-import copy
 import dataclasses
-import json
 
 import pytest
 import torch
 
 from tests.support.guided import CPU, ON, Scorer, small
+from tests.support.steps import assert_resumes
 from training.augment import geometric
 from training.augment.config import AugmentConfig
 from training.build import build, build_networks
@@ -31,19 +30,7 @@ def batch(seed=0):
 @pytest.mark.parametrize('name', ['auto', 'squeeze'])
 def test_it_trains_with_any_style_generator_and_resumes(dataset, name, kind):
     cfg = small(dataset, name, ggdr=ON, loss=LossConfig(kind=kind))
-
-    def train(steps, state=None):
-        state = state or build(cfg, dataset.spec, CPU)
-        step = TrainStep(cfg, state, dataset, CPU)
-        for _ in range(steps):
-            step(*batch(state.step))
-        return state
-
-    whole, half, resumed = train(2), train(1), build(cfg, dataset.spec, CPU)
-    resumed.load(copy.deepcopy(half.tensors()), json.loads(json.dumps(half.scalars())), 'test')
-    train(1, resumed)
-    for key, value in whole.tensors().items():
-        assert torch.equal(resumed.tensors()[key], value), key
+    whole = assert_resumes(cfg, dataset, 1, 1)
     summary = whole.stats.summary()
     assert 0 < summary['Loss/D/ggdr']['mean'] < 20
     assert summary['Loss/D/ggdr']['num'] == 2 * 4  # generated images alone

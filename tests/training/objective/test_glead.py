@@ -2,42 +2,29 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
-import json
 
 import pytest
 import torch
 
 from dnnlib.errors import ConfigError
 from metrics.detectors.lpips import LpipsAlex
-from tests.support.guided import CPU, Scorer, small
-from training.build import build, build_networks
+from tests.support.guided import Scorer, small
+from tests.support.lpips import lpips, random_lpips  # noqa: F401 (fixtures)
+from tests.support.steps import assert_resumes
+from training.build import build_networks
 from training.config import GLeaDConfig
 from training.data.dataset import DataConfig, ImageDataset
 from training.objective.features import FeatureTap
 from training.objective.glead import GLeaD, redraw
-from training.step import TrainStep
 
 ON = GLeaDConfig(weight=10)
+pytestmark = pytest.mark.usefixtures('lpips')
 
 
 @pytest.fixture(scope='module')
 def dataset():
     return ImageDataset(DataConfig(resolution=64))
-
-
-@pytest.fixture(scope='module')
-def random_lpips():
-    return LpipsAlex.random()
-
-
-@pytest.fixture(autouse=True)
-def lpips(monkeypatch, random_lpips):
-    """LPIPS with random weights in place of the published ones."""
-    monkeypatch.setattr(LpipsAlex, 'available', classmethod(lambda cls: True))
-    monkeypatch.setattr(GLeaD, 'lpips', random_lpips)
-    return random_lpips
 
 
 def test_g_continues_from_its_own_features_and_image_to_the_same_picture(dataset):
@@ -51,7 +38,7 @@ def test_g_continues_from_its_own_features_and_image_to_the_same_picture(dataset
     assert torch.equal(redraw(G, of_g[16], images['b16'], w), whole)
 
 
-def test_the_heads_and_losses_equal_a_slow_transcription(dataset, lpips):
+def test_the_heads_and_losses_equal_a_slow_transcription(dataset):
     """Section 3.2 in float64, from the decoder's output on."""
     torch.manual_seed(0)
     scorer = Scorer(small(dataset, glead=dataclasses.replace(ON, resolution=8, decoder=16)), dataset.spec, dataset)
@@ -74,7 +61,7 @@ def test_the_heads_and_losses_equal_a_slow_transcription(dataset, lpips):
         torch.testing.assert_close(found.detach().double(), expected, rtol=1e-4, atol=1e-5)
 
     redrawn = redraw(G, features.float(), image.float(), w.float())
-    expected = 10 * lpips.distance((redrawn + 1) * 127.5, (img + 1) * 127.5)
+    expected = 10 * GLeaD.lpips.distance((redrawn + 1) * 127.5, (img + 1) * 127.5)
     torch.testing.assert_close(scorer.summands(img, img, None)['glead'].loss.detach(), expected, rtol=1e-3, atol=1e-4)
 
     target = torch.randn(2, *features.shape[1:], dtype=torch.float64)
@@ -96,20 +83,7 @@ def test_weights_of_generated_images(cfg, weight):
 @pytest.mark.parametrize('name', ['auto', 'squeeze'])
 def test_it_trains_with_any_style_generator_and_resumes(dataset, name, fake):
     cfg = small(dataset, name, glead=dataclasses.replace(ON, fake=fake))
-
-    def train(steps, state=None):
-        state = state or build(cfg, dataset.spec, CPU)
-        step = TrainStep(cfg, state, dataset, CPU)
-        for _ in range(steps):
-            draw = torch.Generator().manual_seed(state.step)
-            step(torch.randint(0, 256, [4, 3, 64, 64], dtype=torch.uint8, generator=draw), torch.zeros(4, 0))
-        return state
-
-    whole, half, resumed = train(2), train(1), build(cfg, dataset.spec, CPU)
-    resumed.load(copy.deepcopy(half.tensors()), json.loads(json.dumps(half.scalars())), 'test')
-    train(1, resumed)
-    for key, value in whole.tensors().items():
-        assert torch.equal(resumed.tensors()[key], value), key
+    whole = assert_resumes(cfg, dataset, 1, 1)
     assert whole.stats.summary()['Loss/D/glead']['num'] == 2 * 8  # real and generated images
 
 
