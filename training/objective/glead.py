@@ -17,13 +17,13 @@ import torch.nn.functional as F
 
 from dnnlib.config import require
 from dnnlib.errors import ConfigError
-from metrics.detectors.lpips import LpipsAlex
 from training.interface import Features, ImageSpec, StyleGenerator
 from training.networks.layers import Conv2d
 from training.objective.features import Decoder, GuidanceConfig, reading_resolution
 from training.objective.term import Scored, Summand, Term, register_term
 
 if TYPE_CHECKING:
+    from metrics.detectors.lpips import LpipsAlex
     from training.config import RunConfig
 
 
@@ -150,6 +150,8 @@ class GLeaD(Term):
     @functools.cached_property
     def lpips(self) -> LpipsAlex:
         """The perceptual distance, loaded when it is first needed."""
+        from metrics.detectors.lpips import LpipsAlex
+
         return LpipsAlex(self.device)
 
     def on_logits(self, scored: Scored) -> Summand:
@@ -172,6 +174,8 @@ class GLeaD(Term):
 
 def check_lpips(cfg: GLeaDConfig, spec: ImageSpec) -> None:
     """Raises ConfigError if LPIPS cannot see the images, or if its weights are not on this machine."""
+    from metrics.detectors.lpips import LpipsAlex  # only runs with GLeaD need it
+
     way_out = '--set glead.weight=0 trains without GLeaD'
     if spec.channels not in (1, 3) or min(spec.height, spec.width) < LpipsAlex.min_size:
         raise ConfigError(
