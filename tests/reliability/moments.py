@@ -6,8 +6,8 @@ is appended to `reached.jsonl` in the same folder, the next triple is armed, and
 does anything.
 
 moment: a key of MOMENTS. action: 'SIGKILL', 'SIGTERM' or 'SIGINT' to this process; 'SIGTERM twice'; 'fail' and 'full'
-raise what a bug and a full disk raise; 'nan' makes D's next gradient NaN; 'hang' sleeps. A rank after an @ limits the
-action to that rank (never its launcher): 'SIGKILL@1'.
+raise what a bug and a full disk raise; 'nan' makes D's next gradient NaN; 'hang' sleeps, and 'pause' only for three
+looks of a watchdog. A rank after an @ limits the action to that rank (never its launcher): 'SIGKILL@1'.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from torch_utils.watchdog import POLL_S
 
 MOMENTS = {
     'phase': 'training.step:TrainStep.run_phase',  # a network's turn within a step
@@ -95,8 +97,9 @@ def act(action: str, args: tuple[Any, ...]) -> None:
         raise RuntimeError('planted failure')
     if action == 'full':
         raise OSError(errno.ENOSPC, 'planted: no space left on device')
-    if action == 'hang':
-        time.sleep(1000)
+    if action in ('hang', 'pause'):
+        time.sleep(1000 if action == 'hang' else 3 * POLL_S)
+        return None
     if action == 'nan':
         return poison(args[0].state.D)
     name, _, twice = action.partition(' ')

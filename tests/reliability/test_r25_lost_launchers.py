@@ -14,7 +14,9 @@ pytestmark = pytest.mark.slow
 
 
 def test_the_processes_of_a_killed_launcher_save_and_end_within_15_seconds(run, undisturbed_by_two):
-    struck = run('--deterministic=1', '--gpus=2', '--workers=1', '--set=save_every_s=1000', '--snap=100')
+    flags = ('--deterministic=1', '--gpus=2', '--workers=1', '--set=save_every_s=1000', '--snap=100')
+    # After its second line the run would take a second on a quiet machine: less than until the watchdog looks.
+    struck = run(*flags, plan=[('phase', 10, 'pause@1')])
     launch = struck.launch()
     launch.watch(lambda: struck.num_lines() >= 2)
     family = [process.pid for process in launch.workers()]
