@@ -121,7 +121,12 @@ def _measure_batches(
     with tempfile.TemporaryDirectory(prefix='ganfoundry-') as folder:
         size = None if reals is None else (reals.spec.height, reals.spec.width)
         file = ImageFile(Path(folder) / 'images', size)
-        images = Subject(fakes=lambda num_images, seed: file.parts, paths=None, record=dict)
+        images = Subject(
+            fakes=lambda num_images, seed: file.parts,
+            paths=None,
+            record=dict,
+            classes=lambda num_images, seed: None,
+        )
         for name in names:
             meter.check(name, images)
         needed = {name: parse_metric(name).num_fakes for name in names}

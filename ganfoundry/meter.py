@@ -147,7 +147,9 @@ class Meter:
     def _lines(self, names: Sequence[str], subject: Subject) -> dict[str, MetricLine]:
         began = time.monotonic()
         runs = {
-            seed: self.evaluator.evaluate(names, fakes=subject.fakes, paths=subject.paths, seed=seed)
+            seed: self.evaluator.evaluate(
+                names, fakes=subject.fakes, paths=subject.paths, classes=subject.classes, seed=seed
+            )
             for seed in self.seeds
         }
         total_time = time.monotonic() - began

@@ -12,7 +12,9 @@ from typing import Any
 
 import torch
 
-from metrics.evaluate import GeneratedStreams
+from dnnlib.errors import UserError
+from metrics.evaluate import GeneratedClasses, GeneratedStreams
+from metrics.measurement import Classes
 from metrics.reference import Reference
 from metrics.spec import MoveSpec, PathSpec
 from metrics.streams.images import ImageStream
@@ -21,7 +23,7 @@ from metrics.streams.paths import EPSILON, PairStream, Paths
 from training.data.dataset import ImageDataset
 from training.interface import ImageSpec
 from training.run.moved_sampling import generated_moves
-from training.run.sampling import generated, generated_paths
+from training.run.sampling import generated, generated_classes, generated_paths
 
 # Pixels that a generator draws at a time, at most 64 images: the activations of a large one fit into 8 GB.
 PIXELS_AT_A_TIME = {'cpu': 2**20, 'cuda': 2**24}
@@ -35,11 +37,13 @@ class Subject:
         fakes: (num_images, seed) -> stream of images.
         paths: Streams of pairs of images for PPL and equivariance; None for finished images.
         record: Returns the fields of the provenance that describe the origin of the images; called after measuring.
+        classes: (num_images, seed) -> the classes of the images; its result is None if they have none.
     """
 
     fakes: GeneratedStreams
     paths: Paths | None
     record: Callable[[], dict[str, Any]]
+    classes: GeneratedClasses
 
 
 def of_generator(
@@ -93,15 +97,20 @@ def of_generator(
         digest = {'labels_sha256': _content(labels)} if labels is not None and labels.spec.label_dim else {}
         return {'precision': precision, 'batch': batch, **digest}
 
-    return Subject(fakes=fakes, paths=paths, record=record)
+    def classes(num_images: int, seed: int) -> torch.Tensor | None:
+        return generated_classes(labels, num_images=num_images, seed=seed, batch_size=batch)
+
+    return Subject(fakes=fakes, paths=paths, record=record, classes=classes)
 
 
 def of_images(images: ImageDataset) -> Subject:
     """Returns finished images, in their order, as a subject; they do not depend on the seed."""
+    classes = real_classes(images)
     return Subject(
         fakes=lambda num_images, seed: images.parts,
         paths=None,
         record=lambda: {'images': images.name, 'images_sha256': _content(images)},
+        classes=lambda num_images, seed: classes(num_images),
     )
 
 
@@ -117,7 +126,26 @@ def reference(dataset: ImageDataset) -> Reference:
         num_images=len(dataset),
         content=dataset.content_digest,
         name=dataset.name,
+        classes=real_classes(dataset),
     )
+
+
+def real_classes(dataset: ImageDataset) -> Classes:
+    """Returns a function to the classes of the first images of a data set: those of its file, even if `cond` is off."""
+
+    @functools.cache
+    def labeled() -> ImageDataset | None:
+        try:
+            return dataset if dataset.cfg.cond else ImageDataset(replace(dataset.cfg, cond=True), any_size=True)
+        except UserError:  # it has no labels
+            return None
+
+    def classes(num_images: int) -> torch.Tensor | None:
+        known = labeled()
+        found = None if known is None else known.classes(range(num_images))
+        return None if found is None else torch.from_numpy(found)
+
+    return classes
 
 
 def whole(dataset: ImageDataset) -> ImageDataset:

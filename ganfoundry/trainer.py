@@ -269,11 +269,11 @@ def run_loop(
             raise StopRequested
 
     cfg, dataset, device = run.cfg, run.dataset, run.device
-    sheet = SampleSheet(dataset, state.G.z_dim, cfg.seed, cfg.grid_images) if world.leads else None
     bad_images = BadImages(folder.bad_images, dataset, log.warn) if cfg.bad_images == 'skip' else None
     most_bad = 0 if bad_images is None else bad_images.max_bad
+    sheet = SampleSheet(dataset, state.G.z_dim, cfg.seed, cfg.grid_images, most_bad) if world.leads else None
     if state.nimg == 0:  # an error of rank 0 ends all processes
-        world.shared(lambda: save_reals(sheet, folder.path / 'reals.png', most_bad, log))
+        world.shared(lambda: save_reals(sheet, folder.path / 'reals.png', log))
     loop = Loop(
         cfg=cfg,
         record=record,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
@@ -16,7 +17,7 @@ from metrics.detectors.table import get_detector, provenance
 from metrics.extraction import Extraction, ProgressCallback, Requirements, image_observer, requirements
 from metrics.finite import finite_rows
 from metrics.limits import check_counts
-from metrics.measurement import ImageSample, MetricInputs
+from metrics.measurement import Classes, ImageSample, MetricInputs
 from metrics.reference import Reference, SeenReference
 from metrics.registry import Metric, numbers_of
 from metrics.sheet import Sheet
@@ -31,6 +32,12 @@ from torch_utils.distributed import World
 
 Results = dict[str, dict[str, float]]
 GeneratedStreams = Callable[[int, int], ImageStream]  # (num_images, seed) -> stream of generated images
+
+
+class GeneratedClasses(Protocol):
+    """Function from the number of generated images and their seed to their classes, int64 [N]; None without classes."""
+
+    def __call__(self, num_images: int, seed: int) -> torch.Tensor | None: ...
 
 
 class MetricEvaluator:
@@ -83,7 +90,13 @@ class MetricEvaluator:
         self._seen: dict[tuple[str, bool], SeenReference] = {}
 
     def evaluate(
-        self, names: Sequence[str], *, fakes: GeneratedStreams, paths: Paths | None = None, seed: int = 0
+        self,
+        names: Sequence[str],
+        *,
+        fakes: GeneratedStreams,
+        paths: Paths | None = None,
+        classes: GeneratedClasses | None = None,
+        seed: int = 0,
     ) -> Results:
         """Measures a generator. All names are checked before the first image is read.
 
@@ -91,6 +104,7 @@ class MetricEvaluator:
             names: Names of metrics.
             fakes: Called once per detector, for the largest number of images; smaller metrics take the first ones.
             paths: Streams of pairs of images, for metrics of paths.
+            classes: Classes of the images of `fakes`; None for a generator without labels.
             seed: Non-negative; with the images it decides every number.
 
         Returns:
@@ -109,7 +123,8 @@ class MetricEvaluator:
             reals = {full: self._real(name, full, group) for full in self._references}
             generated = self._generated(name, group, fakes, seed)
             for spec in group:
-                inputs = self._inputs(spec, reals.get(self._set_of(spec)), generated)
+                known = None if classes is None else functools.partial(classes, seed=seed)
+                inputs = self._inputs(spec, reals.get(self._set_of(spec)), generated, known)
                 results[spec.name] = self._measured(spec, inputs, seed)
         for spec in specs:
             if spec.path is not None:
@@ -261,13 +276,16 @@ class MetricEvaluator:
         self.world.give(asdict(given))
         in_shares(self.world, given.parts, observe, given.blank(self.device), taken)
 
-    def _inputs(self, spec: MetricSpec, reals: Extraction | None, fakes: Extraction) -> MetricInputs:
+    def _inputs(
+        self, spec: MetricSpec, reals: Extraction | None, fakes: Extraction, classes: Classes | None
+    ) -> MetricInputs:
         sample = None
         if reals is not None and spec.needs_reals:
-            sample = ImageSample(reals, spec.num_reals(self._references[self._set_of(spec)].num_images), self.device)
+            reference = self._references[self._set_of(spec)]
+            sample = ImageSample(reals, spec.num_reals(reference.num_images), self.device, reference.classes)
         return MetricInputs(
             num_items=spec.num_fakes,
-            fakes=ImageSample(fakes, spec.num_fakes, self.device),
+            fakes=ImageSample(fakes, spec.num_fakes, self.device, classes),
             reals=sample,
             neighbors=spec.neighbors,
         )

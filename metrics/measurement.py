@@ -6,11 +6,15 @@ Letters: N images, D feature width, K classes.
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 
 from metrics.extraction import Extraction, Moments
+
+# Number of images -> the classes of the first ones of a stream, int64 [N]; None if they have none.
+Classes = Callable[[int], torch.Tensor | None]
 
 
 class ImageSample:
@@ -20,10 +24,18 @@ class ImageSample:
         extraction: Output of the detector.
         num_items: Number of images.
         device: Device of the features; it must support float64.
+        classes: Returns the classes of the images; None if they have none.
     """
 
-    def __init__(self, extraction: Extraction, num_items: int, device: torch.device | str = 'cpu') -> None:
+    def __init__(
+        self,
+        extraction: Extraction,
+        num_items: int,
+        device: torch.device | str = 'cpu',
+        classes: Classes | None = None,
+    ) -> None:
         self.num_items = num_items
+        self._classes = classes
         self._extraction = extraction
         self._device = device
 
@@ -31,6 +43,11 @@ class ImageSample:
     def features(self) -> torch.Tensor:
         """Pooled features [N, D], float32 on the device of comparison."""
         return self._extraction.features(self.num_items).to(self._device)
+
+    @functools.cached_property
+    def classes(self) -> torch.Tensor | None:
+        """Classes of the images, int64 [N] on the CPU; None for images without classes."""
+        return None if self._classes is None else self._classes(self.num_items)
 
     @property
     def moments(self) -> Moments:

@@ -15,6 +15,7 @@ import torch
 from metrics.cache import Arrays, Cache, Fields
 from metrics.detectors.interface import Detector
 from metrics.extraction import Extraction, Requirements
+from metrics.measurement import Classes
 from metrics.streams.images import ImageStream
 
 # A field of the cache's entries: whatever changes the numbers of `Extraction` needs a new version here.
@@ -30,12 +31,14 @@ class Reference:
         num_images: Their total number.
         content: Returns a digest of everything that decides the pixels and their order; called only with a cache.
         name: Name in records.
+        classes: Returns the classes of the first images; None if they have none.
     """
 
     images: ImageStream
     num_images: int
     content: Callable[[], str] | None = None
     name: str = ''
+    classes: Classes | None = None
 
     @functools.cached_property
     def digest(self) -> str | None:

@@ -112,7 +112,7 @@ class Loop:
         self._check_same()
         with self.world.rank0_section('the beginning', self.stop, self._serve) as leads:
             if leads and state.nimg == 0:
-                self._save_sheet(self.folder.path / 'fakes_init.png')
+                self._save_sheet(self.folder.path / 'fakes_init.png', watched=False)
             elif leads:
                 self._finish_snapshot()
         if state.nimg > 0 and self.recovery.return_to_best(self.metrics):
@@ -272,24 +272,21 @@ class Loop:
         nimg, path = self.state.nimg, self.folder.snapshot(self.state.nimg)
         return self.saver.guarded(lambda: save_snapshot(path, self.state.G_ema, self.state.D, self.record, nimg), path)
 
-    def _save_sheet(self, path: Path) -> None:
+    def _save_sheet(self, path: Path, *, watched: bool = True) -> None:
+        """Writes a sheet. watched: the guardian judges its images."""
         assert self.sheet is not None
         sheet = self.sheet
         nimg, batch = self.state.nimg, max(self.cfg.batch_gpu, 1)
         info = {'nimg': nimg, 'cfg': self.cfg.cfg, 'seed': self.cfg.seed}
 
         def save() -> None:
-            self._compare(sheet.save_fakes(self.state.G_ema, path, batch, info))
+            images = sheet.save_fakes(self.state.G_ema, path, batch, info)  # [N, C, H, W] uint8
+            if watched and self.state.guardian is not None:
+                self.recovery.judge_samples(sheet.diversity(images))
             if self.reporter is not None:
                 self.reporter.sheet(path, nimg)
 
         self.saver.draw(save, path)
-
-    def _compare(self, images: torch.Tensor) -> None:
-        """Passes the sheet's images, uint8 [N, C, H, W], to the guardian."""
-        if self.state.guardian is not None:
-            for warning in self.state.guardian.samples(images):
-                self.log.warn(warning)
 
     def _save_state(self) -> None:
         """Saves on rank 0 without the other processes, since every step exchanges what they know separately."""

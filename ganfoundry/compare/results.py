@@ -3,7 +3,8 @@
 A run that reached its end has collapsed by either of two rules:
 
 - its samples differ among each other less than `MIN_DIVERSITY` times as much as real images do. Diversity is the mean
-  over all pairs of samples of the root of the mean squared difference of their pixels;
+  over all pairs of samples of a class of the root of the mean squared difference of their pixels; it is compared class
+  by class, and averaged;
 - its metric is worse at the end than at the first measurement after a third of the run, by more than `TOLERANCE`.
 """
 
@@ -20,7 +21,7 @@ from dnnlib.errors import UserError
 from dnnlib.files import read_jsonl
 from ganfoundry.compare.job import Job
 from ganfoundry.compare.plan import Plan
-from ganfoundry.compare.samples import diversity, draw_samples
+from ganfoundry.compare.samples import draw_samples, sample_diversity
 from metrics.spec import parse_metric
 from training.record import from_record
 from training.run.lines import first_result
@@ -45,7 +46,8 @@ class Result:
         curves: (kimg, value) of every metric.
         ends: Value at the end, by metric.
         best: Best value of the metric that decides.
-        diversity: Diversity of the samples, relative to that of real images.
+        diversity: Diversity of the samples within a class relative to that of real images, mean over the classes.
+        least_diversity: The same of the class in which it is least.
         seconds: Training time, measurements included.
         sec_per_kimg: Median over ticks, without measurements.
         memory_gb: Peak.
@@ -59,6 +61,7 @@ class Result:
     ends: dict[str, float] = field(default_factory=dict)
     best: float | None = None
     diversity: float | None = None
+    least_diversity: float | None = None
     seconds: float | None = None
     sec_per_kimg: float | None = None
     memory_gb: float | None = None
@@ -101,16 +104,14 @@ def collapse(curve: Curve, lower: bool, samples_to_real: float | None) -> str:
     return '; '.join(reasons)
 
 
-def read_result(
-    job: Job, plan: Plan, labels: torch.Tensor, real_diversity: float
-) -> tuple[Result, torch.Tensor | None]:
+def read_result(job: Job, plan: Plan, reals: torch.Tensor, labels: torch.Tensor) -> tuple[Result, torch.Tensor | None]:
     """Returns the numbers of a run, and its newest samples if there are any.
 
     Args:
         job: The job.
         plan: The plan.
-        labels: Labels of the samples, as in `draw_samples`.
-        real_diversity: Diversity of real images.
+        reals: Real images, as in `real_samples`.
+        labels: Their labels, which the samples have too.
     """
     outcome, folder = job.outcome(), job.run_folder()
     result = Result(seed=job.seed, state=outcome.state, reason=outcome.reason)
@@ -136,7 +137,8 @@ def read_result(
     try:
         if snapshots := folder.snapshots():
             samples = draw_samples(snapshots[-1], labels)
-            result.diversity = diversity(samples) / real_diversity
+            if (found := sample_diversity(samples, reals, labels)) is not None:
+                result.diversity, result.least_diversity = found.mean, found.least
     except UserError as error:
         result.state, result.reason = 'failed', f'its samples cannot be drawn: {error}'
     if result.state == 'finished':

@@ -5,7 +5,6 @@ Letters: N images, C channels, H and W image size.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from torch_utils.images import shown, tile
 from torch_utils.seeding import numpy_generator
 from training.data.dataset import ImageDataset
 from training.data.stored_image import to_8_bits
+from training.optimize.diversity import Diversity, classes_of, relative_diversity
 from training.run.snapshot import load_generator, load_snapshot
 
 NUM_SAMPLES = 64
@@ -55,10 +55,17 @@ def draw_samples(snapshot: Path, labels: torch.Tensor) -> torch.Tensor:
     return torch.from_numpy(np.stack([drawn.image for drawn in draw_points(G, points, batch=16)]))
 
 
-def diversity(images: torch.Tensor) -> float:
-    """Returns the mean distance of two images of uint8 [N, C, H, W]: root mean square over pixels, in gray levels."""
-    pixels = images.flatten(1).double()  # [N, C * H * W]
-    return torch.pdist(pixels).mean().item() / math.sqrt(pixels.shape[1])
+def sample_diversity(samples: torch.Tensor, reals: torch.Tensor, labels: torch.Tensor) -> Diversity | None:
+    """Returns the diversity of samples within classes, relative to real images.
+
+    Args:
+        samples: Result of `draw_samples`.
+        reals: Real images of `real_samples`.
+        labels: Their labels.
+    """
+    real_classes = classes_of(labels)
+    fake_classes = real_classes[torch.arange(len(samples)) % len(labels)]
+    return relative_diversity(samples, fake_classes, reals, real_classes)
 
 
 def draw_sheet(strips: Sequence[tuple[str, torch.Tensor | None]]) -> Image.Image:

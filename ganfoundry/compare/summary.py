@@ -21,7 +21,7 @@ from ganfoundry.compare.results import (
 )
 from ganfoundry.compare.rows import Row
 from ganfoundry.compare.rungs import Rung
-from ganfoundry.compare.samples import diversity, real_samples
+from ganfoundry.compare.samples import real_samples
 from metrics.trials import Standing, Trials, Verdict, judge
 from training.data.dataset import ImageDataset
 
@@ -133,12 +133,11 @@ def summarize(plan: Plan, dataset: ImageDataset, jobs: Sequence[Job], rungs: Seq
         rungs: Decisions of halving so far.
     """
     reals, labels = real_samples(dataset)
-    real_diversity = diversity(reals)
     dropped = {label for rung in rungs for label in rung.dropped}
     read: dict[str, tuple[Result, ...]] = {}
     strips: list[tuple[str, torch.Tensor | None]] = [('real images', reals)]
     for row in plan.rows:
-        found = [read_result(job, plan, labels, real_diversity) for job in jobs if job.row == row]
+        found = [read_result(job, plan, reals, labels) for job in jobs if job.row == row]
         for result, _ in found:
             if row.label in dropped and result.state in ('paused', 'done', 'collapsed'):
                 result.state, result.reason = 'dropped', ''

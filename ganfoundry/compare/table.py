@@ -16,8 +16,9 @@ END_NOTE = (
 )
 COST_NOTE = (
     'MACs: multiply-adds of one image, forward; s/kimg: median tick, measurements left out; time: of a run, with its '
-    'measurements; GB: peak memory; diversity: least of the runs, relative to real images. Collapsed: diversity below '
-    f'{MIN_DIVERSITY}, or a metric that is worse at the end than after a third of the run by more than {TOLERANCE:.0%}.'
+    'measurements; GB: peak memory; diversity: least of the runs, within classes and relative to real images. '
+    f'Collapsed: diversity below {MIN_DIVERSITY}, or a metric that is worse at the end than after a third of the run '
+    f'by more than {TOLERANCE:.0%}.'
 )
 
 

@@ -12,7 +12,8 @@ from typing import Literal
 GUARDIAN = (
     'D recognizes nearly every real image',
     'the augmentation strength has been at its cap',
-    'samples have lost their diversity',
+    'samples of a class differ only',
+    'samples have lost their diversity',  # runs of version 0.2 and earlier
     'the metric has become worse',
 )
 NOTED = (b'WARNING', b'run folder ', b'done: ', b'nothing to do', b'stopped at ', b'continue: ', b'Error: ')

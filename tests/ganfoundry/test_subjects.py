@@ -1,6 +1,7 @@
 """Subjects and their reals: the data sets that metrics compare with, and shapes that do not fit."""
 
 import dataclasses
+import zipfile
 
 import pytest
 import torch
@@ -39,3 +40,19 @@ def test_finished_images_have_no_seed_and_no_paths(data):
     assert (first == second).all()
     assert subject.paths is None
     assert subject.record() == {'images': 'tiny', 'images_sha256': images.content_digest()}
+
+
+def test_real_images_have_the_classes_of_their_file_even_if_the_run_does_not_use_them(data):
+    labeled = ImageDataset(DataConfig(path=str(data), cond=True))
+    expected = labeled.labels(range(24)).argmax(axis=1).tolist()
+    for cond in (True, False):
+        images = ImageDataset(DataConfig(path=str(data), cond=cond))
+        assert reference(images).classes(24).tolist() == expected
+        assert of_images(images).classes(10, seed=1).tolist() == expected[:10]
+
+
+def test_images_without_labels_have_no_classes(data, tmp_path):
+    with zipfile.ZipFile(data) as labeled, zipfile.ZipFile(tmp_path / 'plain.zip', 'w') as plain:
+        for name in labeled.namelist()[:4]:
+            plain.writestr(name, labeled.read(name))
+    assert reference(ImageDataset(DataConfig(path=str(tmp_path / 'plain.zip')))).classes(4) is None

@@ -154,6 +154,13 @@ class ImageDataset:
         positions = [self._position(index) for index in indices]
         return to_vectors(self._labels[positions], self._label_dim)
 
+    def classes(self, indices: Sequence[int] | np.ndarray) -> np.ndarray | None:
+        """Returns the classes of images, int64 [n]; None if they have no labels or the labels are vectors."""
+        if self._labels is None or self._labels.ndim != 1:
+            return None
+        found: np.ndarray = self._labels[[self._position(index) for index in indices]]
+        return found
+
     def parts(self, parts: Iterable[range]) -> Iterator[np.ndarray]:
         """Yields the images of each part, uint8 [N, C, H, W], as metrics see them: 16 bits are rounded to 8."""
         for part in parts:

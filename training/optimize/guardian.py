@@ -1,10 +1,8 @@
 """Guardian: detects the symptoms of a failing run and suggests a remedy.
 
-There are four symptoms: D recognizes the real images, the augmentation strength stays at its cap, the samples lose
-their diversity, the metric gets worse. Each warning is issued once per episode. The guardian's memory is part of the
-run's state, so that a resumed run issues the same warnings as an uninterrupted one.
-
-Letters: N images, C channels, H and W image size.
+There are four symptoms: D recognizes the real images, the augmentation strength stays at its cap, the samples lack
+diversity, the metric gets worse. Each warning is issued once per episode. The guardian's memory is part of the run's
+state, so that a resumed run issues the same warnings as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -13,12 +11,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import torch
-import torch.nn.functional as F
-
 from dnnlib.config import require
+from training.optimize.diversity import Diversity
 
-SIDE = 8  # samples are averaged down to this width and height, in pixels, before they are compared
+SNAPSHOTS = 2  # consecutive snapshots whose samples lack diversity before a warning
+GROWTH = 1.1  # a diversity above this multiple of the highest so far is that of a run that still learns
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,7 +27,8 @@ class GuardianConfig:
             samples have lost their diversity or the metric has become worse.
         ticks: number of consecutive ticks after which a high sign, or a strength at its cap, causes a warning.
         sign: limit of D's mean sign on real images, in [0, 1]. ADA aims at 0.6; a D that guesses has 0.
-        diversity: limit of the samples' diversity, as a fraction of the largest diversity so far, in [0, 1].
+        diversity: limit of the samples' diversity within a class, relative to real images, in [0, 1]: of the mean over
+            the classes; that of the worst class is half as large.
         rises: number of consecutive results of the first metric that are each worse than the one before.
     """
 
@@ -62,7 +60,8 @@ class Guardian:
         self._adapts = adapts
         self._has_signs = boundary == 0
         self._in_a_row = {'signs': 0, 'cap': 0, 'alike': 0}
-        self._most_diverse = 0.0
+        self._highest = 0.0  # diversity, mean over the classes
+        self._varied: int | None = None  # nimg of the newest snapshot whose samples did not lack diversity
         self.returned_to: int | None = None  # nimg of the best state to which a rollback has returned
 
     def tick(self, sign: float, at_cap: bool) -> list[str]:
@@ -89,22 +88,38 @@ class Guardian:
             )
         return warnings
 
-    def samples(self, images: torch.Tensor) -> list[str]:
-        """Returns the warnings due at a snapshot. images: uint8 [N, C, H, W], always of the same latents."""
-        now = diversity(images)
-        self._most_diverse = max(self._most_diverse, now)
-        if not self._begins('alike', now < self.cfg.diversity * self._most_diverse, 1):
+    def samples(self, diversity: Diversity, nimg: int) -> list[str]:
+        """Returns the warnings due at a snapshot.
+
+        Samples lack diversity if it is below the limit and no longer grows: an untrained generator, and the average of
+        the weights of a young run, draw nearly equal images.
+
+        Args:
+            diversity: diversity of the samples, always of the same latents, within classes and relative to real images.
+            nimg: number of images at the snapshot.
+        """
+        limit = self.cfg.diversity
+        low = diversity.mean < limit or diversity.least < limit / 2
+        grows = diversity.mean > GROWTH * self._highest
+        self._highest = max(self._highest, diversity.mean)
+        if not low:
+            self._varied = nimg
+        if not self._begins('alike', low and not grows, SNAPSHOTS):
             return []
         return [
-            f'samples have lost their diversity: they differ by {now:.1f} gray levels, earlier by '
-            f'{self._most_diverse:.1f}; look at the sheets; to return to an earlier state, delete the newer ones and '
-            '--resume the run with a larger --gamma or smaller --glr and --dlr'
+            f'samples of a class differ only {diversity.mean:.2f} times as much as real images of a class (the least '
+            f'varied class: {diversity.least:.2f}), and no longer more from snapshot to snapshot; look at the sheets'
         ]
 
     @property
+    def varied_nimg(self) -> int | None:
+        """Number of images at the newest snapshot whose samples did not lack diversity; None if there was none."""
+        return self._varied
+
+    @property
     def alike(self) -> bool:
-        """Whether the newest samples lacked diversity."""
-        return self._in_a_row['alike'] > 0
+        """Whether the newest samples lacked diversity for long enough to cause a warning."""
+        return self._in_a_row['alike'] >= SNAPSHOTS
 
     def metric(self, values: Sequence[float], lower_is_better: bool) -> list[str]:
         """Returns the warnings due after a measurement. values: all results of the first metric, oldest first."""
@@ -123,28 +138,19 @@ class Guardian:
 
     def state_dict(self) -> dict[str, Any]:
         """Returns the memory as JSON values."""
-        counts = dict(self._in_a_row)
-        return {'in_a_row': counts, 'most_diverse': self._most_diverse, 'returned_to': self.returned_to}
+        memory = {'in_a_row': dict(self._in_a_row), 'highest': self._highest, 'varied': self._varied}
+        return {**memory, 'returned_to': self.returned_to}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restores the memory from `state_dict`."""
         self._in_a_row = dict(state['in_a_row'])
-        self._most_diverse, self.returned_to = state['most_diverse'], state['returned_to']
+        self._highest, self._varied = state.get('highest', 0.0), state.get('varied')  # absent from version 1
+        self.returned_to = state['returned_to']
 
     def _begins(self, name: str, wrong: bool, patience: int) -> bool:
         """Counts consecutive symptoms. Returns whether the count has just reached `patience`."""
         self._in_a_row[name] = self._in_a_row[name] + 1 if wrong else 0
         return self._in_a_row[name] == patience
-
-
-def diversity(images: torch.Tensor) -> float:
-    """Returns the diversity of images, uint8 [N, C, H, W], in gray levels.
-
-    It is the root mean square deviation of a value from its mean over N, at 8x8 pixels. Times the square root of two,
-    it is the root mean square distance between two images.
-    """
-    small = F.adaptive_avg_pool2d(images.double(), SIDE)  # [N, C, 8, 8]
-    return float(small.var(dim=0, correction=0).mean().sqrt())
 
 
 def rises_in_a_row(values: Sequence[float], lower_is_better: bool) -> int:

@@ -17,6 +17,7 @@ from dnnlib.log import Log
 from torch_utils import checkpoint
 from torch_utils.distributed import World
 from training.config import RunConfig
+from training.optimize.diversity import Diversity
 from training.optimize.guardian import Guardian
 from training.optimize.health import NONFINITE
 from training.run.measuring import Measuring
@@ -70,6 +71,21 @@ class Recovery:
             for warning in self.state.guardian.tick(signs['mean'], at_cap):
                 self._warn(warning)
         return False
+
+    def judge_samples(self, diversity: Diversity | None) -> None:
+        """Warns of samples without diversity; rank 0. diversity: that of the newest sheet, None if it has none."""
+        guardian = self.state.guardian
+        if guardian is None or diversity is None:
+            return
+        for warning in guardian.samples(diversity, self.state.nimg):
+            self._warn(f'{warning}; {self._way_out(guardian.varied_nimg)}')
+
+    def _way_out(self, varied_nimg: int | None) -> str:
+        """Returns what to do about samples without diversity. varied_nimg: the newest snapshot that had it."""
+        remedy = 'a larger --gamma, or smaller --glr and --dlr'
+        if varied_nimg is not None and (path := self.folder.snapshot(varied_nimg)).exists():
+            return f'its networks at {varied_nimg / 1000:g} kimg are varied: begin again with --resume={path}, {remedy}'
+        return f'begin a new run with {remedy}'
 
     def return_to_best(self, metrics: Measuring | None) -> bool:
         """Returns to the best state if the guardian asks for it; rank 0, which has the metrics, decides.

@@ -62,6 +62,19 @@ def generated(
     return _cut(parts, batch_size, _inputs(G, dataset, num_images, seed, batch_size), draw)
 
 
+def generated_classes(
+    dataset: ImageDataset | None, *, num_images: int, seed: int, batch_size: int
+) -> torch.Tensor | None:
+    """Returns the classes of the images of `generated`, int64 [N]; None if the data set has no classes."""
+    if dataset is None:
+        return None
+    rng = numpy_generator(seed, 'metric labels')
+    sizes = [min(batch_size, num_images - start) for start in range(0, num_images, batch_size)]
+    drawn = np.concatenate([rng.integers(len(dataset), size=n) for n in sizes])
+    classes = dataset.classes(drawn)
+    return None if classes is None else torch.from_numpy(classes)
+
+
 def generated_paths(
     G: Any,  # torch.nn.Module with the contract of interface.Generator
     dataset: ImageDataset | None,

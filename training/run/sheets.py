@@ -5,6 +5,7 @@ Letters: N images on the sheet, C channels, H and W image size.
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from torch_utils.seeding import numpy_generator
 from training.data.bad_images import read_one
 from training.data.dataset import ImageDataset
 from training.data.stored_image import to_8_bits
+from training.optimize.diversity import Diversity, are_one_hot, classes_of, relative_diversity, without_detail
 
 
 class SampleSheet:
@@ -31,21 +33,37 @@ class SampleSheet:
         z_dim: width of a latent.
         seed: seed of the run.
         limit: largest number of images; None fills an 8K screen.
+        max_bad: number of bad images to skip, as in `bad_images.read_one`.
     """
 
-    def __init__(self, dataset: ImageDataset, z_dim: int, seed: int, limit: int | None = None) -> None:
+    def __init__(
+        self, dataset: ImageDataset, z_dim: int, seed: int, limit: int | None = None, max_bad: int = 0
+    ) -> None:
         self.columns, rows = grid_shape(dataset.spec.height, dataset.spec.width, limit)
         draw = numpy_generator(seed, 'sheet')
         self._indices = _pick_images(dataset, self.columns, rows, draw)
-        self._dataset = dataset
+        self._dataset, self._max_bad = dataset, max_bad
         self.z = torch.from_numpy(draw.standard_normal([len(self._indices), z_dim]).astype(np.float32))  # [N, z_dim]
         self.c = torch.from_numpy(dataset.labels(self._indices))  # [N, label_dim]
 
-    def save_reals(self, path: Path, max_bad: int = 0) -> None:
-        """Writes the real images. max_bad: number of bad images to skip, as in `bad_images.read_one`."""
-        read = (read_one(self._dataset, int(index), max_bad)[0] for index in self._indices)
-        images = np.stack([shown(to_8_bits(pixels)) for pixels in read])  # [N, C, H, W]
-        save_png(tile(images, self.columns), path)
+    def reals(self) -> np.ndarray:
+        """Reads the real images, uint8 [N, C, H, W]."""
+        read = (read_one(self._dataset, int(index), self._max_bad)[0] for index in self._indices)
+        return np.stack([to_8_bits(pixels) for pixels in read])
+
+    def save_reals(self, path: Path) -> None:
+        """Writes the real images."""
+        save_png(tile(shown(self.reals()), self.columns), path)
+
+    def diversity(self, fakes: torch.Tensor) -> Diversity | None:
+        """Returns the diversity of the sheet's images, uint8 [N, C, H, W], within classes and at 8x8 pixels."""
+        classes = classes_of(self.c)
+        return relative_diversity(without_detail(fakes), classes, self._small_reals, classes)
+
+    @functools.cached_property
+    def _small_reals(self) -> torch.Tensor:
+        """The real images without detail, [N, C, 8, 8]."""
+        return without_detail(torch.from_numpy(self.reals()))
 
     @torch.no_grad()
     def save_fakes(self, G_ema: torch.nn.Module, path: Path, batch_size: int, info: dict[str, object]) -> torch.Tensor:
@@ -67,13 +85,12 @@ class SampleSheet:
         return images
 
 
-def save_reals(sheet: SampleSheet | None, path: Path, max_bad: int, log: Log) -> None:
+def save_reals(sheet: SampleSheet | None, path: Path, log: Log) -> None:
     """Writes the sheet of real images; a failed write is a warning.
 
     Args:
         sheet: The sheet; None on all ranks except 0.
         path: The PNG.
-        max_bad: Number of bad images to skip.
         log: Receives the warning.
 
     Raises:
@@ -81,7 +98,7 @@ def save_reals(sheet: SampleSheet | None, path: Path, max_bad: int, log: Log) ->
     """
     try:
         if sheet is not None:
-            sheet.save_reals(path, max_bad)
+            sheet.save_reals(path)
     except OSError as error:
         if isinstance(error, UserError):
             raise
@@ -94,7 +111,7 @@ def _pick_images(dataset: ImageDataset, columns: int, rows: int, draw: np.random
     if dataset.spec.label_dim == 0:
         return np.resize(shuffled, columns * rows)
     labels = dataset.labels(shuffled)  # [num_images, label_dim]
-    if not np.isin(labels, (0, 1)).all() or not (labels.sum(axis=1) == 1).all():
+    if not are_one_hot(torch.from_numpy(labels)):
         return np.resize(shuffled, columns * rows)
     classes = labels.argmax(axis=1)
     members = [shuffled[classes == k] for k in np.unique(classes)]

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from ganfoundry.compare import samples
-from ganfoundry.compare.samples import as_picture, diversity, draw_samples, draw_sheet, real_samples
+from ganfoundry.compare.samples import as_picture, draw_samples, draw_sheet, real_samples, sample_diversity
 from tests.support.runs import make_zip
 from training.data.dataset import DataConfig, ImageDataset
 
@@ -40,11 +40,14 @@ def test_samples_have_the_labels_of_the_real_images(tmp_path, monkeypatch):
     assert torch.equal(torch.cat(drawn), labels[[seed % 40 for seed in range(samples.NUM_SAMPLES)]])
 
 
-def test_diversity_is_the_mean_distance_of_two_images():
-    images = torch.zeros(3, 3, 4, 4, dtype=torch.uint8)
-    assert diversity(images) == 0
-    images[2] = 6  # the distances of the three pairs are 0, 6 and 6
-    assert diversity(images) == pytest.approx(4)
+def test_samples_are_compared_with_the_real_images_of_their_class():
+    labels = torch.eye(2)[[0, 1, 0, 1]]
+    reals = torch.tensor([0, 100, 8, 120])[:, None, None, None].expand(4, 3, 4, 4)
+    samples = torch.tensor([10, 50, 14, 55, 10, 50])[:, None, None, None].expand(6, 3, 4, 4)  # classes 0 1 0 1 0 1
+    found = sample_diversity(samples, reals, labels)
+    first, second = (4 + 4) / 3 / 8, (5 + 5) / 3 / 20
+    assert found.mean == pytest.approx((first + second) / 2)
+    assert found.least == pytest.approx(second)
 
 
 @pytest.mark.parametrize(('channels', 'mode'), [(1, 'L'), (2, 'L'), (3, 'RGB'), (4, 'RGBA'), (6, 'RGB')])

@@ -87,6 +87,7 @@ def test_without_cond_labels_are_zero_wide_and_not_even_read(tmp_path):
     assert dataset.spec.label_dim == 0
     assert dataset.label(3).shape == (0,)
     assert dataset.labels([1, 2]).shape == (2, 0)
+    assert dataset.classes([1, 2]) is None
 
 
 def test_vector_labels_come_as_they_are(tmp_path):
@@ -95,6 +96,7 @@ def test_vector_labels_come_as_they_are(tmp_path):
     dataset = ImageDataset(DataConfig(path=write_zip(tmp_path / 'set.zip', files), cond=True))
     assert dataset.spec.label_dim == 3
     assert dataset.labels([9, 1]).tolist() == [[2.25, -1, 2.5], [0.25, -1, 2.5]]
+    assert dataset.classes([9, 1]) is None
 
 
 def test_labels_are_found_by_name_in_any_order_with_either_slash(tmp_path):
@@ -102,6 +104,7 @@ def test_labels_are_found_by_name_in_any_order_with_either_slash(tmp_path):
     files = ten_files([[name.replace('/', '\\'), i] for i, name in reversed(list(enumerate(names)))])
     dataset = ImageDataset(DataConfig(path=write_zip(tmp_path / 'set.zip', files), cond=True))
     assert dataset.labels(range(10)).argmax(axis=1).tolist() == list(range(10))
+    assert dataset.classes([7, 0]).tolist() == [7, 0]
 
 
 def test_class_numbers_may_leave_gaps(tmp_path):

@@ -1,6 +1,7 @@
 """The guardian speaks once when something begins, says what to do, and remembers across resumes."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,7 +11,8 @@ from tests.support.faulty_runs import Run
 from tests.support.steps import assert_same
 from torch_utils import checkpoint
 from training.objective.losses import LossConfig
-from training.optimize.guardian import Guardian, GuardianConfig, diversity, rises_in_a_row
+from training.optimize.diversity import Diversity
+from training.optimize.guardian import Guardian, GuardianConfig, rises_in_a_row
 from training.run import recovery
 from training.run.sheets import SampleSheet
 
@@ -65,33 +67,67 @@ def test_a_strength_at_its_cap_is_told_once():
 def test_a_resumed_run_says_what_an_undisturbed_one_says():
     whole = guardian(adapts=True)
     parts = guardian(adapts=True)
-    images = torch.randint(0, 256, [8, 3, 16, 16], dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    for sign, pictures in ((0.97, images), (0.97, images // 2), (0.98, images // 4), (0.99, images // 8)):
+    for nimg, (sign, mean) in enumerate(((0.97, 0.9), (0.97, 0.4), (0.98, 0.3), (0.99, 0.2))):
         parts = reloaded(parts, adapts=True)
         assert parts.tick(sign, True) == whole.tick(sign, True)
-        assert parts.samples(pictures) == whole.samples(pictures)
+        assert parts.samples(varied(mean), nimg) == whole.samples(varied(mean), nimg)
+        assert (parts.alike, parts.varied_nimg) == (nimg >= 2, 0)
         assert parts.state_dict() == whole.state_dict()
 
 
+def varied(mean, least=None):
+    return Diversity(mean=mean, least=mean if least is None else least)
+
+
+def lines_of(curve, **changes):
+    """Returns the number of warnings at each snapshot of a curve of (nimg, mean, least)."""
+    watch = guardian(**changes)
+    return [len(watch.samples(varied(mean, least), nimg)) for nimg, mean, least in curve]
+
+
 def test_samples_that_grow_alike_are_told_once():
-    watch, images = guardian(), torch.zeros([2, 1, 16, 16], dtype=torch.uint8)
-    images[0] = 200
-    assert watch.samples(images // 2) == []
-    assert watch.samples(images) == []
-    (line,) = watch.samples(images // 3)
-    assert 'samples have lost their diversity: they differ by 33.0 gray levels, earlier by 100.0' in line
-    assert watch.samples(images // 4) == []
+    watch = guardian()
+    assert watch.samples(varied(0.9), 1000) == []
+    assert watch.samples(varied(0.3, 0.1), 2000) == []
+    (line,) = watch.samples(varied(0.3, 0.1), 3000)
+    assert 'differ only 0.30 times as much as real images of a class (the least varied class: 0.10)' in line
     assert watch.alike
-    assert watch.samples(images) == []
-    assert len(watch.samples(images // 3)) == 1
+    assert watch.varied_nimg == 1000
+    assert watch.samples(varied(0.2), 4000) == []
+    assert watch.samples(varied(0.9), 5000) == []
+    assert not watch.alike
+    assert [len(watch.samples(varied(0.3), nimg)) for nimg in (6000, 7000)] == [0, 1]
 
 
-def test_diversity_is_half_the_mean_square_distance_of_pairs_and_blind_to_noise():
-    images = torch.randint(0, 256, [6, 3, 32, 16], dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    small = images.double().unfold(2, 4, 4).unfold(3, 2, 2).mean(dim=(4, 5))  # [N, C, 8, 8]
-    pairs = (small[:, None] - small[None]).square().mean()  # all pairs, including those with themselves
-    assert diversity(images) == pytest.approx((pairs / 2).sqrt().item())
-    assert diversity(images[:1].expand(6, -1, -1, -1)) == 0
+def test_a_class_with_one_picture_is_enough():
+    assert lines_of([(1, 0.8, 0.6), (2, 0.8, 0.2), (3, 0.8, 0.1)]) == [0, 0, 1]
+
+
+def test_a_young_run_whose_samples_begin_alike_is_healthy_while_they_grow():
+    assert lines_of([(1, 0.01, 0.0), (2, 0.1, 0.05), (3, 0.2, 0.1), (4, 0.3, 0.2), (5, 0.45, 0.3)]) == [0] * 5
+    assert sum(lines_of([(1, 0.2, 0.1), (2, 0.21, 0.1), (3, 0.2, 0.1)])) == 1
+
+
+RUNS = json.loads(Path(__file__).with_name('recorded_diversity.json').read_text())
+
+
+@pytest.mark.parametrize('name', RUNS)
+def test_recorded_runs_cause_a_warning_if_and_only_if_they_collapsed(name):
+    run = RUNS[name]
+    assert (sum(lines_of(run['curve'])) > 0) == run['collapsed']
+
+
+def test_there_are_recorded_runs_of_both_kinds():
+    collapsed = [run['collapsed'] for run in RUNS.values()]
+    assert collapsed.count(True) >= 3
+    assert collapsed.count(False) >= 10
+
+
+def test_a_state_of_version_1_is_read():
+    watch = guardian()
+    in_a_row = {'signs': 0, 'cap': 0, 'alike': 1}
+    watch.load_state_dict({'in_a_row': in_a_row, 'most_diverse': 33.2, 'returned_to': None})
+    assert watch.samples(varied(0.1), 1000) == []
 
 
 @pytest.mark.parametrize(
@@ -221,12 +257,12 @@ def test_sheets_that_grow_alike_are_told_and_rolled_back(tmp_path, monkeypatch):
     collapsed = []
 
     def save_fakes(self, G_ema, path, batch_size, info):
-        images = torch.arange(4 * 3 * 64).view(4, 3, 8, 8).remainder(251).byte()
-        grey = info['nimg'] >= 28 and not collapsed
-        collapsed.extend([1] if grey else [])
-        return images // 8 if grey else images
+        reals = torch.from_numpy(self.reals())
+        alike = info['nimg'] >= 28 and len(collapsed) < 2  # at 28 and 36 images, until the rollback
+        collapsed.extend([1] if alike else [])
+        return reals[:1].expand_as(reals) if alike else reals
 
     monkeypatch.setattr(SampleSheet, 'save_fakes', save_fakes)
     state = go(run, lambda nimg, retry: abs(nimg - 20))
-    assert 'samples have lost their diversity' in run.log
+    assert 'samples of a class differ only 0.00 times as much as real images' in run.log
     assert (state.nimg, state.retry, state.guardian.returned_to) == (40, 1, 20)

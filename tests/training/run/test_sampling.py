@@ -11,8 +11,9 @@ import torch
 from dnnlib.errors import ConfigError, DataError
 from metrics.streams.paths import EPSILON
 from tests.contracts.test_every_cfg import facts, make
+from tests.support.runs import make_zip
 from training.data.dataset import DataConfig, ImageDataset
-from training.run.sampling import generated, generated_paths, slerp
+from training.run.sampling import generated, generated_classes, generated_paths, slerp
 
 
 @pytest.fixture(scope='module')
@@ -165,6 +166,22 @@ class LinearStyleG(LinearG):
     def synthesis(self, ws, *, noise_mode='random'):
         assert ws.dtype == torch.float32
         return self(ws[:, 0], torch.zeros(len(ws), 0), noise_mode=noise_mode)
+
+
+@pytest.mark.parametrize('batch', [3, 4, 20])
+def test_the_classes_of_generated_images_are_those_of_their_labels(tmp_path, dataset, batch):
+    labeled = ImageDataset(DataConfig(path=str(make_zip(tmp_path / 'tiny.zip', num_images=12)), cond=True))
+    drawn = []
+
+    class Labels(LinearG):
+        def forward(self, z, c, **rest):
+            drawn.extend(c.argmax(dim=1).tolist())
+            return super().forward(z, torch.zeros(len(z), 0), **rest)
+
+    list(generated(Labels(), labeled, [range(11)], num_images=11, seed=5, batch_size=batch))
+    assert generated_classes(labeled, num_images=11, seed=5, batch_size=batch).tolist() == drawn
+    assert generated_classes(dataset, num_images=11, seed=5, batch_size=batch) is None
+    assert generated_classes(None, num_images=11, seed=5, batch_size=batch) is None
 
 
 @pytest.mark.parametrize('value', [float('nan'), float('inf')])
