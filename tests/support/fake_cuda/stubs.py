@@ -1,0 +1,50 @@
+"""Stand-ins for what needs a driver or weights that are not here."""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from typing import NoReturn
+
+import torch
+
+from metrics.detectors.lpips import LpipsAlex
+from tests.support.fake_cuda.mode import HostWait
+from torch_utils.ops.toolchain import build as native
+from training.objective.glead import GLeaD
+
+
+class Event:
+    """Stand-in for torch.cuda.Event: everything has always happened."""
+
+    def __init__(self, *args: object, **kwargs: object) -> None: ...
+    def record(self, *args: object) -> None: ...
+    def wait(self, *args: object) -> None: ...
+    def query(self) -> bool:
+        """Returns True: the device has no work left."""
+        return True
+
+    def synchronize(self) -> NoReturn:
+        """Raises: the host would wait."""
+        raise HostWait('an event')
+
+    def elapsed_time(self, other: Event) -> float:
+        """Returns a duration in milliseconds."""
+        return 1.0
+
+
+def synchronize(*args: object) -> NoReturn:
+    """Raises: the host would wait."""
+    raise HostWait('the device')
+
+
+def prepare() -> None:
+    """Replaces everything that needs a driver, once per process."""
+    warnings.filterwarnings('ignore', message='Accessing the data pointer of FakeTensor')
+    torch.set_num_threads(1)
+    native.load_cuda = native.load_cpu  # schemas, shapes and gradients are those of the CPU library
+    torch.cuda.Event = Event  # type: ignore[misc, assignment]
+    torch.cuda.synchronize = synchronize  # type: ignore[assignment]
+    LpipsAlex.available = classmethod(lambda cls: True)  # type: ignore[assignment, method-assign]
+    GLeaD.lpips = functools.cached_property(lambda term: LpipsAlex.random(term.device))  # type: ignore[assignment]
+    GLeaD.lpips.__set_name__(GLeaD, 'lpips')
