@@ -19,11 +19,10 @@ import torch
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
-from metrics.detectors.determinism import deterministic_float32
 from metrics.detectors.inception_detector import InceptionDetector
 from metrics.detectors.table import get_detector
 from metrics.detectors.vgg import Vgg16ConvDetector, Vgg16Detector
-from torch_utils.devices import pick_device
+from torch_utils.devices import deterministic_float32, pick_device, prepare
 from training.data.dataset import DataConfig, ImageDataset
 
 # The speed of these does not depend on the weights.
@@ -39,6 +38,7 @@ RANDOM = {'inception': InceptionDetector, 'vgg16': Vgg16Detector, 'vgg16conv': V
 def main(name: str, num_images: int, chunks: str, rounds: int, device: str | None) -> None:
     """Measures a detector on the embedded images; weights that need a download are drawn at random."""
     where = pick_device(device)
+    prepare(where)
     detector = RANDOM[name].random(where) if name in RANDOM else get_detector(name, where)
     images = torch.from_numpy(next(ImageDataset(DataConfig()).parts([range(num_images)]))).to(where)  # [N, 3, 64, 64]
     print(f'{name} on {where}, {torch.get_num_threads()} threads, {num_images} images of 64x64')

@@ -34,7 +34,7 @@ from metrics.kinds.frechet import by_cholesky, by_factors
 from metrics.kinds.kid import kernel_distance
 from metrics.kinds.precision_recall import precision_recall
 from metrics.streams.shares import cut
-from torch_utils.devices import pick_device
+from torch_utils.devices import pick_device, prepare
 from training.data.dataset import DataConfig, ImageDataset
 
 Moments = tuple[torch.Tensor, torch.Tensor]
@@ -151,6 +151,7 @@ def bench_extract(name: str, num_images: int, rounds: int, device: torch.device)
 def main(part: str, dim: int, detector: str, num_images: int, rounds: int, device: str | None) -> None:
     """Times the parts that are named."""
     where = pick_device(device)
+    prepare(where)
     parts: dict[str, Callable[[], None]] = {
         'frechet': lambda: bench_frechet(dim, rounds),
         'stats': lambda: bench_stats(dim, rounds, where),

@@ -28,7 +28,7 @@ from ganfoundry.subjects import Subject, of_generator
 from metrics.cache import Cache
 from metrics.spec import metric_list, parse_metric
 from metrics.uncertainty import Estimate
-from torch_utils.devices import pick_device
+from torch_utils.devices import pick_device, prepare
 from torch_utils.launch import launch
 from training.data.dataset import DataConfig, ImageDataset
 
@@ -99,9 +99,9 @@ def measure(
         reals = data_sets(data.snapshot, None, mirror, needs_reals=needs_reals, notify=warnings.warn).reals
     elif data is not None and needs_reals:
         reals = open_any_size(DataConfig(path=user_path(str(data)), mirror=bool(mirror)))
-    return _measure_batches(
-        Meter(reals, pick_device(None if device == 'auto' else device), **how), names, subject, reals
-    )
+    chosen = pick_device(None if device == 'auto' else device)
+    prepare(chosen)
+    return _measure_batches(Meter(reals, chosen, **how), names, subject, reals)
 
 
 def _measure_batches(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from dnnlib.errors import CheckpointError, ConfigError, UserError
@@ -13,6 +14,7 @@ from ganfoundry.runs import Run, all_changes, check, every_launch
 from torch_utils.checkpoint import list_states
 from torch_utils.devices import pick_device
 from torch_utils.distributed import World
+from training.build import tf32_by_default
 from training.config import RunConfig, apply_overrides, differences, with_precision
 from training.record import from_record
 from training.run.run_folder import RunFolder
@@ -32,7 +34,9 @@ def continued_run(folder: RunFolder, flags: TrainFlags, world: World | None = No
     old, spec = from_record(record)
     check_same(old, flags)
     wanted = flags.wanted_precision
-    cfg = old if wanted in ('auto', old.precision) else with_precision(old, wanted)
+    cfg = old
+    if wanted not in ('auto', old.precision):
+        cfg = replace(with_precision(old, wanted), allow_tf32=tf32_by_default(wanted, device))
     num_gpus = processes.num_processes(flags.gpus, device, recorded=old.gpus)
     changed = same_data.moved(apply_overrides(cfg, all_changes(flags, cfg, num_gpus)), flags.data)
     cfg = options.with_fewer_images(flags.metrics_images, changed)

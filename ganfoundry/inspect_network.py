@@ -32,7 +32,7 @@ from ganfoundry.network import load
 from ganfoundry.pictures import check_free
 from ganfoundry.points import points_of_seeds
 from ganfoundry.reals import data_sets
-from torch_utils.devices import pick_device
+from torch_utils.devices import pick_device, prepare
 from training.data.dataset import ImageDataset
 from training.run.open_network import open_network, with_latest
 from training.run.snapshot import Snapshot
@@ -130,6 +130,7 @@ def of_snapshots(options: InspectOptions) -> tuple[Finding, dict[str, Any]]:
     if options.what == 'flops':
         return inspect_flops(snapshots, options.rule or 'macs'), text
     device = pick_device(options.device, kinds=('cpu', 'cuda', 'mps'))
+    prepare(device)
     reals = real_images(snapshots[0], options.data)
     check_images(reals, snapshots)
     try:

@@ -18,7 +18,7 @@ from metrics.cache import Cache
 from metrics.detectors.table import set_paths
 from metrics.spec import default_metrics, metric_list
 from metrics.uncertainty import REPLICATES
-from torch_utils.devices import pick_device
+from torch_utils.devices import pick_device, prepare
 from torch_utils.launch import launch, leave
 
 
@@ -99,6 +99,7 @@ def run_measuring(options: MeasureOptions) -> int:
 def resolve(options: MeasureOptions, log: Log) -> MeasureSettings:
     """Checks the options, and returns them with the device, the processes and the cache that they name."""
     device = pick_device(options.device)
+    prepare(device)
     num_processes(options.gpus, device)
     names = default_metrics(device.type) if options.metrics is None else metric_list(options.metrics)
     if not names:

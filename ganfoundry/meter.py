@@ -30,6 +30,7 @@ from metrics.sheet import draw_sheet
 from metrics.spec import parse_metric
 from metrics.streams.paths import Paths
 from metrics.uncertainty import Estimate, as_results
+from torch_utils.devices import deterministic_float32
 from torch_utils.distributed import World
 from training.data.dataset import ImageDataset
 from training.data.stored_image import to_8_bits
@@ -40,6 +41,9 @@ MetricLine = dict[str, Any]  # one line of metric-NAME.jsonl
 
 class Meter:
     """Measures one subject after the other against one set of reals, which are read once.
+
+    Everything is computed in IEEE float32, generators included, whatever the process does otherwise: a snapshot has the
+    same numbers in training and in calc_metrics.py.
 
     Args:
         reals: The real images; None if no metric compares with them.
@@ -138,7 +142,8 @@ class Meter:
         def reals_at(positions: Sequence[int]) -> list[np.ndarray]:
             return [to_8_bits(reals.image(i)) for i in positions]
 
-        return draw_sheet(self.evaluator.sheets[name], fakes_at, reals_at)  # [3, H, W]
+        with deterministic_float32():
+            return draw_sheet(self.evaluator.sheets[name], fakes_at, reals_at)  # [3, H, W]
 
     def caption(self, name: str) -> str:
         """Returns the caption of a metric's sheet."""
@@ -146,12 +151,13 @@ class Meter:
 
     def _lines(self, names: Sequence[str], subject: Subject) -> dict[str, MetricLine]:
         began = time.monotonic()
-        runs = {
-            seed: self.evaluator.evaluate(
-                names, fakes=subject.fakes, paths=subject.paths, classes=subject.classes, seed=seed
-            )
-            for seed in self.seeds
-        }
+        with deterministic_float32():
+            runs = {
+                seed: self.evaluator.evaluate(
+                    names, fakes=subject.fakes, paths=subject.paths, classes=subject.classes, seed=seed
+                )
+                for seed in self.seeds
+            }
         total_time = time.monotonic() - began
         found = {name: {seed: results[name] for seed, results in runs.items()} for name in names}
         return {name: self._line(name, numbers, total_time, subject) for name, numbers in found.items()}
@@ -204,7 +210,8 @@ def serve_meter(
         meter, subject = open_target()
         return meter.evaluator, subject.fakes, subject.paths
 
-    evaluate.serve(task, world, device, make, check)
+    with deterministic_float32():
+        evaluate.serve(task, world, device, make, check)
 
 
 def by_detector(names: Sequence[str]) -> list[list[str]]:

@@ -22,7 +22,7 @@ from ganfoundry.drawing import Drawn, check_finite, draw_points, image_info, mak
 from ganfoundry.latent_options import MAX_SEED, LatentsFile, Seeds, parse_latents
 from ganfoundry.pictures import check_names_free, text_of
 from ganfoundry.points import Point, PointList, points_of_latents, points_of_seeds, read_file, z_of
-from torch_utils.devices import pick_device
+from torch_utils.devices import pick_device, prepare
 from training.build import DTYPES, resolve_precision
 from training.record import class_names
 from training.run.latents import Latents, Space, check_points, spaces_of
@@ -242,7 +242,7 @@ def load(
     precision: str = 'fp32',
     plugin: str | Path | Iterable[str | Path] = (),
 ) -> Network:
-    """Loads a trained generator.
+    """Loads a trained generator. On a GPU, float32 is IEEE float32 from then on in this process, without TF32.
 
     Args:
         where: A run folder (its best snapshot, or the newest if none is known as the best), a snapshot, an official
@@ -261,6 +261,7 @@ def load(
     for path in [plugin] if isinstance(plugin, str | Path) else plugin:
         load_file(path)
     chosen = pick_device(None if device == 'auto' else device, kinds=('cpu', 'cuda', 'mps'))
+    prepare(chosen)
     snapshot = open_network(where)
     precision = resolve_precision(precision, chosen)
     return Network(snapshot, load_generator(snapshot, chosen, precision), precision)

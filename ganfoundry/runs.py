@@ -27,7 +27,7 @@ from torch_utils.devices import pick_device
 from torch_utils.distributed import World
 from torch_utils.launched import RUN_ID, is_launched, place
 from torch_utils.ops import dispatch
-from training.build import build_networks, resolve_precision
+from training.build import build_networks, resolve_precision, tf32_by_default
 from training.config import RunConfig, apply_overrides, with_precision
 from training.data.dataset import ImageDataset
 from training.record import plugin_modules, to_record
@@ -73,7 +73,7 @@ def new_run(flags: TrainFlags) -> Run:
     )
     cfg = replace(cfg, data=dataset.cfg)
     cfg = with_precision(cfg, resolve_precision(flags.wanted_precision, device))
-    changes, notes = machine_settings(device, asks_for_metrics=flags.metrics is not None)
+    changes, notes = machine_settings(device, cfg.precision, asks_for_metrics=flags.metrics is not None)
     if flags.transfers:
         changes |= options.TRANSFER
     changes |= all_changes(flags, cfg, num_gpus)
@@ -170,12 +170,20 @@ def describe_transfer(run: Run) -> list[str]:
     return lines
 
 
-def machine_settings(device: torch.device, *, asks_for_metrics: bool) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Returns config fields that depend on the machine rather than on the recipe, and notes on them."""
-    fields: dict[str, Any] = {}
+def machine_settings(
+    device: torch.device, precision: str, *, asks_for_metrics: bool
+) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Returns config fields that depend on the machine rather than on the recipe, and notes on them.
+
+    Args:
+        device: The device that trains.
+        precision: 'fp32', 'bf16' or 'fp16'.
+        asks_for_metrics: Whether --metrics was given.
+    """
+    fields: dict[str, Any] = {'allow_tf32': tf32_by_default(precision, device)}
     notes: tuple[str, ...] = ()
     if device.type == 'cpu':
-        fields = {'workers': min(3, max((os.cpu_count() or 1) - 1, 0)), 'grid_images': 256}
+        fields |= {'workers': min(3, max((os.cpu_count() or 1) - 1, 0)), 'grid_images': 256}
     if names := default_metrics(device.type):
         fields['metrics'] = ','.join(names)
     elif not asks_for_metrics:

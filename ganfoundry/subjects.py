@@ -95,7 +95,9 @@ def of_generator(
 
     def record() -> dict[str, Any]:
         digest = {'labels_sha256': _content(labels)} if labels is not None and labels.spec.label_dim else {}
-        return {'precision': precision, 'batch': batch, **digest}
+        # Numbers of earlier versions, which lack the field, have TF32 in the generator's float32 blocks on a GPU.
+        tf32 = {'tf32': False} if device.type == 'cuda' else {}
+        return {'precision': precision, **tf32, 'batch': batch, **digest}
 
     def classes(num_images: int, seed: int) -> torch.Tensor | None:
         return generated_classes(labels, num_images=num_images, seed=seed, batch_size=batch)

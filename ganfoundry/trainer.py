@@ -187,7 +187,7 @@ def train_in_folder(
     repeat_s = REPEAT_S if world.size > 1 else 0
     with Log(folder.path / 'log.txt', rank=world.rank) as log, StopSignal(limit, repeat_s) as stop:
         several = f', {world.size} processes' if world.size > 1 else ''
-        log.line(f'run folder {folder.path}, {run.device}{several}, {run.cfg.precision}')
+        log.line(f'run folder {folder.path}, {run.device}{several}, {plan.describe_precision(run.cfg)}')
         for note in (plan.describe_data(run.cfg, run.dataset.spec), *run.notes):
             log.line(note)
         for warning in warnings if world.leads else ():

@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
+from typing import Any
 
 import torch
 
 from dnnlib.errors import ConfigError
 
 
+def gpu_products() -> tuple[Any, ...]:
+    """Returns PyTorch's settings of float32 products on GPUs: each has `fp32_precision`, 'ieee' or 'tf32'."""
+    backends: Any = torch.backends  # torch's annotations lack the precision per operation
+    return backends.cudnn.conv, backends.cudnn.rnn, backends.cuda.matmul
+
+
 def prepare(
-    device: torch.device, *, benchmark: bool = True, allow_tf32: bool = False, deterministic: bool = False
+    device: torch.device, *, benchmark: bool = False, allow_tf32: bool = False, deterministic: bool = False
 ) -> None:
     """Sets up PyTorch for a device, once per process.
 
     Args:
         device: The device that computes.
         benchmark: Whether cuDNN may try its algorithms and pick the fastest.
-        allow_tf32: Whether float32 on a GPU may use TF32 instead of IEEE precision.
+        allow_tf32: Whether float32 products on a GPU round their factors to TF32. PyTorch's own default is TF32 in
+            convolutions and IEEE float32 in matrix products.
         deterministic: Whether every process and every run must give the same bits. On GPUs, an operation without a
             reproducible kernel then raises an error that names it; on CPUs, there is one thread, because sums are split
             by the number of threads.
@@ -25,12 +35,34 @@ def prepare(
     if deterministic and device.type == 'cuda':
         os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8')  # read when cuBLAS starts
         torch.use_deterministic_algorithms(True)
+        torch.utils.deterministic.fill_uninitialized_memory = False  # nothing here reads what it has not written
     if deterministic and device.type == 'cpu':
         torch.set_num_threads(1)
     if device.type == 'cuda':
         torch.backends.cudnn.benchmark = benchmark and not deterministic
-        torch.backends.cudnn.allow_tf32 = allow_tf32
-        torch.backends.cuda.matmul.allow_tf32 = allow_tf32
+        for product in gpu_products():  # never the older switches allow_tf32, which PyTorch refuses to mix with these
+            product.fp32_precision = 'tf32' if allow_tf32 else 'ieee'
+
+
+@contextlib.contextmanager
+def deterministic_float32() -> Iterator[None]:
+    """Makes float32 convolutions and products IEEE float32 (no TF32, no bfloat16) and repeatable within a block.
+
+    Settings that a run chose for speed then do not change a measurement.
+    """
+    backends: Any = torch.backends
+    products = (*gpu_products(), backends.mkldnn.conv, backends.mkldnn.matmul)
+    precisions = [product.fp32_precision for product in products]
+    benchmark, deterministic = backends.cudnn.benchmark, backends.cudnn.deterministic
+    try:
+        for product in products:
+            product.fp32_precision = 'ieee'
+        backends.cudnn.benchmark, backends.cudnn.deterministic = False, True
+        yield
+    finally:
+        for product, precision in zip(products, precisions, strict=True):
+            product.fp32_precision = precision
+        backends.cudnn.benchmark, backends.cudnn.deterministic = benchmark, deterministic
 
 
 def pick_device(name: str | None, *, kinds: tuple[str, ...] = ('cpu', 'cuda')) -> torch.device:

@@ -108,7 +108,7 @@ class RunConfig:
     metric_data: str | None = None  # folder or zip of the real images that metrics compare with; None: data.path
     precision: Literal['fp32', 'bf16', 'fp16'] = 'fp32'  # precision of the blocks that the networks' configs lower
     benchmark: bool = True  # whether cuDNN tries its algorithms and keeps the fastest
-    allow_tf32: bool = False  # whether float32 products may round their factors to TF32
+    allow_tf32: bool = False  # whether float32 products on a GPU round their factors to TF32
     seed: int = 0
     deterministic: bool = False  # bit-identical for 1, 2 and 4 processes (fixed summation order, reproducible kernels)
     workers: int = 3  # processes that decode images, per process of the run

@@ -190,9 +190,9 @@ class Loop:
     # ---- ticks
 
     def _end_tick(self, done: bool, batches: BatchStream) -> None:
-        began = time.monotonic()
         state = self.state
-        losses = state.stats.summary()
+        losses = state.stats.summary()  # waits for the device, whose work belongs to the tick
+        began = time.monotonic()
         self._report(losses, began, batches)
         if self.recovery.after_tick(losses, self.step.view.at_cap):
             return self._restart_tick(batches)
@@ -213,6 +213,7 @@ class Loop:
         """Writes the record of the tick that ends."""
         state = self.state
         faults = self._faults(batches)
+        phases = self.step.timer.read()  # in every process, because it holds two events per phase until then
         if self.reporter is None:
             return
         record = tick_record(
@@ -223,7 +224,7 @@ class Loop:
             maintenance_sec=self.maintenance_sec,
             total_sec=self.seconds_before + now - self.began,
             losses=losses,
-            phases=self.step.timer.read(),
+            phases=phases,
             others=resources(self.device) | faults,
             augment=(self.step.view.p, self.step.view.at_cap),
         )

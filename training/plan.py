@@ -86,9 +86,14 @@ def _describe_base(spec: ImageSpec) -> str:
 def _describe_networks(cfg: RunConfig, spec: ImageSpec, G: torch.nn.Module, D: torch.nn.Module) -> str:
     g_macs, d_macs = (format_macs(macs) for macs in macs_of(G, D, spec))
     return (
-        f'Networks: --cfg={cfg.cfg}, precision {cfg.precision}\n'
+        f'Networks: --cfg={cfg.cfg}, precision {describe_precision(cfg)}\n'
         f'  G {count(G)[0]:,} parameters, {g_macs} multiply-adds per image; D {count(D)[0]:,}, {d_macs}'
     )
+
+
+def describe_precision(cfg: RunConfig) -> str:
+    """Returns the arithmetic of a run in words."""
+    return f'{cfg.precision}, float32 as TF32 on GPUs' if cfg.allow_tf32 else cfg.precision
 
 
 def describe_trial(cfg: RunConfig, trial: Trial, device: torch.device) -> str:

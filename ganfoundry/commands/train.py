@@ -165,7 +165,10 @@ _faults = section('Faults and time limits')
 )
 @_machine('--nobench', help='Do not let cuDNN benchmark its algorithms.  [default: 0]', type=bool, metavar='BOOL')
 @_machine(
-    '--allow-tf32', help='Allow TF32 in matrix products and convolutions.  [default: 0]', type=bool, metavar='BOOL'
+    '--allow-tf32',
+    help='Round factors of float32 products to TF32 on a GPU.  [default: 1 with bf16 and fp16, 0 with fp32]',
+    type=bool,
+    metavar='BOOL',
 )
 @_machine('--nhwc', help='Accepted without effect: the networks choose the layout.', type=bool, metavar='BOOL')
 @_precision(

@@ -15,7 +15,7 @@ from ganfoundry.projection.noise_maps import WEIGHT, Maps, normalize_, regulariz
 from ganfoundry.projection.perceptual import Distance, Parts
 from ganfoundry.projection.schedule import learning_rate, noise_scale
 from ganfoundry.projection.spaces import Drawer
-from metrics.detectors.determinism import deterministic_float32
+from torch_utils.devices import deterministic_float32
 from torch_utils.seeding import numpy_generator
 
 BETAS = (0.9, 0.999)  # Adam's

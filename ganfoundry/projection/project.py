@@ -33,7 +33,7 @@ from ganfoundry.projection.spaces import (
 from ganfoundry.projection.starts import Start, mean_of, nearest
 from ganfoundry.projection.targets import Target, as_batch
 from ganfoundry.projection.tuning import Pivot, Tuning
-from metrics.detectors.determinism import deterministic_float32
+from torch_utils.devices import deterministic_float32
 from torch_utils.images import from_pixels
 
 # Receives the position of a target, and the image [1, C, H, W] of a step; returns whether to continue.

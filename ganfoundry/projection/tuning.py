@@ -16,7 +16,7 @@ import torch
 from ganfoundry.points import z_of
 from ganfoundry.projection.perceptual import Distance, Parts
 from ganfoundry.projection.spaces import Statistics
-from metrics.detectors.determinism import deterministic_float32
+from torch_utils.devices import deterministic_float32
 from torch_utils.seeding import numpy_generator
 
 LR = 1e-3  # Adam's; the paper has 3e-4, with more steps

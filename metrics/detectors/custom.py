@@ -36,10 +36,10 @@ from dnnlib.files import sha256_of
 from dnnlib.paths import user_path
 from dnnlib.registry import suggest
 from dnnlib.trust import distrust
-from metrics.detectors.determinism import deterministic_float32
 from metrics.detectors.interface import Features
 from metrics.detectors.resize import resize_like_tensorflow
 from metrics.streams.images import as_images, to_rgb
+from torch_utils.devices import deterministic_float32
 
 ALLOW_VARIABLE = 'GANFOUNDRY_ALLOW_TORCHSCRIPT'
 CHUNK = 32

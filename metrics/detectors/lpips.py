@@ -12,13 +12,13 @@ import torch.nn.functional as F
 from torch import nn
 
 from dnnlib.errors import DataError
-from metrics.detectors.determinism import deterministic_float32
 from metrics.detectors.lpips_weights import HEADS, LPIPS, LPIPS_ALEX
 from metrics.detectors.network_detector import load_network
 from metrics.detectors.random_weights import random_weights
 from metrics.detectors.vgg import WIDTHS, convolutions, taps_of
 from metrics.detectors.weights import Weights, digest_of, load_weights, locate
 from metrics.streams.images import to_rgb
+from torch_utils.devices import deterministic_float32
 
 MIN_SIZE = 16  # four pools halve it to 1
 # Mean and std of ImageNet for inputs in [-1, 1], rounded as in LPIPS; VGG16's differ in the fourth digit.

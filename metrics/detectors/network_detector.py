@@ -12,11 +12,11 @@ from typing import Any, ClassVar, NamedTuple, Self
 import torch
 from torch import nn
 
-from metrics.detectors.determinism import deterministic_float32
 from metrics.detectors.interface import Features
 from metrics.detectors.random_weights import random_weights
 from metrics.detectors.weights import Weights, WeightsSource, digest_of, load_weights, locate
 from metrics.streams.images import as_images
+from torch_utils.devices import deterministic_float32
 
 # Images per pass of the network. On a CPU the widest activation should stay near the caches: for EfficientNet-lite0,
 # [N, 96, 112, 112] float32, chunks of 8 are 1.4 to 2 times as fast as chunks of 64.

@@ -1,15 +1,19 @@
 """The meter: groups of metrics that share a network, and the record of a number."""
 
+from types import SimpleNamespace
+
 import pytest
+import torch
 
 from dnnlib.errors import ConfigError
 from ganfoundry import meter as module
 from ganfoundry.meter import Meter, by_detector, estimates_of
-from ganfoundry.subjects import of_images
+from ganfoundry.subjects import Subject, of_generator, of_images
 from metrics.registry import METRICS, Metric, register_metric
 from metrics.spec import parse_metric
 from tests.support.measured import CPU, ToyDetector
 from tests.support.runs import make_zip
+from torch_utils.devices import gpu_products
 from training.data.dataset import DataConfig, ImageDataset
 
 
@@ -72,3 +76,33 @@ def test_only_a_metric_with_a_sheet_draws_one(meter, images):
     assert meter.sheet('fd_efflite16', subject) is None
     assert meter.sheet('mem_efflite16', subject).shape[1] > 16 * 64  # 16 samples
     assert 'look most like real images' in meter.caption('mem_efflite16')
+
+
+def test_generators_are_measured_in_ieee_float32_whatever_their_training_does(meter, images):
+    seen = set()
+
+    def fakes(num_images, seed):
+        seen.update(product.fp32_precision for product in gpu_products())
+        return images.parts
+
+    subject = Subject(fakes=fakes, paths=None, record=dict)
+    before = [product.fp32_precision for product in gpu_products()]
+    try:
+        for product in gpu_products():
+            product.fp32_precision = 'tf32'
+        list(meter.measure(['fd_efflite16', 'mem_efflite16'], subject))
+        meter.sheet('mem_efflite16', subject)
+        assert {product.fp32_precision for product in gpu_products()} == {'tf32'}, 'that of the training'
+    finally:
+        for product, precision in zip(gpu_products(), before, strict=True):
+            product.fp32_precision = precision
+    assert seen == {'ieee'}
+
+
+@pytest.mark.parametrize(('device', 'expected'), [('cpu', None), ('cuda', False)])
+def test_the_record_of_a_generator_on_a_gpu_says_that_there_was_no_tf32(images, device, expected):
+    class On(torch.nn.Module):
+        def parameters(self):
+            yield SimpleNamespace(device=torch.device(device))
+
+    assert of_generator(On(), images.spec, None, precision='fp32').record().get('tf32') is expected

@@ -6,6 +6,8 @@ import sys
 
 import numpy as np
 import PIL.Image
+import pytest
+import torch
 
 from dnnlib.registry import load_file
 from ganfoundry import runs
@@ -13,9 +15,12 @@ from ganfoundry.options import TrainFlags
 from metrics.registry import METRICS
 from tests.conftest import ROOT
 from tests.support.runs import make_zip
+from training.plan import describe_precision
+from training.record import to_record
 
 
 def test_the_plugins_of_metrics_are_recorded_with_their_digest(monkeypatch):
+    METRICS.load_all()  # before its values are replaced for this test
     monkeypatch.setattr(METRICS, '_values', dict(METRICS._values))
     monkeypatch.setattr(METRICS, '_modules', dict(METRICS._modules))
     file = ROOT / 'examples' / 'my_metric.py'
@@ -57,3 +62,25 @@ def test_labels_are_checked_for_the_log_and_not_to_find_a_run(tmp_path, monkeypa
     assert checked == []
     assert run.warnings == ('None',)
     assert checked == ['auto']
+
+
+@pytest.mark.parametrize(
+    ('flags', 'expected'),
+    [
+        ({'precision': 'bf16'}, True),
+        ({'precision': 'fp16'}, True),
+        ({'fp32': True}, False),
+        ({'precision': 'bf16', 'allow_tf32': False}, False),
+        ({'fp32': True, 'allow_tf32': True}, True),
+    ],
+)
+def test_a_run_on_a_gpu_records_whether_its_float32_is_tf32(monkeypatch, flags, expected):
+    monkeypatch.setattr(runs, 'pick_device', lambda name: torch.device('cuda'))
+    monkeypatch.setattr(runs.processes, 'num_processes', lambda *args: 1)
+    run = runs.new_run(TrainFlags(metrics='none', cbase=128, cmax=8, map_depth=2, **flags))
+    assert to_record(run.cfg, run.dataset.spec)['config']['allow_tf32'] is expected
+    assert ('TF32' in describe_precision(run.cfg)) is expected
+
+
+def test_a_run_on_a_cpu_records_no_tf32():
+    assert not runs.new_run(TrainFlags(metrics='none', device='cpu', precision='bf16', cmax=8)).cfg.allow_tf32

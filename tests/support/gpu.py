@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Iterator
 
 import torch
@@ -11,8 +12,10 @@ import torch
 @contextlib.contextmanager
 def no_waits() -> Iterator[None]:
     """Raises RuntimeError inside the block wherever the host waits for the GPU."""
-    torch.cuda.set_sync_debug_mode('error')
     try:
+        with warnings.catch_warnings():  # PyTorch warns once per process that the mode is a prototype, after setting it
+            warnings.simplefilter('ignore')
+            torch.cuda.set_sync_debug_mode('error')
         yield
     finally:
         torch.cuda.set_sync_debug_mode('default')

@@ -1,10 +1,13 @@
 """Tests of the choice and the settings of the compute device."""
 
+import re
+
 import pytest
 import torch
 
 from dnnlib.errors import ConfigError
-from torch_utils.devices import pick_device, prepare
+from tests.conftest import ROOT
+from torch_utils.devices import deterministic_float32, gpu_products, pick_device, prepare
 
 
 @pytest.mark.parametrize(
@@ -41,3 +44,60 @@ def test_a_deterministic_cpu_has_one_thread():
         assert torch.get_num_threads() == 1
     finally:
         torch.set_num_threads(before)
+
+
+def settings():
+    """Returns the precision of all float32 products, and cuDNN's choice of algorithms."""
+    products = (*gpu_products(), torch.backends.mkldnn.conv, torch.backends.mkldnn.matmul)
+    return [p.fp32_precision for p in products], torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic
+
+
+@pytest.fixture
+def unchanged():
+    """Restores the settings of PyTorch after a test."""
+    products = (*gpu_products(), torch.backends.mkldnn.conv, torch.backends.mkldnn.matmul)
+    before = settings()
+    yield
+    for product, precision in zip(products, before[0], strict=True):
+        product.fp32_precision = precision
+    torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = before[1:]
+
+
+def test_float32_on_a_gpu_is_ieee_unless_tf32_is_allowed(unchanged):
+    cuda = torch.device('cuda')
+    for product in gpu_products():
+        product.fp32_precision = 'tf32'  # PyTorch's own default for convolutions
+    prepare(torch.device('cpu'))
+    assert {product.fp32_precision for product in gpu_products()} == {'tf32'}, 'a setting that no CPU reads'
+    prepare(cuda)
+    assert {product.fp32_precision for product in gpu_products()} == {'ieee'}
+    prepare(cuda, allow_tf32=True)
+    assert {product.fp32_precision for product in gpu_products()} == {'tf32'}
+
+
+def test_settings_of_a_device_use_one_of_pytorchs_two_interfaces(unchanged):
+    prepare(torch.device('cuda'), benchmark=True, allow_tf32=True)
+    with deterministic_float32():
+        assert not torch.backends.cuda.matmul.allow_tf32, 'raises where the older and the newer interface disagree'
+
+
+def test_products_are_ieee_within_a_block_and_as_before_after_it_or_an_error(unchanged):
+    torch.backends.mkldnn.matmul.fp32_precision = 'bf16'
+    prepare(torch.device('cuda'), benchmark=True, allow_tf32=True)
+    before = settings()
+    with deterministic_float32():
+        assert settings() == (['ieee'] * 5, False, True)
+    assert settings() == before
+    with pytest.raises(KeyError), deterministic_float32():
+        raise KeyError
+    assert settings() == before
+
+
+def test_every_command_and_benchmark_that_picks_a_device_prepares_it():
+    """Otherwise PyTorch's own defaults hold there: convolutions of float32 in TF32, so that numbers differ."""
+    elsewhere = {'continuation.py', 'runs.py', 'processes.py'}  # choices that the trainer prepares, once it trains
+    files = [file for folder in ('ganfoundry', 'bench') for file in (ROOT / folder).rglob('*.py')]
+    picking = [file for file in files if re.search(r'\bpick_device\(', file.read_text())]
+    assert elsewhere < {file.name for file in picking}
+    unprepared = [file.name for file in picking if not re.search(r'(?<![\w.])prepare\(', file.read_text())]
+    assert set(unprepared) == elsewhere

@@ -6,7 +6,7 @@ import torch
 from dnnlib.errors import ConfigError
 from tests.support.steps import CPU, tiny
 from training.augment.config import AugmentConfig
-from training.build import build, build_networks, resolve_precision
+from training.build import build, build_networks, resolve_precision, tf32_by_default
 from training.config import PathLengthConfig, R1Config
 
 
@@ -22,6 +22,12 @@ def test_images_too_small_for_the_filter_are_refused_before_training(dataset, pi
 def test_a_precision_is_resolved_for_the_device():
     assert resolve_precision('auto', CPU) in ('bf16', 'fp32')
     assert resolve_precision('fp16', CPU) == 'fp16'
+
+
+def test_float32_is_tf32_only_on_a_gpu_and_only_where_other_blocks_are_lowered():
+    cuda = torch.device('cuda')
+    assert [tf32_by_default(precision, cuda) for precision in ('bf16', 'fp16', 'fp32')] == [True, True, False]
+    assert not any(tf32_by_default(precision, CPU) for precision in ('bf16', 'fp16', 'fp32'))
 
 
 def test_only_active_terms_and_needed_parts_are_built(dataset):

@@ -1,9 +1,11 @@
 """The loop's promises: when it measures, what failures it survives, and what it keeps."""
 
+import json
 import resource
 import signal
 import time
 import zipfile
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,6 +14,8 @@ from dnnlib.errors import UserError
 from tests.support.loops import loops_in
 from tests.support.runs import TINY, call, command, last_state, losses, make_zip, only_run, start
 from torch_utils import checkpoint
+from torch_utils.stats import Collector
+from torch_utils.timing import PhaseTimer
 from training.augment.config import AugmentConfig
 from training.config import LossConfig
 from training.loop import Loop
@@ -53,6 +57,39 @@ def test_a_step_that_reads_two_batches_of_data_resumes_bit_for_bit(tmp_path, mon
     assert states[0].data_position == 64
     for key, value in states[0].tensors().items():
         assert torch.equal(states[1].tensors()[key], value), key
+
+
+def test_a_process_that_reports_nothing_keeps_no_events_of_its_phases(make_loop, monkeypatch):
+    """Ranks above 0 have no reporter."""
+
+    class Event:
+        def __init__(self, enable_timing=False): ...
+        def record(self): ...
+        def elapsed_time(self, other):
+            return 1.0
+
+    monkeypatch.setattr(torch.cuda, 'Event', Event)
+    monkeypatch.setattr(torch.cuda, 'synchronize', lambda: None)
+    monkeypatch.setattr('training.step.PhaseTimer', lambda device: PhaseTimer(torch.device('cuda')))
+    monkeypatch.setattr('training.loop.Reporter', lambda *args: None)
+    loop, done = make_loop(end_nimg=16)
+    assert done
+    assert loop.step.timer.read() == {}
+
+
+def test_time_that_the_device_still_needs_at_the_end_of_a_tick_belongs_to_the_tick(make_loop, monkeypatch):
+    clock, summary = [0.0], Collector.summary
+
+    def wait(self):
+        clock[0] += 5
+        return summary(self)
+
+    monkeypatch.setattr('training.loop.time', SimpleNamespace(monotonic=lambda: clock[0]))
+    monkeypatch.setattr(Collector, 'summary', wait)
+    loop, _ = make_loop(end_nimg=16)
+    ticks = [json.loads(line) for line in loop.folder.stats.read_text().splitlines()]
+    assert [tick['Timing/sec_per_tick']['mean'] for tick in ticks] == [5] * len(ticks)
+    assert [tick['Timing/maintenance_sec']['mean'] for tick in ticks] == [0] * len(ticks)
 
 
 @pytest.fixture
