@@ -95,7 +95,9 @@ class Case:
 
     def config(self) -> tuple[RunConfig, ImageSpec]:
         """Returns the config of the run and the facts of its images."""
+        from tests.support.fake_cuda.steps import CUDA
         from training.augment.config import AugmentConfig
+        from training.build import tf32_by_default
         from training.config import apply_overrides, with_precision
         from training.interface import ImageSpec
         from training.registry import RECIPES
@@ -105,7 +107,8 @@ class Case:
         cfg = with_precision(RECIPES.get(self.cfg).make(spec, 1), self.precision)
         aug = AugmentConfig(kind=self.aug, p=0.6 if self.aug in ('ada', 'fixed', 'apa') else 0.0)
         mixing = 1.0 if cfg.style_mixing_prob > 0 else 0.0
-        cfg = dataclasses.replace(cfg, aug=aug, style_mixing_prob=mixing)
+        allow_tf32 = tf32_by_default(self.precision, CUDA)
+        cfg = dataclasses.replace(cfg, aug=aug, style_mixing_prob=mixing, allow_tf32=allow_tf32)
         return apply_overrides(cfg, {'batch': str(self.batch), **self.sets}), spec
 
 

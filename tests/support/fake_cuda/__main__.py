@@ -1,123 +1,64 @@
-"""One training step per --cfg on fake CUDA tensors, on a machine without a GPU.
+"""Checks of training on fake CUDA tensors, on a machine without a GPU.
 
-    python -m tests.support.fake_cuda [NAME ...]
-    python -m tests.support.fake_cuda auto:lecam.weight=1,gp.weight=1
+    python -m tests.support.fake_cuda [--only=NAME] GROUP ...
 
-Prints the planted mistakes that were caught, then one line of JSON per --cfg: {"cfg", "phases", "problem"}. A colon and
-PATH=VALUE,... after a name set config fields. Fake tensors have the shapes, dtypes, memory formats and autograd of a
-GPU, but no numbers. An operation on tensors of two devices raises. In a step after the first, so does every place where
-the host waits for the device: reading a number, and copying without `non_blocking`.
+Prints one line of JSON per case: {"group", "name", "problem"}; the problem is the traceback of an error, null without
+one. Groups: recipes, variants, tasks; operations, harmless, faults.
 """
 
 from __future__ import annotations
 
-import dataclasses
+import argparse
+import functools
 import json
-import math
-import sys
 import traceback
 from collections.abc import Callable
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
 
 from tests.support.fake_cuda import guard
 
-if TYPE_CHECKING:
-    import torch
-
-    from training.config import RunConfig
+GROUPS = ('recipes', 'variants', 'tasks', 'operations', 'harmless', 'faults')
 
 
-def config(name: str, spec: Any, narrow: Callable[[RunConfig], RunConfig]) -> RunConfig:
-    """Returns the recipe with narrow networks, adaptive augmentation and bf16; `auto` has two micro-batches.
+def checks(group: str) -> dict[str, Callable[[], object]]:
+    """Returns the cases of a group."""
+    from tests.support.fake_cuda import cases, drawing, faults
 
-    Args:
-        name: A --cfg, or 'CFG:PATH=VALUE,...' with config fields to set.
-        spec: Facts of the data set.
-        narrow: Function that makes the networks of a config small.
-    """
-    from training.augment.config import AugmentConfig
-    from training.config import apply_overrides, with_precision
-    from training.registry import RECIPES
-
-    name, _, sets = name.partition(':')
-    cfg = narrow(with_precision(RECIPES.get(name).make(spec, 1), 'bf16'))
-    if name != 'auto':
-        cfg = dataclasses.replace(cfg, batch=cfg.batch_gpu)
-    kind = 'fixed' if cfg.loss.boundary is None else 'ada'  # ADA follows the sign of D
-    mixing = 1.0 if cfg.style_mixing_prob > 0 else 0.0
-    cfg = dataclasses.replace(cfg, aug=AugmentConfig(kind=kind, p=0.6, pipe=cfg.aug.pipe), style_mixing_prob=mixing)
-    return apply_overrides(cfg, dict(item.split('=') for item in sets.split(',') if item))
+    if group in ('recipes', 'variants'):
+        found = cases.recipes() if group == 'recipes' else cases.variants()
+        return {name: functools.partial(cases.run, case) for name, case in found.items()}
+    if group == 'tasks':
+        return {name: functools.partial(drawing.perform, name) for name in drawing.TASKS}
+    if group == 'faults':
+        return {name: functools.partial(faults.run_with, fault) for name, fault in faults.FAULTS.items()}
+    operations = {'operations': faults.OPERATIONS, 'harmless': faults.HARMLESS}[group]
+    return {name: functools.partial(faults.operate, operation) for name, operation in operations.items()}
 
 
-def run_step(name: str) -> list[str]:
-    """Runs two steps of a --cfg, the second of which has all phases. Returns the names of its phases."""
-    from tests.support.fake_cuda.mode import FakeCuda
-    from tests.support.fake_cuda.steps import CUDA, runner
-    from tests.support.narrow import narrow
-    from training.build import build
-    from training.interface import ImageSpec
-    from training.registry import RECIPES
-    from training.step import TrainStep
-
-    least = 64 if 'glead' in name else 16  # LPIPS sees no smaller images
-    res = max(least, RECIPES.get(name.partition(':')[0]).min_resolution)
-    spec = ImageSpec(resolution=res, channels=3, label_dim=0, num_images=4)
-    cfg = config(name, spec, narrow)
-    with FakeCuda() as mode:
-        step = TrainStep(cfg, build(cfg, spec, CUDA), SimpleNamespace(spec=spec), CUDA)
-        run = runner(step)
-        step.state.step = 1  # without the phases of longer intervals, which the second step has
-        run()
-        mode.strict = True
-        step.state.step = math.lcm(*(phase.interval for phase in step.phases))
-        run()
-    return [phase.name for phase in step.phases]
-
-
-def caught() -> list[str]:
-    """Returns the names of the planted mistakes that raise."""
-    import torch
-
-    from tests.support.fake_cuda.mode import FakeCuda
-
-    mistakes: dict[str, Callable[[torch.Tensor], object]] = {
-        'reads a number': lambda x: x.sum().item(),
-        'copies to the host': lambda x: x.cpu(),
-        'copies to the device': lambda x: torch.zeros(3).to('cuda'),
-        'mixes devices': lambda x: x + torch.zeros(3),
-        'none': lambda x: (x * 2).to('cpu', non_blocking=True),
-    }
-    found = []
-    with FakeCuda() as mode:
-        x = torch.zeros(3, device='cuda')
-        mode.strict = True
-        for name, mistake in mistakes.items():
-            try:
-                mistake(x)
-            except RuntimeError:
-                found.append(name)
-    return found
-
-
-def main(names: list[str]) -> None:
-    """Prints the outcome for every named --cfg, by default for all."""
+def main() -> None:
+    """Runs the cases of the groups and prints their outcomes."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('groups', nargs='+', choices=GROUPS, metavar='GROUP')
+    parser.add_argument('--only', metavar='NAME')
+    arguments = parser.parse_args()
     guard.load()
     from tests.support.fake_cuda import stubs
-    from training.registry import RECIPES
 
     stubs.prepare()
+    for group in arguments.groups:
+        for name, check in checks(group).items():
+            if arguments.only in (None, name):
+                line = {'group': group, 'name': name, 'problem': problem_of(check)}
+                print(json.dumps(line), flush=True)
 
-    print(json.dumps(caught()), flush=True)
-    RECIPES.load_all()
-    for name in names or RECIPES.names():
-        phases, problem = [], None
-        try:
-            phases = run_step(name)
-        except Exception:
-            problem = traceback.format_exc()
-        print(json.dumps({'cfg': name, 'phases': phases, 'problem': problem}), flush=True)
+
+def problem_of(check: Callable[[], object]) -> str | None:
+    """Returns the traceback of what a check raises; None if it raises nothing."""
+    try:
+        check()
+    except Exception:
+        return traceback.format_exc()
+    return None
 
 
 if __name__ == '__main__':
-    main(sys.argv[1:])
+    main()

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
 from torch._ops import OpOverload
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
-from torch.utils._pytree import tree_leaves
 
 aten = torch.ops.aten
+
+WAITING = (aten._linalg_check_errors.default, aten._linalg_svd.default, aten._linalg_eigh.default)  # on any device
 
 
 class HostWait(RuntimeError):
@@ -59,15 +61,17 @@ class Observer(Protocol):
 class FakeCuda(FakeTensorMode):
     """A FakeTensorMode that leaves the CPU real, so that what the host draws has values.
 
-    Operations on tensors of two devices raise, and so does reading a number of the device.
+    Operations on tensors of two devices raise an error.
 
     Attributes:
-        strict: Whether a copy for which the host waits raises, too.
+        strict: Whether everything for which the host waits raises HostWait. Otherwise copies that wait pass, and a
+            number of the device reads as `number`.
+        number: That number; None: reading raises in any case.
     """
 
-    def __init__(self, observer: Observer | None = None) -> None:
+    def __init__(self, observer: Observer | None = None, *, strict: bool = False, number: int | None = None) -> None:
         super().__init__(allow_non_fake_inputs=True)
-        self.strict = False
+        self.strict, self.number = strict, number
         self._observer = observer
         self._inside = False
 
@@ -77,12 +81,14 @@ class FakeCuda(FakeTensorMode):
             return super().__torch_dispatch__(func, types, args, kwargs)
         if kwargs.get('pin_memory'):
             kwargs['pin_memory'] = False
-        leaves = tree_leaves((args, kwargs))
+        leaves = leaves_of((*args, *kwargs.values()))
         target = next((x for x in leaves if isinstance(x, torch.device)), None)
         if not any(isinstance(x, FakeTensor) for x in leaves) and (target is None or target.type != 'cuda'):
             return func(*args, **kwargs)
         if func is aten._local_scalar_dense.default and is_on_device(args[0]):
-            raise HostWait('a number of the device')
+            return self._read(args[0])
+        if func in WAITING and self.strict:
+            raise HostWait(f'{func}')
         if func is aten.copy_.default and not isinstance(args[0], FakeTensor):
             self._copy('to the host', args[1], kwargs.get('non_blocking') or (len(args) > 2 and args[2]))
             return args[0].fill_(1)
@@ -92,9 +98,18 @@ class FakeCuda(FakeTensorMode):
         finally:
             self._inside = False
         inputs = [x for x in leaves if is_on_device(x)]
-        outputs = [x for x in tree_leaves(result) if is_on_device(x)]
+        outputs = [x for x in leaves_of((result,)) if is_on_device(x)]
         self._report(Call(func, args, kwargs, inputs, outputs, result), leaves, target)
+        if isinstance(result, FakeTensor) and result.fake_device.type == 'cpu':
+            return torch.empty_strided(result.shape, result.stride(), dtype=result.dtype).fill_(1)
         return result
+
+    def _read(self, tensor: torch.Tensor) -> bool | float:
+        """Returns the number that reading a tensor without dimensions gives."""
+        if self.strict or self.number is None:
+            raise HostWait('a number of the device')
+        value: bool | float = torch.tensor(self.number, dtype=tensor.dtype).item()
+        return value
 
     def _report(self, call: Call, leaves: list[Any], target: torch.device | None) -> None:
         """Reports a call as a copy between host and device, or as an operator."""
@@ -116,6 +131,17 @@ class FakeCuda(FakeTensorMode):
             raise HostWait(f'a copy {name}')
         if self._observer is not None:
             self._observer.on_copy(name, tensor, waits=not non_blocking)
+
+
+def leaves_of(values: Iterable[Any]) -> list[Any]:
+    """Returns values, with the members of lists and tuples in their place."""
+    leaves: list[Any] = []
+    for value in values:
+        if isinstance(value, (list, tuple)):
+            leaves += leaves_of(value)
+        else:
+            leaves.append(value)
+    return leaves
 
 
 def is_on_device(x: object) -> bool:

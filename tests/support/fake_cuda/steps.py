@@ -10,6 +10,7 @@ import torch
 
 from tests.support.fake_cuda.counter import Counter
 from tests.support.fake_cuda.mode import FakeCuda
+from tests.support.fake_cuda.stubs import Event
 from torch_utils.devices import prepare
 from training.build import build
 from training.config import RunConfig
@@ -62,4 +63,9 @@ def runner(step: TrainStep) -> Callable[[], None]:
     img = torch.zeros([size, spec.channels, spec.height, spec.width], dtype=torch.uint8)
     c = torch.zeros([size, spec.label_dim])
     for_G = (img, c) if step.cfg.fresh_reals else None
-    return lambda: step(img, c, for_G)
+
+    def run() -> None:
+        Event.step += 1
+        step(img, c, for_G)
+
+    return run

@@ -15,18 +15,32 @@ from training.objective.glead import GLeaD
 
 
 class Event:
-    """Stand-in for torch.cuda.Event: everything has always happened."""
+    """Stand-in for torch.cuda.Event: what was recorded before the current step has happened.
 
-    def __init__(self, *args: object, **kwargs: object) -> None: ...
-    def record(self, *args: object) -> None: ...
-    def wait(self, *args: object) -> None: ...
+    Attributes:
+        step: Number of the current step.
+    """
+
+    step = 0
+
+    def __init__(self, *args: object, **kwargs: object) -> None:
+        self._recorded = -1
+
+    def record(self, *args: object) -> None:
+        """Records the current step."""
+        self._recorded = Event.step
+
+    def wait(self, *args: object) -> None:
+        """Does nothing: a stream waits, not the host."""
+
     def query(self) -> bool:
-        """Returns True: the device has no work left."""
-        return True
+        """Returns whether the device has reached the event."""
+        return self._recorded < Event.step
 
-    def synchronize(self) -> NoReturn:
-        """Raises: the host would wait."""
-        raise HostWait('an event')
+    def synchronize(self) -> None:
+        """Raises HostWait if the host would wait."""
+        if not self.query():
+            raise HostWait('an event of the same step')
 
     def elapsed_time(self, other: Event) -> float:
         """Returns a duration in milliseconds."""
