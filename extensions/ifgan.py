@@ -26,6 +26,7 @@ import torch.nn.functional as F
 
 from dnnlib.errors import ConfigError
 from extensions.layers.batch_norm import BigBN
+from torch_utils.ops.conv2d import conv2d
 from torch_utils.ops.folded_conv import up_conv2d
 from training.config import EmaConfig, OptimizerConfig, PathLengthConfig, R1Config, RunConfig, require
 from training.data.shapes import images_at_once
@@ -116,7 +117,7 @@ def conv_of_both(conv: Conv2d, m: torch.Tensor, s: torch.Tensor) -> torch.Tensor
     w = (conv.weight * conv.weight_gain).to(s.dtype)  # [O, M + S, 1, 1]
     w_m, w_s = w.split([m.shape[1], s.shape[1]], dim=1)
     assert conv.bias is not None
-    return F.conv2d(s, w_s, conv.bias.to(s.dtype)) + like(F.conv2d(m, w_m), s)  # [N, O, H, W]
+    return conv2d(s, w_s, conv.bias.to(s.dtype)) + like(conv2d(m, w_m), s)  # [N, O, H, W]
 
 
 class Fusion(torch.nn.Module):

@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 
 from extensions.layers import spectral_norm
+from torch_utils.ops.conv2d import conv2d
 from torch_utils.ops.epilogue import synthesis_epilogue
 from torch_utils.ops.folded_conv import up_conv2d
 from torch_utils.ops.modulated_conv2d import modulated_conv2d
@@ -58,7 +59,7 @@ def recombine(
     form = form or ('bmm' if c <= h * w else 'diagram')
     b = None if bias is None else bias.to(y.dtype)
     if form == 'diagram':
-        return y + F.conv2d(y * s.to(y.dtype)[:, :, None, None], w_l.to(y.dtype)[:, :, None, None], b)
+        return y + conv2d(y * s.to(y.dtype)[:, :, None, None], w_l.to(y.dtype)[:, :, None, None], b)
     m = torch.eye(c, dtype=w_l.dtype, device=w_l.device) + w_l * s[:, None, :]  # [N, O, O]
     m = m.to(y.dtype).transpose(1, 2)
     y = y.permute(0, 2, 3, 1).reshape(n, h * w, c)  # [N, H W, O]
@@ -104,7 +105,7 @@ class VConv2d(torch.nn.Module):
         """Returns X * K + bias in the dtype of `x`."""
         w = self.conv.normalized_weight().to(x.dtype)
         b = None if bias is None else bias.to(x.dtype)
-        return up_conv2d(x, w, b) if self.up == 2 else F.conv2d(x, w, b, padding=w.shape[-1] // 2)
+        return up_conv2d(x, w, b) if self.up == 2 else conv2d(x, w, b, padding=w.shape[-1] // 2)
 
 
 class GConv2d(VConv2d):

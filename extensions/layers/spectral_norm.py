@@ -10,6 +10,8 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
+from torch_utils.ops.conv2d import conv2d, conv_transpose2d
+
 
 class SpectralNorm(torch.nn.Module):
     """Spectral normalization W / sigma(W) with sigma(W) = |W^T u|; training-mode forwards update u by a power
@@ -56,6 +58,7 @@ class Conv2d(torch.nn.Conv2d):
         sn: bool = False,
     ) -> None:
         super().__init__(in_channels, out_channels, kernel_size, stride, padding, dilation, bias=bias)
+        self.pad = padding
         self.sn = SpectralNorm(self.weight) if sn else None
 
     def normalized_weight(self) -> torch.Tensor:
@@ -64,7 +67,8 @@ class Conv2d(torch.nn.Conv2d):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         b = None if self.bias is None else self.bias.to(x.dtype)
-        return self._conv_forward(x, self.normalized_weight().to(x.dtype), b)
+        w = self.normalized_weight().to(x.dtype)
+        return conv2d(x, w, b, self.stride, self.pad, self.dilation, self.groups)
 
 
 class ConvTranspose2d(torch.nn.ConvTranspose2d):
@@ -88,7 +92,7 @@ class ConvTranspose2d(torch.nn.ConvTranspose2d):
     def forward(self, x: torch.Tensor) -> torch.Tensor:  # type: ignore[override]  # no output_size
         w = self.weight if self.sn is None else self.sn(self.weight)
         b = None if self.bias is None else self.bias.to(x.dtype)
-        return F.conv_transpose2d(x, w.to(x.dtype), b, self.stride, self.pad)
+        return conv_transpose2d(x, w.to(x.dtype), b, self.stride, self.pad)
 
 
 class Linear(torch.nn.Linear):

@@ -9,11 +9,11 @@ from __future__ import annotations
 import math
 
 import torch
-import torch.nn.functional as F
 
 from extensions.layers.stylegan3_config import StyleGAN3Config
 from extensions.layers.stylegan3_plan import LayerPlan, Signal
 from torch_utils.ops.bias_act import bias_act
+from torch_utils.ops.conv2d import conv2d
 from torch_utils.ops.filtered_lrelu import filtered_lrelu
 from torch_utils.ops.modulated_conv2d import demodulation
 from training.networks.layers import LRELU_GAIN, FullyConnected, LowerableBlock
@@ -46,7 +46,7 @@ def modulated_conv2d(
         weight = weight * weight.square().mean(dim=[1, 2, 3], keepdim=True).rsqrt()
         styles = styles * styles.square().mean().rsqrt()  # one number for the batch: it scales w * s and cancels
     scale = styles if input_gain is None else styles * input_gain  # [N, I]
-    y = F.conv2d(x * scale.to(x.dtype)[:, :, None, None], weight.to(x.dtype), padding=padding)
+    y = conv2d(x * scale.to(x.dtype)[:, :, None, None], weight.to(x.dtype), padding=padding)
     return y * demodulation(weight, styles).to(y.dtype)[:, :, None, None] if demodulate else y
 
 

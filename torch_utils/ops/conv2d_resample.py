@@ -12,9 +12,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 
 from torch_utils.ops.act_fir import act_fir
+from torch_utils.ops.conv2d import conv2d, conv_transpose2d
 from torch_utils.ops.registry import Op, Sample, register_op, sample_tensor
 from torch_utils.ops.upfirdn2d import filter_size, setup_filter, upfirdn2d
 
@@ -48,10 +48,10 @@ def conv2d_resample(
         return _upsampling(x, w, f, up, down, (p0, p1), flip_weight)
     w = w if flip_weight else w.flip([2, 3])
     if down == 1:
-        return F.conv2d(x, w, padding=padding)
+        return conv2d(x, w, padding=padding)
     if k == 1:  # One tap commutes with the filter: drop pixels first.
-        return F.conv2d(upfirdn2d(x, f, down=down, padding=[p0, p1, p0, p1]), w)
-    return F.conv2d(upfirdn2d(x, f, padding=[p0, p1, p0, p1]), w, stride=down)
+        return conv2d(upfirdn2d(x, f, down=down, padding=[p0, p1, p0, p1]), w)
+    return conv2d(upfirdn2d(x, f, padding=[p0, p1, p0, p1]), w, stride=down)
 
 
 def _upsampling(
@@ -70,7 +70,7 @@ def _upsampling(
     p0, p1 = padding
     k = w.shape[-1]
     if k == 1:
-        x = F.conv2d(x, w)
+        x = conv2d(x, w)
     else:
         x, p0, p1 = _transposed(x, w, up, p0, p1, flip_weight)
     x = upfirdn2d(x, f, up=up if k == 1 else 1, padding=[p0, p1, p0, p1], gain=up**2)
@@ -129,7 +129,7 @@ def act_conv2d_down(
     assert down > 1, down
     assert w.shape[-1] > 1, w.shape
     p0, p1 = _placement(f, 1, down, padding)
-    return F.conv2d(act_fir(x, b, f, [p0, p1, p0, p1], act, clamp=clamp), w, stride=down)
+    return conv2d(act_fir(x, b, f, [p0, p1, p0, p1], act, clamp=clamp), w, stride=down)
 
 
 def _placement(f: torch.Tensor | None, up: int, down: int, padding: int) -> tuple[int, int]:
@@ -165,7 +165,7 @@ def _transposed(
     """
     k = w.shape[-1]
     w = w.flip([2, 3]) if flip_weight else w
-    return F.conv_transpose2d(x, w.transpose(0, 1), stride=up), p0 - (k - 1), p1 - (k - up)
+    return conv_transpose2d(x, w.transpose(0, 1), stride=up), p0 - (k - 1), p1 - (k - up)
 
 
 def _samples(device: torch.device, dtype: torch.dtype) -> Iterator[Sample]:

@@ -43,6 +43,17 @@ def pick(impl: str, x: torch.Tensor) -> str:
     return _pick(impl, x.device.type, x.dtype)
 
 
+def has_operators(x: torch.Tensor) -> bool:
+    """Returns whether operators of the native library that have no kernels, so that they run on any device, are used.
+
+    They consist of PyTorch's operators and take every dtype. A machine with a GPU needs a C++ compiler for them, and no
+    nvcc. As in `pick`, not while exporting, and not if the default is 'ref'.
+    """
+    if _default == 'ref' or (_default == 'auto' and torch.compiler.is_exporting()):
+        return False
+    return _has_operators(x.device.type)
+
+
 def set_default(impl: str) -> None:
     """Sets the meaning of `impl='auto'` in this process; 'auto' is the fastest available implementation."""
     global _default
@@ -81,8 +92,18 @@ def _pick(impl: str, device: str, dtype: torch.dtype) -> str:
     return impl
 
 
+def _has_operators(device: str) -> bool:
+    if device not in DTYPES:
+        return False
+    problem = _problem('cpu')
+    if problem:
+        _say_once(f'{problem}. The reference runs instead, slower')
+    return problem is None
+
+
 # torch.compile must not trace into a build. This is torch.compiler.assume_constant_result without its import of 2 s.
-_pick._dynamo_marked_constant = True  # type: ignore[attr-defined]
+for _chosen in (_pick, _has_operators):
+    _chosen._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def _best(device: str, dtype: torch.dtype) -> str:

@@ -16,6 +16,7 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 
+from torch_utils.ops.conv2d import conv2d, conv_transpose2d
 from torch_utils.ops.registry import Op, Sample, register_op, sample_tensor
 
 Direction = Literal['up', 'down']
@@ -55,9 +56,9 @@ def up_conv2d(
     if folds('up', x) if fold is None else fold:
         # y[2i + a] depends on x[i - 1 + a] and x[i + a] only: a transposed convolution scatters, hence the flip.
         kernel = _folded(weight, flip=True).transpose(0, 1)  # [I, O, 4, 4]
-        return F.conv_transpose2d(x, _laid_out(kernel, x), bias, stride=2, padding=1)
+        return conv_transpose2d(x, _laid_out(kernel, x), bias, stride=2, padding=1)
     x = F.interpolate(x, scale_factor=2, mode='nearest')  # [N, I, 2 * H, 2 * W]
-    return F.conv2d(x, weight.to(x.dtype), bias, padding=1)
+    return conv2d(x, weight.to(x.dtype), bias, padding=1)
 
 
 def down_conv2d(
@@ -83,8 +84,8 @@ def down_conv2d(
     bias = None if bias is None else bias.to(x.dtype)
     if folds('down', x) if fold is None else fold:
         kernel = _folded(weight) / 4  # [O, I, 4, 4]
-        return F.conv2d(x, _laid_out(kernel, x), bias, stride=2, padding=1)
-    y = F.conv2d(x, weight.to(x.dtype), bias, padding=1)  # [N, O, H, W]
+        return conv2d(x, _laid_out(kernel, x), bias, stride=2, padding=1)
+    y = conv2d(x, weight.to(x.dtype), bias, padding=1)  # [N, O, H, W]
     return F.avg_pool2d(y, 2)
 
 
