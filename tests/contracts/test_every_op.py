@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 from torch.autograd import gradcheck, gradgradcheck
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import torch_utils.ops
@@ -126,6 +127,21 @@ class Recorder(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
+class CompositeRecorder(TorchFunctionMode):
+    """Calls of the project's operators that autograd takes apart into PyTorch's, which no dispatch mode sees."""
+
+    def __init__(self, calls: list[tuple[Any, tuple[Any, ...]]]) -> None:
+        super().__init__()
+        self.calls = calls
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if isinstance(func, torch._ops.OpOverloadPacket) and str(func).startswith('ganfoundry.'):
+            name = str(func).replace('.', '::')
+            if torch._C._dispatch_has_kernel_for_dispatch_key(name, 'CompositeImplicitAutograd'):
+                self.calls.append((func.default, args))
+        return func(*args, **(kwargs or {}))
+
+
 def calls_of(op: Op, device: str, dtype: torch.dtype) -> dict[Any, tuple[Any, tuple[Any, ...]]]:
     """Records the calls of the operation's own operators by its samples, forward and backward.
 
@@ -141,7 +157,7 @@ def calls_of(op: Op, device: str, dtype: torch.dtype) -> dict[Any, tuple[Any, tu
     for sample in op.samples(torch.device(device), dtype):
         for memory_format in FORMATS:
             inputs = leaves(sample.inputs.values(), memory_format=memory_format)
-            with Recorder() as recorder:
+            with Recorder() as recorder, CompositeRecorder(recorder.calls):
                 y = op.bind(sample)(*inputs)
                 for create_graph in (False, True):
                     torch.autograd.grad(y, inputs, torch.ones_like(y), retain_graph=True, create_graph=create_graph)

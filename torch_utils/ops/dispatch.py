@@ -102,8 +102,8 @@ def _has_operators(device: str) -> bool:
 
 
 # torch.compile must not trace into a build. This is torch.compiler.assume_constant_result without its import of 2 s.
-for _chosen in (_pick, _has_operators):
-    _chosen._dynamo_marked_constant = True  # type: ignore[attr-defined]
+_pick._dynamo_marked_constant = True  # type: ignore[attr-defined]
+_has_operators._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def _best(device: str, dtype: torch.dtype) -> str:
