@@ -42,7 +42,7 @@ def test_finished_images_have_no_seed_and_no_paths(data):
     assert subject.record() == {'images': 'tiny', 'images_sha256': images.content_digest()}
 
 
-def test_real_images_have_the_classes_of_their_file_even_if_the_run_does_not_use_them(data):
+def test_real_images_have_the_classes_of_their_file_even_if_the_run_ignores_them(data):
     labeled = ImageDataset(DataConfig(path=str(data), cond=True))
     expected = labeled.labels(range(24)).argmax(axis=1).tolist()
     for cond in (True, False):
