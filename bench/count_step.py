@@ -1,6 +1,7 @@
 """What one training step launches, moves and multiplies on a GPU, counted on a machine without one.
 
     python bench/count_step.py --cfg=auto --resolution=64 --batch=32 --precision=bf16 --top=15
+    python bench/count_step.py --table
 
 The step runs for real on fake CUDA tensors: shapes, dtypes, memory formats and autograd are those of a GPU, numbers
 there are none. Mixed devices and reading a number of the device raise an error. `tests/support/fake_cuda/rules.py` has
@@ -112,6 +113,17 @@ class Case:
         return apply_overrides(cfg, {'batch': str(self.batch), **self.sets}), spec
 
 
+TABLE = tuple(
+    Case(resolution=resolution, batch=batch, precision=precision)
+    for precision in ('bf16', 'fp16')
+    for resolution, batch in ((64, 32), (256, 16), (1024, 4))
+) + tuple(Case(cfg=name) for name in ('squeeze', 'gconv', 'igan', 'giu'))
+TABLE_HEAD = """
+| --cfg | images, batch | precision | launches | GB | TFLOP 16 bits | TF32 | fp32 | wide | waits | host, ms | GPU, ms |
+|---|---|---|---|---|---|---|---|---|---|---|---|
+""".strip()
+
+
 @dataclass(frozen=True, slots=True)
 class Count:
     """Result of counting a step.
@@ -201,6 +213,20 @@ def record_of(case: Case, gpu: str, top: int) -> dict[str, Any]:
     return record
 
 
+def table_of(records: Sequence[dict[str, Any]]) -> str:
+    """Returns the mean steps of several records as a Markdown table."""
+    lines = [TABLE_HEAD]
+    for record in records:
+        cost = record['step']
+        tera = ' | '.join(f'{cost[name] / 1e12:.3f}' for name in ('low', 'tf32', 'fp32', 'wide'))
+        lines.append(
+            f'| {record["cfg"]} | {record["resolution"]}, {record["batch"]} | {record["precision"]} '
+            f'| {cost["launches"]:,.0f} | {cost["bytes"] / 1e9:.1f} | {tera} | {cost["waits"]:.0f} '
+            f'| {record["estimate_ms"]["host"]:.1f} | {record["estimate_ms"]["gpu"]:.1f} |'
+        )
+    return '\n'.join(lines)
+
+
 def text_of(record: dict[str, Any]) -> str:
     """Returns a record as tables for people."""
     res, sets = record['resolution'], ''.join(f', {path}={value}' for path, value in record['sets'].items())
@@ -234,10 +260,13 @@ def text_of(record: dict[str, Any]) -> str:
 @click.option('--set', 'sets', multiple=True, metavar='A.B=C', help='A config field, as train.py has it.')
 @click.option('--gpu', default='reference', show_default=True, type=click.Choice(['reference', *PEAKS]))
 @click.option('--top', default=0, show_default=True, help='Places with the most launches and bytes.')
+@click.option(
+    '--table', is_flag=True, help='Count the steps of TABLE, in place of the one that other options describe.'
+)
 @click.option('--json', 'as_json', is_flag=True, help='Print JSON.')
 def main(
     cfg: str, resolution: int, batch: int, precision: str, aug: str, sets: Sequence[str], gpu: str, top: int,
-    as_json: bool,
+    table: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Counts a training step on fake CUDA tensors."""
     for item in sets:
@@ -249,8 +278,12 @@ def main(
     stubs.prepare()
     changes = dict(item.split('=', 1) for item in sets)
     case = Case(cfg=cfg, resolution=resolution, batch=batch, precision=precision, aug=aug, sets=changes)
-    record = record_of(case, gpu, top)
-    print(json.dumps(record, indent=1) if as_json else text_of(record))
+    if table:
+        records = [record_of(row, gpu, top=0) for row in TABLE]
+        print(json.dumps(records, indent=1) if as_json else table_of(records))
+    else:
+        record = record_of(case, gpu, top)
+        print(json.dumps(record, indent=1) if as_json else text_of(record))
 
 
 if __name__ == '__main__':

@@ -66,3 +66,8 @@ def test_planted_faults_are_found(outcomes):
 def test_operations_that_wait_raise_and_others_do_not(outcomes):
     assert None not in outcomes['operations'].values()
     assert failures(outcomes['harmless']) == {}
+
+
+def test_costs_that_are_known_by_hand_are_counted(outcomes):
+    assert len(outcomes['counts']) > 10
+    assert failures(outcomes['counts']) == {}

@@ -3,7 +3,7 @@
     python -m tests.support.fake_cuda [--only=NAME] GROUP ...
 
 Prints one line of JSON per case: {"group", "name", "problem"}; the problem is the traceback of an error, null without
-one. Groups: recipes, variants, tasks; operations, harmless, faults.
+one. Groups: recipes, variants, tasks; operations, harmless, faults; counts.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from collections.abc import Callable
 
 from tests.support.fake_cuda import guard
 
-GROUPS = ('recipes', 'variants', 'tasks', 'operations', 'harmless', 'faults')
+GROUPS = ('recipes', 'variants', 'tasks', 'operations', 'harmless', 'faults', 'counts')
 
 
 def checks(group: str) -> dict[str, Callable[[], object]]:
     """Returns the cases of a group."""
-    from tests.support.fake_cuda import cases, drawing, faults
+    from tests.support.fake_cuda import cases, drawing, faults, known_counts
 
     if group in ('recipes', 'variants'):
         found = cases.recipes() if group == 'recipes' else cases.variants()
@@ -30,6 +30,8 @@ def checks(group: str) -> dict[str, Callable[[], object]]:
         return {name: functools.partial(drawing.perform, name) for name in drawing.TASKS}
     if group == 'faults':
         return {name: functools.partial(faults.run_with, fault) for name, fault in faults.FAULTS.items()}
+    if group == 'counts':
+        return {name: functools.partial(known_counts.check, name) for name in known_counts.KNOWN}
     operations = {'operations': faults.OPERATIONS, 'harmless': faults.HARMLESS}[group]
     return {name: functools.partial(faults.operate, operation) for name, operation in operations.items()}
 
