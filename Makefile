@@ -62,6 +62,7 @@ bench: setup
 	$(BIN)/python bench/folded.py
 	$(BIN)/python bench/rewrites.py
 	$(BIN)/python bench/train_step.py
+	$(BIN)/python bench/count_step.py --table
 	$(BIN)/python bench/native_step.py
 	$(BIN)/python bench/detector.py
 
