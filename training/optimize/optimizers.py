@@ -1,6 +1,6 @@
 """Optimizers: construction, packed gradients, the decay of the learning rate, and conditional steps.
 
-A flag on the device can skip a step: fused Adam reads it there, and the host does not wait.
+A flag on the device can skip a step: it is read there, and the host does not wait.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Literal
 import torch
 
 from dnnlib.config import require
+from training.optimize.skipping import Adagrad, RMSprop
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,9 +51,9 @@ def make_optimizer(net: torch.nn.Module, cfg: OptimizerConfig, reg_interval: int
         betas = (float(cfg.beta1**c), float(cfg.beta2**c))
         optimizer = torch.optim.Adam(params, lr=lr, betas=betas, eps=cfg.eps, fused=True)
     elif cfg.kind == 'adagrad':
-        optimizer = torch.optim.Adagrad(params, lr=lr, eps=cfg.eps, foreach=True)
+        optimizer = Adagrad(params, lr=lr, eps=cfg.eps)
     else:
-        optimizer = torch.optim.RMSprop(params, lr=lr, alpha=cfg.beta2**c, eps=cfg.eps, foreach=True)
+        optimizer = RMSprop(params, lr=lr, alpha=cfg.beta2**c, eps=cfg.eps)
     for group in optimizer.param_groups:
         group['initial_lr'], group['lazy_c'] = lr, c
     return optimizer
@@ -117,8 +118,8 @@ def step_unless(optimizer: torch.optim.Optimizer, skip: torch.Tensor, scale: flo
     """
     for group in optimizer.param_groups:
         group['lr'] = group['initial_lr'] * scale
-    if isinstance(optimizer, torch.optim.Adam):
+    if isinstance(optimizer, Adagrad | RMSprop):
+        optimizer.step_unless(skip)
+    else:
         optimizer.found_inf = skip.float()  # type: ignore[attr-defined]  # fused Adam reads it on the device
-        optimizer.step()
-    elif not skip:
         optimizer.step()
