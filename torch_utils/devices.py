@@ -45,6 +45,11 @@ def prepare(
             product.fp32_precision = 'tf32' if allow_tf32 else 'ieee'
 
 
+def needs_fixed_order(x: torch.Tensor) -> bool:
+    """Returns whether sums over `x` must have a fixed order that PyTorch's own kernel for its device may lack."""
+    return x.is_cuda and torch.are_deterministic_algorithms_enabled()
+
+
 @contextlib.contextmanager
 def deterministic_float32() -> Iterator[None]:
     """Makes float32 convolutions and products IEEE float32 (no TF32, no bfloat16) and repeatable within a block.

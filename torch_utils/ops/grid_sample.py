@@ -9,7 +9,8 @@ through geometric augmentations. With S(x, p) the samples of x at the places p,
 
 S is linear in x, T in y, D in both. Gradients of S are T and D, those of T are S and D: PyTorch's kernels give
 derivatives of every order in x and y. Derivatives of D, which second derivatives in the places need, come from autograd
-through gathers.
+through gathers. T and D do, too, on CUDA under --deterministic: PyTorch's kernel for them adds in no fixed order, its
+gradient of a gather does.
 
 Letters: N batch, C channels, H and W height and width, P number of places.
 """
@@ -23,6 +24,7 @@ from typing import Any, NamedTuple
 import torch
 
 from dnnlib.errors import ConfigError
+from torch_utils.devices import needs_fixed_order
 from torch_utils.ops.registry import Op, Sample, register_op, sample_tensor
 
 IMPLS = ('auto', 'ref', 'aten')
@@ -40,7 +42,8 @@ def grid_sample(x: torch.Tensor, grid: torch.Tensor, impl: str = 'auto') -> torc
 
     Returns:
         [N, C, H', W'], dtype of `x`. Differentiable any number of times in both; derivatives in `grid` are those of the
-        pixel square that contains the place, as in PyTorch. On CUDA the gradient in `x` is summed in no fixed order.
+        pixel square that contains the place, as in PyTorch. On CUDA the gradient in `x` is summed in no fixed order,
+        unless torch.use_deterministic_algorithms is on.
 
     Raises:
         ValueError: If an argument has a wrong shape or dtype.
@@ -88,7 +91,7 @@ def _gathered(x: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:
 
 def _grid_gradient(y: torch.Tensor, x: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:
     """Returns D(y, x, grid), itself differentiable."""
-    if not torch.is_grad_enabled():
+    if not (torch.is_grad_enabled() or needs_fixed_order(x)):
         return _aten_gradients(y, x, grid, (False, True))[1]
     (row0, row1), tx, ty = _corners(x, grid)
     y = y.flatten(2)
@@ -126,6 +129,8 @@ class _Scatter(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, y: torch.Tensor, grid: torch.Tensor, size: torch.Size) -> torch.Tensor:
         ctx.save_for_backward(y if ctx.needs_input_grad[1] else None, grid)
+        if needs_fixed_order(y):
+            return _scattered(y, grid, size)
         blank = y.new_zeros([1, 1, 1, 1]).expand(size)  # aten reads the size of this image; its values only for D
         return _aten_gradients(y, blank, grid, (True, False))[0]
 
@@ -138,6 +143,14 @@ class _Scatter(torch.autograd.Function):
             _grid_gradient(y, dx, grid) if needs_grid else None,
             None,
         )
+
+
+def _scattered(y: torch.Tensor, grid: torch.Tensor, size: torch.Size) -> torch.Tensor:
+    """Returns T(y, grid), as images [N, C, H, W] of `size`: the gradient of the gathers in the image."""
+    with torch.enable_grad():
+        x = y.new_zeros(size).requires_grad_()
+        (gradient,) = torch.autograd.grad(_gathered(x, grid.detach()), x, y.detach())
+    return gradient
 
 
 def _aten_gradients(

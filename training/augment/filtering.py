@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from dnnlib.errors import ConfigError
 from training.augment.draws import gated, normal
 from training.augment.presets import Ranges, Transforms
+from training.augment.reflection import reflect
 
 REACH = 21  # taps on each side of the middle one
 # Power of natural images in the bands (1 / f spectrum); the expected total power is preserved.
@@ -92,7 +93,7 @@ def apply(
     """Filters every image along x and y with its own filter and reflected borders, [N, K, H, W]."""
     n, k, h, w = img.shape
     taps = taps.repeat_interleave(k, dim=0)[:, None, None]  # [N K, 1, 1, L]
-    x = F.pad(img, [REACH] * 4, mode='reflect').reshape(1, n * k, h + 2 * REACH, w + 2 * REACH)
+    x = reflect(img, [REACH] * 4).reshape(1, n * k, h + 2 * REACH, w + 2 * REACH)
     x = F.conv2d(x, taps, groups=n * k)
     x = F.conv2d(x, taps.mT, groups=n * k)
     return x.view(n, k, h, w)

@@ -24,6 +24,7 @@ from torch_utils.ops.grid_sample import grid_sample
 from torch_utils.ops.upfirdn2d import upfirdn2d, upsample2d
 from training.augment.draws import coin_sides, gated, normal, uniform
 from training.augment.presets import Ranges, Transforms
+from training.augment.reflection import reflect
 
 # Low-pass filter of sym6, sum sqrt(2) (Daubechies, "Ten lectures on wavelets", table 8.3: the least asymmetric, N = 6).
 SYM6 = (
@@ -205,7 +206,7 @@ def apply(
     """
     height, width = img.shape[2:]
     f = _filter(img.device, img.dtype)
-    fine = upsample2d(F.pad(img, margins, mode='reflect'), f)  # [N, C, 2 (H + margins), 2 (W + margins)]
+    fine = upsample2d(reflect(img, margins), f)  # [N, C, 2 (H + margins), 2 (W + margins)]
     fine = grid_sample(fine, places(theta, height, width))  # [N, C, 2 H + 10, 2 W + 10]
     return upfirdn2d(fine, f, down=2, flip_filter=True)  # [N, C, H, W]
 
@@ -234,7 +235,7 @@ def move_features(features: torch.Tensor, inverse: torch.Tensor, width: int) -> 
     margins, theta = plan(maps, *size)
     chosen = chosen.to(features.device, non_blocking=True)
     theta = theta.to(features.dtype).to(features.device, non_blocking=True)
-    padded = F.pad(features.index_select(0, chosen), margins, mode='reflect')
+    padded = reflect(features.index_select(0, chosen), margins)
     fine = F.interpolate(padded, scale_factor=2, mode='bilinear', align_corners=False)
     fine = grid_sample(fine, places(theta, *size))  # [M, C, 2 h + 10, 2 w + 10]
     moved = upfirdn2d(fine, _filter(features.device, features.dtype), down=2, flip_filter=True)  # [M, C, h, w]

@@ -7,10 +7,12 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+import torch
 import torch.distributed as dist
 from torch.testing._internal.distributed.fake_pg import FakeStore
 
 from tests.support.fake_cuda.mode import FakeCuda
+from tests.support.fake_cuda.reproducible import Reproducible
 from tests.support.fake_cuda.steps import CUDA, runner
 from tests.support.narrow import narrow
 from tests.support.recipes import own_recipes
@@ -79,14 +81,18 @@ def variants() -> dict[str, Case]:
     for precision in LOW:
         sets = ALL_TERMS | {'aug.kind': 'apa'}
         cases[f'all terms {precision}'] = Case(cfg='auto', precision=precision, sets=sets, resolution=64, steps=2)
-    for kind in ('adam',):
+    for kind in ('adam', 'adagrad', 'rmsprop'):
         sets = {'g_opt.kind': kind, 'd_opt.kind': kind}
         cases |= {f'{kind} {precision}': Case(cfg=SMALL, precision=precision, sets=sets, steps=2) for precision in LOW}
     cases |= {f'on_nan {kind}': Case(cfg=SMALL, sets={'on_nan': kind}) for kind in ('rollback', 'abort', 'mask')}
     micro = {'batch': 4, 'batch_gpu': 2}
     cases['micro-batches'] = Case(cfg='auto', sets=micro)
     cases['labels'] = Case(cfg='auto', labels=True, sets={'d_first': True})
-    cases['deterministic'] = Case(cfg=SMALL, sets=micro | {'deterministic': True, 'aug.kind': 'noaug'})
+    fixed = {'deterministic': True, 'aug.pipe': 'bgcfnc'}
+    cases['deterministic'] = Case(cfg=SMALL, sets=fixed | micro, resolution=32)
+    cases['deterministic, features move'] = Case(cfg='auto', sets=fixed | {'ggdr.weight': 1}, resolution=32)
+    still = {'deterministic': True, 'aug.kind': 'noaug', 'glead.weight': 1}
+    cases['deterministic, images are resized'] = Case(cfg='auto', sets=still, resolution=64)
     for size in (2, 3):  # of 3 processes every micro-batch is exchanged
         sets = {'batch': 4 * size, 'batch_gpu': 2, 'deterministic': size == 3, 'aug.kind': 'ada', 'aug.interval': 1}
         cases[f'{size} processes'] = Case(cfg=SMALL, sets=sets | {'lecam.weight': 1}, size=size, steps=2)
@@ -95,8 +101,13 @@ def variants() -> dict[str, Case]:
 
 def run(case: Case) -> None:
     """Runs the steps of a case. Raises what goes wrong; HostWait if the host waits in the last one."""
-    with FakeCuda() as mode:
-        train(case, mode)
+    deterministic = bool(case.sets.get('deterministic'))
+    torch.use_deterministic_algorithms(deterministic)
+    try:
+        with FakeCuda(Reproducible() if deterministic else None) as mode:
+            train(case, mode)
+    finally:
+        torch.use_deterministic_algorithms(False)
 
 
 def train(case: Case, mode: FakeCuda) -> TrainStep:

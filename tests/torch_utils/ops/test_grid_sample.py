@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from torch.autograd import gradcheck, gradgradcheck
 
 from dnnlib.errors import ConfigError
+from torch_utils.ops import grid_sample as module
 from torch_utils.ops.grid_sample import grid_sample
 
 IMPLS = ('aten', 'ref')
@@ -139,3 +140,21 @@ def test_what_cannot_work_is_refused_with_what_was_expected() -> None:
         grid_sample(x.int(), grid)
     with pytest.raises(ConfigError, match="impl='cpu': choose auto, ref, aten"):
         grid_sample(x, grid, 'cpu')
+
+
+def test_gradients_in_a_fixed_order_are_pytorchs_without_its_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a GPU computes under --deterministic, on the CPU."""
+    x, grid = rand(2, 3, 4, 5), places(2, 6, 3, (4, 5))
+    y, expected = grid_sample(x, grid), pytorch(x, grid)
+    dy = rand(*expected.shape, seed=2).detach()
+    wanted = torch.autograd.grad(expected, [x, grid], dy)
+
+    def refuse(*args: object) -> None:
+        raise RuntimeError('grid_sampler_2d_backward_cuda does not have a deterministic implementation')
+
+    monkeypatch.setattr(module, 'needs_fixed_order', lambda x: True)
+    monkeypatch.setattr(module, '_aten_gradients', refuse)
+    for actual, gradient in zip(torch.autograd.grad(y, [x, grid], dy), wanted, strict=True):
+        torch.testing.assert_close(actual, gradient, rtol=0, atol=1e-12)
+    assert gradcheck(grid_sample, [x, grid])
+    assert gradgradcheck(grid_sample, [x, grid])
