@@ -45,7 +45,7 @@ def conv2d(
     if not (torch.is_grad_enabled() and dispatch.has_operators(x)):
         return F.conv2d(x, weight, bias, _pair(stride), _pair(padding), _pair(dilation), groups)
     y: torch.Tensor = torch.ops.ganfoundry.convolution(
-        x, weight, bias, _pair(stride), _pair(padding), _pair(dilation), False, (0, 0), groups
+        x, _laid_out(weight, x), bias, _pair(stride), _pair(padding), _pair(dilation), False, (0, 0), groups
     )
     return y
 
@@ -79,9 +79,23 @@ def conv_transpose2d(
         sizes = (_pair(stride), _pair(padding), _pair(output_padding))
         return F.conv_transpose2d(x, weight, bias, *sizes, groups, _pair(dilation))
     y: torch.Tensor = torch.ops.ganfoundry.convolution(
-        x, weight, bias, _pair(stride), _pair(padding), _pair(dilation), True, _pair(output_padding), groups
+        x,
+        _laid_out(weight, x),
+        bias,
+        _pair(stride),
+        _pair(padding),
+        _pair(dilation),
+        True,
+        _pair(output_padding),
+        groups,
     )
     return y
+
+
+def _laid_out(weight: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    """Returns the weight in channels last if `x` is; otherwise each convolution with it, of every order, copies it."""
+    is_last = x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
+    return weight.contiguous(memory_format=torch.channels_last) if is_last else weight
 
 
 def _pair(value: int | Sequence[int]) -> tuple[int, int]:

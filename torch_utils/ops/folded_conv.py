@@ -56,7 +56,7 @@ def up_conv2d(
     if folds('up', x) if fold is None else fold:
         # y[2i + a] depends on x[i - 1 + a] and x[i + a] only: a transposed convolution scatters, hence the flip.
         kernel = _folded(weight, flip=True).transpose(0, 1)  # [I, O, 4, 4]
-        return conv_transpose2d(x, _laid_out(kernel, x), bias, stride=2, padding=1)
+        return conv_transpose2d(x, kernel.to(x.dtype), bias, stride=2, padding=1)
     x = F.interpolate(x, scale_factor=2, mode='nearest')  # [N, I, 2 * H, 2 * W]
     return conv2d(x, weight.to(x.dtype), bias, padding=1)
 
@@ -84,7 +84,7 @@ def down_conv2d(
     bias = None if bias is None else bias.to(x.dtype)
     if folds('down', x) if fold is None else fold:
         kernel = _folded(weight) / 4  # [O, I, 4, 4]
-        return conv2d(x, _laid_out(kernel, x), bias, stride=2, padding=1)
+        return conv2d(x, kernel.to(x.dtype), bias, stride=2, padding=1)
     y = conv2d(x, weight.to(x.dtype), bias, padding=1)  # [N, O, H, W]
     return F.avg_pool2d(y, 2)
 
@@ -99,13 +99,6 @@ def _folded(weight: torch.Tensor, flip: bool = False) -> torch.Tensor:
     box = F.pad(eye, [0, 1]) + F.pad(eye, [1, 0])  # [3, 4]: tap i reaches places i and i + 1
     box = box.flip(1) if flip else box
     return (w.flatten(2) @ torch.kron(box, box)).view(*w.shape[:2], 4, 4)
-
-
-def _laid_out(kernel: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-    """Returns the kernel in the dtype of `x` and, if `x` is channels last, in that format, which oneDNN prefers."""
-    last = x.is_contiguous(memory_format=torch.channels_last)
-    layout = torch.channels_last if last else torch.contiguous_format
-    return kernel.to(x.dtype).contiguous(memory_format=layout)
 
 
 def _samples(device: torch.device, dtype: torch.dtype) -> Iterator[Sample]:

@@ -5,6 +5,7 @@
 #include <torch/csrc/autograd/functions/utils.h>
 
 #include "common/calls.h"
+#include "common/wide_sum.h"
 #include "upfirdn2d/upfirdn2d.h"
 
 namespace ganfoundry {
@@ -166,11 +167,11 @@ Gradients composite_backward(
     Tensor dd = absent(x), dnoise = dd, du = dv;
     if (d) {
         const Tensor u = f ? call_upfirdn2d(x, *f, padding) : x;
-        dd = (dv * u).sum({2, 3}, false, type);
+        dd = WideSum::apply(dv * u, std::vector<int64_t>{2, 3}, type).flatten(1);
         du = dv * d->to(x.scalar_type()).unsqueeze(2).unsqueeze(3);
     }
     if (noise) {
-        dnoise = dv.sum({1}, true, type);
+        dnoise = WideSum::apply(dv, std::vector<int64_t>{1}, type);
         if (noise->dim() == 2) dnoise = dnoise.sum(at::IntArrayRef({0, 1}));
     }
     const Tensor dx = f ? call_upfirdn2d_transposed(du, *f, padding) : du;
