@@ -17,12 +17,12 @@ $(VENV)/.done: pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[metrics,log,tiff,video,dev]'
 	touch $@
 
-# With the packages that only some tests need: of exports, servers, a browser, notebooks and W&B.
+# With the packages that only some tests need: of exports, servers, nvcc, a browser, notebooks and W&B.
 setup-all: setup $(VENV)/.done-all
 
 $(VENV)/.done-all: pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable \
-		'.[metrics,log,tiff,video,dev,serve,export,hub,browser,dev-notebooks,dev-loggers]'
+		'.[metrics,log,tiff,video,dev,serve,export,hub,cuda,browser,dev-notebooks,dev-loggers]'
 	touch $@
 
 demo: setup
@@ -66,9 +66,10 @@ bench: setup
 	$(BIN)/python bench/native_step.py
 	$(BIN)/python bench/detector.py
 
-# Compiles every CUDA source for every architecture where nvcc is there; no GPU needed.
+# Compiles every CUDA source for every architecture where nvcc is there; no GPU needed. The nvcc of `make setup-all` is
+# found by the Python of .venv.
 cuda-check:
-	@$(PYTHON) -m torch_utils.ops.toolchain.cuda_check
+	@$(or $(wildcard $(BIN)/python),$(PYTHON)) -m torch_utils.ops.toolchain.cuda_check
 
 clean:
 	rm -rf $(VENV) build *.egg-info

@@ -85,6 +85,7 @@ class Case:
         precision: 'fp32', 'bf16' or 'fp16'.
         aug: Kind of augmentation; p is 0.6.
         sets: Config fields to set, by path.
+        impl: 'auto' for the project's kernels, or 'ref' for the reference that runs without them.
     """
 
     cfg: str = 'auto'
@@ -93,6 +94,7 @@ class Case:
     precision: str = 'bf16'
     aug: str = 'noaug'
     sets: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    impl: str = 'auto'
 
     def config(self) -> tuple[RunConfig, ImageSpec]:
         """Returns the config of the run and the facts of its images."""
@@ -163,8 +165,10 @@ class Count:
 def count(case: Case, by_place: bool = False) -> Count:
     """Counts a step; the guard must be loaded. `by_place` takes longer."""
     from tests.support.fake_cuda.steps import count_step
+    from torch_utils.ops import dispatch
 
-    return Count(*count_step(*case.config(), by_place))
+    with dispatch.default(case.impl):
+        return Count(*count_step(*case.config(), by_place))
 
 
 def rates_of(gpu: str) -> Rates:
@@ -232,7 +236,7 @@ def text_of(record: dict[str, Any]) -> str:
     res, sets = record['resolution'], ''.join(f', {path}={value}' for path, value in record['sets'].items())
     lines = [
         f'--cfg={record["cfg"]} at {res}x{res}, batch {record["batch"]}, {record["precision"]}, {record["aug"]}{sets}, '
-        f'torch {record["torch"]}',
+        f'operations {record["impl"]}, torch {record["torch"]}',
         f'{"":10s} {"launches":>9s} {"GB":>8s} {"TFLOP 16":>9s} {"TF32":>7s} {"fp32":>7s} {"wide":>7s} {"copies":>7s} '
         f'{"waits":>6s}',
     ]
@@ -258,6 +262,7 @@ def text_of(record: dict[str, Any]) -> str:
 @click.option('--precision', default='bf16', show_default=True, type=click.Choice(['fp32', 'bf16', 'fp16']))
 @click.option('--aug', default='noaug', show_default=True, help='Kind of augmentation, as train.py has it.')
 @click.option('--set', 'sets', multiple=True, metavar='A.B=C', help='A config field, as train.py has it.')
+@click.option('--impl', default='auto', show_default=True, type=click.Choice(['auto', 'ref']), help='Operations.')
 @click.option('--gpu', default='reference', show_default=True, type=click.Choice(['reference', *PEAKS]))
 @click.option('--top', default=0, show_default=True, help='Places with the most launches and bytes.')
 @click.option(
@@ -265,8 +270,8 @@ def text_of(record: dict[str, Any]) -> str:
 )
 @click.option('--json', 'as_json', is_flag=True, help='Print JSON.')
 def main(
-    cfg: str, resolution: int, batch: int, precision: str, aug: str, sets: Sequence[str], gpu: str, top: int,
-    table: bool, as_json: bool,
+    cfg: str, resolution: int, batch: int, precision: str, aug: str, sets: Sequence[str], impl: str, gpu: str,
+    top: int, table: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Counts a training step on fake CUDA tensors."""
     for item in sets:
@@ -277,7 +282,7 @@ def main(
 
     stubs.prepare()
     changes = dict(item.split('=', 1) for item in sets)
-    case = Case(cfg=cfg, resolution=resolution, batch=batch, precision=precision, aug=aug, sets=changes)
+    case = Case(cfg=cfg, resolution=resolution, batch=batch, precision=precision, aug=aug, sets=changes, impl=impl)
     if table:
         records = [record_of(row, gpu, top=0) for row in TABLE]
         print(json.dumps(records, indent=1) if as_json else table_of(records))

@@ -13,14 +13,16 @@ from dnnlib import streams
 from dnnlib.errors import UserError
 from dnnlib.log import shown
 from dnnlib.signals import recorded_interrupts
+from dnnlib.spinning import limit_spinning
 
 
 def run_command(main: Callable[[], object]) -> None:
-    """Runs a command; a UserError becomes one line on stderr and exit code 2.
+    """Runs a command, with few spinning threads; a UserError becomes one line on stderr and exit code 2.
 
     Nothing that happens to stderr ends the command. Output that stdout did not take is an error. Ctrl-C, which click
     turns into exit code 1, is 130. One of several processes (WORLD_SIZE) ends with `end_process`.
     """
+    limit_spinning()
     streams.open_missing()
     escape_names()
     with streams.lossy_stderr():

@@ -17,6 +17,8 @@ import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dnnlib.spinning import limit_spinning
+
 if TYPE_CHECKING:
     from ganfoundry.api import measure, train
     from ganfoundry.network import Network, load
@@ -84,13 +86,14 @@ _MODULES = {name: module for module, names in _NAMES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
-    """Imports a public name when it is first used (PEP 562)."""
+    """Imports a public name when it is first used (PEP 562); most of them import PyTorch."""
+    if name != 'recipes' and name not in _MODULES:
+        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+    limit_spinning()
     if name == 'recipes':
         value: Any = importlib.import_module('training.recipes')
-    elif name in _MODULES:
-        value = getattr(importlib.import_module(_MODULES[name]), name)
     else:
-        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+        value = getattr(importlib.import_module(_MODULES[name]), name)
     globals()[name] = value
     return value
 

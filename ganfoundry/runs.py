@@ -17,6 +17,7 @@ from dnnlib.files import write_json
 from dnnlib.folders import make_run_dir
 from dnnlib.provenance import environment, public_argv
 from dnnlib.registry import source_of
+from dnnlib.spinning import spin_setting
 from ganfoundry import options, processes
 from ganfoundry.options import TrainFlags
 from ganfoundry.reals import reference_data
@@ -211,6 +212,7 @@ def record_of(run: Run, world: World | None = None) -> dict[str, Any]:
         **({'plugins': [source_of(module) for module in modules]} if modules else {}),
         'operations': dispatch.pick('auto', torch.empty(0, device=run.device)),
         'threads': torch.get_num_threads(),
+        'spinning': spin_setting(),
         'launch': os.environ.get(RUN_ID) if is_launched() else None,
         **environment(('torch', 'numpy', 'pillow', 'scipy')),
     }

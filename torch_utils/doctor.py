@@ -26,6 +26,7 @@ import torch
 
 from dnnlib.log import format_bytes
 from dnnlib.records import parse_record
+from dnnlib.spinning import SPIN_COUNT, VARIABLES, spin_setting
 from dnnlib.trust import distrust
 from torch_utils.allocator import keep_freed_memory
 from torch_utils.ops import dispatch
@@ -38,10 +39,12 @@ from torch_utils.ops.toolchain.cpu_toolchain import (
     cpu_features,
     find_cxx,
     find_ninja,
-    first_line,
+    find_toolchain,
 )
+from torch_utils.ops.toolchain.cuda_toolchain import find_cuda_toolchain
 from torch_utils.ops.toolchain.library_folders import SET_CACHE, cache_folders
-from torch_utils.ops.toolchain.nvcc import find_nvcc
+from torch_utils.ops.toolchain.nvcc import find_nvcc, release, same_major, way_to_nvcc
+from torch_utils.ops.toolchain.probe import first_line
 
 ROOT = Path(__file__).resolve().parent.parent
 EMBEDDED_DATA = ROOT / 'training' / 'data' / 'embedded' / 'peeps64.zip'
@@ -100,17 +103,39 @@ def processor() -> Iterator[Line]:
     threads = torch.get_num_threads()
     remedy = 'OMP_NUM_THREADS holds them back; unset it to use every core' if threads < usable // 2 else ''
     yield Line('cores', f'{usable} usable, PyTorch runs {threads} threads', remedy)
+    yield Line('spinning', _spinning(spin_setting()))
     present = [name for name, flag in CPU_FEATURES.items() if flag in cpu_features()]
     slow = '' if set(present) & {'AVX2', 'NEON'} else 'expect slow training; choose a machine with AVX2 or NEON'
     yield Line('CPU', ', '.join(present) or 'none of the vector extensions that are looked for', slow)
 
 
+def _spinning(setting: str) -> str:
+    """Returns how long OpenMP's threads wait before they sleep; commands have chosen before PyTorch is imported."""
+    if setting != 'default':
+        return setting
+    return f"OpenMP's default; commands set GOMP_SPINCOUNT={SPIN_COUNT} unless {' or '.join(VARIABLES)} is set"
+
+
 def tools() -> Iterator[Line]:
     """Yields the tools that build native operations."""
-    cxx, ninja, nvcc = find_cxx(), find_ninja(), find_nvcc()
+    cxx, ninja = find_cxx(), find_ninja()
     yield Line('compiler', _version(cxx)) if cxx else Line('compiler', 'no g++', GET_CXX)
     yield Line('ninja', _version(ninja)) if ninja else Line('ninja', 'absent', GET_NINJA)
-    yield Line('nvcc', nvcc or 'absent; CUDA operations and make cuda-check need it')
+    yield _nvcc(torch.version.cuda)
+
+
+def _nvcc(cuda: str | None) -> Line:
+    """Returns the compiler of CUDA operations, next to the version of CUDA that PyTorch is built for, if any."""
+    path = find_nvcc(cuda)
+    way = way_to_nvcc(cuda)
+    if path is None:
+        needs = 'absent; CUDA operations and make cuda-check need it'
+        return Line('nvcc', needs, way) if cuda else Line('nvcc', f'{needs}: {way}')
+    version = release(path)
+    text = f'{path}, CUDA {version}' if version else f'{path}, which does not run'
+    if cuda is None:
+        return Line('nvcc', text, '' if version else way)
+    return Line('nvcc', f'{text}; PyTorch is built for {cuda}', '' if same_major(version, cuda) else way)
 
 
 def _version(path: str) -> str:
@@ -122,7 +147,7 @@ def operations() -> Iterator[Line]:
     keep_freed_memory()  # training does so, too; otherwise page faults dominate the measurement
     where = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
     OPS.load_all()
-    remedy = _why_not_built() if where.type == 'cpu' else ''
+    remedy = _why_not_built(where.type)
     with dispatch.default('ref') if remedy else dispatch.default('auto'):
         impl = dispatch.pick('auto', torch.zeros(1, device=where))
         for op in (OPS.get(name) for name in sorted(OPS.names())):
@@ -130,16 +155,19 @@ def operations() -> Iterator[Line]:
                 sample = next(iter(op.workloads(SHAPE, where, torch.float32)))
                 run = functools.partial(op.bind(sample), *sample.inputs.values())
                 yield Line(op.name, _speed(impl, run, where), remedy)
+    if remedy:
+        yield Line('reference', dispatch.REFERENCE_COST[where.type], remedy)
 
 
-def _why_not_built() -> str:
-    """Returns the way to native operations on this CPU; empty if they are built."""
+def _why_not_built(device: str) -> str:
+    """Returns the way to native operations on a device; empty if they are built and can be loaded."""
+    needed = (find_cuda_toolchain, find_toolchain) if device == 'cuda' else (find_toolchain,)
     try:
-        if build.find_built() is None:
+        if None in [build.find_built(find_tools=find_tools) for find_tools in needed]:
             return 'native ones are built at their first use, or by: python -m torch_utils.ops.toolchain.build'
     except BuildError as error:
         return f'native ones cannot be built: {error}'
-    return build.load_cpu().problem or ''
+    return (build.load_cuda() if device == 'cuda' else build.load_cpu()).problem or ''
 
 
 def _speed(impl: str, run: Callable[[], torch.Tensor], where: torch.device) -> str:

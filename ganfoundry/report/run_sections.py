@@ -210,6 +210,7 @@ def _provenance(run: RunReading) -> list[Block]:
         'Commit': 'commit',
         'Machine': 'machine',
         'Threads': 'threads',
+        'Spinning of threads': 'spinning',
         'Operations': 'operations',
         'Run': 'run_id',
     }

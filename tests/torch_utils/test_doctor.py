@@ -20,9 +20,9 @@ from torch_utils.ops import dispatch
 from torch_utils.ops.toolchain import build
 from torch_utils.ops.toolchain.cpu_toolchain import BuildError
 
-OPERATIONS = ('act_fir', 'bias_act', 'filtered_lrelu', 'involution', 'synthesis_epilogue', 'upfirdn2d')
+OPERATIONS = ('act_fir', 'bias_act', 'conv2d', 'filtered_lrelu', 'involution', 'synthesis_epilogue', 'upfirdn2d')
 SUBJECTS = (
-    'Python', 'PyTorch', 'device', 'cores', 'CPU', 'compiler', 'ninja', 'nvcc', *OPERATIONS,
+    'Python', 'PyTorch', 'device', 'cores', 'spinning', 'CPU', 'compiler', 'ninja', 'nvcc', *OPERATIONS, 'reference',
     'disk here', 'disk cache', 'data', 'detector',
 )  # fmt: skip
 
@@ -59,8 +59,11 @@ def test_without_any_tool_it_still_measures_the_reference(tmp_path: Path):
 @pytest.mark.parametrize(
     ('patch', 'remedy'),
     [
-        (lambda: None, 'python -m torch_utils.ops.toolchain.build'),
-        (lambda: (_ for _ in ()).throw(BuildError('there is no ninja; pip install ninja')), 'pip install ninja'),
+        (lambda find_tools: None, 'python -m torch_utils.ops.toolchain.build'),
+        (
+            lambda find_tools: (_ for _ in ()).throw(BuildError('there is no ninja; pip install ninja')),
+            'pip install ninja',
+        ),
     ],
     ids=['not built yet', 'no ninja'],
 )
@@ -68,10 +71,36 @@ def test_operations_that_are_not_native_say_how_they_would_be(
     patch: Callable[[], None], remedy: str, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(build, 'find_built', patch)
+    monkeypatch.setattr(doctor, 'WARM_UP', 0)
+    monkeypatch.setattr(doctor, 'REPEATS', 1)
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
     lines = list(doctor.operations())
-    assert [line.subject for line in lines] == list(OPERATIONS)
-    assert all(line.text.startswith('reference,') and remedy in line.remedy for line in lines)
+    assert [line.subject for line in lines] == [*OPERATIONS, 'reference']
+    assert all(remedy in line.remedy for line in lines)
+    assert all(line.text.startswith('reference,') for line in lines[:-1])
+    assert lines[-1].text == 'a training step takes 1.1 times as long (measured)'
+
+
+@pytest.mark.parametrize(
+    ('device', 'built', 'problem', 'remedy'),
+    [
+        ('cpu', [True], None, ''),
+        ('cpu', [True], 'no driver', 'no driver'),
+        ('cuda', [True, True], None, ''),
+        ('cuda', [True, False], None, 'native ones are built at their first use'),
+        ('cuda', [False, True], None, 'native ones are built at their first use'),
+    ],
+)
+def test_nothing_is_built_for_either_device(
+    device: str, built: list[bool], problem: str | None, remedy: str, monkeypatch: pytest.MonkeyPatch
+):
+    """On a GPU both libraries are needed; `built` says which are, that of CUDA first."""
+    answers = iter(built)
+    monkeypatch.setattr(build, 'find_built', lambda find_tools: Path('ops.so') if next(answers) else None)
+    for name in ('load_cpu', 'load_cuda'):
+        loaded = build.Loaded(None if problem else Path('ops.so'), problem)
+        monkeypatch.setattr(build, name, lambda loaded=loaded, name=name: loaded if name[5:] == device else None)
+    assert doctor._why_not_built(device).startswith(remedy)
 
 
 def test_native_operations_are_measured_against_the_reference(monkeypatch: pytest.MonkeyPatch):
@@ -100,10 +129,41 @@ def test_a_gpu_that_pytorch_cannot_use_has_a_remedy(monkeypatch: pytest.MonkeyPa
     assert next(doctor.device()).remedy == ''
 
 
+@pytest.mark.parametrize(
+    ('path', 'version', 'cuda', 'text', 'remedy'),
+    [
+        (None, None, None, 'absent; ', ''),
+        (None, None, '13.0', 'absent; ', 'pip install "ganfoundry[cuda]"'),
+        (None, None, '12.8', 'absent; ', 'install the CUDA toolkit 12.8'),
+        ('/n/nvcc', '13.0', None, '/n/nvcc, CUDA 13.0', ''),
+        ('/n/nvcc', '13.5', '13.0', '/n/nvcc, CUDA 13.5; PyTorch is built for 13.0', ''),
+        ('/n/nvcc', '11.8', '13.0', '/n/nvcc, CUDA 11.8; PyTorch is built for 13.0', 'pip install "ganfoundry[cuda]"'),
+        ('/n/nvcc', '13.0', '12.8', '/n/nvcc, CUDA 13.0; PyTorch is built for 12.8', 'install the CUDA toolkit 12.8'),
+        ('/n/nvcc', None, '13.0', '/n/nvcc, which does not run', 'pip install "ganfoundry[cuda]"'),
+    ],
+)
+def test_nvcc_is_compared_with_the_cuda_version_of_pytorch(
+    path: str | None, version: str | None, cuda: str | None, text: str, remedy: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(doctor, 'find_nvcc', lambda cuda: path)
+    monkeypatch.setattr(doctor, 'release', lambda path: version)
+    line = doctor._nvcc(cuda)
+    assert line.text.startswith(text)
+    assert line.remedy.startswith(remedy)
+    assert bool(line.remedy) == bool(remedy)
+
+
+def test_the_spin_count_is_that_of_this_process_or_of_commands(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(doctor, 'spin_setting', lambda: 'default')
+    assert "OpenMP's default; commands set GOMP_SPINCOUNT=" in list(doctor.processor())[1].text
+    monkeypatch.setattr(doctor, 'spin_setting', lambda: 'GOMP_SPINCOUNT=7')
+    assert list(doctor.processor())[1].text == 'GOMP_SPINCOUNT=7'
+
+
 def test_an_old_cpu_and_idle_cores_have_a_remedy(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(doctor, 'cpu_features', lambda: ('x86_64', 'sse4_2'))
     monkeypatch.setattr(doctor.os, 'sched_getaffinity', lambda pid: set(range(8)))
-    cores, cpu = doctor.processor()
+    cores, _, cpu = doctor.processor()
     assert 'OMP_NUM_THREADS' in cores.remedy
     assert 'AVX2' in cpu.remedy
 

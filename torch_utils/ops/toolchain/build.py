@@ -143,9 +143,9 @@ def build_library(
     return library
 
 
-def find_built(source_dir: Path = CSRC) -> Path | None:
+def find_built(source_dir: Path = CSRC, find_tools: Callable[[], Toolchain] = find_toolchain) -> Path | None:
     """Returns the library that `build_library` would return without compiling; None without one. Raises BuildError."""
-    return _find(digest(source_dir, find_toolchain()))
+    return _find(digest(source_dir, find_tools()))
 
 
 def digest(source_dir: Path, tools: Toolchain) -> str:

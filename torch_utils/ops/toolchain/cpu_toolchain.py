@@ -8,7 +8,6 @@ import platform
 import re
 import shlex
 import shutil
-import subprocess
 import sys
 import sysconfig
 from dataclasses import dataclass
@@ -16,7 +15,9 @@ from pathlib import Path
 
 import torch
 
-PROBE_TIMEOUT_S = 20
+from torch_utils.ops.toolchain.nvcc import EXTRA
+from torch_utils.ops.toolchain.probe import first_line
+
 # PyTorch's headers require c++20 from 2.13 on, and g++ supports it from 10 on. -march=native ties a library to this
 # CPU's features, which are therefore part of its key.
 CXX_FLAGS = ('-O3', '-std=c++20', '-march=native', '-fopenmp', '-fPIC')
@@ -109,15 +110,6 @@ def find_ninja() -> str | None:
     return shutil.which('ninja') or shutil.which('ninja', path=os.path.dirname(sys.executable))
 
 
-def first_line(command: list[str], containing: str = '') -> str | None:
-    """Returns the first line of output with the text; None if the command is absent, fails or hangs."""
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=PROBE_TIMEOUT_S, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return next((line for line in done.stdout.splitlines() if containing in line), '').strip()
-
-
 @functools.cache
 def cpu_features() -> tuple[str, ...]:
     """Returns the CPU's architecture and instruction-set extensions, sorted, by their Linux names."""
@@ -179,7 +171,7 @@ _COMPLAINTS = (
     (
         r'nvcc fatal\s*: (Unsupported gpu architecture .*)',
         'nvcc is older than the GPU: {}',
-        'install a newer CUDA toolkit',
+        f'{EXTRA}, or install a newer CUDA toolkit',
     ),
     (
         r'error.*(unsupported GNU version)',

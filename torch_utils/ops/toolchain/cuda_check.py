@@ -15,7 +15,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
-from torch_utils.ops.toolchain.nvcc import NVCC_FLAGS, find_nvcc
+from torch_utils.ops.toolchain.nvcc import NVCC_FLAGS, find_nvcc, way_to_nvcc
 
 CSRC = Path(__file__).resolve().parent.parent / 'csrc'
 ARCHITECTURES = ('75', '80', '86', '89', '90', '100')  # Turing, Ampere (A100, RTX 30), Ada, Hopper, Blackwell
@@ -111,7 +111,7 @@ def check_sources(source_dir: Path = CSRC) -> int:
     """Compiles a folder's `*.cu`, prints tables and errors, and returns the number of failures."""
     nvcc, sources = find_nvcc(), sorted(source_dir.rglob('*.cu'))
     if nvcc is None:
-        print('cuda-check: no nvcc on the PATH, nothing compiled; install the CUDA toolkit to check the kernels')
+        print(f'cuda-check: there is no nvcc, nothing compiled; {way_to_nvcc(None)}')
         return 0
     if not sources:
         print(f'cuda-check: no CUDA sources in {source_dir}')

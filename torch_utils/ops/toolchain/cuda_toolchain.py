@@ -7,10 +7,8 @@ from pathlib import Path
 
 import torch
 
-from torch_utils.ops.toolchain.cpu_toolchain import BuildError, Toolchain, find_toolchain, first_line, is_for_cuda
-from torch_utils.ops.toolchain.nvcc import NVCC_FLAGS, find_nvcc
-
-GET_NVCC = "install the CUDA toolkit of PyTorch's version, or put its bin folder on the PATH or its root in CUDA_HOME"
+from torch_utils.ops.toolchain.cpu_toolchain import BuildError, Toolchain, find_toolchain, is_for_cuda
+from torch_utils.ops.toolchain.nvcc import NVCC_FLAGS, find_nvcc, runtime_flags, version_line, way_to_nvcc
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +46,7 @@ class CudaToolchain(Toolchain):
     def linker(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Returns the link command. nvcc links the CUDA runtime statically, so none is needed at run time."""
         flags = tuple(flag for flag in self.link_flags if flag != '-fopenmp')
-        return (self.nvcc, f'-ccbin={self.cxx}'), (*flags, '-ltorch_cuda')
+        return (self.nvcc, f'-ccbin={self.cxx}'), (*flags, *runtime_flags(self.nvcc), '-ltorch_cuda')
 
 
 def find_cuda_toolchain() -> CudaToolchain:
@@ -57,12 +55,12 @@ def find_cuda_toolchain() -> CudaToolchain:
         raise BuildError('this PyTorch is built without CUDA; install one with it, see https://pytorch.org')
     if not torch.cuda.is_available():
         raise BuildError('PyTorch finds no CUDA device; see whether nvidia-smi finds one')
-    nvcc = find_nvcc()
+    nvcc = find_nvcc(torch.version.cuda)
     if nvcc is None:
-        raise BuildError(f'there is no nvcc; {GET_NVCC}')
-    version = compiler_version(nvcc)
+        raise BuildError(f'there is no nvcc; {way_to_nvcc(torch.version.cuda)}')
+    version = version_line(nvcc)
     if version is None:
-        raise BuildError(f'{nvcc} does not run; {GET_NVCC}')
+        raise BuildError(f'{nvcc} does not run; {way_to_nvcc(torch.version.cuda)}')
     capabilities = {torch.cuda.get_device_capability(i) for i in range(torch.cuda.device_count())}
     host = find_toolchain()
     return CudaToolchain(
@@ -71,8 +69,3 @@ def find_cuda_toolchain() -> CudaToolchain:
         nvcc_version=version,
         architectures=tuple(f'{major}{minor}' for major, minor in sorted(capabilities)),
     )
-
-
-def compiler_version(nvcc: str) -> str | None:
-    """Returns the line of `nvcc --version` that identifies the release; None if it does not run."""
-    return first_line([nvcc, '--version'], containing='release')
