@@ -72,8 +72,8 @@ def test_the_rates_of_a_named_gpu_are_below_its_peaks(gpu):
 
 def test_the_text_has_every_phase_and_where_the_host_waits():
     cost = Cost(launches=12.5, bytes=2e9, low=3e12, waits=1).record()
-    record = {'cfg': 'auto', 'resolution': 64, 'batch': 32, 'precision': 'bf16', 'aug': 'noaug', 'torch': '2.13',
-              'sets': {'r1.gamma': '1'}, 'phases': {'Gmain': cost}, 'step': cost, 'gpu': 'h100',
+    record = {'cfg': 'auto', 'resolution': 64, 'batch': 32, 'precision': 'bf16', 'aug': 'noaug', 'impl': 'auto',
+              'torch': '2.13', 'sets': {'r1.gamma': '1'}, 'phases': {'Gmain': cost}, 'step': cost, 'gpu': 'h100',
               'estimate_ms': {'host': 1.0, 'gpu': 2.0}, 'waits_at': {'training/step.py:1': 3},
               'top': {'launches': [[12.5, 2e9, 'training/step.py:1', 'aten.add']]}}  # fmt: skip
     text = text_of(record)
