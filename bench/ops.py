@@ -1,18 +1,20 @@
 """Milliseconds of every registered operation, forward and with backward, compared with its reference and a copy.
 
     python bench/ops.py --threads 2 --repeat 9
-    python bench/ops.py --device cuda --only bias_act --only upfirdn2d
+    python bench/ops.py --device cuda --only bias_act --only upfirdn2d --records ops.jsonl
 
 Letters in shapes: N batch, C channels, H and W height and width.
 """
 
 from __future__ import annotations
 
+import json
 import statistics
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 import torch
@@ -20,6 +22,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run as a file, from anywhere
 
 from torch_utils.allocator import keep_freed_memory
+from torch_utils.devices import pick_device, prepare
 from torch_utils.ops.registry import OPS, Op, Sample
 
 SHAPES = {  # [N, C, H, W]
@@ -84,8 +87,8 @@ def leaves(sample: Sample, memory_format: torch.memory_format) -> list[torch.Ten
     return [t.requires_grad_() for t in (x.contiguous(memory_format=memory_format), *others)]
 
 
-def print_row(op: Op, sample: Sample, copies: dict[str, float], repeat: int) -> None:
-    """Prints one operation: the reference in NCHW, and the fast form in both memory formats.
+def print_row(op: Op, sample: Sample, copies: dict[str, float], repeat: int) -> dict[str, Any]:
+    """Prints one operation: the reference in NCHW, and the fast form in both memory formats. Returns the numbers.
 
     Args:
         op: The operation.
@@ -95,15 +98,20 @@ def print_row(op: Op, sample: Sample, copies: dict[str, float], repeat: int) -> 
     """
     ref = measure(op.bind(sample, reference=True), leaves(sample, torch.contiguous_format), repeat)
     cells = f'{op.name + " " + sample.name:42}{ref[0]:9.2f}{ref[1]:9.2f}'
+    numbers: dict[str, Any] = {'op': op.name, 'workload': sample.name, 'ref_ms': ref}
     for fmt, memory_format in FORMATS.items():
         run, inputs = op.bind(sample), leaves(sample, memory_format)
         forward, both = measure(run, inputs, repeat)
         share = (inputs[0].nbytes + run(*inputs).nbytes) / forward / copies[fmt]
         cells += f'{forward:9.2f}{both:9.2f}{ref[0] / forward:7.1f}{ref[1] / both:6.1f}{share:7.2f}'
+        numbers[fmt] = {'ms': (forward, both), 'copy': share}
     print(cells, flush=True)
+    return numbers
 
 
-def print_table(ops: list[Op], shape: list[int], dtype: str, repeat: int, device: torch.device) -> None:
+def print_table(
+    ops: list[Op], shape: list[int], dtype: str, repeat: int, device: torch.device, records: str | None = None
+) -> None:
     """Prints a row per operation and workload.
 
     `copy` is the bytes per second of the forward pass, feature map read and result written, relative to a warm copy.
@@ -114,6 +122,7 @@ def print_table(ops: list[Op], shape: list[int], dtype: str, repeat: int, device
         dtype: Name of the dtype, a key of `DTYPES`.
         repeat: Number of timings.
         device: Device to measure on.
+        records: File that receives a line of JSON per row; None: no file.
     """
     print(f'\nx {shape} {dtype}, ms: forward, forward and backward; times faster than the reference')
     print(f'{"":42}{"ref NCHW":>18}' + ''.join(f'{fmt:>18}{"faster":>13}{"copy":>7}' for fmt in FORMATS))
@@ -121,7 +130,10 @@ def print_table(ops: list[Op], shape: list[int], dtype: str, repeat: int, device
     copies = {fmt: copy_speed(plain.contiguous(memory_format=memory), repeat) for fmt, memory in FORMATS.items()}
     for op in ops:
         for sample in op.workloads(shape, device, DTYPES[dtype]) if op.workloads is not None else ():
-            print_row(op, sample, copies, repeat)
+            numbers = {'bench': 'ops', 'shape': shape, 'dtype': dtype, **print_row(op, sample, copies, repeat)}
+            if records is not None:
+                with open(records, 'a', encoding='utf-8') as file:
+                    file.write(json.dumps(numbers) + '\n')
 
 
 @click.command()
@@ -129,18 +141,20 @@ def print_table(ops: list[Op], shape: list[int], dtype: str, repeat: int, device
 @click.option('--repeat', type=int, default=7, show_default=True, help='Calls to take the median of.')
 @click.option('--device', default='cpu', show_default=True, help='cpu or cuda.')
 @click.option('--only', multiple=True, metavar='NAME', help='Name of an operation; may be repeated. Default: all.')
-def main(threads: int, repeat: int, device: str, only: tuple[str, ...]) -> None:
+@click.option('--records', metavar='FILE', help='Also append a line of JSON per row to this file.')
+def main(threads: int, repeat: int, device: str, only: tuple[str, ...], records: str | None) -> None:
     """Prints a table per shape and dtype, with a row per operation and workload."""
     torch.set_num_threads(threads)
     keep_freed_memory()
-    where = torch.device(device)
+    where = pick_device(device)
+    prepare(where)
     if where.type == 'cuda':
         print(torch.cuda.get_device_name(where))
     OPS.load_all()
     ops = [OPS.get(name) for name in only or sorted(OPS.names())]
     for shape in SHAPES[where.type]:
         for dtype in DTYPES:
-            print_table(ops, shape, dtype, repeat, where)
+            print_table(ops, shape, dtype, repeat, where, records)
 
 
 if __name__ == '__main__':

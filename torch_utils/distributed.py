@@ -223,6 +223,7 @@ class World:
                 self._store.set(f'{self._place}/asked', '1')
                 deadline = time.monotonic() + ASKED_S
             if deadline is not None and time.monotonic() > deadline:
+                self._abort()
                 raise PeerLost(f'{self}: asked to stop in {what}, and rank 0, which works there, does not answer')
             time.sleep(POLL_S)
 
@@ -267,6 +268,11 @@ class World:
         self._num_keys += 1
         return f'{kind}/{self._num_keys}'
 
+    def _abort(self) -> None:
+        """Ends NCCL's collectives that are under way: this process would wait for them when it leaves."""
+        if dist.is_initialized() and dist.get_backend() == 'nccl':
+            dist.group.WORLD.abort()
+
     @contextlib.contextmanager
     def _limit(self, timeout_s: float, what: str) -> Iterator[None]:
         if self._watchdog is None:
@@ -285,6 +291,7 @@ class World:
             yield
         except RuntimeError as error:
             cause = str(error).strip().splitlines()[0]
+            self._abort()
             raise PeerLost(f'{self}{where}: {what} failed, another process is gone or unreachable ({cause})') from error
         if self._watchdog is not None:
             self._watchdog.enter('')

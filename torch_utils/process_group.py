@@ -88,7 +88,9 @@ def connect(
     watchdog.enter('joining the other processes')
     patience = datetime.timedelta(days=PATIENCE_DAYS)
     backend = 'nccl' if device_type == 'cuda' else 'gloo'
-    dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=patience)
+    # With its device NCCL makes the communicator here, where JOIN_S holds, instead of at the first collective.
+    device = torch.device('cuda', local_rank) if backend == 'nccl' else None
+    dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=patience, device_id=device)
     control = dist.new_group(backend='gloo', timeout=patience) if backend == 'nccl' else None
     facts = PrefixStore('ganfoundry', store)
     facts.set_timeout(patience)

@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from tests.conftest import ROOT
 from tests.support.forks import environment
 from tests.support.patience import stretched
 from tests.support.ranks import run_ranks
+from torch_utils import distributed
 from torch_utils.distributed import PeerLost, World
 
 HANGS = """
@@ -111,3 +113,17 @@ def test_hung_processes_end_with_rank_operation_step_and_stacks(tmp_path):
                      second)  # fmt: skip
     assert 'most recent call' in first
     assert 'File "<string>", line 11' in second  # the line that sleeps
+
+
+@pytest.mark.parametrize('backend', ['nccl', 'gloo'])
+def test_a_process_that_lost_another_ends_its_work_on_the_gpu_before_it_leaves(monkeypatch, backend):
+    def fail(x):
+        raise RuntimeError('ncclRemoteError')
+
+    aborted = []
+    group = SimpleNamespace(WORLD=SimpleNamespace(abort=lambda: aborted.append(backend)))
+    stub = SimpleNamespace(all_reduce=fail, is_initialized=lambda: True, get_backend=lambda: backend, group=group)
+    monkeypatch.setattr(distributed, 'dist', stub)
+    with pytest.raises(PeerLost, match=r'rank 0 of 2: all-reduce of x failed, .*\(ncclRemoteError\)'):
+        World(0, 2).all_reduce(torch.zeros(1), 'x')
+    assert aborted == (['nccl'] if backend == 'nccl' else [])

@@ -4,10 +4,11 @@ import socket
 
 import pytest
 import torch
+from torch.distributed import HashStore
 
 from dnnlib.errors import ConfigError
 from torch_utils import process_group
-from torch_utils.process_group import join
+from torch_utils.process_group import connect, join
 from torch_utils.watchdog import Watchdog
 
 CPU = torch.device('cpu')
@@ -54,3 +55,14 @@ def test_a_machine_without_a_gpu_for_each_process_is_refused(second_of_two, monk
     monkeypatch.setattr(torch.cuda, 'device_count', lambda: 1)
     with pytest.raises(ConfigError, match='process 1 of this machine has no GPU, PyTorch sees 1'):
         join(torch.device('cuda'))
+
+
+@pytest.mark.parametrize(('kind', 'device'), [('cuda', torch.device('cuda', 1)), ('cpu', None)])
+def test_nccl_makes_its_communicator_on_the_gpu_of_the_process_while_it_joins(monkeypatch, kind, device):
+    made = []
+    monkeypatch.setattr(process_group.dist, 'init_process_group', lambda backend, **how: made.append((backend, how)))
+    monkeypatch.setattr(process_group.dist, 'new_group', lambda **how: None)
+    world = connect(HashStore(), 1, 2, 1, kind, Watchdog('test', 300))
+    world.unwatch()
+    ((backend, how),) = made
+    assert (backend, how['device_id']) == ('gloo' if device is None else 'nccl', device)
