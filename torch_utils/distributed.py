@@ -271,7 +271,9 @@ class World:
     def _abort(self) -> None:
         """Ends NCCL's collectives that are under way: this process would wait for them when it leaves."""
         if dist.is_initialized() and dist.get_backend() == 'nccl':
-            dist.group.WORLD.abort()
+            group = dist.group.WORLD
+            assert group is not None
+            group.abort()
 
     @contextlib.contextmanager
     def _limit(self, timeout_s: float, what: str) -> Iterator[None]:
