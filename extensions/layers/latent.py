@@ -12,13 +12,16 @@ import torch
 from extensions.layers.spectral_norm import Linear
 from training.interface import ImageSpec
 
+LABEL_STD = 0.3
+
 
 class LatentGenerator(torch.nn.Module):
     """Base class of generators whose input vector is z, followed by the embedding of the label if there are labels.
 
     Concatenation fits all these networks, with BN, RBN or without normalization, and keeps the paper's parameters in
-    the absence of labels; class-conditional affine maps would need one variant per normalization. truncation_psi scales
-    z.
+    the absence of labels; class-conditional affine maps would need one variant per normalization. The embedding starts
+    at a fraction of the size of z: of equal size, it is half of what the first layer sees, and the generator learns one
+    picture per class (bench/results/labels.md). truncation_psi scales z.
 
     Attributes:
         v_dim: V, z_dim without labels and twice z_dim with labels.
@@ -32,7 +35,7 @@ class LatentGenerator(torch.nn.Module):
         self.embed = None
         if self.c_dim:
             self.embed = Linear(self.c_dim, z_dim, bias=False)
-            torch.nn.init.normal_(self.embed.weight)  # the embedding of a one-hot label is N(0, 1), as z
+            torch.nn.init.normal_(self.embed.weight, std=LABEL_STD)  # the embedding of a one-hot label; z has 1
 
     def vector(self, z: torch.Tensor, c: torch.Tensor | None, truncation_psi: float, noise_mode: str) -> torch.Tensor:
         """Returns the input vector, [N, V].
