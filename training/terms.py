@@ -266,4 +266,4 @@ class DiscriminatorTerms(_NetworkTerms):
         stats.report('Loss/D/loss', loss)
         for name, logits in (('fake', fake_logits), ('real', real_logits)):
             stats.report(f'Loss/scores/{name}', logits)
-            stats.report(f'Loss/signs/{name}', logits.detach().sign())
+            stats.report(f'Loss/signs/{name}', logits.sign())
