@@ -116,7 +116,7 @@ def _sums(rows: torch.Tensor, counts: list[int]) -> list[torch.Tensor]:
 
 
 def _moments_of(values: list[torch.Tensor]) -> torch.Tensor:
-    """Returns count, sum and sum of squares of each tensor, float64 [R, 3]; tensors of one size are reduced together."""
+    """Returns count, sum and sum of squares of each tensor, float64 [R, 3]; tensors of one size in one pass."""
     if not values:
         return torch.zeros([0, 3], dtype=torch.float64)
     alike: dict[tuple[int, torch.dtype, torch.device], list[int]] = {}

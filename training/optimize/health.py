@@ -6,6 +6,8 @@ the statistics are read at the end of the tick.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from typing import Literal
 
 import torch
@@ -49,35 +51,55 @@ def guarded_step(
     Returns:
         Whether a loss or gradient was not finite, bool [].
     """
-    grads, loss = packed[:-1], packed[-1]
-    unsound = ~packed.isfinite().all()
-    overflow = torch.zeros_like(unsound)
+    found = torch.zeros([], device=packed.device)  # becomes 1
+    unscale = torch.ones_like(found) if loss_scale is None else loss_scale.factor.reciprocal()
+    # One pass over the gradients, which divides the loss as well: nobody reads it again.
+    torch._amp_foreach_non_finite_check_and_unscale_([packed], found, unscale)
+    unsound = found > 0
+    skip, fault = found, unsound
     if loss_scale is not None:
-        overflow = unsound & loss.isfinite() & ~loss_scale.lowest
-        grads.div_(loss_scale.factor)
+        # Gradients that are not finite although the loss is: the scaled ones exceeded the range of float16.
+        overflow = unsound & (packed[-1].abs() < math.inf) & (loss_scale.factor > 1)
         loss_scale.update(overflow)
         stats.report_shared(OVERFLOW, overflow)
+        fault = unsound & ~overflow
     if on_nan == 'mask':
-        torch.nan_to_num_(grads, nan=0.0, posinf=LARGEST, neginf=-LARGEST)
-    step_unless(optimizer, overflow if on_nan == 'mask' else unsound, lr_factor)
-    stats.report_shared(NONFINITE, unsound & ~overflow)
+        torch.nan_to_num_(packed[:-1], nan=0.0, posinf=LARGEST, neginf=-LARGEST)
+        skip = torch.zeros_like(found) if loss_scale is None else overflow.float()
+    step_unless(optimizer, skip, lr_factor)
+    stats.report_shared(NONFINITE, fault)
     return unsound
 
 
 class Undo:
-    """Copy of the networks' running statistics from before a phase, which restores them after a fault."""
+    """Copy of the values that a phase moves, from before the phase, which restores them after a fault.
+
+    These are the networks' running statistics and further tensors. One copy holds all of a dtype, so that a phase takes
+    the same few launches for any number of them.
+    """
 
     def __init__(self, *nets: torch.nn.Module) -> None:
         named = (pair for net in nets for pair in net.named_buffers())
         self._buffers = [buffer for name, buffer in named if name.rpartition('.')[2] in RUNNING]
-        self._before = [torch.empty_like(buffer) for buffer in self._buffers]
+        self._alike: list[list[torch.Tensor]] = []  # tensors of each dtype
+        self._before: list[torch.Tensor] = []  # their values, one after another
 
-    def remember(self) -> None:
-        """Copies the running statistics."""
-        for before, buffer in zip(self._before, self._buffers, strict=True):
-            before.copy_(buffer)
+    def remember(self, others: Iterable[torch.Tensor] = ()) -> None:
+        """Copies the running statistics and further tensors."""
+        by_dtype: dict[torch.dtype, list[torch.Tensor]] = {}
+        for tensor in (*self._buffers, *others):
+            by_dtype.setdefault(tensor.dtype, []).append(tensor)
+        self._alike = list(by_dtype.values())
+        self._before = [_flat(tensors) for tensors in self._alike]
 
     def where(self, unsound: torch.Tensor) -> None:
         """Restores the copied values if `unsound`, bool []."""
-        for before, buffer in zip(self._before, self._buffers, strict=True):
-            buffer.copy_(torch.where(unsound, before, buffer))
+        for tensors, before in zip(self._alike, self._before, strict=True):
+            values = torch.where(unsound, before, _flat(tensors)).split([tensor.numel() for tensor in tensors])
+            views = [value.view_as(tensor) for value, tensor in zip(values, tensors, strict=True)]
+            torch._foreach_copy_(tensors, views)
+
+
+def _flat(tensors: list[torch.Tensor]) -> torch.Tensor:
+    """Returns the values of tensors of one dtype, one after another in a tensor of their own."""
+    return torch.cat([tensor.flatten() for tensor in tensors])

@@ -29,26 +29,18 @@ class LossScale:
 
     def __init__(self, device: torch.device) -> None:
         self.factor = torch.full([], FIRST, device=device)
-        self._clean = torch.zeros([], device=device)  # steps since the last overflow or doubling
-
-    @property
-    def lowest(self) -> torch.Tensor:
-        """Whether the factor has reached its minimum of 1, bool []."""
-        return self.factor <= 1
+        self._clean = torch.zeros([], dtype=torch.int32, device=device)  # steps since the last overflow or doubling
 
     def update(self, overflow: torch.Tensor) -> None:
         """Updates the factor after an optimizer step. overflow: whether its gradients overflowed, bool []."""
-        clean = torch.where(overflow, 0, self._clean + 1)
-        grow = clean >= INTERVAL
-        factor = torch.where(overflow, self.factor / 2, torch.where(grow, self.factor * 2, self.factor))
-        self.factor = factor.clamp(1, LARGEST)
-        self._clean = torch.where(grow, 0, clean)
+        torch._amp_update_scale_(self.factor, self._clean, overflow.float(), 2.0, 0.5, INTERVAL)
+        self.factor.clamp_(1, LARGEST)
 
     def state_dict(self) -> dict[str, Any]:
         """Returns the factor and the count of clean steps as JSON values."""
-        return {'factor': self.factor.item(), 'clean': self._clean.item()}
+        return {'factor': self.factor.item(), 'clean': float(self._clean)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restores the factor and the count from `state_dict`."""
-        self.factor = torch.full_like(self.factor, state['factor'])
-        self._clean = torch.full_like(self._clean, state['clean'])
+        self.factor.fill_(state['factor'])
+        self._clean.fill_(state['clean'])

@@ -79,11 +79,25 @@ def lr_scale(nimg: int, kimg: int, lr_decay_kimg: float) -> float:
 
 
 class GradientBuffer:
-    """Flat tensor with all gradients of a network, so that they are checked and reduced in one piece."""
+    """Flat tensor with all gradients of a network, so that they are checked and reduced in one piece.
+
+    Tensors whose size is no multiple of four come last. All others then begin at a multiple of 16 bytes, which fused
+    Adam needs for reading four numbers at a time.
+    """
 
     def __init__(self, net: torch.nn.Module) -> None:
-        self.params = list(net.parameters())
+        self.params = sorted(net.parameters(), key=lambda p: p.numel() % 4 != 0)
         self.flat = torch.empty(sum(p.numel() for p in self.params) + 1, device=self.params[0].device)
+        self._opened: list[torch.Tensor] = []  # gradients at their places since `open`
+
+    def open(self, params: list[torch.nn.Parameter]) -> None:
+        """Sets the gradients of `params`, in the order of `self.params`, to zeros at their places in the buffer."""
+        size = sum(p.numel() for p in params)
+        self._opened = [
+            part.view_as(p) for p, part in zip(params, _parts(self.flat[:size].zero_(), params), strict=True)
+        ]
+        for p, gradient in zip(params, self._opened, strict=True):
+            p.grad = gradient
 
     def gather(self, loss: torch.Tensor) -> torch.Tensor:
         """Packs the gradients and `loss` [], detached; the gradients become views of the packed tensor.
@@ -92,9 +106,16 @@ class GradientBuffer:
         optimizer skips it.
         """
         params = [p for p in self.params if p.grad is not None]
-        grads = [p.grad.flatten() for p in params if p.grad is not None]
-        packed = torch.cat([*grads, loss.float().view(1)], out=self.flat[: sum(g.numel() for g in grads) + 1])
-        for p, g in zip(params, packed[:-1].split([p.numel() for p in params]), strict=True):
+        grads = [p.grad for p in params if p.grad is not None]
+        opened, self._opened = self._opened, []
+        if opened and len(grads) == len(opened) and all(a is b for a, b in zip(grads, opened, strict=True)):
+            size = sum(g.numel() for g in grads)
+            self.flat[size].copy_(loss)
+            return self.flat[: size + 1]
+        assert not opened, 'a parameter has a gradient that had none in an earlier step'
+        flat = [g.flatten() for g in grads]
+        packed = torch.cat([*flat, loss.float().view(1)], out=self.flat[: sum(g.numel() for g in flat) + 1])
+        for p, g in zip(params, _parts(packed[:-1], params), strict=True):
             p.grad = g.view_as(p)
         return packed
 
@@ -108,12 +129,17 @@ class GradientBuffer:
         return self.flat[: len(packed)].copy_(packed)
 
 
+def _parts(flat: torch.Tensor, params: list[torch.nn.Parameter]) -> tuple[torch.Tensor, ...]:
+    """Returns the parts of a flat tensor, one per parameter and as long."""
+    return flat.split([p.numel() for p in params])
+
+
 def step_unless(optimizer: torch.optim.Optimizer, skip: torch.Tensor, scale: float) -> None:
     """Steps the optimizer unless `skip` is true.
 
     Args:
         optimizer: The optimizer.
-        skip: Whether to skip the step, bool [] on the parameters' device.
+        skip: Whether to skip the step, [] on the parameters' device; bool, or 0 and 1 in float32.
         scale: Factor on the learning rate.
     """
     for group in optimizer.param_groups:

@@ -15,6 +15,7 @@ import torch
 
 from torch_utils.distributed import World
 
+CONSTANT = ('noise_const', 'resample_filter')  # buffers that no phase moves
 CHUNK = 2**22  # gradient entries gathered at a time; W or M times as many are held in memory
 
 
@@ -74,32 +75,49 @@ class MovingBuffers:
 
     def __init__(self, nets: Iterable[torch.nn.Module], others: Iterable[torch.Tensor]) -> None:
         nets = tuple(nets)
-        self.tensors = [buffer for net in nets for buffer in net.buffers()] + list(others)
+        buffers = [(name, buffer) for net in nets for name, buffer in net.named_buffers()]
+        constant = {name: buffer for name, buffer in buffers if name.rpartition('.')[2] in CONSTANT}
+        self._constants = {name: (buffer, buffer._version) for name, buffer in constant.items()}
+        tensors = [buffer for name, buffer in buffers if name not in constant] + list(others)
+        self.tensors = sorted(tensors, key=lambda tensor: tensor.dtype != torch.float32)  # most in one piece
         # PyTorch modifies these without increasing autograd's version counter.
         norms = [m for net in nets for m in net.modules() if isinstance(m, torch.nn.modules.batchnorm._NormBase)]
         self._statistics = {id(buffer) for norm in norms if norm.training for buffer in norm.buffers()}
         self._versions = [tensor._version for tensor in self.tensors]
-        self._start = [tensor.clone() for tensor in self.tensors]
+        self._start = [torch.empty_like(tensor) for tensor in self.tensors]
+        _copy(self._start, self.tensors)
         self._rows: list[torch.Tensor] = []  # [B] of each micro-batch so far
 
     def begin_micro(self) -> None:
         """Restores the buffers of the beginning of the phase; called before every micro-batch."""
-        for tensor, start in self._moved():
-            tensor.copy_(start)
+        moved = self._moved()
+        _copy([tensor for tensor, _ in moved], [start for _, start in moved])
 
     def end_micro(self) -> None:
         """Records the buffers; called after every micro-batch."""
-        moved = [tensor.flatten().double() for tensor, _ in self._moved()]
-        self._rows.append(torch.cat(moved) if moved else self._start[0].new_zeros([0]).double())
+        single, others = _by_dtype([tensor for tensor, _ in self._moved()])
+        parts = [torch.cat([tensor.flatten() for tensor in single]).double()] if single else []
+        parts += [tensor.flatten().double() for tensor in others]
+        self._rows.append(torch.cat(parts) if parts else self._start[0].new_zeros([0]).double())
 
     def finish(self, world: World) -> None:
-        """Sets the buffers to their mean over all micro-batches of all processes."""
+        """Sets the buffers to their mean over all micro-batches of all processes.
+
+        Raises:
+            RuntimeError: If a buffer has moved whose name promises that it does not.
+        """
+        for name, (buffer, version) in self._constants.items():
+            if buffer._version != version:
+                raise RuntimeError(f'{name}: a pass changed this buffer; buffers called {" or ".join(CONSTANT)} stay')
         rows = torch.stack(self._rows)  # [L, B]
         if rows.shape[1] == 0:
             return
         mean = world.gather(rows, 'the buffers').flatten(0, 1).mean(dim=0)  # [B]
         moved = [tensor for tensor, _ in self._moved()]
-        for tensor, value in zip(moved, mean.split([t.numel() for t in moved]), strict=True):
+        single, others = _by_dtype(moved)
+        sizes = [tensor.numel() for tensor in moved]
+        _copy(single, list(mean.float().split(sizes))[: len(single)])
+        for tensor, value in zip(others, mean.split(sizes)[len(single) :], strict=True):
             tensor.copy_((value if tensor.is_floating_point() else value.round()).view_as(tensor))
 
     @property
@@ -114,3 +132,16 @@ class MovingBuffers:
             for tensor, start, version in zip(self.tensors, self._start, self._versions, strict=True)
             if tensor._version != version or id(tensor) in self._statistics
         ]
+
+
+def _by_dtype(tensors: list[torch.Tensor]) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+    """Returns the tensors in float32, and the others."""
+    single = [tensor for tensor in tensors if tensor.dtype == torch.float32]
+    return single, [tensor for tensor in tensors if tensor.dtype != torch.float32]
+
+
+def _copy(targets: list[torch.Tensor], sources: list[torch.Tensor]) -> None:
+    """Copies each source, of as many numbers, into its target; those of one dtype take one launch."""
+    if targets:
+        views = [source.view_as(target) for target, source in zip(targets, sources, strict=True)]
+        torch._foreach_copy_(targets, views)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from training.config import OptimizerConfig
-from training.optimize.optimizers import make_optimizer, step_unless
+from training.optimize.optimizers import GradientBuffer, make_optimizer, step_unless
 
 
 def test_lazy_regularisation_corrects_adam():
@@ -45,3 +45,15 @@ def test_every_optimiser_steps_as_pytorchs_own_and_leaves_a_step_out(kind):
         assert torch.equal(value, before[0][name]), name
     for index, slots in ours.state_dict()['state'].items():
         assert all(torch.equal(slots[slot], before[1]['state'][index][slot]) for slot in slots)
+
+
+def test_gradients_of_whole_quads_begin_at_a_multiple_of_16_bytes():
+    net = torch.nn.ModuleList([torch.nn.Linear(3, 1), torch.nn.Linear(4, 2), torch.nn.Linear(8, 4)])
+    for p in net.parameters():
+        p.grad = torch.randn_like(p)
+    expected = [p.grad.clone() for p in net.parameters()]
+    packed = GradientBuffer(net).gather(torch.tensor(7.0))
+    assert packed[-1] == 7
+    for p, gradient in zip(net.parameters(), expected, strict=True):
+        assert torch.equal(p.grad, gradient)
+        assert p.numel() % 4 or p.grad.storage_offset() % 4 == 0
