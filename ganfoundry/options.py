@@ -67,6 +67,7 @@ class TrainFlags:
     desc: str | None = None
     # Machine
     gpus: int | None = None
+    graphs: str | None = None
     deterministic: bool | None = None
     max_restarts: int | None = None
     timeout: float | None = None
@@ -130,6 +131,7 @@ FLAGS = {
     'keep': ('keep',),
     'allow_tf32': ('allow_tf32',),
     'workers': ('workers',),
+    'graphs': ('graphs',),
     'deterministic': ('deterministic',),
     'timeout': ('timeout_s',),
     'on_nan': ('on_nan',),

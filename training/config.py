@@ -110,6 +110,7 @@ class RunConfig:
     benchmark: bool = True  # whether cuDNN tries its algorithms and keeps the fastest
     allow_tf32: bool = False  # whether float32 products on a GPU round their factors to TF32
     seed: int = 0
+    graphs: Literal['off', 'auto'] = 'off'  # whether passes of the networks are CUDA graphs where they can, graphs.py
     deterministic: bool = False  # bit-identical for 1, 2 and 4 processes (fixed summation order, reproducible kernels)
     workers: int = 3  # processes that decode images, per process of the run
     timeout_s: float = 600.0  # longest time without progress, seconds; metrics are exempt; one process only if given

@@ -5,6 +5,8 @@ Letters: N images, C channels, H and W image size, L number of ws.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 
 from torch_utils.seeding import numpy_generator
@@ -13,6 +15,17 @@ from training.data.dataset import ImageDataset
 from training.interface import TrackingGenerator
 from training.run.latents import space_of
 from training.state import TrainState
+
+
+class Mixing(NamedTuple):
+    """Second latents of a batch whose later ws come from them.
+
+    z: [N, z_dim].
+    first: which ws remain those of the first latents, bool [L].
+    """
+
+    z: torch.Tensor
+    first: torch.Tensor
 
 
 class Fakes:
@@ -33,6 +46,7 @@ class Fakes:
         self.device = device
         self.has_w_space = space_of(state.G) == 'w'
         self.tracks = isinstance(state.G, TrackingGenerator)
+        self._first: torch.Tensor | None = None  # bool [L, L]; row k selects the first k ws
 
     def labels(self, index: int, n: int, purpose: str) -> torch.Tensor:
         """Draws labels from the data set's own, as a function of the purpose and the micro-batch.
@@ -68,26 +82,43 @@ class Fakes:
         """Returns latents [n, z_dim], standard normal."""
         return torch.randn([n, self.state.G.z_dim], device=self.device)
 
+    def mixing(self, z: torch.Tensor) -> Mixing | None:
+        """Draws the second latents of style mixing, with one crossover for the whole batch of latents `z`.
+
+        The host draws the decision and the crossover. The crossover selects a row of a table on the device, so that
+        every shape of a batch is constant.
+        """
+        if self.cfg.style_mixing_prob == 0:
+            return None
+        num_ws = self.state.G.num_ws
+        crossover = int(torch.randint(1, num_ws, []))
+        if not bool(torch.rand([]) < self.cfg.style_mixing_prob):
+            return None
+        if self._first is None:
+            self._first = torch.ones([num_ws, num_ws], dtype=torch.bool, device=self.device).tril(-1)
+        return Mixing(z=torch.randn_like(z), first=self._first[crossover])
+
     def ws(self, z: torch.Tensor, c: torch.Tensor, update_w_avg: bool = False) -> torch.Tensor:
-        """Maps latents with style mixing (Karras et al. 2019, section 3.1): one crossover for the whole batch.
+        """Maps latents, with style mixing; arguments and result as in `map`."""
+        return self.map(z, c, self.mixing(z), update_w_avg)
+
+    def map(self, z: torch.Tensor, c: torch.Tensor, mixing: Mixing | None, update_w_avg: bool = False) -> torch.Tensor:
+        """Maps latents with given style mixing (Karras et al. 2019, section 3.1).
 
         Args:
             z: Latents, [N, z_dim].
             c: Labels, [N, label_dim].
-            update_w_avg: Whether these latents move G's running mean of w.
+            mixing: Second latents; None: these are not mixed.
+            update_w_avg: Whether the latents `z` move G's running mean of w.
 
         Returns:
             Latents in W, [N, L, w_dim].
         """
         G = self.state.G
         ws: torch.Tensor = G.mapping(z, c, update_w_avg=update_w_avg)  # [N, L, w_dim]
-        if self.cfg.style_mixing_prob > 0:
-            crossover = int(torch.randint(1, G.num_ws, []))
-            mixed = bool(torch.rand([]) < self.cfg.style_mixing_prob)
-            if mixed:
-                other = G.mapping(torch.randn_like(z), c)
-                ws = torch.cat([ws[:, :crossover], other[:, crossover:]], dim=1)
-        return ws
+        if mixing is None:
+            return ws
+        return torch.where(mixing.first[:, None], ws, G.mapping(mixing.z, c))
 
     def draw(
         self, z: torch.Tensor, c: torch.Tensor, update_w_avg: bool = False

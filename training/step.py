@@ -9,6 +9,8 @@ Letters: B images in the step of this process, C channels, H and W image size.
 
 from __future__ import annotations
 
+import functools
+import operator
 from dataclasses import dataclass
 
 import torch
@@ -21,6 +23,7 @@ from training.augment.view import View
 from training.config import OptimizerConfig, RunConfig
 from training.data.dataset import ImageDataset
 from training.fakes import Fakes
+from training.graphs import make_passes
 from training.interface import Exchanged
 from training.objective.r1 import InputGradient
 from training.objective.term import Micro, has_hook
@@ -80,6 +83,7 @@ class TrainStep:
         self._sizes: dict[str, tuple[int, int]] = {}  # phase to numbers with a gradient, and in buffers that move
         self.fakes = Fakes(cfg, state, dataset, device)
         self.view = View(cfg.aug, state.controller, lambda: state.nimg)
+        self.passes = make_passes(cfg, state, self.fakes, device, self.world)
         self.phases = self._make_phases()
         self.buffers = {'G': GradientBuffer(state.G), 'D': GradientBuffer(state.D)}
         self.undo = Undo(state.G, state.D)
@@ -143,8 +147,8 @@ class TrainStep:
         Without an interval a lazy phase joins the main one.
         """
         cfg = self.cfg
-        g_losses = GeneratorTerms(cfg, self.state, self.fakes, self.view)
-        d_losses = DiscriminatorTerms(cfg, self.state, self.fakes, self.view)
+        g_losses = GeneratorTerms(cfg, self.state, self.fakes, self.view, self.passes)
+        d_losses = DiscriminatorTerms(cfg, self.state, self.fakes, self.view, self.passes)
         g_lazy = g_losses.regularize if g_losses.regularizing else None
         d_lazy = d_losses.regularize if d_losses.regularizing else None
         of_G = _phases_of('G', g_losses.main, g_lazy, cfg.pl.interval, every=cfg.n_critic)
@@ -164,12 +168,13 @@ class TrainStep:
         """Averages a phase's gradients over its micro-batches, then steps its optimizer once."""
         state, cfg = self.state, self.cfg
         net, optimizer = getattr(state, phase.net), getattr(state, f'opt_{phase.net}')
-        before = [tensor.clone() for tensor in state.moving]
-        self.undo.remember()
+        self.undo.remember(state.moving)
         optimizer.zero_grad(set_to_none=True)
         net.requires_grad_(True)
         moving = MovingBuffers((state.G, state.D), state.moving) if self.num_micro > 1 else None
+        self.passes.begin(phase.name, self.buffers[phase.net])
         packed = self._gradients(phase, micros, moving)
+        self.passes.end(self.buffers[phase.net])
         if moving is not None:
             moving.finish(self.world)
         net.requires_grad_(False)
@@ -182,8 +187,6 @@ class TrainStep:
             stats=state.stats,
         )
         self.undo.where(unsound)
-        for tensor, value in zip(state.moving, before, strict=True):
-            tensor.copy_(torch.where(unsound, value, tensor))
 
     def _gradients(self, phase: Phase, micros: list[Micro], moving: MovingBuffers | None) -> torch.Tensor:
         """Computes the mean gradients over the micro-batches of all processes.
@@ -199,10 +202,7 @@ class TrainStep:
         """
         buffer = self.buffers[phase.net]
         if not self.cfg.deterministic:
-            total = torch.zeros([], device=self.device)
-            for micro in micros:
-                total = total + self._backward(phase, micro, moving)
-            packed = buffer.gather(total)
+            packed = buffer.gather(self._sum([self._backward(phase, micro, moving) for micro in micros]))
             self._check_sizes(phase, packed, moving)
             self.world.all_reduce(packed, 'the gradients')
             return packed
@@ -229,16 +229,23 @@ class TrainStep:
         if moving is not None:
             moving.begin_micro()
         scale = self.state.loss_scale(phase.net)
-        weight = phase.gain / self.num_micro * (1 if scale is None else scale.factor)
-        total = torch.zeros([], device=self.device)
+        weight = torch.full([], phase.gain / self.num_micro, device=self.device)
+        if scale is not None:
+            weight = weight * scale.factor
+        totals: list[torch.Tensor] = []
         seed_torch(self.cfg.seed, self.state.purpose(phase.name), self.state.nimg, micro.index)
         for losses in phase.losses:
             for loss in losses(micro):
-                (loss * weight).backward()
-                total = total + loss.detach()
+                # The gradient of loss * weight: one launch, not three.
+                loss.backward(weight.to(loss.dtype))
+                totals.append(loss.detach())
         if moving is not None:
             moving.end_micro()
-        return total
+        return self._sum(totals)
+
+    def _sum(self, totals: list[torch.Tensor]) -> torch.Tensor:
+        """Returns the sum of losses, [] each."""
+        return functools.reduce(operator.add, totals) if totals else torch.zeros([], device=self.device)
 
     def _check_sizes(self, phase: Phase, packed: torch.Tensor, moving: MovingBuffers | None) -> None:
         """Checks that all processes exchange tensors of one size: among them the first time, then against that size.

@@ -22,6 +22,7 @@ from training.objective.features import FeatureTap
 from training.objective.losses import Loss, Paired, Separable
 from training.objective.term import Micro, Scored, Summand, Term, has_hook
 from training.optimize.recalibrate import batch_norms
+from training.passes import Passes
 from training.state import TrainState
 
 # Yields scalar losses; each is backpropagated before the next is computed, which frees its graph.
@@ -81,7 +82,7 @@ class _NetworkTerms:
 
     net = ''
 
-    def __init__(self, cfg: RunConfig, state: TrainState, fakes: Fakes, view: View) -> None:
+    def __init__(self, cfg: RunConfig, state: TrainState, fakes: Fakes, view: View, passes: Passes) -> None:
         """Keeps its arguments.
 
         Args:
@@ -89,8 +90,9 @@ class _NetworkTerms:
             state: State of the run, with its terms and statistics.
             fakes: Source of generated images.
             view: Augmentation of the run.
+            passes: Passes through the networks.
         """
-        self.cfg, self.state, self.fakes, self.view = cfg, state, fakes, view
+        self.cfg, self.state, self.fakes, self.view, self.passes = cfg, state, fakes, view, passes
         self.loss: Loss = cfg.loss.build()
         lazy = [term for term in self._having('regularize') if not term.shares_main]
         self.regularizing = [term for term in lazy if term.net == self.net]
@@ -99,7 +101,7 @@ class _NetworkTerms:
         """Yields the loss of each regularizer."""
         draw = LazyDraw(self.state, self.fakes, self.view, self.net, micro)
         for term in self.regularizing:
-            yield from self._means([term.regularize(micro, draw)])
+            yield from self._means([self.passes.regularize(term, micro, draw)])
 
     def _latents(self, micro: Micro, n: int, purpose: str) -> tuple[torch.Tensor, torch.Tensor]:
         """Draws latents, with the labels that the run's loss gives generated images.
@@ -136,16 +138,16 @@ class GeneratorTerms(_NetworkTerms):
 
     net = 'G'
 
-    def __init__(self, cfg: RunConfig, state: TrainState, fakes: Fakes, view: View) -> None:
-        super().__init__(cfg, state, fakes, view)
+    def __init__(self, cfg: RunConfig, state: TrainState, fakes: Fakes, view: View, passes: Passes) -> None:
+        super().__init__(cfg, state, fakes, view, passes)
         self.watching = self._having('on_generated')
 
     def main(self, micro: Micro) -> Iterator[torch.Tensor]:
         """Yields G's main loss, on `g_batch_mult` images per real one or on pairs with the real images."""
         n = len(micro.img) * self.cfg.g_batch_mult
         z, c = self._latents(micro, n, 'Gmain')
-        img, ws = self.fakes.draw(z, c, update_w_avg=True)  # [N, C, H, W], [N, L, w_dim]
-        logits = self.state.D(self.view(img), c)  # [N, 1]
+        img, ws = self.passes.draw(z, c)  # [N, C, H, W], [N, L, w_dim]
+        logits = self.passes.score(self.view(img), c)  # [N, 1]
         if isinstance(self.loss, Separable):
             loss = self.loss.generator(logits)  # [N, 1]
         else:
@@ -162,8 +164,8 @@ class DiscriminatorTerms(_NetworkTerms):
 
     net = 'D'
 
-    def __init__(self, cfg: RunConfig, state: TrainState, fakes: Fakes, view: View) -> None:
-        super().__init__(cfg, state, fakes, view)
+    def __init__(self, cfg: RunConfig, state: TrainState, fakes: Fakes, view: View, passes: Passes) -> None:
+        super().__init__(cfg, state, fakes, view, passes)
         self.shares_statistics = bool(batch_norms(state.G))
         self.scoring, self.comparing = self._having('on_logits'), self._having('between')
         self.differentiating = any(term.shares_main for term in self.scoring)
@@ -180,13 +182,13 @@ class DiscriminatorTerms(_NetworkTerms):
         if isinstance(self.loss, Paired):
             seen_real, real_logits, real_others = self._score_real(micro)
             loss = self.loss.discriminator_pairs(fake_logits, real_logits)  # [N, 1]
-            yield loss.mean() + fake_others + real_others
+            yield _plus(_plus(loss.mean(), fake_others), real_others)
         else:
             fake_loss = self.loss.discriminator_fake(fake_logits)  # [N, 1]
-            yield fake_loss.mean() + fake_others
+            yield _plus(fake_loss.mean(), fake_others)
             seen_real, real_logits, real_others = self._score_real(micro)
             real_loss = self.loss.discriminator_real(real_logits)  # [N, 1]
-            yield real_loss.mean() + real_others
+            yield _plus(real_loss.mean(), real_others)
             loss = fake_loss + real_loss
         self._report(loss, fake_logits, real_logits)
         for term in self.comparing:
@@ -198,7 +200,7 @@ class DiscriminatorTerms(_NetworkTerms):
         """Returns as many generated images as real ones, without graph, their labels and G's features."""
         z, c = self._latents(micro, len(micro.img), 'Dmain')
         with torch.no_grad(), self._tapped('G') as features:
-            img = self.fakes.generate_for_main(z, c)  # [N, C, H, W]
+            img = self.passes.generate(z, c)  # [N, C, H, W]
         return img.requires_grad_(self.differentiating), c, features
 
     @torch.no_grad()
@@ -222,7 +224,7 @@ class DiscriminatorTerms(_NetworkTerms):
 
     def _score(
         self, img: torch.Tensor, seen: Seen, c: torch.Tensor, features_g: Features | None
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Scores images, and computes what terms add to D's loss on them.
 
         Args:
@@ -232,10 +234,10 @@ class DiscriminatorTerms(_NetworkTerms):
             features_g: G's features of generated images; None for real ones.
 
         Returns:
-            D's logits, [N, 1], and the sum of the means of all terms, [].
+            D's logits, [N, 1], and the sum of the means of all terms, [], None without terms.
         """
         with self._tapped('D') as features_d:
-            logits = self.state.D(seen.images, c)  # [N, 1]
+            logits = self.passes.score(seen.images, c)  # [N, 1]
         scored = Scored(
             img=img,
             seen=seen.images,
@@ -247,11 +249,11 @@ class DiscriminatorTerms(_NetworkTerms):
             features_d=features_d,
             features_g=features_g or {},
         )
-        means = self._means(term.on_logits(scored) for term in self.scoring)
-        return logits, sum(means, start=logits.new_zeros([]))
+        means = list(self._means(term.on_logits(scored) for term in self.scoring))
+        return logits, sum(means[1:], start=means[0]) if means else None
 
-    def _score_real(self, micro: Micro) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Returns the real images as D sees them [N, C, H, W], their logits [N, 1] and the terms' sum []."""
+    def _score_real(self, micro: Micro) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
+        """Returns the real images as D sees them [N, C, H, W], their logits [N, 1] and the terms' sum [] or None."""
         shown = self._reals(micro)
         img = shown.img.detach().requires_grad_(self.differentiating)  # [N, C, H, W]
         seen = self.view.see(img)
@@ -267,3 +269,8 @@ class DiscriminatorTerms(_NetworkTerms):
         for name, logits in (('fake', fake_logits), ('real', real_logits)):
             stats.report(f'Loss/scores/{name}', logits)
             stats.report(f'Loss/signs/{name}', logits.sign())
+
+
+def _plus(loss: torch.Tensor, others: torch.Tensor | None) -> torch.Tensor:
+    """Returns the sum of a loss and those of the terms, [], which are None without terms."""
+    return loss if others is None else loss + others

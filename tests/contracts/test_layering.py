@@ -33,6 +33,8 @@ FLOORS = {
     'training.step': 2.1,
     'training.terms': 2.1,
     'training.fakes': 2.1,
+    'training.passes': 2.1,
+    'training.graphs': 2.1,
     'training.plan': 2.1,
     'training.sizes': 2.1,
     'training.trial': 2.1,

@@ -109,10 +109,16 @@ class PathLengthRegularization(Term):
                 f'{type(self.G).__name__} has none; --set pl.weight=0'
             )
 
+    def num_images(self, micro: Micro) -> int:
+        """Returns the number of images whose paths are measured for a micro-batch."""
+        return max(len(micro.img) // self.cfg.batch_shrink, 1)
+
     def regularize(self, micro: Micro, draw: Draw) -> Summand:
         """Returns the penalty on a share of the batch, and moves the mean."""
-        z, c = draw.latents(max(len(micro.img) // self.cfg.batch_shrink, 1))
-        ws = draw.ws(z, c)  # [N, L, D]
+        return self.penalize(draw.ws(*draw.latents(self.num_images(micro))))
+
+    def penalize(self, ws: torch.Tensor) -> Summand:
+        """Returns the penalty at latents [N, L, D], and moves the mean."""
         img = self.G.synthesis(ws)  # [N, C, H, W]
         lengths = path_lengths(img, ws, torch.randn_like(img))  # [N]
         penalty, mean = path_length_penalty(lengths, self.mean, self.cfg.decay)  # [N], []
