@@ -87,6 +87,9 @@ def variants() -> dict[str, Case]:
     cases |= {f'on_nan {kind}': Case(cfg=SMALL, sets={'on_nan': kind}) for kind in ('rollback', 'abort', 'mask')}
     micro = {'batch': 4, 'batch_gpu': 2}
     cases['micro-batches'] = Case(cfg='auto', sets=micro)
+    for precision in LOW:  # the functions of graphs, which run without them
+        sets = micro | {'graphs': 'auto'}
+        cases[f'graphs {precision}'] = Case(cfg='auto', precision=precision, sets=sets, steps=3)
     cases['labels'] = Case(cfg='auto', labels=True, sets={'d_first': True})
     fixed = {'deterministic': True, 'aug.pipe': 'bgcfnc'}
     cases['deterministic'] = Case(cfg=SMALL, sets=fixed | micro, resolution=32)

@@ -10,6 +10,7 @@ import torch
 
 from metrics.detectors.lpips import LpipsAlex
 from tests.support.fake_cuda.mode import HostWait
+from torch_utils.graphs import Tape
 from torch_utils.ops.toolchain import build as native
 from training.objective.glead import GLeaD
 
@@ -59,6 +60,8 @@ def prepare() -> None:
     native.load_cuda = native.load_cpu  # schemas, shapes and gradients are those of the CPU library
     torch.cuda.Event = Event  # type: ignore[misc, assignment]
     torch.cuda.synchronize = synchronize  # type: ignore[assignment]
+    torch.cuda.graph_pool_handle = lambda: (0, 0)  # type: ignore[assignment]
+    Tape.record = lambda self, device, pool: None  # type: ignore[method-assign]  # the functions run as they are
     LpipsAlex.available = classmethod(lambda cls: True)  # type: ignore[assignment, method-assign]
     GLeaD.lpips = functools.cached_property(lambda term: LpipsAlex.random(term.device))  # type: ignore[assignment]
     GLeaD.lpips.__set_name__(GLeaD, 'lpips')
