@@ -119,7 +119,7 @@ class _Halves(torch.autograd.Function):
         return network_pass.forward(inputs)
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         return (None, None, *ctx.network_pass.backward(gradient))
 

@@ -129,9 +129,9 @@ class GradientBuffer:
         return self.flat[: len(packed)].copy_(packed)
 
 
-def _parts(flat: torch.Tensor, params: list[torch.nn.Parameter]) -> tuple[torch.Tensor, ...]:
+def _parts(flat: torch.Tensor, params: list[torch.nn.Parameter]) -> list[torch.Tensor]:
     """Returns the parts of a flat tensor, one per parameter and as long."""
-    return flat.split([p.numel() for p in params])
+    return list(flat.split([p.numel() for p in params]))
 
 
 def step_unless(optimizer: torch.optim.Optimizer, skip: torch.Tensor, scale: float) -> None:
