@@ -15,6 +15,7 @@ from training.data.dataset import ImageDataset
 from training.fakes import Fakes
 from training.interface import ImageSpec
 from training.objective.term import Summand
+from training.passes import Passes
 from training.registry import RECIPES
 from training.state import TrainState
 from training.terms import DiscriminatorTerms
@@ -42,7 +43,7 @@ class Scorer:
         self.state: TrainState = build(cfg, spec, CPU)
         self.state.D.requires_grad_(True)
         fakes = Fakes(cfg, self.state, dataset, CPU)
-        self.losses = DiscriminatorTerms(cfg, self.state, fakes, View(cfg.aug, None))
+        self.losses = DiscriminatorTerms(cfg, self.state, fakes, View(cfg.aug, None), Passes(self.state, fakes))
 
     def generated(self) -> tuple[torch.Tensor, dict[str, Summand]]:
         """Returns two generated images and the summand of each term for them."""
