@@ -47,15 +47,30 @@ PAPER = 'Huang et al., The GAN is dead; long live the GAN! A Modern GAN Baseline
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class R3GANGeneratorConfig:
-    """Generator. Tuples have one number per stage, from 4x4 up to the images' resolution."""
+class StagesConfig:
+    """Fields that G and D share. Tuples have one number per stage, from 4x4 up to the images' resolution."""
 
-    z_dim: int = 64  # width of the latent z
-    widths: tuple[int, ...] = (768, 768, 768, 768)  # channels
+    widths: tuple[int, ...] = (768, 768, 768, 768)  # channels ...
+    channel_max: int | None = None  # ... but no more than this; None: no limit
     num_blocks: tuple[int, ...] = (2, 2, 2, 2)  # residual blocks
     expansion: int = 2  # channels inside a block, as a multiple of its width
     group_channels: int = 16  # input channels of a group of the 3x3 convolutions
     num_fp16_res: int = 4  # number of highest resolutions computed in the run's lower precision
+
+    def __post_init__(self) -> None:
+        check_stages(self)
+
+    @property
+    def channels(self) -> tuple[int, ...]:
+        """The channels of every stage."""
+        return tuple(width if self.channel_max is None else min(width, self.channel_max) for width in self.widths)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class R3GANGeneratorConfig(StagesConfig):
+    """Generator."""
+
+    z_dim: int = 64  # width of the latent z
 
     def __post_init__(self) -> None:
         require(self.z_dim >= 1, 'z_dim', self.z_dim, 'must be at least 1')
@@ -63,34 +78,23 @@ class R3GANGeneratorConfig:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class R3GANDiscriminatorConfig:
-    """Discriminator. Its fields are those of the generator, also from 4x4 upwards."""
-
-    widths: tuple[int, ...] = (768, 768, 768, 768)
-    num_blocks: tuple[int, ...] = (2, 2, 2, 2)
-    expansion: int = 2
-    group_channels: int = 16
-    num_fp16_res: int = 4
-
-    def __post_init__(self) -> None:
-        check_stages(self)
+class R3GANDiscriminatorConfig(StagesConfig):
+    """Discriminator."""
 
 
-R3GANConfig = R3GANGeneratorConfig | R3GANDiscriminatorConfig
-
-
-def check_stages(cfg: R3GANConfig) -> None:
-    """Raises ConfigError if a field shared by G and D is out of range."""
+def check_stages(cfg: StagesConfig) -> None:
+    """Raises ConfigError if a field is out of range."""
     for name in ('widths', 'num_blocks'):
         value = getattr(cfg, name)
         require(all(number >= 1 for number in value), name, value, 'every stage needs at least 1')
     for name in ('expansion', 'group_channels'):
         require(getattr(cfg, name) >= 1, name, getattr(cfg, name), 'must be at least 1')
+    require(cfg.channel_max is None or cfg.channel_max >= 1, 'channel_max', cfg.channel_max, 'must be at least 1')
     require(cfg.num_fp16_res >= 0, 'num_fp16_res', cfg.num_fp16_res, 'must be non-negative')
     require(
         len(cfg.num_blocks) == len(cfg.widths), 'num_blocks', cfg.num_blocks, f'one number per stage: {len(cfg.widths)}'
     )
-    for width in cfg.widths:
+    for width in cfg.channels:
         inner = width * cfg.expansion
         require(
             inner % cfg.group_channels == 0,
@@ -100,7 +104,7 @@ def check_stages(cfg: R3GANConfig) -> None:
         )
 
 
-def stages_of(cfg: R3GANConfig, spec: ImageSpec) -> list[int]:
+def stages_of(cfg: StagesConfig, spec: ImageSpec) -> list[int]:
     """Returns the resolutions 4, 8, ... of the stages. ConfigError unless the config has one stage for each."""
     res = spec.resolution
     if res < 8 or res & (res - 1):
@@ -111,9 +115,9 @@ def stages_of(cfg: R3GANConfig, spec: ImageSpec) -> list[int]:
     return found
 
 
-def blocks_of(cfg: R3GANConfig, index: int) -> list[ResidualBlock]:
+def blocks_of(cfg: StagesConfig, index: int) -> list[ResidualBlock]:
     """Returns the residual blocks of the stage `index`, counted from 4x4."""
-    total, width = sum(cfg.num_blocks), cfg.widths[index]
+    total, width = sum(cfg.num_blocks), cfg.channels[index]
     return [ResidualBlock(width, cfg.expansion, cfg.group_channels, total) for _ in range(cfg.num_blocks[index])]
 
 
@@ -128,13 +132,13 @@ class R3GANGenerator(LatentGenerator):
         self.stages = torch.nn.ModuleList()
         for i, res in enumerate(stages_of(config, spec)):
             transition: torch.nn.Module = (
-                Resample(config.widths[i - 1], config.widths[i], up=True)
+                Resample(config.channels[i - 1], config.channels[i], up=True)
                 if i
-                else GenerativeBasis(self.v_dim, config.widths[0], spec.size_at(4))
+                else GenerativeBasis(self.v_dim, config.channels[0], spec.size_at(4))
             )
             lowered = is_lowered(config, spec, res)
             self.stages.append(Stage(transition, blocks_of(config, i), transition_first=True, lowered=lowered))
-        self.to_rgb = conv(config.widths[-1], spec.channels, 1, gain=1)
+        self.to_rgb = conv(config.channels[-1], spec.channels, 1, gain=1)
 
     def forward(
         self, z: torch.Tensor, c: torch.Tensor, *, truncation_psi: float = 1, noise_mode: str = 'random'
@@ -156,12 +160,12 @@ class R3GANDiscriminator(torch.nn.Module):
     def __init__(self, config: R3GANDiscriminatorConfig, spec: ImageSpec) -> None:
         super().__init__()
         self.c_dim, self.img_resolution, self.img_channels = spec.label_dim, spec.resolution, spec.channels
-        resolutions, width = stages_of(config, spec), config.widths[0]
-        self.from_rgb = conv(spec.channels, config.widths[-1], 1, gain=1)
+        resolutions, width = stages_of(config, spec), config.channels[0]
+        self.from_rgb = conv(spec.channels, config.channels[-1], 1, gain=1)
         self.stages = torch.nn.ModuleList()
         for i in reversed(range(len(resolutions))):
             transition: torch.nn.Module = (
-                Resample(config.widths[i], config.widths[i - 1], up=False)
+                Resample(config.channels[i], config.channels[i - 1], up=False)
                 if i
                 else DiscriminativeBasis(width, width if self.c_dim else 1, spec.size_at(4))
             )

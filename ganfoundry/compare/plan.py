@@ -4,6 +4,7 @@ Every run sees the same data, budget and --batch. All else is its recipe's, exce
 recipe's own length, which is thousands of kimg:
 
 - `lr_decay_kimg` keeps its share of the run: recipe's decay / recipe's kimg * kimg of the run;
+- `schedule.kimg`, and the half-life `schedule.ema_kimg` at its end, keep their shares of the run, too;
 - an average of weights without a ramp gets `ema.rampup=0.05`: its half-life is at most a twentieth of the images shown.
 
 --set overrides both.
@@ -124,7 +125,14 @@ def budget_flags(cfg: str, spec: ImageSpec, kimg: int) -> tuple[str, ...]:
         flags.append(f'--set=lr_decay_kimg={recipe.lr_decay_kimg / recipe.kimg * kimg:g}')
     if recipe.ema.kimg > 0 and recipe.ema.rampup is None:
         flags.append('--set=ema.rampup=0.05')
+    flags += [f'--set={path}={value * kimg / recipe.kimg:g}' for path, value in kimg_of_schedule(recipe).items()]
     return tuple(flags)
+
+
+def kimg_of_schedule(recipe: RunConfig) -> dict[str, float]:
+    """Returns the lengths of a recipe's schedules by path; nothing if its values are constant."""
+    lengths = {'schedule.kimg': recipe.schedule.kimg, 'schedule.ema_kimg': recipe.schedule.ema_kimg}
+    return {path: value for path, value in lengths.items() if value}
 
 
 def run_flags(plan: Plan, row: Row, seed: int, spec: ImageSpec, kimg: int) -> tuple[str, ...]:

@@ -13,11 +13,22 @@ ALL = 'all'  # --cfgs=all: every registered recipe
 # they are small already.
 STYLE = ('--cbase=1024', '--cmax=128')
 RESIDUAL = ('--set=generator.channel_max=64', '--set=discriminator.channel_max=64')
+# At equal widths, the layers and margins of StyleGAN3 cost ten times as much. The discriminator is that of STYLE.
+ALIAS_FREE = (*STYLE, '--set=generator.channel_base=512', '--set=generator.channel_max=32')
+OF_STYLE = (
+    'auto', 'stylegan2', 'paper256', 'paper512', 'paper1024', 'cifar', 'squeeze', 'gconv-stylegan2', 'ifgan',
+    'traditional',
+)  # fmt: skip
+AS_PUBLISHED = (
+    'giu', 'giu-base', 'giu-norbn', 'giu-nogiu', 'sngan', 'sagan', 'wgan-gp', 'wgan-gp+2', 'wgan-gp+3', 'lsgan', 'igan',
+)  # fmt: skip
 SMALL: dict[str, tuple[str, ...]] = {
-    **dict.fromkeys(('auto', 'stylegan2', 'squeeze', 'gconv-stylegan2', 'ifgan', 'traditional'), STYLE),
+    **dict.fromkeys(OF_STYLE, STYLE),
+    **dict.fromkeys(('stylegan3-t', 'stylegan3-r'), ALIAS_FREE),
     'gconv': RESIDUAL,
-    **dict.fromkeys(('giu', 'giu-base', 'giu-norbn', 'giu-nogiu', 'sngan', 'sagan', 'wgan-gp', 'lsgan', 'igan'), ()),
+    **dict.fromkeys(AS_PUBLISHED, ()),
     'dcgan': ('--set=generator.channel_base=1024',),
+    **dict.fromkeys(('r3gan', 'r3gan-imagenet'), ('--cmax=96',)),
 }
 
 

@@ -36,10 +36,10 @@ def arguments_of(net: str, cfg: Any, spec: ImageSpec) -> dict[str, Any]:
         cfg: Config of the network.
         spec: Facts of the data set.
     """
-    widths = _order(cfg.widths, net)
+    widths = _order(cfg.channels, net)
     lowered = range(min(cfg.num_fp16_res, len(widths) - 1))  # stages of the highest resolutions; never that of 4x4
     noise = {'NoiseDimension': cfg.z_dim} if net == 'G' else {}
-    embedding = {'ConditionEmbeddingDimension': cfg.z_dim if net == 'G' else cfg.widths[0]} if spec.label_dim else {}
+    embedding = {'ConditionEmbeddingDimension': cfg.z_dim if net == 'G' else cfg.channels[0]} if spec.label_dim else {}
     return {
         **embedding,
         **noise,

@@ -28,7 +28,10 @@ def network_flags(path: Path) -> str | None:
         if len(values) == 1 and None not in values:
             flags.append(f'{flag}={values.pop()}')
         else:
-            flags += [_setting(part, field, getattr(cfg, part)) for part in ('generator', 'discriminator')]
+            parts = [
+                part for part in ('generator', 'discriminator') if getattr(getattr(cfg, part), field, None) is not None
+            ]
+            flags += [_setting(part, field, getattr(cfg, part)) for part in parts]
     if hasattr(cfg.generator, 'map_depth'):
         flags.append(f'--map-depth={cfg.generator.map_depth}')
     for part in ('generator', 'discriminator'):
@@ -37,13 +40,11 @@ def network_flags(path: Path) -> str | None:
             given = field in SHARED or field in SHAPELESS or (part, field) == ('generator', 'map_depth')
             if not given and getattr(network, field) != getattr(usual, field, None):
                 flags.append(_setting(part, field, network))
-    return ' '.join(filter(None, flags))
+    return ' '.join(flags)
 
 
 def _setting(part: str, field: str, network: Any) -> str:
-    """Returns the --set of a field, '' if the network has none of this name."""
-    if not hasattr(network, field):
-        return ''
+    """Returns the --set of a field."""
     value = getattr(network, field)
     text = ','.join(map(str, value)) if isinstance(value, tuple) else 'none' if value is None else str(value)
     return f'--set {part}.{field}={text}'

@@ -20,6 +20,7 @@ def test_schedules_of_a_recipe_are_scaled_to_the_budget(monkeypatch):
     plain = RECIPES.get('paper256')
     assert budget_flags('paper256', SPEC, 20) == ('--set=ema.rampup=0.05',)
     assert budget_flags('auto', SPEC, 20) == ()
+    assert budget_flags('r3gan', SPEC, 20) == ('--set=schedule.kimg=20', '--set=schedule.ema_kimg=5')
     decaying = Recipe(
         name='x', paper='x', make=lambda spec, n: replace(plain.make(spec, n), kimg=9600, lr_decay_kimg=1600.0)
     )

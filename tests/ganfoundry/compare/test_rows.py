@@ -3,8 +3,11 @@
 import pytest
 
 from dnnlib.errors import ConfigError
+from ganfoundry.compare.plan import config_of
 from ganfoundry.compare.rows import SMALL, parse_rows
+from tests.support.recipes import own_recipes
 from training.registry import RECIPES
+from training.sizes import network_sizes
 
 
 def test_a_setting_is_for_one_row_or_for_all():
@@ -23,6 +26,25 @@ def test_all_is_every_recipe():
     assert {'stylegan2', 'squeeze', 'igan', 'r3gan'} <= {row.label for row in rows}
 
 
+def test_every_recipe_has_a_small_form_whose_flags_it_accepts():
+    rows = parse_rows(','.join(own_recipes()), [], [], small=True)
+    for row in rows:
+        for resolution in (32, 64):
+            cfg, _ = config_of((f'--cfg={row.cfg}', f'--resolution={resolution}', *row.flags))
+            assert cfg.cfg == row.cfg
+
+
+def test_small_stylegan3_and_r3gan_are_no_larger_than_small_stylegan2():
+    def parameters(cfg: str) -> list[int]:
+        sizes = network_sizes(*config_of((f'--cfg={cfg}', '--resolution=32', *SMALL[cfg])))
+        return [sizes[net].parameters for net in 'GD']
+
+    of_G, of_D = parameters('stylegan2')
+    for name in ('stylegan3-t', 'stylegan3-r', 'r3gan', 'r3gan-imagenet'):
+        assert parameters(name)[0] < of_G
+        assert parameters(name)[1] <= of_D
+
+
 @pytest.mark.parametrize(
     ('cfgs', 'sets', 'flags', 'message'),
     [
@@ -35,7 +57,8 @@ def test_all_is_every_recipe():
         ('=auto', [], [], "'' cannot name a row"),
     ],
 )
-def test_a_wrong_row_is_named_with_the_way_out(cfgs, sets, flags, message):
+def test_a_wrong_row_is_named_with_the_way_out(monkeypatch, cfgs, sets, flags, message):
+    monkeypatch.delitem(SMALL, 'paper256')
     with pytest.raises(ConfigError) as error:
         parse_rows(cfgs, sets, flags, small=True)
     assert message in str(error.value)
