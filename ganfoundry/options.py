@@ -42,6 +42,8 @@ class TrainFlags:
     kimg: int | None = None
     batch: int | None = None
     batch_gpu: int | None = None
+    g_batch_gpu: int | None = None
+    d_batch_gpu: int | None = None
     glr: float | None = None
     dlr: float | None = None
     cbase: int | None = None
@@ -111,6 +113,8 @@ FLAGS = {
     'kimg': ('kimg',),
     'batch': ('batch',),
     'batch_gpu': ('batch_gpu',),
+    'g_batch_gpu': ('g_batch_gpu',),
+    'd_batch_gpu': ('d_batch_gpu',),
     'glr': ('g_opt.lr',),
     'dlr': ('d_opt.lr',),
     'cbase': ('generator.channel_base', 'discriminator.channel_base'),

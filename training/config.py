@@ -98,6 +98,8 @@ class RunConfig:
     gpus: int = 1  # processes
     batch: int = 32  # images in one step, over all processes and micro-batches
     batch_gpu: int = 32  # images in one micro-batch; gradients of batch / (gpus * batch_gpu) rounds are averaged
+    g_batch_gpu: int | None = None  # the same in the phases of G; None: batch_gpu
+    d_batch_gpu: int | None = None  # the same in the phases of D; None: batch_gpu
     kimg: int = 25000  # length of the run
     tick: float = 4.0  # kimg between status lines
     snap: int = 50  # ticks between snapshots, sample sheets and metrics
@@ -138,10 +140,14 @@ class RunConfig:
         """Returns the configs of all terms by name, fields and others, in the order in which terms run."""
         return {name: getattr(self, name) for name in TERM_FIELDS} | dict(self.terms)
 
-    @property
-    def num_micro(self) -> int:
-        """The number of micro-batches that a process computes per step."""
-        return self.batch // (self.gpus * self.batch_gpu)
+    def micro_size(self, net: str) -> int:
+        """Returns the number of images in a micro-batch of the phases of a network, 'G' or 'D'."""
+        own = self.g_batch_gpu if net == 'G' else self.d_batch_gpu
+        return self.batch_gpu if own is None else own
+
+    def num_micro(self, net: str) -> int:
+        """Returns the number of micro-batches of a network, 'G' or 'D', that a process computes per step."""
+        return self.batch // (self.gpus * self.micro_size(net))
 
     @property
     def batches_per_step(self) -> int:
@@ -153,6 +159,9 @@ class RunConfig:
             require(
                 getattr(self, name) >= 1, name, getattr(self, name), f'--{name.replace("_", "-")} must be at least 1'
             )
+        for name in ('g_batch_gpu', 'd_batch_gpu'):
+            value = getattr(self, name)
+            require(value is None or value >= 1, name, value, f'--{name.replace("_", "-")} must be at least 1')
         require(self.tick > 0, 'tick', self.tick, '--tick must be positive')
         require(self.lr_decay_kimg >= 0, 'lr_decay_kimg', self.lr_decay_kimg, 'must be non-negative')
         require(self.seed >= 0, 'seed', self.seed, '--seed must be non-negative')
@@ -173,20 +182,21 @@ class RunConfig:
                     require(ok, path, number, f'must lie between 0 and {most}')
 
     def _check_batches(self) -> None:
-        require(
-            self.batch % (self.gpus * self.batch_gpu) == 0,
-            'batch',
-            self.batch,
-            f'--batch must be a multiple of --gpus times --batch-gpu = {self.gpus} x {self.batch_gpu}',
-        )
-        group = getattr(self.discriminator, 'mbstd_group', 1)
-        group = self.batch_gpu if group is None else min(group, self.batch_gpu)
-        require(
-            self.batch_gpu % group == 0,
-            'batch_gpu',
-            self.batch_gpu,
-            f'must be a multiple of the minibatch-std group, {group} (--mbstd-group)',
-        )
+        for name in ('batch_gpu', 'g_batch_gpu', 'd_batch_gpu'):
+            size = getattr(self, name)
+            if size is None:
+                continue
+            require(
+                self.batch % (self.gpus * size) == 0,
+                'batch',
+                self.batch,
+                f'--batch must be a multiple of --gpus times --{name.replace("_", "-")} = {self.gpus} x {size}',
+            )
+            group = getattr(self.discriminator, 'mbstd_group', 1)
+            group = size if group is None else min(group, size)
+            require(
+                size % group == 0, name, size, f'must be a multiple of the minibatch-std group, {group} (--mbstd-group)'
+            )
 
     def _check_loss(self) -> None:
         require(

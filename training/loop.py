@@ -277,7 +277,7 @@ class Loop:
         """Writes a sheet. watched: the guardian judges its images."""
         assert self.sheet is not None
         sheet = self.sheet
-        nimg, batch = self.state.nimg, max(self.cfg.batch_gpu, 1)
+        nimg, batch = self.state.nimg, self.cfg.micro_size('G')
         info = {'nimg': nimg, 'cfg': self.cfg.cfg, 'seed': self.cfg.seed}
 
         def save() -> None:

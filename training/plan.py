@@ -136,13 +136,20 @@ def describe_schedule(cfg: RunConfig, spec: ImageSpec) -> str:
     snapshots = int(cfg.kimg / cfg.tick / cfg.snap) + 1
     return (
         f'Schedule: {cfg.kimg} kimg = {counted(steps, "step")} of {counted(cfg.batch, "image")} '
-        f'({counted(cfg.gpus, "process", "processes")} x {counted(cfg.num_micro, "micro-batch", "micro-batches")} x '
-        f'{cfg.batch_gpu}), {epochs:,.{decimals}f} epochs\n'
+        f'({counted(cfg.gpus, "process", "processes")} x {_micro_batches(cfg)}), {epochs:,.{decimals}f} epochs\n'
         f'  one tick per {cfg.tick:g} kimg, one snapshot per {cfg.tick * cfg.snap:g} kimg ({snapshots} in all), '
         f'metrics {", ".join(cfg.metrics) or "none"}\n'
         f'  loss {cfg.loss.kind}, {counted(cfg.n_critic, "step")} of D per step of G; {_penalties(cfg)}'
         f'\n  augmentation: {_augmentation(cfg)}{_describe_decay(cfg)}{_describe_ramps(cfg)}'
     )
+
+
+def _micro_batches(cfg: RunConfig) -> str:
+    """Returns number and size of the micro-batches of a process, such as '2 micro-batches x 16'."""
+    texts = {
+        net: f'{counted(cfg.num_micro(net), "micro-batch", "micro-batches")} x {cfg.micro_size(net)}' for net in 'DG'
+    }
+    return texts['D'] if texts['D'] == texts['G'] else f'{texts["D"]} of D and {texts["G"]} of G'
 
 
 def _describe_decay(cfg: RunConfig) -> str:

@@ -79,7 +79,8 @@ class TrainStep:
         self.dataset = dataset
         self.device = device
         self.world = world or World()
-        self.num_micro = cfg.batch // cfg.batch_gpu  # micro-batches of a step, over all processes
+        # Micro-batches of a step, over all processes, by the network that they train.
+        self.num_micro = {net: cfg.batch // cfg.micro_size(net) for net in ('G', 'D')}
         self._sizes: dict[str, tuple[int, int]] = {}  # phase to numbers with a gradient, and in buffers that move
         self.fakes = Fakes(cfg, state, dataset, device)
         self.view = View(cfg.aug, state.controller, lambda: state.nimg)
@@ -105,7 +106,8 @@ class TrainStep:
         state, cfg = self.state, self.cfg
         self._follow_schedule()
         micros = {'D': self.split(img, c)}
-        micros['G'] = micros['D'] if for_G is None else self.split(*for_G)
+        shared = for_G is None and self.num_micro['G'] == self.num_micro['D']
+        micros['G'] = micros['D'] if shared else self.split(*(for_G or (img, c)), net='G')
         for phase in self.phases:
             if state.step % phase.interval == 0:
                 self.world.set_stage(f'step {state.step}, {phase.name}')
@@ -155,11 +157,17 @@ class TrainStep:
         of_D = _phases_of('D', d_losses.main, d_lazy, cfg.r1.interval, every=1)
         return of_D + of_G if cfg.d_first else of_G + of_D
 
-    def split(self, img: torch.Tensor, c: torch.Tensor) -> list[Micro]:
-        """Returns a batch of the loader as micro-batches on the device."""
+    def split(self, img: torch.Tensor, c: torch.Tensor, net: str = 'D') -> list[Micro]:
+        """Returns a batch of the loader as micro-batches on the device.
+
+        Args:
+            img: Real images, [B, C, H, W] uint8 or uint16.
+            c: Their labels, [B, label_dim] float32.
+            net: The network that they train, 'G' or 'D'.
+        """
         img = from_pixels(img.to(self.device, non_blocking=True))  # [B, C, H, W]
         c = c.to(self.device, non_blocking=True)  # [B, label_dim]
-        size = self.cfg.batch_gpu
+        size = self.cfg.micro_size(net)
         first = self.world.rank * (len(img) // size)
         parts = zip(img.split(size), c.split(size), strict=True)
         return [Micro(img=i, c=j, index=k) for k, (i, j) in enumerate(parts, start=first)]
@@ -171,7 +179,7 @@ class TrainStep:
         self.undo.remember(state.moving)
         optimizer.zero_grad(set_to_none=True)
         net.requires_grad_(True)
-        moving = MovingBuffers((state.G, state.D), state.moving) if self.num_micro > 1 else None
+        moving = MovingBuffers((state.G, state.D), state.moving) if self.num_micro[phase.net] > 1 else None
         self.passes.begin(phase.name, self.buffers[phase.net])
         packed = self._gradients(phase, micros, moving)
         self.passes.end(self.buffers[phase.net])
@@ -229,7 +237,7 @@ class TrainStep:
         if moving is not None:
             moving.begin_micro()
         scale = self.state.loss_scale(phase.net)
-        weight = torch.full([], phase.gain / self.num_micro, device=self.device)
+        weight = torch.full([], phase.gain / self.num_micro[phase.net], device=self.device)
         if scale is not None:
             weight = weight * scale.factor
         totals: list[torch.Tensor] = []
@@ -297,7 +305,7 @@ class TrainStep:
         if not averages or not batch_norms(state.G_ema):
             return
         seed_torch(cfg.seed, 'recalibration', state.nimg)
-        recalibrate(state.G_ema, (self.fakes.latents(k, cfg.batch_gpu, 'recalibration') for k in range(BATCHES)))
+        recalibrate(state.G_ema, (self.fakes.latents(k, cfg.micro_size('G'), 'recalibration') for k in range(BATCHES)))
 
 
 def _phases_of(net: str, main: Losses, lazy: Losses | None, interval: int | None, every: int) -> list[Phase]:

@@ -2,8 +2,8 @@
 
 A first step builds the native operations and warms up; the following ones are timed, phase by phase. All run all
 phases, whose times are then weighted by how often each is due. On a GPU, and wherever `MAX_MACS` permits, a step has
-one micro-batch of the run. Otherwise there are steps of two smaller sizes, from which time and memory are extrapolated
-linearly.
+one micro-batch of the run, the larger one of G's and D's. Otherwise there are steps of two smaller sizes, from which
+time and memory are extrapolated linearly.
 """
 
 from __future__ import annotations
@@ -66,7 +66,8 @@ def try_steps(cfg: RunConfig, dataset: ImageDataset, device: torch.device, macs:
         ConfigError: If a micro-batch does not fit into the memory of the GPU.
         DataError: If an image cannot be used.
     """
-    most = cfg.batch_gpu if device.type == 'cuda' else int(MAX_MACS / PASSES / macs)
+    size = _largest(cfg)
+    most = size if device.type == 'cuda' else int(MAX_MACS / PASSES / macs)
     sizes = sizes_of(cfg, most)
     state = build(_with_batch(cfg, sizes[0]), dataset.spec, device)
     try:
@@ -75,13 +76,13 @@ def try_steps(cfg: RunConfig, dataset: ImageDataset, device: torch.device, macs:
     except torch.cuda.OutOfMemoryError:
         there = format_bytes(torch.cuda.get_device_properties(device).total_memory)
         raise ConfigError(
-            f'--batch-gpu={cfg.batch_gpu}: a step does not fit into the {there} of this GPU; {fewer_images(cfg)}'
+            f'--batch-gpu={size}: a step does not fit into the {there} of this GPU; {fewer_images(cfg)}'
         ) from None
     first, last = steps[0], steps[-1]
     more = sizes[-1] - sizes[0] or 1  # without a second size both slopes are 0
-    seconds = last.seconds + (cfg.batch_gpu - sizes[-1]) * max(last.seconds - first.seconds, 0) / more
-    num_bytes = last.num_bytes + (cfg.batch_gpu - sizes[-1]) * (last.num_bytes - first.num_bytes) // more
-    return Trial(sec_per_kimg=1000 * seconds * cfg.num_micro / cfg.batch, num_bytes=num_bytes, sizes=sizes)
+    seconds = last.seconds + (size - sizes[-1]) * max(last.seconds - first.seconds, 0) / more
+    num_bytes = last.num_bytes + (size - sizes[-1]) * (last.num_bytes - first.num_bytes) // more
+    return Trial(sec_per_kimg=1000 * seconds / (cfg.gpus * size), num_bytes=num_bytes, sizes=sizes)
 
 
 def sizes_of(cfg: RunConfig, most: int) -> tuple[int, ...]:
@@ -91,9 +92,10 @@ def sizes_of(cfg: RunConfig, most: int) -> tuple[int, ...]:
         cfg: Config of the run.
         most: Images that all steps may have together.
     """
-    if 2 * cfg.batch_gpu <= most or cfg.batch_gpu < 3:
-        return (cfg.batch_gpu,)
-    allowed = (n for n in range(cfg.batch_gpu // 2, 0, -1) if 4 * n <= most and _divides(cfg, n, 2 * n))
+    size = _largest(cfg)
+    if 2 * size <= most or size < 3:
+        return (size,)
+    allowed = (n for n in range(size // 2, 0, -1) if 4 * n <= most and _divides(cfg, n, 2 * n))
     small = next(allowed, 1)
     return (small, 2 * small)
 
@@ -101,10 +103,17 @@ def sizes_of(cfg: RunConfig, most: int) -> tuple[int, ...]:
 def fewer_images(cfg: RunConfig) -> str:
     """Returns the way out for a micro-batch that is too large: the next smaller one that the config accepts."""
     share = cfg.batch // cfg.gpus
-    fits = [n for n in range(1, cfg.batch_gpu // 2 + 1) if share % n == 0 and _divides(cfg, n)]
+    fits = [n for n in range(1, _largest(cfg) // 2 + 1) if share % n == 0 and _divides(cfg, n)]
     if not fits:
         return '--cbase and --cmax make the networks smaller, --resolution the images'
-    return f'--batch-gpu={fits[-1]} accumulates the same batch in smaller parts'
+    own = ('--g-batch-gpu', cfg.g_batch_gpu), ('--d-batch-gpu', cfg.d_batch_gpu)
+    flags = [flag for flag, size in own if size is not None] or ['--batch-gpu']
+    return f'{" ".join(f"{flag}={fits[-1]}" for flag in flags)} accumulates the same batch in smaller parts'
+
+
+def _largest(cfg: RunConfig) -> int:
+    """Returns the size of the larger micro-batch, of G or of D: the steps of a trial have one size for both."""
+    return max(cfg.micro_size('G'), cfg.micro_size('D'))
 
 
 def _divides(cfg: RunConfig, *sizes: int) -> bool:
@@ -114,7 +123,7 @@ def _divides(cfg: RunConfig, *sizes: int) -> bool:
 
 
 def _with_batch(cfg: RunConfig, size: int) -> RunConfig:
-    return replace(cfg, gpus=1, batch=size, batch_gpu=size)
+    return replace(cfg, gpus=1, batch=size, batch_gpu=size, g_batch_gpu=None, d_batch_gpu=None)
 
 
 def _measure(cfg: RunConfig, state: TrainState, dataset: ImageDataset, device: torch.device, size: int) -> _Measured:

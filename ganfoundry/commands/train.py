@@ -83,6 +83,8 @@ _faults = section('Faults and time limits')
 @_schedule(
     '--batch-gpu', help='Images per micro-batch and process; gradients are accumulated.  [default: by --cfg]', type=int
 )
+@_schedule('--g-batch-gpu', help='The same in the phases of G.  [default: that of --batch-gpu]', type=int)
+@_schedule('--d-batch-gpu', help='The same in the phases of D.  [default: that of --batch-gpu]', type=int)
 @_schedule('--glr', help="G's learning rate.  [default: by --cfg]", type=float)
 @_schedule('--dlr', help="D's learning rate.  [default: by --cfg]", type=float)
 @_schedule('--seed', help='Seed of every random draw.  [default: 0]', type=int)

@@ -20,9 +20,10 @@ from training.registry import RECIPES
 # A new flag is a promise to keep: a field is reached by --set already.
 TRAIN = """
 --outdir --cfg --data --resume --freezed -n --dry-run -v --verbose --plugin --set --cond --subset --mirror
---resolution --gamma --kimg --batch --batch-gpu --glr --dlr --cbase --cmax --map-depth --mbstd-group --seed --aug --p
---target --augpipe --lecam --metrics --metric-data --metrics-images --detector-path --log --snap --tick --keep --desc
---gpus --deterministic --max-restarts --timeout --precision --fp32 --nhwc --nobench --allow-tf32 --workers --device
+--resolution --gamma --kimg --batch --batch-gpu --g-batch-gpu --d-batch-gpu --glr --dlr --cbase --cmax --map-depth
+--mbstd-group --seed --aug --p --target --augpipe --lecam --metrics --metric-data --metrics-images --detector-path
+--log --snap --tick --keep --desc --gpus --deterministic --max-restarts --timeout --precision --fp32 --nhwc --nobench
+--allow-tf32 --workers --device
 --for --pause --on-nan --bad-images --guardian
 """
 GENERATE = """

@@ -38,8 +38,12 @@ def test_plug_ins_import_every_config_class_from_here():
 
 def test_a_new_batch_is_one_micro_batch_per_process(dataset):
     cfg = apply_overrides(tiny(dataset), {'batch': '8', 'gpus': 2})
-    assert (cfg.batch, cfg.batch_gpu, cfg.num_micro) == (8, 4, 1)
-    assert apply_overrides(tiny(dataset), {'batch': 8, 'batch_gpu': 2}).num_micro == 4
+    assert (cfg.batch, cfg.batch_gpu, cfg.num_micro('G')) == (8, 4, 1)
+    assert apply_overrides(tiny(dataset), {'batch': 8, 'batch_gpu': 2}).num_micro('D') == 4
+    own = apply_overrides(tiny(dataset), {'batch': 8, 'g_batch_gpu': 2})
+    assert (own.num_micro('G'), own.num_micro('D')) == (4, 1)
+    with pytest.raises(ConfigError, match='batch=8: --batch must be a multiple of --gpus times --d-batch-gpu = 1 x 3'):
+        apply_overrides(tiny(dataset), {'batch': 8, 'd_batch_gpu': 3})
     with pytest.raises(ConfigError, match='batch=7: --batch must be at least 1 and divisible by --gpus'):
         apply_overrides(tiny(dataset), {'batch': 7, 'gpus': 2})
 

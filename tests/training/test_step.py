@@ -117,6 +117,47 @@ def test_on_a_gpu_the_host_never_waits_in_a_step(dataset, kind):
             step(img, c)
 
 
+@pytest.mark.parametrize('net', ['G', 'D'])
+def test_the_micro_batch_of_one_network_leaves_the_gradients_of_the_other(dataset, net):
+    def gradients(**sizes):
+        cfg = dataclasses.replace(tiny(dataset), batch=8, **sizes)
+        state = build(cfg, dataset.spec, torch.device('cpu'))
+        step = TrainStep(cfg, state, dataset, torch.device('cpu'))
+        split = {name: step.split(img, torch.zeros(8, 0), name) for name in ('G', 'D')}
+        found = {}
+        for phase in step.phases:
+            step.run_phase(phase, split[phase.net])
+            found[phase.name] = torch.cat(
+                [p.grad.flatten() for p in getattr(state, phase.net).parameters() if p.grad is not None]
+            )
+            fresh = build(cfg, dataset.spec, torch.device('cpu'))  # no phase sees what another has trained
+            for name in ('G', 'D'):
+                getattr(state, name).load_state_dict(getattr(fresh, name).state_dict())
+        return found
+
+    img = torch.randint(0, 256, [8, 3, 8, 8], generator=torch.Generator().manual_seed(0)).to(torch.uint8)
+    large, small = gradients(batch_gpu=8), gradients(batch_gpu=4)
+    mixed = gradients(batch_gpu=8, **{f'{net.lower()}_batch_gpu': 4})
+    for name, found in mixed.items():
+        assert torch.equal(found, (small if name.startswith(net) else large)[name])
+        assert not torch.equal(small[name], large[name])
+
+
+def test_steps_with_two_sizes_of_micro_batches_show_every_image_once(dataset):
+    cfg = dataclasses.replace(tiny(dataset), batch=8, batch_gpu=8, g_batch_gpu=2, d_batch_gpu=4)
+    state = build(cfg, dataset.spec, torch.device('cpu'))
+    step = TrainStep(cfg, state, dataset, torch.device('cpu'))
+    sizes = {'G': [], 'D': []}
+    run_phase = step.run_phase
+    step.run_phase = lambda phase, micros: (
+        sizes[phase.net].append([len(micro.img) for micro in micros]), run_phase(phase, micros)
+    )  # fmt: skip
+    step(torch.zeros(8, 3, 8, 8, dtype=torch.uint8), torch.zeros(8, 0))
+    assert sizes['G'][0] == [2, 2, 2, 2]
+    assert sizes['D'][0] == [4, 4]
+    assert state.nimg == 8
+
+
 def test_gradient_accumulation_averages(dataset):
     """Two micro-batches of 4 give the gradient of one batch of 8 if no statistic couples samples."""
     widths = {'channel_base': 64, 'channel_max': 8, 'conv_clamp': None}
