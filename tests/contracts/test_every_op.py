@@ -25,7 +25,10 @@ from torch_utils.ops.toolchain import build
 OPS.load_all()
 DEVICE = 'cuda'  # device of the tests marked gpu; tests/support/host_kernels.py sets another
 CPU = torch.device('cpu')
-WITH_CUDA_KERNELS = [name for name in OPS.names() if (build.CSRC / name / f'{name}_cuda.cpp').exists()]
+CUDA_REGISTRATIONS = ''.join(path.read_text(encoding='utf-8') for path in sorted(build.CSRC.rglob('*_cuda.cpp')))
+WITH_CUDA_KERNELS = [
+    name for name in OPS.names() if any(f'm.impl("{own}"' in CUDA_REGISTRATIONS for own in OPS.get(name).operators)
+]
 WITHOUT_OPERATION = {'dispatch', 'registry', 'toolchain'}
 FORMATS = (torch.contiguous_format, torch.channels_last)
 # Relative to the largest number. A kernel rounds once, a composition of operations at every step.

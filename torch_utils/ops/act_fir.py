@@ -32,7 +32,7 @@ def act_fir(
     """Returns FIR(clip(gain * act(x + bias), -clamp, clamp)).
 
     Args:
-        x: Features [N, C, H, W], any floating dtype. The kernel takes channels last; in another memory format the two
+        x: Features [N, C, H, W], any floating dtype. The kernels take channels last; in another memory format the two
             operations run one after the other, each with its own kernel.
         bias: Bias [C]; None: 0.
         fir: Filter of `upfirdn2d.setup_filter`, convolved. No gradient flows into it.
@@ -41,7 +41,8 @@ def act_fir(
         alpha: Slope of 'lrelu' below zero, at least 0 (None: 0.2).
         gain: Factor on the activation, positive.
         clamp: Maximum magnitude before the filter, at least 0; None: unbounded.
-        impl: 'ref', 'cpu', 'cuda' (the two operations one after the other), or 'auto' for the fastest available.
+        impl: 'ref', 'cpu', 'cuda', or 'auto' for the fastest available. On CUDA a filter other than 4 x 4 taps is a
+            pass of its own.
 
     Returns:
         [N, C, H + y0 + y1 - fh + 1, W + x0 + x1 - fw + 1], dtype of `x`.
@@ -55,7 +56,7 @@ def act_fir(
     slope = SLOPES[act] if alpha is None or act == 'linear' else alpha
     if slope < 0 or gain <= 0 or (clamp is not None and clamp < 0):
         raise ValueError(f'act_fir: needs {alpha=} and {clamp=} of at least 0 (or None), positive {gain=}')
-    if dispatch.pick(impl, x) != 'cpu' or not x.is_contiguous(memory_format=torch.channels_last):
+    if dispatch.pick(impl, x) == 'ref' or not x.is_contiguous(memory_format=torch.channels_last):
         x = bias_act(x, bias, act=act, alpha=slope, gain=gain, clamp=clamp, impl=impl)
         return upfirdn2d(x, fir, padding=padding, impl=impl)
     bias = x.new_zeros(x.shape[1]) if bias is None else bias

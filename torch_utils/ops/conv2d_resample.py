@@ -15,6 +15,7 @@ import torch
 
 from torch_utils.ops.act_fir import act_fir
 from torch_utils.ops.conv2d import conv2d, conv_transpose2d
+from torch_utils.ops.filter_branch import filter_branch
 from torch_utils.ops.registry import Op, Sample, register_op, sample_tensor
 from torch_utils.ops.upfirdn2d import filter_size, setup_filter, upfirdn2d
 
@@ -130,6 +131,24 @@ def act_conv2d_down(
     assert w.shape[-1] > 1, w.shape
     p0, p1 = _placement(f, 1, down, padding)
     return conv2d(act_fir(x, b, f, [p0, p1, p0, p1], act, clamp=clamp), w, stride=down)
+
+
+def branched_conv2d_down(
+    x: torch.Tensor, w: torch.Tensor, f: torch.Tensor, down: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Returns `x` and `conv2d_resample(x, w, f, down=down)`, for two branches whose gradients are added in one pass.
+
+    Args:
+        x: Features [N, I, H, W].
+        w: Kernel [O, I, 1, 1], dtype of `x`.
+        f: Filter of `upfirdn2d.setup_filter`.
+        down: Factor of down-sampling, above 1.
+    """
+    assert down > 1, down
+    assert w.shape[-1] == 1, w.shape
+    p0, p1 = _placement(f, 1, down, 0)
+    x, y = filter_branch(x, f, down, [p0, p1, p0, p1])
+    return x, conv2d(y, w)
 
 
 def _placement(f: torch.Tensor | None, up: int, down: int, padding: int) -> tuple[int, int]:

@@ -36,7 +36,7 @@ def synthesis_epilogue(
     """Returns clip(gain * act(demod * FIR(x) + noise + bias), -clamp, clamp).
 
     Args:
-        x: Features [N, C, H, W], any floating dtype. The kernel takes channels last; in another memory format the
+        x: Features [N, C, H, W], any floating dtype. The kernels take channels last; in another memory format the
             operations run one by one, each with its own kernel.
         fir: Filter of `upfirdn2d.setup_filter`, convolved with `x`; None: no filter. No gradient flows into it.
         padding: Padding of the filter, (x0, x1, y0, y1) pixels; negative values crop.
@@ -48,8 +48,8 @@ def synthesis_epilogue(
         gain: Factor on the activation, positive.
         clamp: Maximum magnitude of the result, at least 0; None: unbounded.
         fir_gain: Factor on the filter.
-        impl: 'ref', 'cpu', 'cuda' (the operations one by one), or 'auto' for the fastest available. The kernel computes
-            bfloat16 in float32 and rounds once, the reference rounds at every step.
+        impl: 'ref', 'cpu', 'cuda', or 'auto' for the fastest available. The kernels compute 16 bits in float32 and
+            round once, the reference rounds at every step. On CUDA a filter other than 4 x 4 taps is a pass of its own.
 
     Returns:
         [N, C, H', W'], dtype of `x`; H' = H + y0 + y1 - fh + 1 and W' = W + x0 + x1 - fw + 1, or H and W without a
@@ -66,10 +66,22 @@ def synthesis_epilogue(
         raise ValueError(f'synthesis_epilogue: needs {alpha=} and {clamp=} of at least 0 (or None), positive {gain=}')
     _check_shapes(x, fir, padding, demod, noise, bias)
     alone = fir is None and demod is None and noise is None  # nothing except bias_act
-    if alone or dispatch.pick(impl, x) != 'cpu' or not x.is_contiguous(memory_format=torch.channels_last):
+    if alone or dispatch.pick(impl, x) == 'ref' or not x.is_contiguous(memory_format=torch.channels_last):
         return _one_by_one(x, fir, padding, demod, noise, bias, act, slope, gain, clamp, fir_gain, impl)
     f = None if fir is None else correlated(fir) * fir_gain  # [fh, fw]
     y: torch.Tensor = torch.ops.ganfoundry.epilogue(x, f, padding, demod, noise, bias, slope, gain, clamp)
+    return y
+
+
+def scale_channels(x: torch.Tensor, s: torch.Tensor) -> torch.Tensor:
+    """Returns x [N, C, H, W] times s [N, C], in the dtype of `x`.
+
+    On CUDA it is the epilogue with nothing except a factor: the gradients of both take one pass. On a CPU, it is
+    PyTorch's product with the rounded factor.
+    """
+    if dispatch.pick('auto', x) != 'cuda' or not x.is_contiguous(memory_format=torch.channels_last):
+        return x * s.to(x.dtype)[:, :, None, None]
+    y: torch.Tensor = torch.ops.ganfoundry.epilogue(x, None, [0] * 4, s, None, None, 1.0, 1.0, None)
     return y
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from torch_utils.ops.conv2d_resample import conv2d_before_fir, conv2d_resample
-from torch_utils.ops.epilogue import synthesis_epilogue
+from torch_utils.ops.epilogue import scale_channels, synthesis_epilogue
 from torch_utils.ops.registry import Op, Sample, register_op, sample_tensor
 from torch_utils.ops.upfirdn2d import setup_filter
 
@@ -117,12 +117,12 @@ def _scaled(
     parts: Sequence[torch.Tensor], weight: torch.Tensor, styles: torch.Tensor
 ) -> list[tuple[torch.Tensor, torch.Tensor]]:
     """Returns each part of the input, scaled by its styles, with its part of the weight, in the dtype of the input."""
-    weight, styles = weight.to(parts[0].dtype), styles.to(parts[0].dtype)
+    weight = weight.to(parts[0].dtype)
     if len(parts) == 1:  # no split, whose gradient would copy that of the weight
-        return [(parts[0] * styles[:, :, None, None], weight)]
+        return [(scale_channels(parts[0], styles), weight)]
     sizes = [part.shape[1] for part in parts]
     split = zip(parts, weight.split(sizes, dim=1), styles.split(sizes, dim=1), strict=True)
-    return [(part * s[:, :, None, None], w) for part, w, s in split]
+    return [(scale_channels(part, s), w) for part, w, s in split]
 
 
 def _sum(terms: list[torch.Tensor]) -> torch.Tensor:

@@ -69,7 +69,7 @@ class DiscriminatorBlock(LowerableBlock):
             img = downsample2d(img, self.resample_filter)
         if self.architecture != 'resnet':
             return self.conv1.after(self.conv0, x), img
-        skip = self.skip(x, gain=RESNET_GAIN)
+        x, skip = self.skip.branch(x, gain=RESNET_GAIN)
         return skip + self.conv1.after(self.conv0, x, gain=RESNET_GAIN), img
 
 

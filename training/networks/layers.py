@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 
 from torch_utils.ops.bias_act import bias_act
-from torch_utils.ops.conv2d_resample import act_conv2d_down, conv2d_resample
+from torch_utils.ops.conv2d_resample import act_conv2d_down, branched_conv2d_down, conv2d_resample
 from torch_utils.ops.upfirdn2d import setup_filter
 
 LRELU_GAIN = math.sqrt(2)  # keeps the variance of leaky ReLU's output
@@ -144,6 +144,17 @@ class Conv2d(torch.nn.Module):
         w, b, clamp = self._scaled(x.dtype, gain)
         x = conv2d_resample(x, w, self.resample_filter, self.up, self.down, w.shape[-1] // 2, flip_weight=self.up == 1)
         return bias_act(x, b, act=self.act, gain=1, clamp=clamp)
+
+    def branch(self, x: torch.Tensor, gain: float = 1) -> tuple[torch.Tensor, torch.Tensor]:
+        """Returns `x`, for another branch, and self(x, gain); the gradients of both are added in one pass.
+
+        Args:
+            x: Input, [N, I, H, W]; the layer is a 1x1 convolution that reduces its size.
+            gain: Factor of the result.
+        """
+        w, b, clamp = self._scaled(x.dtype, gain)
+        x, y = branched_conv2d_down(x, w, self.resample_filter, self.down)
+        return x, bias_act(y, b, act=self.act, gain=1, clamp=clamp)
 
     def after(self, first: Conv2d, x: torch.Tensor, gain: float = 1) -> torch.Tensor:
         """Returns self(first(x), gain); one pass computes the activation of `first` and the filter of this layer.

@@ -5,8 +5,9 @@
   convolution, which bring an operand into its memory format, are one more each ('format copies'). `slice_backward` and
   `select_backward` are two (zeros, copy), `cat` is one per 128 tensors. A `_foreach_` or fused call is what
   `multi_tensor_apply` makes of it: at most 320 blocks of 65,536 numbers, and 110, 64, 48, 36 or 30 tensors (1 to 5
-  lists). `ganfoundry::bias_act_grad` is two (kernel, sum of its partial sums). Casts and copies that the project's
-  operators make inside are counted; every other operator of the project is one.
+  lists). `ganfoundry::bias_act_grad`, `epilogue_backward` and `act_fir_backward` are two (kernel, sum of its partial
+  sums). Casts and copies that the project's operators make inside are counted; every other operator of the project is
+  one.
 - Bytes are those of inputs and outputs, once each, of all launches except convolutions and matrix products; an axis of
   stride 0 counts once, and what is only written is not read. Caches are ignored.
 - FLOP are those of convolutions and matrix products, two per multiplication, by the dtype of the first operand; float32
@@ -36,6 +37,7 @@ WRITE_ONLY = ('aten.copy_', 'aten.fill_', 'aten.zero_', 'aten.normal_', 'aten.un
 CAT_TENSORS = 128  # tensors that one kernel of `cat` takes
 LIST_TENSORS = {1: 110, 2: 64, 3: 48, 4: 36, 5: 30}  # tensors in a launch of multi_tensor_apply, by number of lists
 LIST_BLOCKS, BLOCK = 320, 65536
+SUMMED = tuple(f'ganfoundry.{name}' for name in ('bias_act_grad', 'epilogue_backward', 'act_fir_backward'))
 WIDE = 16  # a kernel with more pixels per side is a feature map
 
 
@@ -109,9 +111,9 @@ def _lists(call: Call) -> Cost:
 
 def _own(call: Call) -> Iterator[tuple[str, Cost]]:
     """Yields the costs of one of the project's operators, with the copies that its CUDA form makes of operands."""
-    x, cost = call.args[0], Cost(1, sum(map(size_of, call.inputs + call.outputs)))
-    if call.name == 'ganfoundry.bias_act_grad':
-        y, cost.launches = call.args[1], 2
+    x, cost = call.args[0], Cost(1 + (call.name in SUMMED), sum(map(size_of, call.inputs + call.outputs)))
+    if call.name in SUMMED:
+        y = call.args[1]
         if _is_last(y) != _is_last(x) or not (_in_format(x, True) or _in_format(x, False)):
             yield 'own operators: format copies', _copy_of(x, x.element_size())
         if x.dtype != y.dtype:

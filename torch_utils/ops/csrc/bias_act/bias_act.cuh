@@ -20,21 +20,6 @@ struct Sizes {
     GF_HD uint32_t channel(uint32_t i) const { return inner == 1 ? i % channels : i / inner % channels; }
 };
 
-// The formula with or without bounds; the choice is the same for all threads.
-struct AnyActivation {
-    Activation<true, float> act;
-    bool bounded;
-
-    explicit AnyActivation(const BiasAct& p) : act(p), bounded(p.bounded) {}
-
-    GF_HD float value(float v) const {
-        return bounded ? act.value(v) : v * (v > 0 ? act.positive : act.negative);
-    }
-    GF_HD float gradient(float dy, float y) const {
-        return bounded ? act.gradient(dy, y) : dy * (y > 0 ? act.positive : act.negative);
-    }
-};
-
 template <class T, int V>
 struct BiasActKernel : Kernel<> {
     // Packs per thread, all loaded before the first is used.

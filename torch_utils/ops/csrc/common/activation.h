@@ -39,4 +39,19 @@ struct Activation {
     }
 };
 
+// The formula with or without bounds, for a kernel on a GPU; the choice is the same for all threads.
+struct AnyActivation {
+    Activation<true, float> act;
+    bool bounded;
+
+    explicit AnyActivation(const BiasAct& p) : act(p), bounded(p.bounded) {}
+
+    GF_HD float value(float v) const {
+        return bounded ? act.value(v) : v * (v > 0 ? act.positive : act.negative);
+    }
+    GF_HD float gradient(float dy, float y) const {
+        return bounded ? act.gradient(dy, y) : dy * (y > 0 ? act.positive : act.negative);
+    }
+};
+
 }  // namespace ganfoundry

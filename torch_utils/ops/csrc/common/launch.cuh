@@ -37,6 +37,7 @@ struct Kernel {
     using Shared = SharedMemory;
     static constexpr int kPhases = phases;
     static constexpr uint32_t kThreads = 256;
+    static constexpr uint32_t kBlocks = 1;  // blocks that should fit into a multiprocessor at once
 };
 
 GF_HD constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
@@ -44,7 +45,7 @@ GF_HD constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b;
 #ifdef __CUDACC__
 
 template <class K>
-__global__ void __launch_bounds__(K::kThreads) kernel(const __grid_constant__ K k) {
+__global__ void __launch_bounds__(K::kThreads, K::kBlocks) kernel(const __grid_constant__ K k) {
     __shared__ typename K::Shared shared;
     k.template run<0>(blockIdx.x, threadIdx.x, shared);
     if constexpr (K::kPhases > 1) {

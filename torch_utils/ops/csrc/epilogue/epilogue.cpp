@@ -6,6 +6,7 @@
 
 #include "common/calls.h"
 #include "common/wide_sum.h"
+#include "epilogue/epilogue_shapes.h"
 #include "upfirdn2d/upfirdn2d.h"
 
 namespace ganfoundry {
@@ -39,7 +40,7 @@ struct Arguments {
             height += padding[2] + padding[3] - f.size(0) + 1;
             width += padding[0] + padding[1] - f.size(1) + 1;
         }
-        check();
+        check_epilogue(x, height, width, d, noise, b);
     }
 
     template <class A>
@@ -52,18 +53,6 @@ struct Arguments {
             {{fx.begin(), fx.end()}, filtered ? padding[0] : 0, x.size(3), width},
             pointer(d), pointer(noise), pointer(b),
             noise.defined() && noise.dim() == 4 ? height * width : 0, act};
-    }
-
-   private:
-    void check() const {
-        const int64_t n = x.size(0), c = x.size(1);
-        TORCH_CHECK_VALUE(height > 0 && width > 0, "epilogue: nothing is left of ", x.sizes());
-        TORCH_CHECK_VALUE(!d.defined() || d.sizes() == at::IntArrayRef({n, c}), "epilogue: d must be [N, C]");
-        TORCH_CHECK_VALUE(!b.defined() || b.sizes() == at::IntArrayRef({c}), "epilogue: b must be [C]");
-        TORCH_CHECK_VALUE(
-            !noise.defined() || noise.sizes() == at::IntArrayRef({n, 1, height, width}) ||
-                noise.sizes() == at::IntArrayRef({height, width}),
-            "epilogue: noise must be [N, 1, H, W] or [H, W]");
     }
 };
 
@@ -157,13 +146,16 @@ Gradients epilogue_backward(
 Gradients composite_backward(
     const Tensor& dy, const Tensor& x, const Optional& f, Padding padding, const Optional& d, const Optional& noise,
     const Optional& b, double slope, double gain, Clamp clamp) {
-    Tensor y;
-    {
-        at::NoGradGuard constant;  // the gradient depends on the signs of y and the clamped values only
-        y = epilogue(x, f, padding, d, noise, b, slope, gain, clamp);
-    }
     const auto type = compute_type(x.scalar_type());
-    const auto [dv, db] = call_bias_act_grad(dy, y, slope, gain, clamp);
+    Tensor dv = dy, db = absent(x);
+    if (b || slope != 1 || gain != 1 || clamp) {
+        Tensor y;
+        {
+            at::NoGradGuard constant;  // the gradient depends on the signs of y and the clamped values only
+            y = epilogue(x, f, padding, d, noise, b, slope, gain, clamp);
+        }
+        std::tie(dv, db) = call_bias_act_grad(dy, y, slope, gain, clamp);
+    }
     Tensor dd = absent(x), dnoise = dd, du = dv;
     if (d) {
         const Tensor u = f ? call_upfirdn2d(x, *f, padding) : x;

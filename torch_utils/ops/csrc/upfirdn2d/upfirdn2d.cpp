@@ -1,4 +1,4 @@
-// Operator ganfoundry::upfirdn2d, which is its own gradient.
+// Operators ganfoundry::upfirdn2d, which is its own gradient, and ganfoundry::upfirdn2d_add, which adds it to an image.
 
 #include "upfirdn2d/upfirdn2d.h"
 
@@ -27,6 +27,14 @@ Tensor upfirdn2d_cpu(
     return y;
 }
 
+Tensor upfirdn2d_add_cpu(
+    const Tensor& r, const Tensor& x, const Tensor& f, at::IntArrayRef up, at::IntArrayRef down,
+    at::IntArrayRef padding) {
+    const Tensor y = upfirdn2d_cpu(x, f, up, down, padding);
+    TORCH_CHECK_VALUE(r.sizes() == y.sizes() && r.dtype() == y.dtype(), "upfirdn2d_add: r's shape or type");
+    return y.add_(r);
+}
+
 Tensor upfirdn2d_meta(
     const Tensor& x, const Tensor& f, at::IntArrayRef up, at::IntArrayRef down, c10::SymIntArrayRef padding) {
     const auto height = output_size<c10::SymInt>(x.sym_size(2), f.size(0), 1, up, down, padding);
@@ -49,11 +57,17 @@ struct Upfirdn2dFunction : torch::autograd::Function<Upfirdn2dFunction> {
         c10::SymIntArrayRef padding) {
         at::AutoDispatchBelowADInplaceOrView below;
         const Tensor y = upfirdn2d(x, f, up, down, padding);
+        remember(ctx, x, f, y, up, down, padding);
+        return y;
+    }
+
+    static void remember(
+        AutogradContext* ctx, const Tensor& x, const Tensor& f, const Tensor& y, at::IntArrayRef up,
+        at::IntArrayRef down, c10::SymIntArrayRef padding) {
         ctx->save_for_backward({f});
         ctx->saved_data["up"] = up;
         ctx->saved_data["down"] = down;
         ctx->saved_data["padding"] = c10::SymIntArrayRef(transposed_padding(x, f, y, up, down, padding));
-        return y;
     }
 
     static variable_list backward(AutogradContext* ctx, variable_list grads) {
@@ -81,16 +95,65 @@ Tensor upfirdn2d_autograd(
     return Upfirdn2dFunction::apply(x, f, up, down, padding);
 }
 
+Tensor upfirdn2d_add_meta(
+    const Tensor&, const Tensor& x, const Tensor& f, at::IntArrayRef up, at::IntArrayRef down,
+    c10::SymIntArrayRef padding) {
+    return upfirdn2d_meta(x, f, up, down, padding);
+}
+
+Tensor upfirdn2d_add(
+    const Tensor& r, const Tensor& x, const Tensor& f, at::IntArrayRef up, at::IntArrayRef down,
+    c10::SymIntArrayRef padding) {
+    static const auto op = c10::Dispatcher::singleton()
+                               .findSchemaOrThrow("ganfoundry::upfirdn2d_add", "")
+                               .typed<decltype(upfirdn2d_add_meta)>();
+    return op.call(r, x, f, up, down, padding);
+}
+
+struct Upfirdn2dAddFunction : torch::autograd::Function<Upfirdn2dAddFunction> {
+    static Tensor forward(
+        AutogradContext* ctx, const Tensor& r, const Tensor& x, const Tensor& f, at::IntArrayRef up,
+        at::IntArrayRef down, c10::SymIntArrayRef padding) {
+        at::AutoDispatchBelowADInplaceOrView below;
+        const Tensor y = upfirdn2d_add(r, x, f, up, down, padding);
+        Upfirdn2dFunction::remember(ctx, x, f, y, up, down, padding);
+        return y;
+    }
+
+    static variable_list backward(AutogradContext* ctx, variable_list grads) {
+        variable_list result = Upfirdn2dFunction::backward(ctx, grads);
+        result.insert(result.begin(), grads[0]);
+        return result;
+    }
+};
+
+Tensor upfirdn2d_add_autograd(
+    const Tensor& r, const Tensor& x, const Tensor& f, at::IntArrayRef up, at::IntArrayRef down,
+    c10::SymIntArrayRef padding) {
+    return Upfirdn2dAddFunction::apply(r, x, f, up, down, padding);
+}
+
 }  // namespace
 
 TORCH_LIBRARY_FRAGMENT(ganfoundry, m) {
     m.def("upfirdn2d(Tensor x, Tensor f, int[] up, int[] down, SymInt[] padding) -> Tensor");
+    m.def(
+        "upfirdn2d_add(Tensor r, Tensor x, Tensor f, int[] up, int[] down, SymInt[] padding) -> Tensor");
 }
 
-TORCH_LIBRARY_IMPL(ganfoundry, CPU, m) { m.impl("upfirdn2d", upfirdn2d_cpu); }
+TORCH_LIBRARY_IMPL(ganfoundry, CPU, m) {
+    m.impl("upfirdn2d", upfirdn2d_cpu);
+    m.impl("upfirdn2d_add", upfirdn2d_add_cpu);
+}
 
-TORCH_LIBRARY_IMPL(ganfoundry, Meta, m) { m.impl("upfirdn2d", upfirdn2d_meta); }
+TORCH_LIBRARY_IMPL(ganfoundry, Meta, m) {
+    m.impl("upfirdn2d", upfirdn2d_meta);
+    m.impl("upfirdn2d_add", upfirdn2d_add_meta);
+}
 
-TORCH_LIBRARY_IMPL(ganfoundry, Autograd, m) { m.impl("upfirdn2d", upfirdn2d_autograd); }
+TORCH_LIBRARY_IMPL(ganfoundry, Autograd, m) {
+    m.impl("upfirdn2d", upfirdn2d_autograd);
+    m.impl("upfirdn2d_add", upfirdn2d_add_autograd);
+}
 
 }  // namespace ganfoundry

@@ -44,3 +44,22 @@ extern "C" const char* ganfoundry_upfirdn2d(
         return run<GeneralKernel<T, 1>>(x, f, y, g, target);
     });
 }
+
+extern "C" bool ganfoundry_upfirdn2d_adds(DType dtype, Upfirdn2d g) {
+    const int64_t pack = dtype == DType::float32 ? kPack<float> : kPack<float16>;
+    const bool known = has_factors(g, 1, 1) || has_factors(g, 2, 1) || has_factors(g, 1, 2);
+    return known && g.y.taps == kTaps && g.x.taps == kTaps && g.pixel % pack == 0;
+}
+
+extern "C" const char* ganfoundry_upfirdn2d_add(
+    const void* r_, const void* x_, const float* f, void* y_, DType dtype, Upfirdn2d g, Target target) {
+    return with_dtype(dtype, [&](auto zero) {
+        using T = decltype(zero);
+        const T *r = static_cast<const T*>(r_), *x = static_cast<const T*>(x_);
+        T* y = static_cast<T*>(y_);
+        const auto run = [&](auto kernel) { return launch(kernel, kernel.num_blocks(), target); };
+        if (has_factors(g, 2, 1)) return run(ChannelsLastAddKernel<T, 2, 1>(r, x, f, y, g));
+        if (has_factors(g, 1, 2)) return run(ChannelsLastAddKernel<T, 1, 2>(r, x, f, y, g));
+        return run(ChannelsLastAddKernel<T, 1, 1>(r, x, f, y, g));
+    });
+}

@@ -76,9 +76,15 @@ struct Place3 {
     }
 };
 
+GF_HD void load_taps(const float* f, bool reversed, float (&weight)[kTaps][kTaps]) {
+    constexpr int kLast = kTaps * kTaps - 1;
+    GF_UNROLL for (int k = 0; k <= kLast; ++k) weight[k / kTaps][k % kTaps] = f[reversed ? kLast - k : k];
+}
+
 // Common part of both layouts: a tile of kTileY x kTileX outputs of P channels.
-template <class T, int kUp, int kDown, int kTileY, int kTileX, int P>
-struct TileKernel : Kernel<> {
+template <class T, int kUp, int kDown, int kTileY, int kTileX, int P, class Base = Kernel<>>
+struct TileKernel : Base {
+    using Base::kThreads;
     using AxisY = TileAxis<kUp, kDown, kTileY>;
     using AxisX = TileAxis<kUp, kDown, kTileX>;
 
@@ -89,6 +95,7 @@ struct TileKernel : Kernel<> {
     AxisY ay;
     AxisX ax;
     Share share;
+    bool reversed = false;  // whether the taps are taken in reverse
 
     TileKernel(const T* x, const float* f, T* out, const Upfirdn2d& g, uint32_t most_lanes, uint32_t most_columns)
         : x(x), f(f), out(out), planes(uint32_t(g.planes)), pixel(uint32_t(g.pixel)), ay(g.y), ax(g.x),
@@ -112,7 +119,7 @@ struct TileKernel : Kernel<> {
         tile.column = place.column;
         tile.pack = place.pack;
         if (tile.plane >= planes || place.column >= ax.num_tiles() || place.pack * P >= pixel) return false;
-        GF_UNROLL for (int k = 0; k < kTaps * kTaps; ++k) tile.weight[k / kTaps][k % kTaps] = f[k];
+        load_taps(f, reversed, tile.weight);
         return true;
     }
 
@@ -135,20 +142,19 @@ struct TileKernel : Kernel<> {
     }
 };
 
-// NHWC: packs of channels, one load per pixel of the window.
-template <class T, int kUp, int kDown>
-struct ChannelsLastKernel : TileKernel<T, kUp, kDown, 2, 2, kPack<T>> {
+// NHWC: packs of channels, one load per pixel of the window. Kernels that fuse other steps with the filter derive from it.
+template <class T, int kUp, int kDown, class Base = Kernel<>>
+struct ChannelsLastTile : TileKernel<T, kUp, kDown, 2, 2, kPack<T>, Base> {
     static constexpr int P = kPack<T>;
-    using Base = TileKernel<T, kUp, kDown, 2, 2, P>;
-    using typename Base::AxisX, typename Base::AxisY, typename Base::Tile;
+    using Tiles = TileKernel<T, kUp, kDown, 2, 2, P, Base>;
+    using typename Tiles::AxisX, typename Tiles::AxisY, typename Tiles::Tile;
 
     // 8 lanes are a cache line, and 8 columns keep a block's tiles together, because they share pixels.
-    ChannelsLastKernel(const T* x, const float* f, T* out, const Upfirdn2d& g) : Base(x, f, out, g, 8, 8) {}
+    ChannelsLastTile(const T* x, const float* f, T* out, const Upfirdn2d& g) : Tiles(x, f, out, g, 8, 8) {}
 
-    template <int>
-    GF_HD void run(uint32_t block, uint32_t thread, Nothing&) const {
-        Tile tile;
-        if (!this->find(block, thread, tile)) return;
+    // Sums the window. before(v) changes the P values of a pixel.
+    template <class Before>
+    GF_HD void gather(Tile& tile, Before before) const {
         const int y0 = this->ay.first_pixel(tile.row), x0 = this->ax.first_pixel(tile.column);
         GF_UNROLL for (int wy = 0; wy < AxisY::kWindow; ++wy) {
             if (y0 + wy < 0 || y0 + wy >= this->ay.in) continue;
@@ -157,22 +163,65 @@ struct ChannelsLastKernel : TileKernel<T, kUp, kDown, 2, 2, kPack<T>> {
                 if (x0 + wx < 0 || x0 + wx >= this->ax.in) continue;
                 float v[P];
                 load_pack<P>(row + uint32_t(x0 + wx) * this->pixel, v);
-                Base::add(tile, wy, wx, v);
+                before(v);
+                Tiles::add(tile, wy, wx, v);
             }
         }
-        finish(tile);
     }
 
-   private:
-    GF_HD void finish(const Tile& tile) const {
+    // Stores the results. after(v, pixel, at) changes the P values of a pixel of the result's planes; its first value
+    // is out[at].
+    template <class After>
+    GF_HD void scatter(Tile& tile, After after) const {
         const int y0 = this->ay.first_output(tile.row), x0 = this->ax.first_output(tile.column);
         GF_UNROLL for (int j = 0; j < 2; ++j) {
             GF_UNROLL for (int i = 0; i < 2; ++i) {
                 if (y0 + j < 0 || y0 + j >= this->ay.out || x0 + i < 0 || x0 + i >= this->ax.out) continue;
-                T* to = this->output_row(tile, y0 + j) + uint32_t(x0 + i) * this->pixel + tile.pack * P;
-                store_pack<P>(tile.sum[j][i], to);
+                const uint32_t row = tile.plane * uint32_t(this->ay.out) + uint32_t(y0 + j);
+                const uint32_t pixel = row * uint32_t(this->ax.out) + uint32_t(x0 + i);
+                const uint32_t at = pixel * this->pixel + tile.pack * P;
+                after(tile.sum[j][i], pixel, at);
+                store_pack<P>(tile.sum[j][i], this->out + at);
             }
         }
+    }
+};
+
+template <class T, int kUp, int kDown>
+struct ChannelsLastKernel : ChannelsLastTile<T, kUp, kDown> {
+    using Tiles = ChannelsLastTile<T, kUp, kDown>;
+    using Tiles::Tiles;
+
+    template <int>
+    GF_HD void run(uint32_t block, uint32_t thread, Nothing&) const {
+        typename Tiles::Tile tile;
+        if (!this->find(block, thread, tile)) return;
+        this->gather(tile, [](float*) {});
+        this->scatter(tile, [](float*, uint32_t, uint32_t) {});
+    }
+};
+
+// Adds an image of the size of the result.
+template <class T, int kUp, int kDown>
+struct ChannelsLastAddKernel : ChannelsLastTile<T, kUp, kDown> {
+    using Tiles = ChannelsLastTile<T, kUp, kDown>;
+    static constexpr int P = Tiles::P;
+
+    const T* added;
+
+    ChannelsLastAddKernel(const T* added, const T* x, const float* f, T* out, const Upfirdn2d& g)
+        : Tiles(x, f, out, g), added(added) {}
+
+    template <int>
+    GF_HD void run(uint32_t block, uint32_t thread, Nothing&) const {
+        typename Tiles::Tile tile;
+        if (!this->find(block, thread, tile)) return;
+        this->gather(tile, [](float*) {});
+        this->scatter(tile, [&](float* sum, uint32_t, uint32_t at) {
+            float v[P];
+            load_pack<P>(added + at, v);
+            GF_UNROLL for (int p = 0; p < P; ++p) sum[p] += v[p];
+        });
     }
 };
 

@@ -1,8 +1,11 @@
-// CUDA kernel of ganfoundry::upfirdn2d.
+// CUDA kernels of ganfoundry::upfirdn2d and ganfoundry::upfirdn2d_add.
 
 #include "upfirdn2d/upfirdn2d_cuda.h"
 
 #include <ATen/ops/empty.h>
+#include <ATen/ops/empty_like.h>
+
+#include <algorithm>
 
 #include "common/operators_cuda.h"
 
@@ -30,8 +33,35 @@ Tensor upfirdn2d_cuda(
     return y;
 }
 
+Tensor upfirdn2d_add_cuda(
+    const Tensor& r_, const Tensor& x_, const Tensor& f_, at::IntArrayRef up, at::IntArrayRef down,
+    at::IntArrayRef padding) {
+    const DType dtype = dtype_of("upfirdn2d_add", x_);
+    const Upfirdn2d g = geometry_of(x_, f_, up, down, padding);
+    TORCH_CHECK_VALUE(
+        r_.sizes() == at::IntArrayRef({x_.size(0), x_.size(1), g.y.out, g.x.out}) && r_.dtype() == x_.dtype() &&
+            r_.device() == x_.device(),
+        "upfirdn2d_add: r's shape, type or device");
+    const bool small = std::max(x_.numel(), r_.numel()) <= kMaxElements;
+    if (r_.numel() == 0 || x_.numel() == 0 || !small || !ganfoundry_upfirdn2d_adds(dtype, g)) {
+        return upfirdn2d_cuda(x_, f_, up, down, padding).add_(r_);
+    }
+    const OnDevice guard(x_.device());
+    const auto format = at::MemoryFormat::ChannelsLast;
+    const Tensor x = dense(x_, format), r = dense(r_, format);
+    const Tensor f = dense(f_.to(at::kFloat), at::MemoryFormat::Contiguous), y = at::empty_like(r);
+    const char* problem = ganfoundry_upfirdn2d_add(
+        r.const_data_ptr(), x.const_data_ptr(), f.const_data_ptr<float>(), y.mutable_data_ptr(), dtype, g,
+        target_of(x));
+    check_launch("upfirdn2d_add", problem);
+    return y;
+}
+
 }  // namespace
 
-TORCH_LIBRARY_IMPL(ganfoundry, GF_DISPATCH_KEY, m) { m.impl("upfirdn2d", upfirdn2d_cuda); }
+TORCH_LIBRARY_IMPL(ganfoundry, GF_DISPATCH_KEY, m) {
+    m.impl("upfirdn2d", upfirdn2d_cuda);
+    m.impl("upfirdn2d_add", upfirdn2d_add_cuda);
+}
 
 }  // namespace ganfoundry

@@ -12,4 +12,12 @@ extern "C" {
 const char* ganfoundry_upfirdn2d(
     const void* x, const float* f, void* y, ganfoundry::DType dtype, ganfoundry::Upfirdn2d g,
     ganfoundry::Target target);
+
+// Whether there is a kernel that adds the result to an image: NHWC, 4 x 4 taps, the factors of upfirdn2d.cuh.
+bool ganfoundry_upfirdn2d_adds(ganfoundry::DType dtype, ganfoundry::Upfirdn2d g);
+
+// y = r + upfirdn2d(x), with r like y.
+const char* ganfoundry_upfirdn2d_add(
+    const void* r, const void* x, const float* f, void* y, ganfoundry::DType dtype, ganfoundry::Upfirdn2d g,
+    ganfoundry::Target target);
 }
