@@ -25,7 +25,7 @@ from dnnlib.errors import ConfigError
 from extensions.layers.batch_norm import BigBN
 from extensions.layers.gconv import GConv2d, VConv2d, xavier_
 from extensions.layers.sngan import SNGANDiscriminatorConfig
-from extensions.layers.spectral_norm import Conv2d, Linear
+from extensions.layers.spectral_norm import Conv2d, Linear, iterate_together
 from training.config import EmaConfig, LossConfig, OptimizerConfig, PathLengthConfig, R1Config, RunConfig, require
 from training.interface import ImageSpec
 from training.networks.config import channels_at, is_lowered
@@ -207,6 +207,7 @@ class GConvGenerator(torch.nn.Module):
         self.bn = torch.nn.BatchNorm2d(widths[-1])
         self.rgb = Conv2d(widths[-1], spec.channels, 3, padding=1, sn=sn)
         xavier_(self)
+        self.register_forward_pre_hook(iterate_together)
 
     def forward(
         self, z: torch.Tensor, c: torch.Tensor | None, *, truncation_psi: float = 1, noise_mode: str = 'random'

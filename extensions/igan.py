@@ -25,7 +25,7 @@ import torch
 import torch.nn.functional as F
 
 from extensions.layers.latent import LatentGenerator, Projection
-from extensions.layers.spectral_norm import Conv2d, Linear
+from extensions.layers.spectral_norm import Conv2d, Linear, iterate_together
 from training.config import EmaConfig, LossConfig, OptimizerConfig, PathLengthConfig, R1Config, RunConfig, require
 from training.data.shapes import images_at_once
 from training.interface import ImageSpec
@@ -197,6 +197,7 @@ class IganGenerator(LatentGenerator):
         self.fc = torch.nn.Linear(self.v_dim, config.channel_max * self.base[0] * self.base[1], bias=False)
         self.norm = torch.nn.BatchNorm2d(config.channel_max)
         self.trunk = Trunk(self._layers(config, _resolutions(spec, config, spec.resolution)))
+        self.register_forward_pre_hook(iterate_together)
 
     def _layers(self, cfg: IganGeneratorConfig, resolutions: list[int]) -> dict[str, torch.nn.Module]:
         """Returns the layers from 4x4 to the image, named by their output resolution."""
@@ -238,6 +239,7 @@ class IganDiscriminator(torch.nn.Module):
         h, w = spec.size_at(4)
         self.fc = Linear(channels * h * w, 1, sn=config.sn)
         self.project = Projection(self.c_dim, channels, pixels=h * w, sn=config.sn) if self.c_dim else None
+        self.register_forward_pre_hook(iterate_together)
 
     def _layers(self, cfg: IganDiscriminatorConfig, resolutions: list[int]) -> tuple[dict[str, torch.nn.Module], int]:
         """Returns the layers from the image to 4x4, named by their output resolution, and the channels at 4x4."""

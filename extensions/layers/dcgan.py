@@ -21,7 +21,7 @@ import torch
 from dnnlib.errors import ConfigError
 from extensions.layers.latent import LatentGenerator, Projection
 from extensions.layers.rbn import normalized
-from extensions.layers.spectral_norm import Conv2d, ConvTranspose2d
+from extensions.layers.spectral_norm import Conv2d, ConvTranspose2d, iterate_together
 from training.config import require
 from training.interface import ImageSpec
 from training.networks.config import is_lowered
@@ -145,6 +145,7 @@ class DCGANGenerator(LatentGenerator):
             in_channels, spec.channels, 4, stride=2, padding=1, bias=config.bias, sn=config.sn_last
         )
         initialize(self, config.init_std)
+        self.register_forward_pre_hook(iterate_together)
 
     def _stage(self, cfg: DCGANGeneratorConfig, spec: ImageSpec, res: int, in_channels: int) -> Stage:
         c = width(cfg, res)
@@ -197,6 +198,7 @@ class DCGANDiscriminator(torch.nn.Module):
         if self.c_dim:
             self.project = Projection(self.c_dim, in_channels, pixels=base[0] * base[1], sn=config.sn_last)
         initialize(self, config.init_std)
+        self.register_forward_pre_hook(iterate_together)
 
     def _stage(self, cfg: DCGANDiscriminatorConfig, spec: ImageSpec, res: int, in_channels: int) -> Stage:
         c = width(cfg, res)

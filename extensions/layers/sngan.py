@@ -15,7 +15,7 @@ import torch.nn.functional as F
 
 from dnnlib.errors import ConfigError
 from extensions.layers.gconv import xavier_
-from extensions.layers.spectral_norm import Conv2d, Linear
+from extensions.layers.spectral_norm import Conv2d, Linear, iterate_together
 from torch_utils.ops.folded_conv import down_conv2d
 from training.config import require
 from training.interface import ImageSpec
@@ -118,6 +118,7 @@ class SNGANDiscriminator(torch.nn.Module):
         self.out = Linear(in_channels, 1, sn=config.sn)
         self.embed = Linear(self.c_dim, in_channels, bias=False, sn=config.sn) if self.c_dim > 0 else None
         xavier_(self)
+        self.register_forward_pre_hook(iterate_together)
 
     def forward(self, img: torch.Tensor, c: torch.Tensor | None) -> torch.Tensor:
         """Returns the logits. img: float32, any memory format. c: ignored if c_dim is 0."""

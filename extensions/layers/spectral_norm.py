@@ -7,10 +7,14 @@ Letters: N batch, I and O input and output features, H and W height and width, k
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 
 from torch_utils.ops.conv2d import conv2d, conv_transpose2d
+
+EPSILON = 1e-12  # smallest divisor, as in F.normalize
 
 
 class SpectralNorm(torch.nn.Module):
@@ -23,6 +27,9 @@ class SpectralNorm(torch.nn.Module):
     Args:
         weight: the weight, whose shape determines that of u.
         out_dim: dimension of the output features, 1 for transposed convolutions.
+
+    Attributes:
+        ahead: u after the next power iteration, if `iterate_together` has done that already; None otherwise.
     """
 
     u: torch.Tensor
@@ -30,16 +37,70 @@ class SpectralNorm(torch.nn.Module):
     def __init__(self, weight: torch.Tensor, out_dim: int = 0) -> None:
         super().__init__()
         self.out_dim = out_dim
+        self.ahead: torch.Tensor | None = None
         self.register_buffer('u', F.normalize(torch.randn(weight.shape[out_dim]), dim=0))
 
     def forward(self, weight: torch.Tensor) -> torch.Tensor:
-        w = weight.transpose(0, self.out_dim).flatten(1)  # [O, I k k]
-        if self.training:
-            with torch.no_grad():
-                v = F.normalize(w.t() @ self.u, dim=0)  # [I k k]
-                self.u.copy_(F.normalize(w @ v, dim=0))
-        # A copy, since the next forward changes the buffer while this graph may still be needed.
-        return weight / torch.linalg.vector_norm(w.t() @ self.u.clone())
+        w = self.as_matrix(weight)  # [O, I k k]
+        # A copy of u, since the next forward changes the buffer while this graph may still be needed.
+        u = self._next_u(w) if self.training else self.u.clone()
+        return weight / torch.linalg.vector_norm(w.t() @ u)
+
+    def as_matrix(self, weight: torch.Tensor) -> torch.Tensor:
+        """Returns a weight as the matrix [O, I k k]."""
+        return weight.transpose(0, self.out_dim).flatten(1)
+
+    @torch.no_grad()
+    def _next_u(self, w: torch.Tensor) -> torch.Tensor:
+        """Returns u after a power iteration with w [O, I k k], and updates the buffer."""
+        u, self.ahead = self.ahead, None
+        if u is None:
+            v = F.normalize(w.t() @ self.u, dim=0)  # [I k k]
+            u = F.normalize(w @ v, dim=0)
+            self.u.copy_(u)
+        return u
+
+
+def iterate_together(net: torch.nn.Module, args: object) -> None:
+    """Does the power iterations of all spectral norms of a network in training mode, if it is on a GPU.
+
+    A network registers it as a forward pre-hook: the few launches of `power_iterations` replace nine per norm. On a CPU
+    launches cost nothing, and every layer iterates for itself. A layer that runs twice in a pass of the network does so
+    for its second run. Every normalized layer must run in every pass.
+
+    Args:
+        net: the network.
+        args: arguments of its forward pass.
+    """
+    layers = [m for m in net.modules() if isinstance(getattr(m, 'sn', None), SpectralNorm) and m.sn.training]
+    if layers and layers[0].weight.device.type == 'cuda':
+        power_iterations([layer.sn for layer in layers], [layer.weight for layer in layers])
+
+
+@torch.no_grad()
+def power_iterations(norms: Sequence[SpectralNorm], weights: Sequence[torch.Tensor]) -> None:
+    """Updates u of several norms by a power iteration each, which their next forward passes take.
+
+    Args:
+        norms: the norms.
+        weights: the weight of each.
+    """
+    matrices = [norm.as_matrix(weight) for norm, weight in zip(norms, weights, strict=True)]
+    vs = _normalized_products([w.t() for w in matrices], [norm.u for norm in norms])
+    us = _normalized_products(matrices, vs)
+    torch._foreach_copy_([norm.u for norm in norms], us)
+    for norm, u in zip(norms, us, strict=True):
+        norm.ahead = u
+
+
+def _normalized_products(matrices: Sequence[torch.Tensor], vectors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    """Returns the normalized product of each matrix and its vector; they are rows of one matrix, padded with zeros."""
+    rows = matrices[0].new_zeros([len(matrices), max(map(len, matrices))])
+    products = [row[: len(w)] for row, w in zip(rows, matrices, strict=True)]
+    for product, w, x in zip(products, matrices, vectors, strict=True):
+        torch.mv(w, x, out=product)
+    rows.div_(rows.norm(dim=1, keepdim=True).clamp_min_(EPSILON))
+    return products
 
 
 class Conv2d(torch.nn.Conv2d):
