@@ -72,20 +72,17 @@ def iterate_together(net: torch.nn.Module, args: object) -> None:
         net: the network.
         args: arguments of its forward pass.
     """
-    layers = [m for m in net.modules() if isinstance(getattr(m, 'sn', None), SpectralNorm) and m.sn.training]
-    if layers and layers[0].weight.device.type == 'cuda':
-        power_iterations([layer.sn for layer in layers], [layer.weight for layer in layers])
+    layers = [m for m in net.modules() if isinstance(m, (Conv2d, ConvTranspose2d, Linear))]
+    pairs = [(m.sn, m.weight) for m in layers if m.sn is not None and m.sn.training]
+    if pairs and pairs[0][1].device.type == 'cuda':
+        power_iterations(pairs)
 
 
 @torch.no_grad()
-def power_iterations(norms: Sequence[SpectralNorm], weights: Sequence[torch.Tensor]) -> None:
-    """Updates u of several norms by a power iteration each, which their next forward passes take.
-
-    Args:
-        norms: the norms.
-        weights: the weight of each.
-    """
-    matrices = [norm.as_matrix(weight) for norm, weight in zip(norms, weights, strict=True)]
+def power_iterations(pairs: Sequence[tuple[SpectralNorm, torch.Tensor]]) -> None:
+    """Updates u of several norms, each with its weight, by a power iteration, which their next forward passes take."""
+    norms = [norm for norm, _ in pairs]
+    matrices = [norm.as_matrix(weight) for norm, weight in pairs]
     vs = _normalized_products([w.t() for w in matrices], [norm.u for norm in norms])
     us = _normalized_products(matrices, vs)
     torch._foreach_copy_([norm.u for norm in norms], us)

@@ -67,7 +67,7 @@ def networks() -> tuple[SNGANDiscriminator, SNGANDiscriminator]:
 def iterate(D: SNGANDiscriminator) -> None:
     """Does what the hook does on a GPU."""
     layers = [m for m in D.modules() if isinstance(getattr(m, 'sn', None), spectral_norm.SpectralNorm)]
-    spectral_norm.power_iterations([m.sn for m in layers], [m.weight for m in layers])
+    spectral_norm.power_iterations([(m.sn, m.weight) for m in layers])
 
 
 def test_norms_that_iterate_together_equal_norms_that_iterate_alone() -> None:
@@ -91,6 +91,6 @@ def test_a_layer_that_runs_twice_in_a_pass_iterates_twice() -> None:
 def test_zero_weights_and_transposed_convolutions_iterate_together() -> None:
     layers = [spectral_norm.Conv2d(2, 3, 1, sn=True), spectral_norm.ConvTranspose2d(2, 5, 3, sn=True)]
     torch.nn.init.zeros_(layers[0].weight)
-    spectral_norm.power_iterations([m.sn for m in layers], [m.weight for m in layers])
+    spectral_norm.power_iterations([(m.sn, m.weight) for m in layers])
     assert layers[0].sn.u.tolist() == [0, 0, 0]
     assert float(layers[1].sn.u.norm()) == pytest.approx(1, abs=1e-6)
