@@ -11,6 +11,7 @@ from typing import NoReturn
 
 from dnnlib import streams
 from dnnlib.errors import UserError
+from dnnlib.gpu_memory import grow_blocks
 from dnnlib.log import shown
 from dnnlib.signals import recorded_interrupts
 from dnnlib.spinning import limit_spinning
@@ -23,6 +24,7 @@ def run_command(main: Callable[[], object]) -> None:
     turns into exit code 1, is 130. One of several processes (WORLD_SIZE) ends with `end_process`.
     """
     limit_spinning()
+    grow_blocks()
     streams.open_missing()
     escape_names()
     with streams.lossy_stderr():

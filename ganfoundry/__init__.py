@@ -17,6 +17,7 @@ import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dnnlib.gpu_memory import grow_blocks
 from dnnlib.spinning import limit_spinning
 
 if TYPE_CHECKING:
@@ -90,6 +91,7 @@ def __getattr__(name: str) -> Any:
     if name != 'recipes' and name not in _MODULES:
         raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
     limit_spinning()
+    grow_blocks()
     if name == 'recipes':
         value: Any = importlib.import_module('training.recipes')
     else:

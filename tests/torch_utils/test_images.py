@@ -119,3 +119,12 @@ def test_a_sheet_is_filled_row_by_row(tmp_path, channels):
 def test_sheets_have_the_sizes_that_users_know(resolution, shape):
     assert grid_shape(resolution, resolution) == shape
     assert np.prod(grid_shape(resolution, resolution, limit=100)) <= 100
+
+
+@pytest.mark.gpu
+def test_16_bit_pixels_are_on_a_gpu_what_they_are_on_a_cpu():
+    """PyTorch has no arithmetic for uint16 there, only copies and casts."""
+    pixels = torch.from_numpy(np.arange(2**16, dtype=np.uint16))
+    on_gpu = from_pixels(pixels.to('cuda', non_blocking=True))
+    assert torch.equal(on_gpu.cpu(), from_pixels(pixels))
+    assert torch.equal(to_uint16(on_gpu).cpu(), pixels)
