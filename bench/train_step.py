@@ -6,7 +6,8 @@ python bench/train_step.py --device=cuda --resolution=256 --precision=bf16 --tf3
 Phases are measured one by one and then weighted by their intervals, as training runs them. "busy" is the share of the
 machine's own peak that the networks' multiplications reach: the peak is a 3x3 convolution, channels last, measured in
 the same run. "host" is the time until Python has launched the last kernel of a phase: on a GPU, a phase that takes
-hardly longer waits for the host.
+hardly longer waits for the host. --clock=cpu counts the seconds that the process computes, which other processes
+disturb less. It adds those of all threads: set OMP_NUM_THREADS=1.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import pathlib
 import statistics
 import sys
 import time
+from collections.abc import Callable
 from types import SimpleNamespace
 
 import click
@@ -34,6 +36,9 @@ from training.interface import ImageSpec
 from training.registry import RECIPES
 from training.step import Phase, TrainStep
 
+Clock = Callable[[], float]
+CLOCKS: dict[str, Clock] = {'wall': time.perf_counter, 'cpu': time.process_time}
+
 
 def make_step(
     cfg_name: str, resolution: int, batch: int, precision: str, sets: dict[str, str], device: torch.device
@@ -45,31 +50,39 @@ def make_step(
     return TrainStep(cfg, build(cfg, spec, device), SimpleNamespace(spec=spec), device)
 
 
-def conv_peak(dtype: torch.dtype, device: torch.device) -> float:
-    """Returns the FLOP/s of a 3x3 convolution of 128 channels, channels last."""
+def conv_peak(dtype: torch.dtype, device: torch.device, clock: Clock) -> float:
+    """Returns the FLOP/s of a 3x3 convolution of 128 channels, channels last.
+
+    Args:
+        dtype: Dtype of the convolution.
+        device: Device that it runs on.
+        clock: Clock in seconds.
+    """
     x = torch.randn(16, 128, 32, 32, device=device).to(dtype).to(memory_format=torch.channels_last)
     w = torch.randn(128, 128, 3, 3, device=device).to(dtype).to(memory_format=torch.channels_last)
     # The best of several medians: the peak of the undisturbed machine.
-    seconds = min(median_seconds(lambda: torch.nn.functional.conv2d(x, w, padding=1), 20, device)[0] for _ in range(5))
+    medians = [median_seconds(lambda: torch.nn.functional.conv2d(x, w, padding=1), 20, device, clock) for _ in range(5)]
+    seconds = min(median for median, _ in medians)
     return 2 * x.numel() * 128 * 9 / seconds
 
 
-def median_seconds(run, repeats: int, device: torch.device) -> tuple[float, float]:
+def median_seconds(run, repeats: int, device: torch.device, clock: Clock) -> tuple[float, float]:
     """Returns the median time of a function after one call to warm up, and the median until it returns to the host.
 
     Args:
         run: The function.
         repeats: Number of calls.
         device: Device that it runs on.
+        clock: Clock in seconds.
     """
     times, host_times = [], []
     for _ in range(repeats + 1):
-        began = time.perf_counter()
+        began = clock()
         run()
-        host_times.append(time.perf_counter() - began)
+        host_times.append(clock() - began)
         if device.type == 'cuda':
             torch.cuda.synchronize()
-        times.append(time.perf_counter() - began)
+        times.append(clock() - began)
     return statistics.median(times[1:]), statistics.median(host_times[1:])
 
 
@@ -100,14 +113,20 @@ def phase_flops(step: TrainStep, phase: Phase, micros: list) -> int:
     return counter.total
 
 
-def measure(step: TrainStep, repeats: int) -> list[tuple[str, int, float, float, int]]:
-    """Returns (phase, interval, seconds, seconds of the host, FLOPs) of each phase."""
+def measure(step: TrainStep, repeats: int, clock: Clock) -> list[tuple[str, int, float, float, int]]:
+    """Returns (phase, interval, seconds, seconds of the host, FLOPs) of each phase.
+
+    Args:
+        step: The training step.
+        repeats: Number of executions of each phase.
+        clock: Clock in seconds.
+    """
     cfg, spec = step.cfg, step.dataset.spec
     img = torch.randint(0, 256, [cfg.batch, spec.channels, spec.resolution, spec.resolution], dtype=torch.uint8)
     micros = step.split(img, torch.zeros([cfg.batch, 0]))
     rows = []
     for phase in step.phases:
-        seconds, host = median_seconds(lambda phase=phase: step.run_phase(phase, micros), repeats, step.device)
+        seconds, host = median_seconds(lambda phase=phase: step.run_phase(phase, micros), repeats, step.device, clock)
         rows.append((phase.name, phase.interval, seconds, host, phase_flops(step, phase, micros)))
     return rows
 
@@ -156,6 +175,7 @@ def write_record(path: str, facts: dict, rows: list[tuple[str, int, float, float
 @click.option('--by-sample', type=bool, help='Whether 1x1 kernels are built per sample.  [default: as training]')
 @click.option('--repeats', default=3, show_default=True)
 @click.option('--records', metavar='FILE', help='Also append one line of JSON per precision to this file.')
+@click.option('--clock', default='wall', show_default=True, type=click.Choice([*CLOCKS]))
 @click.option('--device')
 def main(
     cfg: str,
@@ -168,6 +188,7 @@ def main(
     by_sample: bool | None,
     repeats: int,
     records: str | None,
+    clock: str,
     device: str | None,
 ) -> None:
     """Times a training step by phases."""
@@ -177,14 +198,14 @@ def main(
         modulated_conv2d.prefers_kernels = lambda x, weight: by_sample
     where = pick_device(device)
     name = torch.cuda.get_device_name(where) if where.type == 'cuda' else 'cpu'
-    machine = f'{name}, {torch.get_num_threads()} threads, operations {impl}'
+    machine = f'{name}, {torch.get_num_threads()} threads, operations {impl}, {clock} time'
     print(f'--cfg={cfg} at {resolution}x{resolution}, batch {batch}, {machine}')
     for kind in precision.split(','):
         allow_tf32 = tf32_by_default(kind, where) if tf32 is None else tf32
         prepare(where, benchmark=True, allow_tf32=allow_tf32)
         step = make_step(cfg, resolution, batch, kind, dict(item.split('=', 1) for item in sets), where)
-        peak = conv_peak(DTYPES[kind], where)
-        rows = measure(step, repeats)
+        peak = conv_peak(DTYPES[kind], where, CLOCKS[clock])
+        rows = measure(step, repeats, CLOCKS[clock])
         print_rows(f'{kind}, TF32' if allow_tf32 else kind, batch, rows, peak)
         if records is not None:
             facts = {'bench': 'train_step', 'device': name, 'cfg': cfg, 'resolution': resolution, 'batch': batch}
