@@ -38,6 +38,13 @@ def run_doctor(cache: Path, **environment: str) -> list[str]:
     return done.stdout.splitlines()
 
 
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One call of an operation stands for its speed."""
+    monkeypatch.setattr(doctor, 'WARM_UP', 0)
+    monkeypatch.setattr(doctor, 'REPEATS', 1)
+
+
 @pytest.mark.slow
 def test_every_subject_has_its_line_and_nothing_is_built(tmp_path: Path):
     lines = run_doctor(tmp_path / 'cache')
@@ -46,9 +53,13 @@ def test_every_subject_has_its_line_and_nothing_is_built(tmp_path: Path):
     assert not (tmp_path / 'cache').exists()
 
 
-@pytest.mark.slow
-def test_without_any_tool_it_still_measures_the_reference(tmp_path: Path):
-    lines = run_doctor(tmp_path / 'cache', PATH=str(tmp_path))
+def test_without_any_tool_it_still_measures_the_reference(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, quick: None
+):
+    monkeypatch.setenv('PATH', str(tmp_path))
+    monkeypatch.setenv('GANFOUNDRY_CACHE', str(tmp_path / 'cache'))
+    doctor.main()
+    lines = capsys.readouterr().out.splitlines()
     (compiler,) = (line for line in lines if 'compiler' in line)
     assert compiler.startswith('!!')
     assert 'apt install g++' in compiler
@@ -70,11 +81,9 @@ def test_without_any_tool_it_still_measures_the_reference(tmp_path: Path):
     ids=['not built yet', 'no ninja'],
 )
 def test_operations_that_are_not_native_say_how_they_would_be(
-    patch: Callable[[], None], remedy: str, monkeypatch: pytest.MonkeyPatch
+    patch: Callable[[], None], remedy: str, monkeypatch: pytest.MonkeyPatch, quick: None
 ):
     monkeypatch.setattr(build, 'find_built', patch)
-    monkeypatch.setattr(doctor, 'WARM_UP', 0)
-    monkeypatch.setattr(doctor, 'REPEATS', 1)
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
     lines = list(doctor.operations())
     assert [line.subject for line in lines] == [*OPERATIONS, 'reference']
