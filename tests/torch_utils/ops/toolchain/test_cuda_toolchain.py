@@ -54,8 +54,8 @@ def test_the_packaged_nvcc_builds_kernels_without_a_toolkit(tmp_path: Path) -> N
         shutil.copytree(build.CSRC / folder, sources / folder)
     (sources / 'start_cuda.cpp').write_text(START)
     (tmp_path / 'stream.cpp').write_text(NO_STREAM)
-    name = f'-Wl,-soname,{stand_in.name}'
-    subprocess.run(['g++', '-shared', '-fPIC', name, tmp_path / 'stream.cpp', '-o', stand_in], check=True)
+    soname = f'-Wl,-soname,{stand_in.name}'
+    subprocess.run(['g++', '-shared', '-fPIC', soname, tmp_path / 'stream.cpp', '-o', stand_in], check=True)
     tools = cuda_toolchain.find_cuda_toolchain()
     assert tools.nvcc == packaged_nvcc()
     unoptimized = dataclasses.replace(
