@@ -108,6 +108,8 @@ class NetworkPass:
             assert x.grad is not None
             x.grad.zero_()
         torch.autograd.backward(self.result, self.gradient, inputs=[*self.wanted, *self.params])
+        # Nodes of autograd belong to a stream: those of a warm-up must not outlive it.
+        self.result = self.result.detach()
 
 
 class _Halves(torch.autograd.Function):

@@ -56,7 +56,7 @@ def guarded_step(
     # One pass over the gradients, which divides the loss as well: nobody reads it again.
     torch._amp_foreach_non_finite_check_and_unscale_([packed], found, unscale)
     unsound = found > 0
-    skip, fault = found, unsound
+    skip, fault = unsound, unsound
     if loss_scale is not None:
         # Gradients that are not finite although the loss is: the scaled ones exceeded the range of float16.
         overflow = unsound & (packed[-1].abs() < math.inf) & (loss_scale.factor > 1)
@@ -65,7 +65,7 @@ def guarded_step(
         fault = unsound & ~overflow
     if on_nan == 'mask':
         torch.nan_to_num_(packed[:-1], nan=0.0, posinf=LARGEST, neginf=-LARGEST)
-        skip = torch.zeros_like(found) if loss_scale is None else overflow.float()
+        skip = torch.zeros_like(unsound) if loss_scale is None else overflow
     step_unless(optimizer, skip, lr_factor)
     stats.report_shared(NONFINITE, fault)
     return unsound

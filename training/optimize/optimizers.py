@@ -139,7 +139,7 @@ def step_unless(optimizer: torch.optim.Optimizer, skip: torch.Tensor, scale: flo
 
     Args:
         optimizer: The optimizer.
-        skip: Whether to skip the step, [] on the parameters' device; bool, or 0 and 1 in float32.
+        skip: Whether to skip the step, bool [] on the parameters' device.
         scale: Factor on the learning rate.
     """
     for group in optimizer.param_groups:
