@@ -5,7 +5,8 @@ sums in another order, which changes these numbers by less than 1e-4; bench/same
 Left out: logits and their signs, and a third step. There rounding is amplified to as much as 5%, by the kinks of leaky
 ReLU under R1 and by Adam's first steps, whose size does not depend on that of the gradient.
 
-tests/golden/losses.json was recorded with commit 68bf1d1. A new --cfg adds its row, and a change that is meant to alter
+tests/golden/losses.json was recorded with commit 68bf1d1, and the rows of networks with a label embedding again with
+fb8d21f, which scales it. A new --cfg adds its row, and a change that is meant to alter
 numbers records them all, with
 
     OMP_NUM_THREADS=1 python -m tests.contracts.test_golden_losses
