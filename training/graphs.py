@@ -248,7 +248,7 @@ class GraphPasses(Passes):
 
     def _refuse(self, phase: str, reason: str | None) -> None:
         self.refused[phase] = reason
-        if self.world.leads:
+        if self.record and self.world.leads:
             said = 'its passes are CUDA graphs' if reason is None else f'no CUDA graphs; {reason}'
             print(f'graphs: {phase}: {said}', file=sys.stderr, flush=True)
 

@@ -112,9 +112,12 @@ class GradientBuffer:
             size = sum(g.numel() for g in grads)
             self.flat[size].copy_(loss)
             return self.flat[: size + 1]
-        assert not opened, 'a parameter has a gradient that had none in an earlier step'
-        flat = [g.flatten() for g in grads]
-        packed = torch.cat([*flat, loss.float().view(1)], out=self.flat[: sum(g.numel() for g in flat) + 1])
+        parts = [*(g.flatten() for g in grads), loss.float().view(1)]
+        packed = self.flat[: sum(part.numel() for part in parts)]
+        if opened:  # a parameter has a gradient now that had none when the others got their places
+            packed.copy_(torch.cat(parts))
+        else:
+            torch.cat(parts, out=packed)
         for p, g in zip(params, _parts(packed[:-1], params), strict=True):
             p.grad = g.view_as(p)
         return packed

@@ -57,3 +57,18 @@ def test_gradients_of_whole_quads_begin_at_a_multiple_of_16_bytes():
     for p, gradient in zip(net.parameters(), expected, strict=True):
         assert torch.equal(p.grad, gradient)
         assert p.numel() % 4 or p.grad.storage_offset() % 4 == 0
+
+
+@pytest.mark.parametrize('num_opened', [0, 2, 3])
+def test_gradients_at_their_places_are_packed_as_all_others(num_opened):
+    net = torch.nn.ModuleList([torch.nn.Linear(4, 3, bias=False) for _ in range(3)])
+    buffer, x = GradientBuffer(net), torch.randn(5, 4)
+    buffer.open(list(net.parameters())[:num_opened])
+    for _ in range(2):  # micro-batches
+        sum(layer(x).sum() for layer in net).backward()
+    packed = buffer.gather(torch.tensor(7.0))
+    expected = (2 * x.sum(dim=0)).expand(3, 4)
+    for k, p in enumerate(net.parameters()):
+        torch.testing.assert_close(packed[12 * k : 12 * k + 12].view(3, 4), expected)
+        assert p.grad.data_ptr() == packed[12 * k :].data_ptr()
+    assert packed[-1] == 7
