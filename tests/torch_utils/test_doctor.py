@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
-import subprocess
-import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +11,6 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from tests.conftest import ROOT
 from torch_utils import doctor
 from torch_utils.ops import dispatch
 from torch_utils.ops.toolchain import build
@@ -29,15 +25,6 @@ SUBJECTS = (
 )  # fmt: skip
 
 
-def run_doctor(cache: Path, **environment: str) -> list[str]:
-    """Returns the doctor's lines, from a process of its own with an empty cache."""
-    environment = {**os.environ, 'OMP_NUM_THREADS': '1', 'GANFOUNDRY_CACHE': str(cache), **environment}
-    done = subprocess.run([sys.executable, '-m', 'torch_utils.doctor'], cwd=ROOT, env=environment, timeout=120,
-                          capture_output=True, text=True)  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return done.stdout.splitlines()
-
-
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """One call of an operation stands for its speed."""
@@ -45,21 +32,28 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, 'REPEATS', 1)
 
 
-@pytest.mark.slow
-def test_every_subject_has_its_line_and_nothing_is_built(tmp_path: Path):
-    lines = run_doctor(tmp_path / 'cache')
+def run_doctor(cache: Path, capsys: pytest.CaptureFixture) -> list[str]:
+    """Returns the doctor's lines with an empty cache of builds."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv('GANFOUNDRY_CACHE', str(cache))
+        doctor.main()
+    return capsys.readouterr().out.splitlines()
+
+
+@pytest.mark.usefixtures('quick')
+def test_every_subject_has_its_line_and_nothing_is_built(tmp_path: Path, capsys: pytest.CaptureFixture):
+    lines = run_doctor(tmp_path / 'cache', capsys)
     assert [line[4:24].strip() for line in lines if line[4:24].strip() in SUBJECTS] == list(SUBJECTS)
     assert all(line[:4] in ('ok  ', '!!  ') for line in lines)
     assert not (tmp_path / 'cache').exists()
 
 
+@pytest.mark.usefixtures('quick')
 def test_without_any_tool_it_still_measures_the_reference(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, quick: None
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ):
     monkeypatch.setenv('PATH', str(tmp_path))
-    monkeypatch.setenv('GANFOUNDRY_CACHE', str(tmp_path / 'cache'))
-    doctor.main()
-    lines = capsys.readouterr().out.splitlines()
+    lines = run_doctor(tmp_path / 'cache', capsys)
     (compiler,) = (line for line in lines if 'compiler' in line)
     assert compiler.startswith('!!')
     assert 'apt install g++' in compiler
@@ -80,8 +74,9 @@ def test_without_any_tool_it_still_measures_the_reference(
     ],
     ids=['not built yet', 'no ninja'],
 )
+@pytest.mark.usefixtures('quick')
 def test_operations_that_are_not_native_say_how_they_would_be(
-    patch: Callable[[], None], remedy: str, monkeypatch: pytest.MonkeyPatch, quick: None
+    patch: Callable[[], None], remedy: str, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(build, 'find_built', patch)
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
