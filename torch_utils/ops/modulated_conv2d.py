@@ -70,7 +70,7 @@ def modulated_conv2d(
     if by_sample is None:
         by_sample = is_pointwise and prefers_kernels(parts[0], weight)
     assert is_pointwise or not by_sample, f'by_sample: weight {[*weight.shape]}, {up=}, {down=}, {padding=}'
-    if d is None or by_sample:
+    if (d is None or by_sample) and gain != 1:
         # act(g x) = g act(x): the gain moves to tensors that are smaller than the features.
         weight, gain, g = weight * gain, 1, gain
         noise, bias = (None if t is None else t * g for t in (noise, bias))
@@ -106,10 +106,13 @@ def prefers_kernels(x: torch.Tensor, weight: torch.Tensor) -> bool:
 
 
 def _keep_in_range(weight: torch.Tensor, styles: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Scales weights and styles so that float16 cannot overflow. Demodulation removes every such scale."""
+    """Scales weights and styles so that float16 cannot overflow.
+
+    Demodulation removes every such scale. The result therefore does not depend on the scales: they have no gradient.
+    """
     fan_in = weight[0].numel()
-    weight = weight / (weight.abs().amax(dim=[1, 2, 3], keepdim=True) * fan_in**0.5)  # Each output channel by its own.
-    styles = styles / styles.abs().amax(dim=1, keepdim=True)  # Each sample by its own.
+    weight = weight / (weight.detach().abs().amax(dim=[1, 2, 3], keepdim=True) * fan_in**0.5)  # by output channel
+    styles = styles / styles.detach().abs().amax(dim=1, keepdim=True)  # by sample
     return weight, styles
 
 
@@ -147,7 +150,7 @@ def _pointwise(
         [N, O, H, W], dtype of the input.
     """
     n, _, h, w = parts[0].shape
-    kernels = weight[:, :, 0, 0] * styles[:, None, :]  # [N, O, I]
+    kernels = weight.flatten(1) * styles[:, None, :]  # [N, O, I]
     kernels = kernels if demod is None else kernels * demod[:, :, None]
     split = kernels.to(parts[0].dtype).transpose(1, 2).split([part.shape[1] for part in parts], dim=1)
     first, *others = (part.permute(0, 2, 3, 1).reshape(n, h * w, -1) for part in parts)  # [N, H W, I]
