@@ -16,6 +16,7 @@ import torch
 from torch.autograd import gradcheck, gradgradcheck
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 import torch_utils.ops
 from torch_utils.ops import dispatch
@@ -163,10 +164,14 @@ def calls_of(op: Op, device: str, dtype: torch.dtype) -> dict[Any, tuple[Any, tu
             with Recorder() as recorder, CompositeRecorder(recorder.calls):
                 y = op.bind(sample)(*inputs)
                 for create_graph in (False, True):
-                    torch.autograd.grad(y, inputs, torch.ones_like(y), retain_graph=True, create_graph=create_graph)
+                    ones = torch.ones_like(y)
+                    grads = torch.autograd.grad(y, inputs, ones, retain_graph=True, create_graph=create_graph)
+                    if op.orders >= 2 and (again := [g for g in grads if g.requires_grad]):
+                        torch.autograd.grad(again, inputs, [torch.ones_like(g) for g in again], allow_unused=True)
             for func, args in recorder.calls:
                 form = [t.ndim if isinstance(t, torch.Tensor) else t is None for t in args]
-                if func._opname in op.operators and args[0].numel() > 0:
+                tensors = [t for t in tree_leaves(args) if isinstance(t, torch.Tensor)]
+                if func._opname in op.operators and tensors[0].numel() > 0:
                     calls.setdefault((func, memory_format, *form), (func, args))
     return calls
 

@@ -6,8 +6,9 @@
   `select_backward` are two (zeros, copy), `cat` is one per 128 tensors. A `_foreach_` or fused call is what
   `multi_tensor_apply` makes of it: at most 320 blocks of 65,536 numbers, and 110, 64, 48, 36 or 30 tensors (1 to 5
   lists). `ganfoundry::bias_act_grad`, `epilogue_backward` and `act_fir_backward` are two (kernel, sum of its partial
-  sums). Casts and copies that the project's operators make inside are counted; every other operator of the project is
-  one.
+  sums), so is `modulation_second`; `lowered_weights` and its gradient are one per 40 weights, one more where it scales
+  for float16. Casts and copies that the project's operators make inside are counted; every other operator of the
+  project is one.
 - Bytes are those of inputs and outputs, once each, of all launches except convolutions and matrix products; an axis of
   stride 0 counts once, and what is only written is not read. Caches are ignored.
 - FLOP are those of convolutions and matrix products, two per multiplication, by the dtype of the first operand; float32
@@ -38,6 +39,7 @@ CAT_TENSORS = 128  # tensors that one kernel of `cat` takes
 LIST_TENSORS = {1: 110, 2: 64, 3: 48, 4: 36, 5: 30}  # tensors in a launch of multi_tensor_apply, by number of lists
 LIST_BLOCKS, BLOCK = 320, 65536
 SUMMED = tuple(f'ganfoundry.{name}' for name in ('bias_act_grad', 'epilogue_backward', 'act_fir_backward'))
+LOWERED = 40  # weights that one kernel of `lowered_weights` takes
 WIDE = 16  # a kernel with more pixels per side is a feature map
 
 
@@ -118,6 +120,16 @@ def _own(call: Call) -> Iterator[tuple[str, Cost]]:
             yield 'own operators: format copies', _copy_of(x, x.element_size())
         if x.dtype != y.dtype:
             yield 'own operators: casts', _copy_of(x, y.element_size())
+    elif call.name == 'ganfoundry.lowered_weights':
+        weights, *_, normalize, _ = call.args
+        cost.launches = -(-len(weights) // LOWERED) * (1 + normalize)
+    elif call.name == 'ganfoundry.lowered_weights_backward':
+        cost.launches = -(-len(call.args[2]) // LOWERED)
+        for grad in call.args[0]:
+            if grad is not None and not (_in_format(grad, True) or _in_format(grad, False)):
+                yield 'own operators: format copies', _copy_of(grad, grad.element_size())
+    elif call.name == 'ganfoundry.modulation_second':
+        cost.launches = 2
     elif call.name in ('ganfoundry.bias_act', 'ganfoundry.upfirdn2d'):
         if not _in_format(x, _is_last(x)):
             yield 'own operators: format copies', _copy_of(x, x.element_size())
