@@ -194,6 +194,7 @@ class GConvSynthesisLayer(SynthesisLayer):
             resample_filter=self.resample_filter,
             flip_weight=self.up == 1,
             gain=g,
+            lowered=self.ready.get('weight'),
         )
         y = recombine(y, s, self.combination())  # Eq. (8)
         noise = self._noise(y.shape[0], noise_mode)

@@ -11,8 +11,11 @@ from typing import Any
 
 import torch
 
+from torch_utils.ops import dispatch
 from torch_utils.ops.conv2d_resample import conv2d_before_fir, conv2d_resample
 from torch_utils.ops.epilogue import scale_channels, synthesis_epilogue
+from torch_utils.ops.lowered_weights import Lowered, lower_weights
+from torch_utils.ops.modulation import modulation
 from torch_utils.ops.registry import Op, Sample, register_op, sample_tensor
 from torch_utils.ops.upfirdn2d import setup_filter
 
@@ -33,6 +36,7 @@ def modulated_conv2d(
     act: str = 'linear',
     clamp: float | None = None,
     by_sample: bool | None = None,
+    lowered: Lowered | None = None,
 ) -> torch.Tensor:
     """Returns clip(gain * act(conv(x, s_i w_oikl) demodulated + noise + bias), -clamp, clamp).
 
@@ -58,18 +62,21 @@ def modulated_conv2d(
         clamp: As in `synthesis_epilogue`.
         by_sample: True builds a kernel per sample, for k = 1 without resampling and padding only; False does not; None:
             the faster form by measurement.
+        lowered: `weight` as `lower_weights` returns it for the dtype of `x`, with squares, normalized if that is
+            float16; None: it is lowered here. Only for demodulated kernels that are not built by sample.
 
     Returns:
         [N, O, H', W'], dtype of `x`.
     """
     parts = [x] if isinstance(x, torch.Tensor) else x
-    if demodulate and parts[0].dtype == torch.float16:
-        weight, styles = _keep_in_range(weight, styles)
-    d = demodulation(weight, styles) if demodulate else None  # [N, O]
     is_pointwise = weight.shape[2] == weight.shape[3] == up == down == 1 and padding == 0
     if by_sample is None:
         by_sample = is_pointwise and prefers_kernels(parts[0], weight)
     assert is_pointwise or not by_sample, f'by_sample: weight {[*weight.shape]}, {up=}, {down=}, {padding=}'
+    d = None
+    if demodulate:
+        dtype = weight.dtype if by_sample else parts[0].dtype
+        weight, styles, d = _demodulated(weight, styles, dtype, parts[0].dtype == torch.float16, lowered)
     if (d is None or by_sample) and gain != 1:
         # act(g x) = g act(x): the gain moves to tensors that are smaller than the features.
         weight, gain, g = weight * gain, 1, gain
@@ -86,6 +93,29 @@ def modulated_conv2d(
         args = (resample_filter, up, down, padding, flip_weight)
         y = _sum([conv2d_resample(t, w, *args) for t, w in _scaled(parts, weight, styles)])  # [N, O, H', W']
     return synthesis_epilogue(y, fir, fir_padding, d, noise, bias, act, gain=gain, clamp=clamp, fir_gain=up**2)
+
+
+def _demodulated(
+    weight: torch.Tensor, styles: torch.Tensor, dtype: torch.dtype, normalize: bool, lowered: Lowered | None
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Returns the weight for the convolution, the styles of its input, and the factor [N, O] of its result.
+
+    On CUDA two kernels compute them, and one or two each gradient. On a CPU, the operations run one by one.
+
+    Args:
+        weight: Kernel [O, I, k, k].
+        styles: Styles [N, I].
+        dtype: Dtype of the weight in the convolution.
+        normalize: Whether float16 must not overflow.
+        lowered: As in `modulated_conv2d`.
+    """
+    if lowered is not None or dispatch.pick('auto', styles) == 'cuda':
+        ready = lowered or lower_weights([weight], [1], dtype, normalize=normalize, squares=True)[0]
+        assert ready.squares is not None, 'demodulation needs the squares of the lowered weight'
+        return ready.weight, *modulation(styles, ready.squares, styles.dtype, normalize)
+    if normalize:
+        weight, styles = _keep_in_range(weight, styles)
+    return weight, styles, demodulation(weight, styles)
 
 
 def demodulation(weight: torch.Tensor, styles: torch.Tensor) -> torch.Tensor:

@@ -16,6 +16,7 @@ from torch_utils.ops.upfirdn2d import downsample2d, setup_filter
 from training.interface import ImageSpec
 from training.networks.config import StyleGAN2DiscriminatorConfig, channels_at, is_lowered, resolutions
 from training.networks.layers import FIR_TAPS, RESNET_GAIN, Conv2d, FullyConnected, LowerableBlock
+from training.networks.lowering import Request, prepared
 from training.networks.mapping import MappingNetwork
 from training.registry import register_discriminator
 
@@ -59,6 +60,16 @@ class DiscriminatorBlock(LowerableBlock):
             self.skip = Conv2d(
                 mid_channels, out_channels, 1, act='linear', bias=False, down=2, trainable=next(trainable)
             )
+
+    def requests(self) -> Iterator[Request]:
+        """Yields the weights to prepare."""
+        gain = RESNET_GAIN if self.architecture == 'resnet' else 1
+        if self.has_fromrgb:
+            yield from self.fromrgb.requests(self.dtype)
+        yield from self.conv0.requests(self.dtype)
+        yield from self.conv1.requests(self.dtype, gain)
+        if self.architecture == 'resnet':
+            yield from self.skip.requests(self.dtype, gain)
 
     def forward(self, x: torch.Tensor | None, img: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         parts = [] if x is None else [self.lower(x)]
@@ -119,6 +130,14 @@ class DiscriminatorEpilogue(torch.nn.Module):
         self.conv = Conv2d(in_channels + cfg.mbstd_channels, in_channels, 3, conv_clamp=cfg.conv_clamp)
         self.fc = FullyConnected(in_channels * size[0] * size[1], in_channels, act='lrelu')
         self.out = FullyConnected(in_channels, out_features)
+
+    def requests(self) -> Iterator[Request]:
+        """Yields the weights to prepare."""
+        if self.has_fromrgb:
+            yield from self.fromrgb.requests(torch.float32)
+        yield from self.conv.requests(torch.float32)
+        yield from self.fc.requests()
+        yield from self.out.requests()
 
     def forward(self, x: torch.Tensor, img: torch.Tensor) -> torch.Tensor:
         x = x.float()  # [N, C, H, W]
@@ -188,9 +207,11 @@ class StyleGAN2Discriminator(torch.nn.Module):
         """Returns the logits. img: float32, any memory format. c: ignored if c_dim is 0."""
         img = img.to(dtype=torch.float32, memory_format=torch.channels_last)
         x = None
-        for res in self.resolutions:
-            x, img = getattr(self, f'b{res}')(x, img)
-        x = self.b4(x, img)  # [N, 1], or [N, cmap_dim] with labels
+        blocks = [getattr(self, f'b{res}') for res in self.resolutions]
+        with prepared(request for block in (*blocks, self.b4) for request in block.requests()):
+            for block in blocks:
+                x, img = block(x, img)
+            x = self.b4(x, img)  # [N, 1], or [N, cmap_dim] with labels
         if self.c_dim == 0:
             return x
         cmap = self.mapping(None, c)  # [N, cmap_dim]

@@ -6,6 +6,7 @@ Letters: N batch, I and O input and output features, H and W height and width, k
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Literal
 
 import torch
@@ -14,6 +15,7 @@ import torch.nn.functional as F
 from torch_utils.ops.bias_act import bias_act
 from torch_utils.ops.conv2d_resample import act_conv2d_down, branched_conv2d_down, conv2d_resample
 from torch_utils.ops.upfirdn2d import setup_filter
+from training.networks.lowering import Preparable, Request
 
 LRELU_GAIN = math.sqrt(2)  # keeps the variance of leaky ReLU's output
 RESNET_GAIN = math.sqrt(0.5)  # keeps the variance of a sum of two branches
@@ -34,9 +36,14 @@ class LowerableBlock(torch.nn.Module):
         self.lowered = lowered
         self.lowp_dtype = torch.float32
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """Dtype in which the block computes."""
+        return self.lowp_dtype if self.lowered else torch.float32
+
     def lower(self, x: torch.Tensor) -> torch.Tensor:
         """Returns `x` [N, C, H, W] in this block's dtype and in channels-last format."""
-        return x.to(dtype=self.lowp_dtype if self.lowered else torch.float32, memory_format=torch.channels_last)
+        return x.to(dtype=self.dtype, memory_format=torch.channels_last)
 
 
 def set_precision(net: torch.nn.Module, dtype: torch.dtype) -> None:
@@ -53,7 +60,7 @@ def normalize_2nd_moment(x: torch.Tensor, eps: float = 1e-8) -> torch.Tensor:
     return x * (x.square().mean(dim=1, keepdim=True) + eps).rsqrt()
 
 
-class FullyConnected(torch.nn.Module):
+class FullyConnected(Preparable):
     """Fully connected layer act(x W^T + b), [N, I] -> [N, O], with an equalized learning rate.
 
     Karras et al. 2018, section 4.1: weights are stored as N(0, 1) / lr_multiplier, and the constant of He's
@@ -84,14 +91,24 @@ class FullyConnected(torch.nn.Module):
         self.weight_gain = gain * lr_multiplier / math.sqrt(in_features)
         self.bias_gain = gain * lr_multiplier
 
+    def requests(self) -> Iterator[Request]:
+        """Yields the weights to prepare."""
+        yield Request(self, 'weight', self.weight_gain)
+        if self.bias_gain != 1:
+            yield Request(self, 'bias', self.bias_gain)
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.ready:
+            b = self.ready['bias'].weight if self.bias_gain != 1 else self.bias
+            x = F.linear(x, self.ready['weight'].weight, b)  # [N, O]
+            return F.leaky_relu(x, 0.2) if self.act == 'lrelu' else x
         b = self.bias if self.bias_gain == 1 else self.bias * self.bias_gain
         # Scaling the input is cheaper than scaling the weight, which is larger.
         x = F.linear(x * self.weight_gain, self.weight, b)  # [N, O]
         return F.leaky_relu(x, 0.2) if self.act == 'lrelu' else x
 
 
-class Conv2d(torch.nn.Module):
+class Conv2d(Preparable):
     """Convolution clamp(gain act(conv(x) + b)), [N, I, H, W] -> [N, O, H', W'], with an equalized learning rate.
 
     Args:
@@ -140,6 +157,12 @@ class Conv2d(torch.nn.Module):
         else:
             self.register_buffer(name, value)
 
+    def requests(self, dtype: torch.dtype, gain: float = 1) -> Iterator[Request]:
+        """Yields the weights to prepare for inputs of a dtype and a gain of the result."""
+        yield Request(self, 'weight', self.weight_gain * (self.act_gain * gain), dtype)
+        if self.bias is not None:
+            yield Request(self, 'bias', self.act_gain * gain)
+
     def forward(self, x: torch.Tensor, gain: float = 1) -> torch.Tensor:
         w, b, clamp = self._scaled(x.dtype, gain)
         x = conv2d_resample(x, w, self.resample_filter, self.up, self.down, w.shape[-1] // 2, flip_weight=self.up == 1)
@@ -174,6 +197,8 @@ class Conv2d(torch.nn.Module):
     def _scaled(self, dtype: torch.dtype, gain: float) -> tuple[torch.Tensor, torch.Tensor | None, float | None]:
         """Returns weight [O, I, k, k], bias [O] and clamp, which include the gains: lrelu(g x) = g lrelu(x)."""
         g = self.act_gain * gain
+        clamp = None if self.conv_clamp is None else self.conv_clamp * gain
+        if self.ready:
+            return self.ready['weight'].weight, None if self.bias is None else self.ready['bias'].weight, clamp
         weight = (self.weight * (self.weight_gain * g)).to(dtype)
-        bias = None if self.bias is None else self.bias * g
-        return weight, bias, None if self.conv_clamp is None else self.conv_clamp * gain
+        return weight, None if self.bias is None else self.bias * g, clamp

@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch
 
 from training.networks.layers import FullyConnected, normalize_2nd_moment
+from training.networks.lowering import prepared
 
 
 class MappingNetwork(torch.nn.Module):
@@ -66,9 +67,11 @@ class MappingNetwork(torch.nn.Module):
             truncation_cutoff: number of leading ws that are truncated; None: all.
             update_w_avg: whether the running mean moves toward the mean of this batch.
         """
-        w = self._inputs(z, c)
-        for i in range(self.num_layers):
-            w = getattr(self, f'fc{i}')(w)
+        layers = [module for module in self.children() if isinstance(module, FullyConnected)]
+        with prepared(request for layer in layers for request in layer.requests()):
+            w = self._inputs(z, c)
+            for i in range(self.num_layers):
+                w = getattr(self, f'fc{i}')(w)
         if self.num_ws is None:
             return w
         if update_w_avg:

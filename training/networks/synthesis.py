@@ -21,11 +21,12 @@ from torch_utils.ops.upfirdn2d import setup_filter, upsample2d
 from training.interface import ImageSpec
 from training.networks.config import StyleGAN2GeneratorConfig, channels_at, is_lowered, resolutions
 from training.networks.layers import FIR_TAPS, LRELU_GAIN, RESNET_GAIN, Conv2d, FullyConnected, LowerableBlock
+from training.networks.lowering import Preparable, Request, prepared
 
 NoiseMode = Literal['random', 'const', 'none']
 
 
-class SynthesisLayer(torch.nn.Module):
+class SynthesisLayer(Preparable):
     """Modulated convolution, noise, bias, leaky ReLU: [N, I, H, W] -> [N, C, H up, W up].
 
     Args:
@@ -62,6 +63,12 @@ class SynthesisLayer(torch.nn.Module):
         self.register_buffer('resample_filter', setup_filter(FIR_TAPS))
         self.register_buffer('noise_const', torch.randn(size))
 
+    def requests(self, dtype: torch.dtype) -> Iterator[Request]:
+        """Yields the weights to prepare for inputs of a dtype."""
+        yield from self.affine.requests()
+        if self.weight.shape[-1] > 1:  # 1x1 kernels may be built by sample, from the weight itself
+            yield Request(self, 'weight', dtype=dtype, squares=True)
+
     def forward(self, x: torch.Tensor, w: torch.Tensor, noise_mode: NoiseMode, gain: float = 1) -> torch.Tensor:
         return self.convolve(x, w, noise_mode, gain)
 
@@ -89,6 +96,7 @@ class SynthesisLayer(torch.nn.Module):
             bias=self.bias,
             act='lrelu',
             clamp=None if self.conv_clamp is None else self.conv_clamp * gain,
+            lowered=self.ready.get('weight'),
         )
 
     def _noise(self, batch: int, mode: NoiseMode) -> torch.Tensor | None:
@@ -99,7 +107,7 @@ class SynthesisLayer(torch.nn.Module):
         return self.noise_const * self.noise_strength if mode == 'const' else None
 
 
-class ToRGB(torch.nn.Module):
+class ToRGB(Preparable):
     """Modulated 1x1 convolution to the image's channels, without demodulation, noise or activation."""
 
     def __init__(self, in_channels: int, img_channels: int, *, w_dim: int, conv_clamp: float | None) -> None:
@@ -110,9 +118,17 @@ class ToRGB(torch.nn.Module):
         self.weight = torch.nn.Parameter(torch.randn([img_channels, in_channels, 1, 1]))
         self.bias = torch.nn.Parameter(torch.zeros([img_channels]))
 
+    def requests(self, dtype: torch.dtype) -> Iterator[Request]:
+        """Yields the weights to prepare; kernels of samples are built in float32, whatever the dtype of the inputs."""
+        yield from self.affine.requests()
+        yield Request(self, 'weight', self.weight_gain)
+
     def forward(self, x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
-        styles = self.affine(w) * self.weight_gain
-        return modulated_conv2d(x, self.weight, styles, demodulate=False, bias=self.bias, clamp=self.conv_clamp)
+        if self.ready:
+            weight, styles = self.ready['weight'].weight, self.affine(w)
+        else:
+            weight, styles = self.weight, self.affine(w) * self.weight_gain
+        return modulated_conv2d(x, weight, styles, demodulate=False, bias=self.bias, clamp=self.conv_clamp)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -155,6 +171,12 @@ class SynthesisBlockBase(LowerableBlock):
         self.register_buffer('resample_filter', setup_filter(FIR_TAPS))
         if spec.in_channels == 0:
             self.const = torch.nn.Parameter(torch.randn([spec.out_channels, *spec.size]))
+
+    def requests(self) -> Iterator[Request]:
+        """Yields the weights to prepare, those of all StyleGAN2 layers in the block."""
+        for layer in self.modules():
+            if isinstance(layer, (SynthesisLayer, ToRGB)):
+                yield from layer.requests(self.dtype)
 
     def start(self, x: torch.Tensor | None, batch: int) -> torch.Tensor:
         """Returns the block's input, [N, I, H, W]: the learned constant in the first block."""
@@ -265,11 +287,13 @@ class SynthesisNetwork(torch.nn.Module):
         x, img = features, image
         given = 0 if features is None else 4 * features.shape[2] // self.base[0]  # R of the features
         first = 0
-        for res, block in zip(self.resolutions, self.blocks(), strict=True):
-            # ToRGB shares the w of the next block's first convolution: the index advances by the convolutions only.
-            last = first + block.num_conv + block.num_torgb
-            if res > given:
-                x, img = block(x, img, w[first:last], noise_mode)
-            first += block.num_conv
+        running = [block for res, block in zip(self.resolutions, self.blocks(), strict=True) if res > given]
+        with prepared(request for block in running for request in block.requests()):
+            for res, block in zip(self.resolutions, self.blocks(), strict=True):
+                # ToRGB shares the w of the next block's first convolution: the index advances by the convolutions only.
+                last = first + block.num_conv + block.num_torgb
+                if res > given:
+                    x, img = block(x, img, w[first:last], noise_mode)
+                first += block.num_conv
         assert img is not None  # the last block has ToRGB in every architecture
         return img

@@ -1,0 +1,142 @@
+"""Tests of weights that are prepared once per pass: networks compute the same, with the same gradients."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from tests.support.operations import rand
+from torch_utils.ops.lowered_weights import lower_weights
+from torch_utils.ops.modulated_conv2d import modulated_conv2d
+from torch_utils.ops.modulation import modulation
+from torch_utils.ops.toolchain import build
+from torch_utils.ops.upfirdn2d import setup_filter
+from training.interface import ImageSpec
+from training.networks import lowering
+from training.networks.layers import Conv2d, set_precision
+from training.networks.lowering import prepared
+from training.networks.stylegan2 import (
+    StyleGAN2Discriminator,
+    StyleGAN2DiscriminatorConfig,
+    StyleGAN2Generator,
+    StyleGAN2GeneratorConfig,
+)
+
+pytestmark = pytest.mark.skipif(not build.load_cpu(), reason='no native operations')
+SPEC = ImageSpec(resolution=16, channels=3, label_dim=2, num_images=4)
+NARROW = {'channel_base': 128, 'channel_max': 16}
+
+
+def generator() -> StyleGAN2Generator:
+    torch.manual_seed(0)
+    return StyleGAN2Generator(StyleGAN2GeneratorConfig(**NARROW, z_dim=8, w_dim=8, num_fp16_res=1), SPEC)
+
+
+def discriminator(architecture: str) -> StyleGAN2Discriminator:
+    torch.manual_seed(0)
+    cfg = StyleGAN2DiscriminatorConfig(**NARROW, architecture=architecture, mbstd_group=2, num_fp16_res=1, freezed=1)
+    return StyleGAN2Discriminator(cfg, SPEC)
+
+
+def path_lengths(G: StyleGAN2Generator) -> torch.Tensor:
+    """Returns a loss of the first and second derivatives of G."""
+    torch.manual_seed(1)
+    ws = G.mapping(torch.randn(4, 8), torch.eye(2).repeat(2, 1))
+    img = G.synthesis(ws, noise_mode='const')
+    (grad,) = torch.autograd.grad((img * torch.randn_like(img)).sum(), ws, create_graph=True)
+    return grad.square().sum() + img.square().mean()
+
+
+def r1(D: StyleGAN2Discriminator) -> torch.Tensor:
+    """Returns a loss of the first and second derivatives of D."""
+    torch.manual_seed(1)
+    img = torch.randn(4, 3, 16, 16).requires_grad_()
+    logits = D(img, torch.eye(2).repeat(2, 1))
+    (grad,) = torch.autograd.grad(logits.sum(), img, create_graph=True)
+    return grad.square().sum() + logits.square().mean()
+
+
+def loss_and_gradients(net: torch.nn.Module, loss: Callable[..., torch.Tensor]) -> list[torch.Tensor]:
+    value = loss(net)
+    return [value.detach(), *torch.autograd.grad(value, [p for p in net.parameters() if p.requires_grad])]
+
+
+@pytest.mark.parametrize(('dtype', 'tolerance'), [(torch.float32, 1e-4), (torch.bfloat16, 0.1)])
+@pytest.mark.parametrize(
+    ('make', 'loss'),
+    [
+        (generator, path_lengths),
+        (lambda: discriminator('resnet'), r1),
+        (lambda: discriminator('skip'), r1),
+    ],
+    ids=['G', 'D resnet', 'D skip'],
+)
+def test_prepared_weights_change_no_loss_and_no_gradient(
+    make: Callable[[], torch.nn.Module],
+    loss: Callable[..., torch.Tensor],
+    dtype: torch.dtype,
+    tolerance: float,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    net = make()
+    set_precision(net, dtype)
+    expected = loss_and_gradients(net, loss)
+    monkeypatch.setattr(lowering, 'prepares', lambda weight: True)
+    found = loss_and_gradients(copy.deepcopy(net), loss)
+    for a, b in zip(found, expected, strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=tolerance * max(float(b.abs().max()), 1e-3))
+
+
+def test_nothing_stays_ready_after_a_pass_not_even_after_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lowering, 'prepares', lambda weight: True)
+    layer = Conv2d(2, 3, 3)
+    with prepared(layer.requests(torch.float32)):
+        assert set(layer.ready) == {'weight', 'bias'}
+    assert layer.ready == {}
+    with pytest.raises(RuntimeError, match='channels'), prepared(layer.requests(torch.float32)):
+        layer(torch.randn(1, 5, 4, 4))  # the layer has two input channels
+    assert layer.ready == {}
+
+
+def test_a_layer_that_nobody_prepared_prepares_itself() -> None:
+    layer, x = Conv2d(2, 3, 3), torch.randn(1, 2, 4, 4)
+    expected = layer(x, gain=0.5)
+    with prepared(layer.requests(torch.float32, gain=0.5)):  # does nothing on a CPU
+        assert torch.equal(layer(x, gain=0.5), expected)
+
+
+@pytest.mark.parametrize('up', [1, 2])
+def test_lowered_weights_and_modulation_are_the_demodulated_convolution(up: int) -> None:
+    x, w, s = rand(2, 3, 4, 4), rand(5, 3, 3, 3, seed=1), rand(2, 3, seed=2)
+    f = setup_filter([1, 3, 3, 1])
+
+    def run(lowers: bool) -> list[torch.Tensor]:
+        inputs = [t.clone().requires_grad_() for t in (x, w, s)]
+        lowered = None
+        if lowers:
+            lowered = lower_weights([inputs[1]], [1], torch.float64, normalize=True, squares=True, impl='cpu')[0]
+        y = modulated_conv2d(
+            inputs[0], inputs[1], inputs[2], up=up, padding=1, resample_filter=f, lowered=lowered, act='lrelu'
+        )
+        (ds,) = torch.autograd.grad(y.square().sum(), inputs[2], create_graph=True)
+        return [y, ds, *torch.autograd.grad(ds.square().sum(), inputs)]
+
+    for a, b in zip(run(True), run(False), strict=True):
+        atol = 1e-5 * float(b.detach().abs().max())  # eps has another weight
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=atol)
+
+
+@pytest.mark.parametrize('normalize', [True, False])
+def test_second_derivatives_of_the_modulation_are_those_of_its_definition(normalize: bool) -> None:
+    def run(impl: str) -> list[torch.Tensor]:
+        s, q = rand(3, 4, seed=1).requires_grad_(), rand(5, 4, seed=2).square().requires_grad_()
+        low, d = modulation(s, q, torch.float64, normalize, impl=impl)
+        first = torch.autograd.grad((low.sin() @ d.sum(dim=0)[:4].cos()).sum() + d.square().sum(), [s, q],
+                                    create_graph=True)  # fmt: skip
+        return [*first, *torch.autograd.grad(sum(g.sin().sum() for g in first), [s, q])]
+
+    for a, b in zip(run('cpu'), run('ref'), strict=True):
+        torch.testing.assert_close(a, b)
