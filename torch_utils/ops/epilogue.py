@@ -14,7 +14,7 @@ import torch
 from torch_utils.ops import dispatch
 from torch_utils.ops.bias_act import bias_act
 from torch_utils.ops.registry import Op, Sample, register_op, sample_bias, sample_tensor
-from torch_utils.ops.upfirdn2d import setup_filter, upfirdn2d
+from torch_utils.ops.upfirdn2d import prepared_filter, setup_filter, upfirdn2d
 
 SLOPES = {'linear': 1.0, 'lrelu': 0.2}
 
@@ -68,7 +68,7 @@ def synthesis_epilogue(
     alone = fir is None and demod is None and noise is None  # nothing except bias_act
     if alone or dispatch.pick(impl, x) == 'ref' or not x.is_contiguous(memory_format=torch.channels_last):
         return _one_by_one(x, fir, padding, demod, noise, bias, act, slope, gain, clamp, fir_gain, impl)
-    f = None if fir is None else correlated(fir) * fir_gain  # [fh, fw]
+    f = None if fir is None else correlated(fir, fir_gain)  # [fh, fw]
     y: torch.Tensor = torch.ops.ganfoundry.epilogue(x, f, padding, demod, noise, bias, slope, gain, clamp)
     return y
 
@@ -113,13 +113,17 @@ def _one_by_one(
     return bias_act(x, bias, act=act, alpha=slope, gain=gain, clamp=clamp, impl=impl)
 
 
-def correlated(fir: torch.Tensor) -> torch.Tensor:
-    """Returns the taps [fh, fw] that correlate as `fir` convolves."""
-    if fir.ndim == 2:
-        return fir.flip([0, 1])
-    # Float64 holds the product of two float32 taps exactly: the kernel sees that the filter is separable.
-    f = fir.flip([0])
-    return f[:, None].double() * f
+def correlated(fir: torch.Tensor, gain: float = 1) -> torch.Tensor:
+    """Returns the taps [fh, fw] that correlate as `gain` times `fir` convolves."""
+
+    def make() -> torch.Tensor:
+        if fir.ndim == 2:
+            return fir.flip([0, 1]) * gain
+        # Float64 holds the product of two float32 taps exactly: the kernel sees that the filter is separable.
+        f = fir.flip([0])
+        return f[:, None].double() * f * gain
+
+    return prepared_filter(fir, 'correlated', gain, make)
 
 
 def _check_shapes(

@@ -7,11 +7,12 @@ bottom, in pixels of the up-sampled image; negative values crop.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from torch_utils.ops import dispatch
 from torch_utils.ops.registry import Op, Sample, register_op, sample_tensor
@@ -90,26 +91,63 @@ def upfirdn2d(
         ConfigError: If the implementation is not available.
     """
     (upx, upy), (downx, downy), (x0, x1, y0, y1) = _pair(up, 'up'), _pair(down, 'down'), _padding(padding)
-    f = x.new_ones([1, 1], dtype=torch.float32) if f is None else f
-    if x.ndim != 4 or f.ndim not in (1, 2):
-        raise ValueError(f'upfirdn2d: x [N, C, H, W] and f [fw] or [fh, fw], got {list(x.shape)} and {list(f.shape)}')
-    f = f if flip_filter else f.flip(list(range(f.ndim)))
-    _check_size(x, filter_size(f), (upx, upy), (x0, x1, y0, y1))
+    filter_: torch.Tensor = x.new_ones([1, 1], dtype=torch.float32) if f is None else f
+    if x.ndim != 4 or filter_.ndim not in (1, 2):
+        shape = list(filter_.shape)
+        raise ValueError(f'upfirdn2d: x [N, C, H, W] and f [fw] or [fh, fw], got {list(x.shape)} and {shape}')
+    _check_size(x, filter_size(filter_), (upx, upy), (x0, x1, y0, y1))
     impl = dispatch.pick(impl, x)
-    if impl == 'cuda' and f.ndim == 1 and f.numel() > 4:
-        # From 5 taps on, two passes over memory cost less than taps squared; up to 4, the kernel for 4 x 4 takes one.
-        x = torch.ops.ganfoundry.upfirdn2d(x, f[None, :] * gain, (upx, 1), (downx, 1), (x0, x1, 0, 0))
-        y: torch.Tensor = torch.ops.ganfoundry.upfirdn2d(x, f[:, None], (1, upy), (1, downy), (0, 0, y0, y1))
-    elif impl != 'ref':
+
+    def correlated() -> torch.Tensor:
+        return filter_ if flip_filter else filter_.flip(list(range(filter_.ndim)))
+
+    def for_kernel() -> torch.Tensor:
+        taps = correlated()
         # Float64 holds the product of two float32 taps exactly: the kernel sees that the filter is separable.
-        f = f * gain if f.ndim == 2 else f[:, None].double() * (f * gain)
-        y = torch.ops.ganfoundry.upfirdn2d(x, f, (upx, upy), (downx, downy), (x0, x1, y0, y1))
-    elif f.ndim == 2:
-        y = _Upfirdn2d.apply(x, f * gain, (upx, upy), (downx, downy), (x0, x1, y0, y1))
+        return taps * gain if taps.ndim == 2 else taps[:, None].double() * (taps * gain)
+
+    if impl == 'cuda' and filter_.ndim == 1 and filter_.numel() > 4:
+        # From 5 taps on, two passes over memory cost less than taps squared; up to 4, the kernel for 4 x 4 takes one.
+        taps = prepared_filter(filter_, f'correlated {flip_filter}', 1, correlated)
+        x = torch.ops.ganfoundry.upfirdn2d(x, taps[None, :] * gain, (upx, 1), (downx, 1), (x0, x1, 0, 0))
+        y: torch.Tensor = torch.ops.ganfoundry.upfirdn2d(x, taps[:, None], (1, upy), (1, downy), (0, 0, y0, y1))
+    elif impl != 'ref':
+        taps = prepared_filter(filter_, f'for a kernel {flip_filter}', gain, for_kernel)
+        y = torch.ops.ganfoundry.upfirdn2d(x, taps, (upx, upy), (downx, downy), (x0, x1, y0, y1))
+    elif filter_.ndim == 2:
+        y = _Upfirdn2d.apply(x, correlated() * gain, (upx, upy), (downx, downy), (x0, x1, y0, y1))
     else:
-        x = _Upfirdn2d.apply(x, f[None, :] * gain, (upx, 1), (downx, 1), (x0, x1, 0, 0))
-        y = _Upfirdn2d.apply(x, f[:, None], (1, upy), (1, downy), (0, 0, y0, y1))
+        taps = correlated()
+        x = _Upfirdn2d.apply(x, taps[None, :] * gain, (upx, 1), (downx, 1), (x0, x1, 0, 0))
+        y = _Upfirdn2d.apply(x, taps[:, None], (1, upy), (1, downy), (0, 0, y0, y1))
     return y
+
+
+_PREPARED: MutableMapping[torch.Tensor, tuple[int, dict[tuple[str, float], torch.Tensor]]] = WeakTensorKeyDictionary()
+
+
+def prepared_filter(f: torch.Tensor, form: str, gain: float, make: Callable[[], torch.Tensor]) -> torch.Tensor:
+    """Returns another form of a filter, which is computed once for all calls: it would cost a launch or two per call.
+
+    Args:
+        f: Filter of `setup_filter`; a change in place invalidates its forms.
+        form: Name of the form.
+        gain: Factor that the form includes.
+        make: Function that computes it.
+    """
+    if torch.compiler.is_compiling() or f.is_inference():
+        return make()
+    version, forms = _PREPARED.get(f, (-1, {}))
+    if version != f._version:
+        forms = {}
+        _PREPARED[f] = f._version, forms
+    if (form, gain) not in forms:
+        with torch.inference_mode(False), torch.no_grad():
+            made = make()
+        if type(made) is not type(f):  # a tracer's stand-in for numbers, which no later call may get
+            return made
+        forms[form, gain] = made
+    return forms[form, gain]
 
 
 def filter2d(

@@ -26,7 +26,7 @@ from tests.support.operations import (
     rand,
 )  # fmt: skip
 from torch_utils.ops.bias_act import bias_act
-from torch_utils.ops.upfirdn2d import downsample2d, filter2d, setup_filter, upfirdn2d, upsample2d
+from torch_utils.ops.upfirdn2d import downsample2d, filter2d, prepared_filter, setup_filter, upfirdn2d, upsample2d
 
 TAPS = ([1], [1, 1], [1, 3, 3, 1], [1, 2, 3, 4, 5], list(range(1, 13)), [(-1) ** k / (k + 1) for k in range(32)])
 pairs = st.tuples(st.sampled_from([1, 2, 4]), st.sampled_from([1, 2, 4]))
@@ -187,3 +187,21 @@ def test_any_number_of_threads_gives_the_same_bits(num_threads: int) -> None:
         return [y.detach(), *torch.autograd.grad(y, [x, b], torch.ones_like(y))]
 
     assert_same_bits(run, num_threads)
+
+
+def test_a_filter_is_prepared_once_and_again_after_a_change_in_place() -> None:
+    f, calls = setup_filter([1, 2, 3]), []
+
+    def make() -> torch.Tensor:
+        calls.append(1)
+        return f * 2
+
+    first = [prepared_filter(f, 'twice', 2, make) for _ in range(2)]
+    assert len(calls) == 1
+    assert first[0] is first[1]
+    f.mul_(3)
+    assert torch.equal(prepared_filter(f, 'twice', 2, make), f * 2)
+    with torch.inference_mode():
+        g = setup_filter([1, 2, 3])
+        assert prepared_filter(f, 'of inference', 1, lambda: f * 1).is_inference() is False
+        assert torch.equal(prepared_filter(g, 'twice', 2, lambda: g * 2), g * 2)
