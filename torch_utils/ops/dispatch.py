@@ -23,7 +23,7 @@ DTYPES = {
 # networks and the commands. No time was measured on a GPU.
 REFERENCE_COST = {
     'cpu': 'a training step takes 1.1 times as long (measured)',
-    'cuda': 'a training step makes 1.1 times as many launches and moves 1.1 times as many bytes (counted)',
+    'cuda': 'a training step makes 1.3 times as many launches and moves 1.5 times as many bytes (counted)',
 }
 
 _default = 'auto'
