@@ -51,37 +51,44 @@ struct FilteredLrelu {
     }
 };
 
-// Multiplies a row of r by m; writes the codes of m, four in a byte, if `codes` is not null.
+// Multiplies a row of r by m, and writes the codes of m if `codes` is not null. Byte j holds those of samples j, j + q,
+// j + 2 q and j + 3 q, where q is the number of bytes: all loops run over memory in order. `work` has 4 q entries, those
+// from n on zero.
 template <bool kBounded, class A>
 void activate_row(A* __restrict row, int64_t n, const Activation<kBounded, A>& act, uint8_t* codes, uint8_t* work) {
-    if (codes != nullptr) {
+    if (codes == nullptr) {
 #pragma omp simd
-        for (int64_t i = 0; i < n; ++i) {
-            const A y = row[i] * (row[i] > 0 ? act.positive : act.negative);
-            const bool clipped = kBounded && (y > act.clamp || y < -act.clamp);
-            work[i] = clipped ? kClipped : (row[i] > 0 ? kPositive : kNegative);
-        }
-        for (int64_t j = 0; j < code_bytes(n); ++j) {
-            const uint8_t* c = work + 4 * j;
-            codes[j] = uint8_t(c[0] | c[1] << 2 | c[2] << 4 | c[3] << 6);
-        }
+        for (int64_t i = 0; i < n; ++i) row[i] = act.value(row[i]);
+        return;
     }
+    const A positive = act.positive, negative = act.negative, clamp = act.clamp;
 #pragma omp simd
-    for (int64_t i = 0; i < n; ++i) row[i] = act.value(row[i]);
+    for (int64_t i = 0; i < n; ++i) {
+        const A y = row[i] * (row[i] > 0 ? positive : negative);
+        const bool clipped = kBounded && (y > clamp || y < -clamp);
+        work[i] = uint8_t((row[i] > 0 ? kPositive : kNegative) + (clipped ? kClipped : 0));
+        row[i] = act.value(row[i]);
+    }
+    const int64_t q = code_bytes(n);
+#pragma omp simd
+    for (int64_t j = 0; j < q; ++j) {
+        codes[j] = uint8_t(work[j] | work[q + j] << 2 | work[2 * q + j] << 4 | work[3 * q + j] << 6);
+    }
 }
 
 // Multiplies a row of r by the m that begins `offset` samples before it, zero outside of [0, 4 * bytes).
 template <class A>
 void multiply_row(
-    A* __restrict row, int64_t n, const uint8_t* codes, int64_t bytes, int64_t offset, A positive, A negative,
-    A* __restrict work) {
+    A* __restrict row, int64_t n, const uint8_t* __restrict codes, int64_t bytes, int64_t offset, A positive,
+    A negative, A* __restrict work) {
     const int64_t begin = std::min(n, std::max<int64_t>(0, -offset));
     const int64_t end = std::max(begin, std::min(n, 4 * bytes - offset));
-    for (int64_t j = 0; j < bytes; ++j) {
-#pragma GCC unroll 4
-        for (int k = 0; k < 4; ++k) {
+    for (int k = 0; k < 4; ++k) {
+        A* __restrict part = work + k * bytes;
+#pragma omp simd
+        for (int64_t j = 0; j < bytes; ++j) {
             const int code = codes[j] >> 2 * k & 3;
-            work[4 * j + k] = code == kPositive ? positive : (code == kNegative ? negative : A(0));
+            part[j] = code == kPositive ? positive : (code == kNegative ? negative : A(0));
         }
     }
     std::fill(row, row + begin, A(0));

@@ -16,7 +16,7 @@ struct FilteredSizes {
     Axis up_y, up_x, down_y, down_x;
 };
 
-// Factor m at a sample of the raised rate, in two bits: gain, gain * slope, 0.
+// Factor m at a sample of the raised rate, in two bits: gain, gain * slope, 0; kNegative + kClipped is 0, too.
 inline constexpr uint8_t kPositive = 0, kNegative = 1, kClipped = 2;
 
 // Bytes of the codes of a row of n samples.

@@ -6,7 +6,8 @@
 // up(x) has up - 1 zeros after every pixel and zeros around the image. Along each axis, every up-th tap from a first
 // one on meets a pixel, the others an inserted zero, and these pixels are neighbors. A row is therefore two weighted
 // sums: of neighboring rows of the image, then of neighboring pixels of that sum. Both run over memory in order. A
-// filter that is not an outer product skips the first sum and takes all its rows in the second.
+// filter that is not an outer product skips the first sum and takes all its rows in the second; if it equals itself
+// upside down and `up` is 1, two rows that have the same taps are added first.
 //
 // Planes [H, W, P] are dense: NCHW has N C planes with P = 1 value per pixel, NHWC has N with P = C.
 
@@ -49,6 +50,14 @@ inline bool separate(
     return true;
 }
 
+// Whether f [fh, fw] equals itself upside down.
+inline bool is_mirrored(const double* f, int64_t fh, int64_t fw) {
+    for (int64_t i = 0; i < fh / 2; ++i) {
+        if (!std::equal(f + i * fw, f + (i + 1) * fw, f + (fh - 1 - i) * fw)) return false;
+    }
+    return true;
+}
+
 // Array of values, initially zero, that begins at a cache line.
 template <class A>
 class Buffer {
@@ -70,6 +79,7 @@ template <class A>
 struct Plan {
     Upfirdn2d g;
     bool separable;
+    bool mirrored;           // not separable, up = 1 along y: row k of the workspace is the sum of rows k and fh - 1 - k
     bool split;              // P = 1 and down > 1: a row is stored as `down` rows of every down-th pixel
     int64_t left, width;     // zero pixels before a row of the workspace, and its width with those after it
     int64_t num_rows;        // rows of the workspace that the second sum takes
@@ -81,14 +91,16 @@ struct Plan {
         std::vector<double> fy, fx;
         separable = separate(f, g.y.taps, g.x.taps, tolerance, fy, fx);
         split = g.pixel == 1 && g.x.up == 1 && g.x.down > 1;
-        num_rows = separable ? 1 : g.y.num_taps(0);
+        mirrored = !separable && g.y.up == 1 && is_mirrored(f, g.y.taps, g.x.taps);
+        num_rows = separable ? 1 : (mirrored ? (g.y.taps + 1) / 2 : g.y.num_taps(0));
         place_y = places(g.y);
         place_x = places(g.x);
         measure_width();
         for (int64_t first = 0; first < g.y.up; ++first) y.push_back(taps_y(first, fy));
         for (int64_t first_y = 0; first_y < (separable ? 1 : g.y.up); ++first_y) {
             for (int64_t first_x = 0; first_x < g.x.up; ++first_x) {
-                x.push_back(separable ? taps_x(fx.data(), 1, 0, first_x) : taps_x(f, g.y.taps, first_y, first_x));
+                x.push_back(separable ? taps_x(fx.data(), 1, 0, first_x)
+                                      : taps_x(f, mirrored ? num_rows : g.y.taps, first_y, first_x));
             }
         }
     }
@@ -152,6 +164,8 @@ class RowMaker {
         const auto [first, top] = plan_.place_y[oy];
         if (plan_.separable) {
             blend(x, top, plan_.y[first], 0, plan_.y[first].size(), rows_.data());
+        } else if (plan_.mirrored) {
+            for (int64_t k = 0; k < plan_.num_rows; ++k) add_rows(x, top, k, g_.y.taps - 1 - k);
         } else {
             for (int64_t k = 0; k < plan_.y[first].size(); ++k) {
                 blend(x, top, plan_.y[first], k, k + 1, rows_.data() + k * plan_.row_size());
@@ -171,6 +185,21 @@ class RowMaker {
         weighted_sum(target, n, source, taps.offset.data(), taps.weight.data() + begin, end - begin);
         if (plan_.split) split(row);
     }
+
+    // Writes the sum of the image's rows top + a and top + b, of which some may be outside, to row `a` of the workspace.
+    void add_rows(const T* x, int64_t top, int64_t a, int64_t b) {
+        A* row = rows_.data() + a * plan_.row_size();
+        A* target = (plan_.split ? whole_.data() : row) + plan_.left * g_.pixel;
+        const int64_t n = g_.x.in * g_.pixel;
+        const bool has_a = inside(top + a), has_b = inside(top + b) && b > a;
+        const int64_t first = has_a ? top + a : (has_b ? top + b : 0);
+        const int64_t offset[2] = {0, (b - a) * n};
+        const A weight[2] = {1, 1};
+        weighted_sum(target, n, x + first * n, offset, weight, has_a + has_b);
+        if (plan_.split) split(row);
+    }
+
+    bool inside(int64_t row) const { return row >= 0 && row < g_.y.in; }
 
     // Pixels 0, down, 2 down, …, then 1, down + 1, …: neighbors in the result read neighbors in memory.
     void split(A* row) {
