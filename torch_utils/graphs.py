@@ -66,6 +66,8 @@ class Tape:
         host, draws = torch.get_rng_state(), torch.cuda.get_rng_state(device)
 
         def restore() -> None:
+            # A restored tensor counts as changed: what is kept of it, such as prepared filters, is made again, and so
+            # becomes part of the graph, which would otherwise read memory that others may free.
             with torch.no_grad():
                 for tensor, value in zip(self.changed, before, strict=True):
                     tensor.copy_(value)
