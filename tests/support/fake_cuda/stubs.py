@@ -57,6 +57,8 @@ def prepare() -> None:
     """Replaces everything that needs a driver, once per process."""
     warnings.filterwarnings('ignore', message='Accessing the data pointer of FakeTensor')
     torch.set_num_threads(1)
+    if problem := native.load_cpu().problem:
+        raise RuntimeError(problem)  # the reference is another computation
     native.load_cuda = native.load_cpu  # schemas, shapes and gradients are those of the CPU library
     torch.cuda.Event = Event  # type: ignore[misc, assignment]
     torch.cuda.synchronize = synchronize  # type: ignore[assignment]
