@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+
 import pytest
 import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from tests.support.host_kernels import run_on_the_cpu
+from torch_utils.ops import dispatch
 from torch_utils.ops.bias_act import bias_act
+from torch_utils.ops.registry import OPS, Op, Sample
 from torch_utils.ops.toolchain import build
 from torch_utils.ops.upfirdn2d import downsample2d, setup_filter, upfirdn2d, upsample2d
 
@@ -171,3 +176,41 @@ def test_without_a_gpu_the_tests_above_pass_on_the_cpu() -> None:
     """Compiles the CUDA registrations and kernels for the CPU, in a process of its own."""
     output = run_on_the_cpu('-m', 'gpu', 'tests/torch_utils/ops/test_cuda.py', 'tests/contracts/test_every_op.py')
     assert '1 skipped' in output, 'only the test of streams needs a GPU'
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize(
+    'name', ['act_fir', 'bias_act', 'filtered_lrelu', 'involution', 'synthesis_epilogue', 'upfirdn2d']
+)
+def test_tensors_of_more_elements_than_a_launch_counts_are_cut_into_parts(name: str) -> None:
+    """Kernels count 2^31 - 1 elements, as 64 images of 32 channels at 1024 pixels have one more. Here it is fewer."""
+    op, limit, num_cut = OPS.get(name), max_elements(), 0
+    for sample in op.samples(torch.device(DEVICE), torch.float32):
+        whole = with_gradients(op, sample)
+        if whole[0].numel() == 0 or whole[0].ndim != 4 or len(whole[0]) < 2:
+            continue
+        before, limit.value = limit.value, max(value.numel() for value in whole) - 1
+        try:
+            parts = with_gradients(op, sample)
+        finally:
+            limit.value = before
+        for actual, expected in zip(parts, whole, strict=True):
+            torch.testing.assert_close(actual, expected, rtol=1e-5, atol=1e-5)
+        num_cut += 1
+    assert num_cut > 0
+
+
+def with_gradients(op: Op, sample: Sample) -> tuple[torch.Tensor, ...]:
+    """Returns the result of an operation and the gradients of its inputs."""
+    inputs = [value.detach().requires_grad_() for value in sample.inputs.values()]
+    y = op.bind(sample)(*inputs)
+    return y, *torch.autograd.grad(y.square().sum(), inputs)
+
+
+def max_elements() -> ctypes.c_int64:
+    """Returns the limit of the loaded kernels, which can be changed."""
+    dispatch.pick('cuda', torch.zeros(1, device=DEVICE))  # loads them
+    for path in torch.ops.loaded_libraries:
+        with contextlib.suppress(ValueError):
+            return ctypes.c_int64.in_dll(ctypes.CDLL(path), 'ganfoundry_max_elements')
+    raise AssertionError('the kernels are not loaded')

@@ -2,6 +2,7 @@
 
 #include "act_fir/act_fir_cuda.h"
 
+#include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/zeros_like.h>
@@ -40,10 +41,22 @@ struct Arguments {
     static Axis back(const Axis& a) { return {a.out, a.in, 1, 1, a.taps - 1 - a.pad, a.taps}; }
 };
 
+// Whether x or the result has more elements than a launch counts, and several samples.
+bool are_too_large(const Tensor& x, const Tensor& f, at::IntArrayRef padding) {
+    const int64_t height = x.size(2) + padding[2] + padding[3] - f.size(0) + 1;
+    const int64_t width = x.size(3) + padding[0] + padding[1] - f.size(1) + 1;
+    return x.size(0) > 1 && (is_too_large(x.numel()) || is_too_large(x.size(0) * x.size(1) * height * width));
+}
+
 Tensor act_fir_cuda(
     const Tensor& x, const Tensor& b, const Tensor& f, at::IntArrayRef padding, double slope, double gain,
     Clamp clamp) {
     const char* name = "act_fir";
+    if (are_too_large(x, f, padding)) {
+        const auto [x0, x1] = halves(x);
+        return at::cat(
+            {act_fir_cuda(x0, b, f, padding, slope, gain, clamp), act_fir_cuda(x1, b, f, padding, slope, gain, clamp)});
+    }
     check_size(name, x);
     const OnDevice guard(x.device());
     const Arguments a(name, x, b, f, padding, slope, gain, clamp);
@@ -65,6 +78,13 @@ Gradients act_fir_backward_cuda(
     const Tensor& dy_, const Tensor& x, const Tensor& b, const Tensor& f, at::IntArrayRef padding, double slope,
     double gain, Clamp clamp) {
     const char* name = "act_fir_backward";
+    if (are_too_large(x, f, padding)) {
+        const auto [dy0, dy1] = halves(dy_);
+        const auto [x0, x1] = halves(x);
+        const auto [dx0, db0] = act_fir_backward_cuda(dy0, x0, b, f, padding, slope, gain, clamp);
+        const auto [dx1, db1] = act_fir_backward_cuda(dy1, x1, b, f, padding, slope, gain, clamp);
+        return {at::cat({dx0, dx1}), db0.add(db1)};
+    }
     check_size(name, x);
     check_size(name, dy_);
     const OnDevice guard(x.device());

@@ -2,6 +2,7 @@
 
 #include "bias_act/bias_act_cuda.h"
 
+#include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/zeros.h>
@@ -14,6 +15,11 @@ namespace {
 using Clamp = std::optional<double>;
 
 Tensor bias_act_cuda(const Tensor& x_, const Tensor& b_, int64_t dim, double slope, double gain, Clamp clamp) {
+    if (is_too_large(x_.numel()) && dim > 0 && x_.size(0) > 1) {
+        const auto [first, second] = halves(x_);
+        return at::cat(
+            {bias_act_cuda(first, b_, dim, slope, gain, clamp), bias_act_cuda(second, b_, dim, slope, gain, clamp)});
+    }
     check_size("bias_act", x_);
     const DType dtype = dtype_of("bias_act", x_);
     TORCH_CHECK_VALUE(
@@ -34,10 +40,17 @@ Tensor bias_act_cuda(const Tensor& x_, const Tensor& b_, int64_t dim, double slo
 // PyTorch adds the sums of the blocks in a fixed order: results are bit-identical.
 std::tuple<Tensor, Tensor> bias_act_grad_cuda(
     const Tensor& dy_, const Tensor& y_, int64_t dim, double slope, double gain, Clamp clamp) {
-    check_size("bias_act_grad", y_);
-    const DType dtype = dtype_of("bias_act_grad", y_);
     TORCH_CHECK_VALUE(
         dy_.sizes() == y_.sizes() && dy_.device() == y_.device(), "bias_act_grad: dy and y differ in shape or device");
+    if (is_too_large(y_.numel()) && dim > 0 && y_.size(0) > 1) {
+        const auto [dy0, dy1] = halves(dy_);
+        const auto [y0, y1] = halves(y_);
+        const auto [dx0, db0] = bias_act_grad_cuda(dy0, y0, dim, slope, gain, clamp);
+        const auto [dx1, db1] = bias_act_grad_cuda(dy1, y1, dim, slope, gain, clamp);
+        return {at::cat({dx0, dx1}), db0.add(db1)};
+    }
+    check_size("bias_act_grad", y_);
+    const DType dtype = dtype_of("bias_act_grad", y_);
     const OnDevice guard(y_.device());
     const Tensor y = dense(y_, format_of(y_));
     const Tensor dy = dense(dy_.to(y.scalar_type()), format_of(y_));

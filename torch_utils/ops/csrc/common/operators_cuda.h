@@ -8,6 +8,8 @@
 #include <c10/core/DeviceGuard.h>
 #include <torch/library.h>
 
+#include <utility>
+
 #include "common/launch.cuh"
 #include "common/shapes.h"
 
@@ -18,6 +20,11 @@
 
 // From PyTorch's C interface, which is stable across versions.
 extern "C" int32_t aoti_torch_get_current_cuda_stream(int32_t device, void** stream);
+
+// Elements that a launch counts at most. Only a test changes it.
+extern "C" {
+inline int64_t ganfoundry_max_elements = ganfoundry::kMaxElements;
+}
 
 namespace ganfoundry {
 
@@ -41,10 +48,18 @@ inline DType dtype_of(const char* name, const Tensor& x) {
     }
 }
 
+inline bool is_too_large(int64_t elements) { return elements > ganfoundry_max_elements; }
+
 inline void check_size(const char* name, const Tensor& x) {
     TORCH_CHECK_VALUE(
-        x.numel() <= kMaxElements, name, ": ", x.sizes(), " has more elements than the CUDA kernel counts (",
-        kMaxElements, "); take a smaller batch, or impl='ref'");
+        !is_too_large(x.numel()), name, ": ", x.sizes(), " has more elements than the CUDA kernel counts (",
+        ganfoundry_max_elements, "); take a smaller batch, or impl='ref'");
+}
+
+// The first and the second half of the samples of a tensor that is too large for one launch.
+inline std::pair<Tensor, Tensor> halves(const Tensor& x) {
+    const int64_t n = x.size(0);
+    return {x.narrow(0, 0, n / 2), x.narrow(0, n / 2, n - n / 2)};
 }
 
 // Dense, at an address that is aligned for packs: a view may begin anywhere.

@@ -2,6 +2,7 @@
 
 #include "epilogue/epilogue_cuda.h"
 
+#include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 
@@ -53,9 +54,34 @@ struct Arguments {
     }
 };
 
+// Whether x or the result has more elements than a launch counts, and several samples.
+bool are_too_large(const Tensor& x, const Optional& f, at::IntArrayRef padding) {
+    int64_t height = x.size(2), width = x.size(3);
+    if (f) {
+        height += padding[2] + padding[3] - f->size(0) + 1;
+        width += padding[0] + padding[1] - f->size(1) + 1;
+    }
+    return x.size(0) > 1 && (is_too_large(x.numel()) || is_too_large(x.size(0) * x.size(1) * height * width));
+}
+
+// The halves of an operand with a part per sample; the whole operand twice where all samples share it.
+std::pair<Optional, Optional> halves_of(const Optional& t, bool per_sample) {
+    if (!t || !per_sample) return {t, t};
+    const auto [first, second] = halves(*t);
+    return {first, second};
+}
+
 Tensor epilogue_cuda(
     const Tensor& x, const Optional& f, at::IntArrayRef padding, const Optional& d, const Optional& noise,
     const Optional& b, double slope, double gain, Clamp clamp) {
+    if (are_too_large(x, f, padding)) {
+        const auto [x0, x1] = halves(x);
+        const auto [d0, d1] = halves_of(d, true);
+        const auto [noise0, noise1] = halves_of(noise, noise && noise->dim() == 4);
+        return at::cat(
+            {epilogue_cuda(x0, f, padding, d0, noise0, b, slope, gain, clamp),
+             epilogue_cuda(x1, f, padding, d1, noise1, b, slope, gain, clamp)});
+    }
     check_size("epilogue", x);
     const OnDevice guard(x.device());
     const Arguments a(x, f, padding, d, noise, b, slope, gain, clamp);
@@ -76,6 +102,19 @@ Tensor epilogue_cuda(
 Gradients epilogue_backward_cuda(
     const Tensor& dy_, const Tensor& x, const Optional& f, at::IntArrayRef padding, const Optional& d,
     const Optional& noise, const Optional& b, double slope, double gain, Clamp clamp) {
+    if (are_too_large(x, f, padding)) {
+        const bool own_noise = noise && noise->dim() == 4;
+        const auto [dy0, dy1] = halves(dy_);
+        const auto [x0, x1] = halves(x);
+        const auto [d0, d1] = halves_of(d, true);
+        const auto [noise0, noise1] = halves_of(noise, own_noise);
+        const auto [dx0, dd0, dn0, db0] =
+            epilogue_backward_cuda(dy0, x0, f, padding, d0, noise0, b, slope, gain, clamp);
+        const auto [dx1, dd1, dn1, db1] =
+            epilogue_backward_cuda(dy1, x1, f, padding, d1, noise1, b, slope, gain, clamp);
+        return {
+            at::cat({dx0, dx1}), at::cat({dd0, dd1}), own_noise ? at::cat({dn0, dn1}) : dn0.add(dn1), db0.add(db1)};
+    }
     check_size("epilogue_backward", x);
     check_size("epilogue_backward", dy_);
     const OnDevice guard(x.device());

@@ -2,6 +2,7 @@
 
 #include "filtered_lrelu/filtered_lrelu_cuda.h"
 
+#include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
 
 #include "common/operators_cuda.h"
@@ -17,13 +18,27 @@ FilterPair filters(const Tensor& fu, const Tensor& fd) {
     return {fu.const_data_ptr<float>(), fd.const_data_ptr<float>(), fu.dim() == 1, fd.dim() == 1};
 }
 
+// Whether x or the result has more elements than a launch counts, and several samples.
+bool are_too_large(const Tensor& x, const FilteredSizes& g) {
+    return x.size(0) > 1 && (is_too_large(x.numel()) || is_too_large(g.planes * g.down_y.out * g.down_x.out));
+}
+
 std::tuple<Tensor, Tensor> filtered_lrelu_cuda(
     const Tensor& x_, const Tensor& b_, const Tensor& fu_, const Tensor& fd_, int64_t up, int64_t down,
     at::IntArrayRef padding, double slope, double gain, Clamp clamp, bool keep) {
     const char* name = "filtered_lrelu";
-    check_size(name, x_);
     const DType dtype = dtype_of(name, x_);
     const FilteredSizes g = filtered_geometry(name, x_, fu_, fd_, up, down, padding);
+    if (are_too_large(x_, g)) {
+        const auto [x0, x1] = halves(x_);
+        const auto half = [&](const Tensor& part) {
+            return filtered_lrelu_cuda(part, b_, fu_, fd_, up, down, padding, slope, gain, clamp, keep);
+        };
+        const auto [y0, codes0] = half(x0);
+        const auto [y1, codes1] = half(x1);
+        return {at::cat({y0, y1}), at::cat({codes0, codes1})};
+    }
+    check_size(name, x_);
     const OnDevice guard(x_.device());
     const Tensor x = dense(x_, kDense), b = dense(b_.to(at::kFloat), kDense);
     const Tensor fu = dense(fu_.to(at::kFloat), kDense), fd = dense(fd_.to(at::kFloat), kDense);
@@ -46,9 +61,17 @@ Tensor filtered_lrelu_stored_cuda(
     const Tensor& x_, const Tensor& codes_, const Tensor& fu_, const Tensor& fd_, int64_t up, int64_t down,
     at::IntArrayRef padding, at::IntArrayRef offset, double slope, double gain) {
     const char* name = "filtered_lrelu_stored";
-    check_size(name, x_);
     const DType dtype = dtype_of(name, x_);
     const FilteredSizes g = filtered_geometry(name, x_, fu_, fd_, up, down, padding);
+    if (are_too_large(x_, g)) {
+        const auto [x0, x1] = halves(x_);
+        const auto [codes0, codes1] = halves(codes_);
+        const auto half = [&](const Tensor& part, const Tensor& codes) {
+            return filtered_lrelu_stored_cuda(part, codes, fu_, fd_, up, down, padding, offset, slope, gain);
+        };
+        return at::cat({half(x0, codes0), half(x1, codes1)});
+    }
+    check_size(name, x_);
     const OnDevice guard(x_.device());
     const Tensor x = dense(x_, kDense), codes = codes_.contiguous();
     const Tensor fu = dense(fu_.to(at::kFloat), kDense), fd = dense(fd_.to(at::kFloat), kDense);

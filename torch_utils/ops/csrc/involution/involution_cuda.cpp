@@ -2,8 +2,12 @@
 
 #include "involution/involution_cuda.h"
 
+#include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/zeros.h>
+#include <c10/util/accumulate.h>
+
+#include <vector>
 
 #include "common/operators_cuda.h"
 #include "involution/involution_shapes.h"
@@ -13,9 +17,22 @@ namespace {
 
 using Launcher = decltype(&ganfoundry_involution);
 
-// Result of `launcher` for a and b, which are made dense.
+// Result of `launcher` for a and b, which are made dense; of too large ones in two halves.
 Tensor run(const char* name, Launcher launcher, const Tensor& a_, const Tensor& b_, at::IntArrayRef shape,
            const Involution& g) {
+    const int64_t elements = c10::multiply_integers(shape);
+    if ((is_too_large(a_.numel()) || is_too_large(b_.numel()) || is_too_large(elements)) && g.samples > 1) {
+        const auto [a0, a1] = halves(a_);
+        const auto [b0, b1] = halves(b_);
+        const auto half = [&](const Tensor& a, const Tensor& b) {
+            Involution part = g;
+            part.samples = a.size(0);
+            std::vector<int64_t> size = shape.vec();
+            size[0] = part.samples;
+            return run(name, launcher, a, b, size, part);
+        };
+        return at::cat({half(a0, b0), half(a1, b1)});
+    }
     for (const Tensor* t : {&a_, &b_}) check_size(name, *t);
     const DType dtype = dtype_of(name, a_);
     const OnDevice guard(a_.device());

@@ -2,6 +2,7 @@
 
 #include "upfirdn2d/upfirdn2d_cuda.h"
 
+#include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 
@@ -14,11 +15,18 @@ namespace {
 
 Tensor upfirdn2d_cuda(
     const Tensor& x_, const Tensor& f_, at::IntArrayRef up, at::IntArrayRef down, at::IntArrayRef padding) {
-    check_size("upfirdn2d", x_);
     const DType dtype = dtype_of("upfirdn2d", x_);
     TORCH_CHECK_VALUE(
         x_.dim() == 4 && f_.dim() == 2 && f_.numel() > 0 && f_.device() == x_.device(),
         "upfirdn2d: x [N, C, H, W] and f [fh, fw] on one device");
+    const Upfirdn2d sizes = geometry_of(x_, f_, up, down, padding);
+    const int64_t elements = x_.size(0) * x_.size(1) * sizes.y.out * sizes.x.out;
+    if ((is_too_large(x_.numel()) || is_too_large(elements)) && x_.size(0) > 1) {
+        const auto [first, second] = halves(x_);
+        return at::cat(
+            {upfirdn2d_cuda(first, f_, up, down, padding), upfirdn2d_cuda(second, f_, up, down, padding)});
+    }
+    check_size("upfirdn2d", x_);
     const OnDevice guard(x_.device());
     const Tensor x = dense(x_, format_of(x_));
     const Tensor f = dense(f_.to(at::kFloat), at::MemoryFormat::Contiguous);
@@ -42,7 +50,7 @@ Tensor upfirdn2d_add_cuda(
         r_.sizes() == at::IntArrayRef({x_.size(0), x_.size(1), g.y.out, g.x.out}) && r_.dtype() == x_.dtype() &&
             r_.device() == x_.device(),
         "upfirdn2d_add: r's shape, type or device");
-    const bool small = std::max(x_.numel(), r_.numel()) <= kMaxElements;
+    const bool small = !is_too_large(std::max(x_.numel(), r_.numel()));
     if (r_.numel() == 0 || x_.numel() == 0 || !small || !ganfoundry_upfirdn2d_adds(dtype, g)) {
         return upfirdn2d_cuda(x_, f_, up, down, padding).add_(r_);
     }
