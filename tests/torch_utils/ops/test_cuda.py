@@ -144,11 +144,11 @@ def test_two_runs_give_the_same_bits() -> None:
 
 
 @pytest.mark.gpu
-def test_tensors_of_more_elements_than_are_counted_are_refused() -> None:
+def test_an_image_of_more_elements_than_are_counted_is_refused() -> None:
     """An expanded tensor takes no memory: it is rejected before any is allocated."""
-    x, f = torch.zeros([1, 1, 1, 1], device=DEVICE).expand(2, 1, 2**15, 2**15), setup_filter([1, 3, 3, 1]).to(DEVICE)
+    x, f = torch.zeros([1, 1, 1, 1], device=DEVICE).expand(1, 2, 2**15, 2**15), setup_filter([1, 3, 3, 1]).to(DEVICE)
     with pytest.raises(ValueError, match=r"bias_act: .* more elements .*smaller batch, or impl='ref'"):
-        bias_act(x, torch.zeros(1, device=DEVICE), act='lrelu', impl='cuda')
+        bias_act(x, torch.zeros(2, device=DEVICE), act='lrelu', impl='cuda')
     with pytest.raises(ValueError, match=r'upfirdn2d: .* more elements'):
         upfirdn2d(x, f, impl='cuda')
 

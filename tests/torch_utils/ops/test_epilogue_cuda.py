@@ -120,12 +120,12 @@ def test_two_runs_give_the_same_bits() -> None:
 
 
 @pytest.mark.gpu
-def test_tensors_of_more_elements_than_are_counted_are_refused() -> None:
-    x = torch.zeros([1, 1, 1, 1], device=DEVICE).expand(2, 1, 2**15, 2**15)
+def test_an_image_of_more_elements_than_are_counted_is_refused() -> None:
+    x = torch.zeros([1, 1, 1, 1], device=DEVICE).expand(1, 2, 2**15, 2**15)
     with pytest.raises(ValueError, match=r'epilogue: .* more elements'):
         torch.ops.ganfoundry.epilogue(x, None, [0] * 4, None, None, None, 1.0, 1.0, None)
     with pytest.raises(ValueError, match=r'act_fir: .* more elements'):
-        torch.ops.ganfoundry.act_fir(x, torch.zeros(1, device=DEVICE), fir(), [2] * 4, 1.0, 1.0, None)
+        torch.ops.ganfoundry.act_fir(x, torch.zeros(2, device=DEVICE), fir(), [2] * 4, 1.0, 1.0, None)
 
 
 @pytest.mark.slow

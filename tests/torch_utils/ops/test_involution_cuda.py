@@ -65,7 +65,7 @@ def test_involution_equals_the_reference_with_gradients(counts, size, side, dtyp
 @pytest.mark.gpu
 def test_what_the_kernels_cannot_take_is_refused() -> None:
     """Too many elements are rejected before memory is allocated: an expanded tensor takes none."""
-    x = torch.zeros([1, 1, 1, 1], device=DEVICE).expand(2, 1, 2**15, 2**15)
+    x = torch.zeros([1, 1, 1, 1], device=DEVICE).expand(1, 2, 2**15, 2**15)
     with pytest.raises(ValueError, match=r"involution: .* more elements .*smaller batch, or impl='ref'"):
         involution(x, x[:, :, None], 'cuda')
     x = torch.zeros([2, 4, 3, 3], device=DEVICE)
