@@ -15,6 +15,7 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ import torch
 from dnnlib.errors import UserError
 from training.interface import ImageSpec
 from training.legacy.convert import load_official
-from training.legacy.fit import shapes_of
+from training.legacy.fit import _hints_of, shapes_of
 from training.legacy.module import Module
 from training.legacy.reader import read_network_pickle, state_dict
 from training.networks.config import StyleGAN2DiscriminatorConfig, StyleGAN2GeneratorConfig
@@ -51,14 +52,17 @@ def is_reading(mode: str | None, flags: int) -> bool:
 
 
 def warm_up() -> None:
-    """Uses the meta device once, at which PyTorch imports parts of itself, and imports our R3GAN; no file does more."""
+    """Uses the meta device once, at which PyTorch imports parts of itself, and imports our R3GAN and StyleGAN3."""
     r3gan = RECIPES.get('r3gan').make(ImageSpec(resolution=8, channels=3, label_dim=0, num_images=1), 1)
+    style = RECIPES.get('stylegan3-t').make(ImageSpec(resolution=16, channels=3, label_dim=0, num_images=1), 1)
+    _hints_of(type(style.generator))  # our own annotations are compiled when they are first used
     for labels in (0, 2):
         spec = ImageSpec(resolution=8, channels=3, label_dim=labels, num_images=1)
         shapes_of(StyleGAN2Generator, StyleGAN2GeneratorConfig(), spec, 'warm-up')
         shapes_of(StyleGAN2Discriminator, StyleGAN2DiscriminatorConfig(), spec, 'warm-up')
         shapes_of(GENERATORS.get('r3gan').build, r3gan.generator, spec, 'warm-up')
         shapes_of(DISCRIMINATORS.get('r3gan').build, r3gan.discriminator, spec, 'warm-up')
+        shapes_of(GENERATORS.get('stylegan3').build, style.generator, replace(spec, resolution=16), 'warm-up')
 
 
 def watched(read: Any, path: Path) -> str:

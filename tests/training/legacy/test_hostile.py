@@ -77,13 +77,14 @@ def test_nothing_that_a_file_says_is_done(tmp_path: Path, golden: Path, root: Pa
     folder = tmp_path / 'files'
     folder.mkdir()
     golden_files = ['official_layout_uncond.pkl', 'official_layout_cond.pkl', 'r3gan_official_layout_cond.pkl']
+    golden_files += ['stylegan3_official_layout_t32.pkl', 'stylegan3_official_layout_r32.pkl']
     for name in golden_files:
         shutil.copy(golden / name, folder)
     for i, data in enumerate(CORPUS.values()):
         (folder / f'{i:03d}.pkl').write_bytes(data)
     assert len(CORPUS) >= 25
     result = audit('files', folder, root)
-    assert [result['outcomes'].pop(name) for name in golden_files] == ['read'] * 3
+    assert [result['outcomes'].pop(name) for name in golden_files] == ['read'] * 5
     assert set(result['outcomes'].values()) == {'UnsafeModelFile'}
     assert result['slowest_s'] < 5
 
