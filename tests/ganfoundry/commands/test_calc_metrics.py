@@ -212,7 +212,8 @@ def test_images_with_alpha_in_a_folder_are_measured_against_rgba(tmp_path, detec
     assert np.isfinite(line['results']['kid_efflite16'])
 
 
-def test_gray_images_are_measured_as_gray_rgb(tmp_path, data, detector, capsys):
+def test_gray_images_are_measured_as_gray_rgb(tmp_path, data, detector, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # the sheets of images that have no run folder are written here
     rgb, gray = noise_images(tmp_path / 'rgb'), tmp_path / 'gray'
     gray.mkdir()
     for path in rgb.iterdir():
