@@ -182,7 +182,9 @@ def _pointwise(
     n, _, h, w = parts[0].shape
     kernels = weight.flatten(1) * styles[:, None, :]  # [N, O, I]
     kernels = kernels if demod is None else kernels * demod[:, :, None]
-    split = kernels.to(parts[0].dtype).transpose(1, 2).split([part.shape[1] for part in parts], dim=1)
+    kernels = kernels.to(parts[0].dtype).transpose(1, 2)  # [N, I, O]
+    # The gradient of a split copies, even that of a split into one.
+    split = (kernels,) if len(parts) == 1 else kernels.split([part.shape[1] for part in parts], dim=1)
     first, *others = (part.permute(0, 2, 3, 1).reshape(n, h * w, -1) for part in parts)  # [N, H W, I]
     y: torch.Tensor = first @ split[0]  # [N, H W, O]
     for part, k in zip(others, split[1:], strict=True):

@@ -75,7 +75,7 @@ class MappingNetwork(torch.nn.Module):
         if self.num_ws is None:
             return w
         if update_w_avg:
-            self.w_avg.copy_(w.detach().mean(dim=0).lerp(self.w_avg, self.w_avg_beta))
+            torch.lerp(w.detach().mean(dim=0), self.w_avg, self.w_avg_beta, out=self.w_avg)
         ws = w.unsqueeze(1).repeat(1, self.num_ws, 1)  # [N, L, w_dim]
         if truncation_psi == 1:
             return ws
@@ -88,7 +88,7 @@ class MappingNetwork(torch.nn.Module):
             inputs.append(normalize_2nd_moment(_of_width(z, self.z_dim)))
         if self.c_dim > 0:
             inputs.append(normalize_2nd_moment(self.embed(_of_width(c, self.c_dim))))
-        return torch.cat(inputs, dim=1)
+        return inputs[0] if len(inputs) == 1 else torch.cat(inputs, dim=1)
 
 
 def _of_width(x: torch.Tensor | None, width: int) -> torch.Tensor:
