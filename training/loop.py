@@ -281,9 +281,10 @@ class Loop:
         info = {'nimg': nimg, 'cfg': self.cfg.cfg, 'seed': self.cfg.seed}
 
         def save() -> None:
-            images = sheet.save_fakes(self.state.G_ema, path, batch, info)  # [N, C, H, W] uint8
-            if watched and self.state.guardian is not None:
+            images = sheet.draw_fakes(self.state.G_ema, batch)  # [N, C, H, W] uint8
+            if watched and self.state.guardian is not None:  # before the disk may be full: its memory is in the state
                 self.recovery.judge_samples(sheet.diversity(images))
+            sheet.save_fakes(images, path, info)
             if self.reporter is not None:
                 self.reporter.sheet(path, nimg)
 

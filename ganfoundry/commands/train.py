@@ -175,7 +175,7 @@ _faults = section('Faults and time limits')
 @_machine(
     '--graphs',
     help='auto: CUDA graphs of the passes that can be recorded; off: none.  [default: off]',
-    type=click.Choice(['auto', 'off']),
+    type=Choice(['auto', 'off']),
 )
 @_machine('--nhwc', help='Accepted without effect: the networks choose the layout.', type=bool, metavar='BOOL')
 @_precision(

@@ -86,7 +86,7 @@ def test_a_network_draws_what_it_was_trained_on(tmp_path, kind, name):
 
     sheet = SampleSheet(dataset, 8, seed=0, limit=4)
     sheet.save_reals(tmp_path / 'reals.png')
-    sheet.save_fakes(state.G_ema, tmp_path / 'fakes.png', 4, {})
+    sheet.save_fakes(sheet.draw_fakes(state.G_ema, 4), tmp_path / 'fakes.png', {})
     grid = drawn(snapshot, tmp_path / 'grid', '--grid=2x2')['grid-seeds0-3.png']
     for path in (tmp_path / 'reals.png', tmp_path / 'fakes.png', grid):
         with PIL.Image.open(path) as picture:

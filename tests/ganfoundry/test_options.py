@@ -23,7 +23,7 @@ TRAIN = """
 --resolution --gamma --kimg --batch --batch-gpu --g-batch-gpu --d-batch-gpu --glr --dlr --cbase --cmax --map-depth
 --mbstd-group --seed --aug --p --target --augpipe --lecam --metrics --metric-data --metrics-images --detector-path
 --log --snap --tick --keep --desc --gpus --deterministic --max-restarts --timeout --precision --fp32 --nhwc --nobench
---allow-tf32 --workers --device
+--allow-tf32 --graphs --workers --device
 --for --pause --on-nan --bad-images --guardian
 """
 GENERATE = """

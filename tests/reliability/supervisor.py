@@ -47,7 +47,9 @@ class Run:
 
     def strike(self, *plan: tuple) -> None:
         """Writes the plan of the next launches."""
-        self.plan.write_text(json.dumps(plan))
+        new = self.plan.with_suffix('.new')  # a launch that has begun may be reading the plan
+        new.write_text(json.dumps(plan))
+        new.rename(self.plan)
 
     def launch(self, *flags: str) -> Launch:
         """Starts a launch, which continues the run if there is one."""

@@ -30,4 +30,7 @@ def test_the_processes_of_a_killed_launcher_save_and_end_within_15_seconds(run, 
     assert ' of 2: the launcher is gone; stopping' in launch.said()  # whichever notices it first
     assert int(list_states(struck.folder / 'state')[-1].name) > 96  # not the one after the first step
     assert struck.launch(f'--resume={struck.folder}', '--gpus=1').wait() == 0
-    assert fingerprint(struck.folder) == fingerprint(undisturbed_by_two)
+    ours, theirs = fingerprint(struck.folder), fingerprint(undisturbed_by_two)
+    for found in (ours, theirs):
+        del found[1]['guardian']['highest']  # of the snapshots, of which this run has fewer
+    assert ours == theirs

@@ -62,7 +62,8 @@ def relative_diversity(
 def mean_distance(images: torch.Tensor) -> float:
     """Returns the mean distance of two of the images [N, C, H, W], N > 1: root mean square over pixels."""
     pixels = images.flatten(1).double()  # [N, C * H * W]
-    return torch.pdist(pixels).mean().item() / math.sqrt(pixels.shape[1])
+    distances = torch.pdist(pixels).numpy()  # NumPy's sum does not depend on the number of threads
+    return float(distances.mean()) / math.sqrt(pixels.shape[1])
 
 
 def classes_of(labels: torch.Tensor | np.ndarray) -> torch.Tensor:

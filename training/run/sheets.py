@@ -66,23 +66,26 @@ class SampleSheet:
         return without_detail(torch.from_numpy(self.reals()))
 
     @torch.no_grad()
-    def save_fakes(self, G_ema: torch.nn.Module, path: Path, batch_size: int, info: dict[str, object]) -> torch.Tensor:
-        """Writes the images of the sheet's latents with constant noise, and returns them.
+    def draw_fakes(self, G_ema: torch.nn.Module, batch_size: int) -> torch.Tensor:
+        """Draws the sheet's latents with constant noise, uint8 [N, C, H, W] on the CPU.
 
         Args:
             G_ema: the generator.
-            path: the PNG file.
             batch_size: number of images drawn at a time.
-            info: text fields of the PNG.
-
-        Returns:
-            uint8 [N, C, H, W] on the CPU.
         """
         device = next(G_ema.parameters()).device
         batches = zip(self.z.split(batch_size), self.c.split(batch_size), strict=True)
-        images = torch.cat([to_uint8(G_ema(z.to(device), c.to(device), noise_mode='const')).cpu() for z, c in batches])
+        return torch.cat([to_uint8(G_ema(z.to(device), c.to(device), noise_mode='const')).cpu() for z, c in batches])
+
+    def save_fakes(self, images: torch.Tensor, path: Path, info: dict[str, object]) -> None:
+        """Writes drawn images.
+
+        Args:
+            images: result of `draw_fakes`.
+            path: the PNG file.
+            info: text fields of the PNG.
+        """
         save_png(tile(shown(images.numpy()), self.columns), path, info)
-        return images
 
 
 def save_reals(sheet: SampleSheet | None, path: Path, log: Log) -> None:

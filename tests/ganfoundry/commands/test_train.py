@@ -17,7 +17,8 @@ from training.interface import ImageSpec
 from training.registry import RECIPES
 
 BY_CFG = 'by --cfg'
-MACHINE = {'metrics', 'workers', 'metric_data'}  # defaults that follow from the machine or from other options
+# Defaults that follow from the machine or from other options.
+MACHINE = {'metrics', 'workers', 'metric_data', 'allow_tf32', 'g_batch_gpu', 'd_batch_gpu'}
 WORDS = {'0': ('0', '0.0', 'False'), '4': ('4', '4.0'), '600': ('600', '600.0')}
 
 

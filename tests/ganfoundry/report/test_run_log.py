@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import torch
-
 from ganfoundry.report.run_log import RunLog, after_resume
+from training.optimize.diversity import Diversity
 from training.optimize.guardian import Guardian, GuardianConfig
 
 
@@ -18,8 +17,9 @@ def read(*lines: str) -> RunLog:
 def test_every_message_of_the_guardian_is_known_and_has_advice():
     guardian = Guardian(GuardianConfig(ticks=1, rises=2), adapts=True, boundary=0)
     texts = guardian.tick(0.99, at_cap=True)
-    for spread in (200, 1):
-        texts += guardian.samples(torch.randint(0, spread, [4, 3, 8, 8], dtype=torch.uint8))
+    for nimg in range(3):
+        found = guardian.samples(Diversity(mean=0.1, least=0.0), nimg)
+        texts += [f'{text}; begin a new run' for text in found]  # training/run/recovery.py adds the advice
     texts += guardian.metric([3.0, 4.0, 5.0], lower_is_better=True)
     assert len(texts) == 4
     log = read(*(f'WARNING: {text}' for text in texts))

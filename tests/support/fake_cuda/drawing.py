@@ -33,7 +33,7 @@ def draw(step: TrainStep, folder: Path) -> None:
     )
     assert [len(part) for part in paths] == [3, 3]
     sheet = SampleSheet(step.dataset, G.z_dim, seed=0, limit=8)
-    sheet.diversity(sheet.save_fakes(G, folder / 'fakes.png', 4, {}))
+    sheet.diversity(sheet.draw_fakes(G, 4))
 
 
 def save(step: TrainStep, folder: Path) -> None:

@@ -25,11 +25,11 @@ def test_a_run_whose_records_are_all_lost_still_trains_and_saves(tmp_path, monke
 
 
 def test_a_sheet_that_cannot_be_drawn_is_told_and_training_goes_on(tmp_path, monkeypatch):
-    def save_fakes(self, *args):
+    def draw_fakes(self, *args):
         raise RuntimeError('out of memory')
 
     run = Run(tmp_path / 'run')
-    monkeypatch.setattr(SampleSheet, 'save_fakes', save_fakes)
+    monkeypatch.setattr(SampleSheet, 'draw_fakes', draw_fakes)
     assert run.go().nimg == 40
     assert 'fakes_init.png: cannot be drawn (RuntimeError: out of memory); training continues' in run.log
 
