@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from dnnlib.errors import UserError
+from dnnlib.errors import ConfigError
 from metrics.evaluate import GeneratedClasses, GeneratedStreams
 from metrics.measurement import Classes
 from metrics.reference import Reference
@@ -133,14 +133,21 @@ def reference(dataset: ImageDataset) -> Reference:
 
 
 def real_classes(dataset: ImageDataset) -> Classes:
-    """Returns a function to the classes of the first images of a data set: those of its file, even if `cond` is off."""
+    """Returns a function to the classes of the first images of a data set: those of its file, even if `cond` is off.
+
+    The function returns None for a data set without labels, and raises DataError if its labels cannot be used.
+    """
 
     @functools.cache
     def labeled() -> ImageDataset | None:
+        if dataset.cfg.cond:
+            return dataset
         try:
-            return dataset if dataset.cfg.cond else ImageDataset(replace(dataset.cfg, cond=True), any_size=True)
-        except UserError:  # it has no labels
+            opened = ImageDataset(replace(dataset.cfg, cond=True), dataset.seed, any_size=True)
+        except ConfigError:  # it has no labels, or a single class
             return None
+        opened.close()  # its labels are in memory
+        return opened
 
     def classes(num_images: int) -> torch.Tensor | None:
         known = labeled()

@@ -64,7 +64,8 @@ class ClassDiversity(Metric):
     def of(self, chosen: torch.Tensor, seed: int) -> dict[str, float]:
         """Returns the mean and the minimum over the classes for the generated images at positions `chosen`."""
         real, fake = self.reals.features, self.fakes.features
-        real_classes, fake_classes = self.reals.classes, self.fakes.classes
+        fake_classes = self.fakes.classes
+        real_classes = None if fake_classes is None else self.reals.classes  # labels that nobody needs are not read
         if real_classes is None or fake_classes is None:
             real_classes, fake_classes = torch.zeros(len(real)), torch.zeros(len(fake))
         mean, least = class_diversity(real, real_classes, fake[chosen], fake_classes[chosen])

@@ -1,11 +1,13 @@
 """Subjects and their reals: the data sets that metrics compare with, and shapes that do not fit."""
 
 import dataclasses
+import json
 import zipfile
 
 import pytest
 import torch
 
+from dnnlib.errors import DataError
 from ganfoundry.subjects import draw_batch, of_images, reference, whole
 from tests.support.runs import make_zip
 from training.data.dataset import DataConfig, ImageDataset
@@ -49,6 +51,27 @@ def test_real_images_have_the_classes_of_their_file_even_if_the_run_ignores_them
         images = ImageDataset(DataConfig(path=str(data), cond=cond))
         assert reference(images).classes(24).tolist() == expected
         assert of_images(images).classes(10, seed=1).tolist() == expected[:10]
+
+
+def test_classes_belong_to_the_images_that_the_seed_chose_for_a_subset(data):
+    classes = {}
+    for seed in (0, 3):
+        labeled = ImageDataset(DataConfig(path=str(data), subset=9, cond=True), seed)
+        classes[seed] = labeled.labels(range(9)).argmax(axis=1).tolist()
+        assert reference(ImageDataset(DataConfig(path=str(data), subset=9), seed)).classes(9).tolist() == classes[seed]
+    assert classes[0] != classes[3]
+
+
+def test_labels_that_cannot_be_used_are_an_error_not_an_absence(data, tmp_path):
+    with zipfile.ZipFile(data) as labeled, zipfile.ZipFile(tmp_path / 'bad.zip', 'w') as bad:
+        for name in labeled.namelist():
+            text = labeled.read(name)
+            if name == 'dataset.json':
+                text = json.dumps({'labels': json.loads(text)['labels'][1:]})
+            bad.writestr(name, text)
+    images = ImageDataset(DataConfig(path=str(tmp_path / 'bad.zip')))
+    with pytest.raises(DataError, match=r'dataset\.json'):
+        reference(images).classes(4)
 
 
 def test_images_without_labels_have_no_classes(data, tmp_path):
