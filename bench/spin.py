@@ -24,7 +24,7 @@ import click
 sys.path.append(str(pathlib.Path(__file__).resolve().parent.parent))
 sys.path.append(str(pathlib.Path(__file__).resolve().parent))
 
-from dnnlib.spinning import VARIABLES
+from dnnlib.torch_defaults import SPINNING
 
 SPAWN = multiprocessing.get_context('spawn')
 
@@ -57,7 +57,7 @@ def train(pipe: Connection, cfg: str, resolution: int, batch: int, sets: dict[st
 
 def start(count: str, *arguments: object) -> Connection:
     """Starts a training process with a spin count: a number, 'passive' or 'default'; returns the way to it."""
-    for name in VARIABLES:
+    for name in SPINNING:
         os.environ.pop(name, None)
     if count == 'passive':
         os.environ['OMP_WAIT_POLICY'] = 'PASSIVE'

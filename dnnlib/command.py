@@ -11,20 +11,18 @@ from typing import NoReturn
 
 from dnnlib import streams
 from dnnlib.errors import UserError
-from dnnlib.gpu_memory import grow_blocks
 from dnnlib.log import shown
 from dnnlib.signals import recorded_interrupts
-from dnnlib.spinning import limit_spinning
+from dnnlib.torch_defaults import set_torch_defaults
 
 
 def run_command(main: Callable[[], object]) -> None:
-    """Runs a command, with few spinning threads; a UserError becomes one line on stderr and exit code 2.
+    """Runs a command with `set_torch_defaults`; a UserError becomes one line on stderr and exit code 2.
 
     Nothing that happens to stderr ends the command. Output that stdout did not take is an error. Ctrl-C, which click
     turns into exit code 1, is 130. One of several processes (WORLD_SIZE) ends with `end_process`.
     """
-    limit_spinning()
-    grow_blocks()
+    set_torch_defaults()
     streams.open_missing()
     escape_names()
     with streams.lossy_stderr():

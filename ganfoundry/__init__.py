@@ -17,8 +17,7 @@ import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dnnlib.gpu_memory import grow_blocks
-from dnnlib.spinning import limit_spinning
+from dnnlib.torch_defaults import set_torch_defaults
 
 if TYPE_CHECKING:
     from ganfoundry.api import measure, train
@@ -90,8 +89,7 @@ def __getattr__(name: str) -> Any:
     """Imports a public name when it is first used (PEP 562); most of them import PyTorch."""
     if name != 'recipes' and name not in _MODULES:
         raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
-    limit_spinning()
-    grow_blocks()
+    set_torch_defaults()
     if name == 'recipes':
         value: Any = importlib.import_module('training.recipes')
     else:

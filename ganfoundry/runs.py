@@ -17,7 +17,7 @@ from dnnlib.files import write_json
 from dnnlib.folders import make_run_dir
 from dnnlib.provenance import environment, public_argv
 from dnnlib.registry import source_of
-from dnnlib.spinning import spin_setting
+from dnnlib.torch_defaults import spin_setting
 from ganfoundry import options, processes
 from ganfoundry.options import TrainFlags
 from ganfoundry.reals import reference_data

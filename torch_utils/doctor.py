@@ -26,7 +26,7 @@ import torch
 
 from dnnlib.log import format_bytes
 from dnnlib.records import parse_record
-from dnnlib.spinning import SPIN_COUNT, VARIABLES, spin_setting
+from dnnlib.torch_defaults import SPIN_COUNT, SPINNING, spin_setting
 from dnnlib.trust import distrust
 from torch_utils.allocator import keep_freed_memory
 from torch_utils.ops import dispatch
@@ -113,7 +113,7 @@ def _spinning(setting: str) -> str:
     """Returns how long OpenMP's threads wait before they sleep; commands have chosen before PyTorch is imported."""
     if setting != 'default':
         return setting
-    return f"OpenMP's default; commands set GOMP_SPINCOUNT={SPIN_COUNT} unless {' or '.join(VARIABLES)} is set"
+    return f"OpenMP's default; commands set GOMP_SPINCOUNT={SPIN_COUNT} unless {' or '.join(SPINNING)} is set"
 
 
 def tools() -> Iterator[Line]:
