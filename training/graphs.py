@@ -34,7 +34,7 @@ from training.state import TrainState
 
 OWN = ('training', 'extensions')  # packages whose networks depend on nothing of the host that changes
 
-Result = tuple[torch.Tensor, dict[str, torch.Tensor]]  # and statistics by name
+Result = tuple[torch.Tensor, dict[str, torch.Tensor]]  # result of a pass, and statistics by name
 
 
 class NetworkPass:
@@ -163,26 +163,12 @@ class GraphPasses(Passes):
     def draw(self, z: torch.Tensor, c: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
         if not self._active:
             return super().draw(z, c)
-
-        def images(z: torch.Tensor, c: torch.Tensor, *second: torch.Tensor) -> Result:
-            if not self.fakes.has_w_space:
-                return self.state.G(z, c), {}
-            ws = self.fakes.map(z, c, _mixing(second), update_w_avg=not self.fakes.tracks)
-            return self.state.G.synthesis(ws), {}
-
-        return self._run('G', images, (z, c, *self._second(z)), self._image_shape(len(z))), None
+        return self._images(z, c, update_w_avg=not self.fakes.tracks), None
 
     def generate(self, z: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
         if not self._active:
             return super().generate(z, c)
-
-        def images(z: torch.Tensor, c: torch.Tensor, *second: torch.Tensor) -> Result:
-            if not self.fakes.has_w_space:
-                return self.state.G(z, c), {}
-            ws = self.fakes.map(z, c, _mixing(second), update_w_avg=self.fakes.tracks)
-            return (self.state.G.track if self.fakes.tracks else self.state.G.synthesis)(ws), {}
-
-        return self._run('G', images, (z, c, *self._second(z)), self._image_shape(len(z)))
+        return self._images(z, c, update_w_avg=self.fakes.tracks)
 
     def score(self, img: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
         if not self._active:
@@ -195,11 +181,30 @@ class GraphPasses(Passes):
         z, c = draw.latents(term.num_images(micro))
 
         def penalty(z: torch.Tensor, c: torch.Tensor, *second: torch.Tensor) -> Result:
-            summand = term.penalize(self.fakes.map(z, c, _mixing(second)))
+            summand = term.penalize(self.fakes.map(z, c, Mixing(*second) if second else None))
             return summand.mean(), {name: values.detach() for name, values in summand.statistics.items()}
 
         loss = self._run('pl', penalty, (z, c, *self._second(z)), [])
         return Summand(loss=loss, statistics=self._passes[self._phase, 'pl'].statistics)
+
+    def _images(self, z: torch.Tensor, c: torch.Tensor, *, update_w_avg: bool) -> torch.Tensor:
+        """Generates images, [N, C, H, W].
+
+        Args:
+            z: Latents, [N, z_dim].
+            c: Labels, [N, label_dim].
+            update_w_avg: Whether the latents move G's running mean of w, and the images those of a `TrackingGenerator`.
+        """
+
+        def images(z: torch.Tensor, c: torch.Tensor, *second: torch.Tensor) -> Result:
+            G = self.state.G
+            if not self.fakes.has_w_space:
+                return G(z, c), {}
+            ws = self.fakes.map(z, c, Mixing(*second) if second else None, update_w_avg)
+            return (G.track if update_w_avg and self.fakes.tracks else G.synthesis)(ws), {}
+
+        spec = self.fakes.dataset.spec
+        return self._run('G', images, (z, c, *self._second(z)), [len(z), spec.channels, spec.height, spec.width])
 
     def _second(self, z: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """Returns the fields of style mixing for a batch of latents `z`; none if the run does not mix."""
@@ -208,10 +213,6 @@ class GraphPasses(Passes):
         mixing = self.fakes.mixing(z)
         first = torch.ones([self.state.G.num_ws], dtype=torch.bool, device=z.device)
         return mixing or (torch.zeros_like(z), first)
-
-    def _image_shape(self, n: int) -> list[int]:
-        spec = self.fakes.dataset.spec
-        return [n, spec.channels, spec.height, spec.width]
 
     def _run(
         self, name: str, function: Callable[..., Result], inputs: Sequence[torch.Tensor], shape: Sequence[int]
@@ -251,10 +252,6 @@ class GraphPasses(Passes):
         if self.record and self.world.leads:
             said = 'its passes are CUDA graphs' if reason is None else f'no CUDA graphs; {reason}'
             print(f'graphs: {phase}: {said}', file=sys.stderr, flush=True)
-
-
-def _mixing(second: tuple[torch.Tensor, ...]) -> Mixing | None:
-    return Mixing(*second) if second else None
 
 
 def why_not(phase: str, cfg: RunConfig, state: TrainState, world: World) -> str | None:
