@@ -1,7 +1,8 @@
 """Diversity within classes: how much the generated images of a class differ, relative to the real ones of the class.
 
 A conditional generator that ignores its latent draws one picture per class. Distances of distributions hardly see it,
-since the classes still differ. The measure is this project's own; it says nothing about quality.
+since the classes still differ. The measure is this project's own; it says nothing about quality. During training, the
+guardian measures the same idea on the pixels of its few samples (training/optimize/diversity.py).
 
 Letters: N real and M generated items, D feature width, K classes.
 """

@@ -3,6 +3,11 @@
 A conditional generator can draw one picture per class: its images differ from class to class, a distance of
 distributions may even improve, and the latent has no effect. Only a comparison within classes shows it.
 
+This is the measure of the guardian and of compare.py: mean distances of pairs, over the pixels of one sheet of images,
+which need no detector. The metric `div` (metrics/kinds/diversity.py) has the same idea for the features of 50,000
+images: root mean squares of distances, which follow from variances without forming the pairs. Numbers of the two are
+not comparable.
+
 Letters: N images, C channels, H and W image size.
 """
 
@@ -15,7 +20,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-SIDE = 8  # pixels a side to which `without_detail` averages
+SIDE = 8  # width and height to which `without_detail` averages, in pixels
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,5 +80,5 @@ def classes_of(labels: torch.Tensor | np.ndarray) -> torch.Tensor:
 
 
 def are_one_hot(labels: torch.Tensor) -> bool:
-    """Whether every row of labels [N, label_dim] is a 1 among zeros."""
+    """Returns whether every row of labels [N, label_dim] is a 1 among zeros."""
     return bool(((labels == 0) | (labels == 1)).all() and (labels.sum(dim=1) == 1).all())
