@@ -76,9 +76,10 @@ class MovingBuffers:
     def __init__(self, nets: Iterable[torch.nn.Module], others: Iterable[torch.Tensor]) -> None:
         nets = tuple(nets)
         buffers = [(name, buffer) for net in nets for name, buffer in net.named_buffers()]
-        constant = {name: buffer for name, buffer in buffers if name.rpartition('.')[2] in CONSTANT}
-        self._constants = {name: (buffer, buffer._version) for name, buffer in constant.items()}
-        tensors = [buffer for name, buffer in buffers if name not in constant] + list(others)
+        constant = [name.rpartition('.')[2] in CONSTANT for name, _ in buffers]
+        # A list, because G and D may have buffers of one name.
+        self._constants = [(name, b, b._version) for (name, b), stays in zip(buffers, constant, strict=True) if stays]
+        tensors = [b for (_, b), stays in zip(buffers, constant, strict=True) if not stays] + list(others)
         self.tensors = sorted(tensors, key=lambda tensor: tensor.dtype != torch.float32)  # most in one piece
         # PyTorch modifies these without increasing autograd's version counter.
         norms = [m for net in nets for m in net.modules() if isinstance(m, torch.nn.modules.batchnorm._NormBase)]
@@ -106,7 +107,7 @@ class MovingBuffers:
         Raises:
             RuntimeError: If a buffer has moved whose name promises that it does not.
         """
-        for name, (buffer, version) in self._constants.items():
+        for name, buffer, version in self._constants:
             if buffer._version != version:
                 raise RuntimeError(f'{name}: a pass changed this buffer; buffers called {" or ".join(CONSTANT)} stay')
         rows = torch.stack(self._rows)  # [L, B]

@@ -51,11 +51,12 @@ def test_buffers_end_at_the_mean_of_the_micro_batches():
     assert net.still.tolist() == [1.0] * 5
 
 
-def test_a_buffer_whose_name_promises_that_it_stays_must_stay():
-    net = Net()
-    buffers = MovingBuffers([net], [torch.zeros([])])
+@pytest.mark.parametrize('moved', [0, 1])
+def test_a_buffer_whose_name_promises_that_it_stays_must_stay(moved):
+    nets = [Net(), Net()]  # both have buffers of the same names
+    buffers = MovingBuffers(nets, [torch.zeros([])])
     buffers.begin_micro()
-    net.noise_const += 1
+    nets[moved].noise_const += 1
     buffers.end_micro()
     with pytest.raises(RuntimeError, match='noise_const: a pass changed this buffer'):
         buffers.finish(World())
