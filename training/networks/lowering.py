@@ -62,10 +62,12 @@ def prepared(requests: Iterable[Request]) -> Iterator[None]:
     Args:
         requests: The weights. A layer that asked with other values than those with which it runs gets wrong ones.
     """
-    requests = [] if torch.compiler.is_compiling() else list(requests)
-    if not requests or not prepares(requests[0].weight):
+    asked = iter(()) if torch.compiler.is_compiling() else iter(requests)
+    first = next(asked, None)
+    if first is None or not prepares(first.weight):  # the layers' other weights are not looked for
         yield
         return
+    requests = [first, *asked]
     groups: dict[tuple[torch.dtype, bool], list[Request]] = {}
     for request in requests:
         groups.setdefault((request.dtype, request.squares), []).append(request)
