@@ -84,7 +84,7 @@ class Recovery:
         """Returns what to do about samples without diversity. varied_nimg: the newest snapshot that had it."""
         remedy = 'a larger --gamma, or smaller --glr and --dlr'
         if varied_nimg is not None and (path := self.folder.snapshot(varied_nimg)).exists():
-            return f'its networks at {varied_nimg / 1000:g} kimg are varied: begin again with --resume={path}, {remedy}'
+            return f'at {varied_nimg / 1000:g} kimg they still varied: begin again with --resume={path}, {remedy}'
         return f'begin a new run with {remedy}'
 
     def return_to_best(self, metrics: Measuring | None) -> bool:
