@@ -1,10 +1,10 @@
-"""What one training step launches, moves and multiplies on a GPU, counted on a machine without one.
+"""Kernel launches, bytes and FLOP of one training step on a GPU, counted on a machine without one.
 
     python bench/count_step.py --cfg=auto --resolution=64 --batch=32 --precision=bf16 --top=15
     python bench/count_step.py --table
 
-The step runs for real on fake CUDA tensors: shapes, dtypes, memory formats and autograd are those of a GPU, numbers
-there are none. Mixed devices and reading a number of the device raise an error. `tests/support/fake_cuda/rules.py` has
+The step runs for real on fake CUDA tensors: shapes, dtypes, memory formats and autograd are those of a GPU, but there
+are no numbers. Mixed devices and reading a number of the device raise an error. `tests/support/fake_cuda/rules.py` has
 the rules of counting. Style mixing happens in every step; the mean step weights each phase by its interval.
 
 Rates of the estimate: with --gpu=reference convolutions and matrix products run at 450 TFLOP/s in 16 bits, 200 in

@@ -33,7 +33,7 @@ from training.interface import ImageSpec, MovableGenerator
 from training.run.moved_sampling import generated_moves
 from training.run.snapshot import load_generator, load_snapshot
 
-REACH = 3  # of the interpolation, in samples
+REACH = 3  # half the width of the interpolation filter, in samples
 QUARTERS = [(x / 4, y / 4) for x, y in itertools.product((-1, 0, 1), repeat=2) if (x, y) != (0, 0)]
 SHIFT = (0.125, -0.0625)  # t of the sheet
 NUM_SHOWN = 4
@@ -41,7 +41,7 @@ STILL = 'the input as it is'
 
 
 def wrapped(x: torch.Tensor, t_x: float, t_y: float) -> torch.Tensor:
-    """Moves a periodic map, exactly for every frequency that it holds.
+    """Moves a periodic map; the result is exact at every frequency of the map.
 
     Args:
         x: [N, C, h, w].
@@ -99,7 +99,7 @@ class MovedMaps(torch.nn.Module):
     def forward(
         self, z: torch.Tensor, c: torch.Tensor, *, truncation_psi: float = 1, noise_mode: str = 'const'
     ) -> torch.Tensor:
-        assert noise_mode == 'const', 'noise that is drawn anew has no position'
+        assert noise_mode == 'const', 'random noise has no position'
         options = {'truncation_psi': truncation_psi, 'noise_mode': self.noise_mode}
         return torch.func.functional_call(self.network, self._moved(), (z, c), options)
 

@@ -3,8 +3,8 @@
     python bench/filtered_lrelu.py --resolution=256 --channels=32
 
 Both forms run on one thread, in turn. The shortest processor time of each counts, which a busy machine changes least.
-Memory is the largest resident size during a call, less that before it. The operation treats every channel
-alike, so that some of them suffice. Letters in shapes: N batch, C channels, H and W height and width.
+Memory is the largest resident size during a call, less that before it. The operation treats all channels in
+the same way, so that a few suffice. Letters in shapes: N batch, C channels, H and W height and width.
 """
 
 from __future__ import annotations

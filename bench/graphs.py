@@ -1,4 +1,4 @@
-"""Passes as CUDA graphs beside the ordinary step: the same numbers, and the seconds of each.
+"""Passes as CUDA graphs compared with the ordinary step: equality of the states, and seconds of each.
 
 python bench/graphs.py --cfg=auto --resolution=64 --batch=32 --precision=bf16
 

@@ -1,9 +1,9 @@
-"""Seconds per training step by spin count of OpenMP's threads: alone, and beside busy processes.
+"""Seconds per training step by spin count of OpenMP's threads: alone, and next to busy processes.
 
 python bench/spin.py --counts=default,20000,1000,passive
 
 OpenMP reads the spin count once, so each count has a process of its own; all of them train the same steps, one process
-after the other, in every round. Half of the rounds run beside busy processes. Ratios are those of one round: noise that
+after the other, in every round. Half of the rounds run next to busy processes. Ratios are those of one round: noise that
 lasts longer than a round does not enter.
 """
 
@@ -102,7 +102,7 @@ def ratios(rounds: list[list[float]]) -> list[float]:
 @click.command()
 @click.option('--counts', default='default,20000,1000,passive', show_default=True, help='The first is compared with.')
 @click.option('--processes', default=6, show_default=True, help='Number of busy processes.')
-@click.option('--rounds', default=8, show_default=True, help='Rounds alone, and as many beside busy processes.')
+@click.option('--rounds', default=8, show_default=True, help='Rounds alone, and as many next to busy processes.')
 @click.option('--steps', default=4, show_default=True, help='Training steps per count and round.')
 @click.option('--cfg', default='squeeze', show_default=True)
 @click.option('--resolution', default=32, show_default=True)
@@ -124,7 +124,7 @@ def main(
     for number in (0, processes):
         with busy(number):
             table = [[seconds_of(pipe, steps) for pipe in pipes] for _ in range(rounds)]
-        title = f'beside {number} busy processes' if number else 'alone'
+        title = f'next to {number} busy processes' if number else 'alone'
         print(
             f'{title + ", s":28s}' + ''.join(f'{statistics.median(times):12.4f}' for times in zip(*table, strict=True))
         )

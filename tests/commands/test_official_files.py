@@ -1,4 +1,4 @@
-"""Official files of StyleGAN3 and R3GAN wherever a network does: pictures, a transfer, metrics and an export."""
+"""Official files of StyleGAN3 and R3GAN in generate, calc_metrics, export and train."""
 
 from __future__ import annotations
 

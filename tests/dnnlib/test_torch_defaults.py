@@ -69,7 +69,7 @@ def test_after_pytorch_it_is_too_late_and_nothing_is_set_or_claimed(monkeypatch:
     ids=['command', 'package'],
 )
 def test_openmp_reads_the_count_that_was_set(code: str) -> None:
-    """GNU's OpenMP prints the settings that it reads; loaded alone it stands for PyTorch, which takes seconds."""
+    """GNU's OpenMP prints the settings that it reads; it is loaded in place of PyTorch, which takes seconds."""
     library = next((Path(torch.__file__).parent / 'lib').glob('libgomp*'), None)
     if library is None:
         pytest.skip('this PyTorch has another OpenMP')

@@ -6,8 +6,8 @@ is appended to `reached.jsonl` in the same folder, the next triple is armed, and
 does anything.
 
 moment: a key of MOMENTS. action: 'SIGKILL', 'SIGTERM' or 'SIGINT' to this process; 'SIGTERM twice'; 'fail' and 'full'
-raise what a bug and a full disk raise; 'nan' makes D's next gradient NaN; 'hang' sleeps, and 'pause' only for three
-looks of a watchdog. A rank after an @ limits the action to that rank (never its launcher): 'SIGKILL@1'.
+raise what a bug and a full disk raise; 'nan' makes D's next gradient NaN; 'hang' sleeps forever, 'pause' for three
+polls of the watchdog. A rank after an @ limits the action to that rank (never its launcher): 'SIGKILL@1'.
 """
 
 from __future__ import annotations

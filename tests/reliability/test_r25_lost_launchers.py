@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow
 
 def test_the_processes_of_a_killed_launcher_save_and_end_within_15_seconds(run, undisturbed_by_two):
     flags = ('--deterministic=1', '--gpus=2', '--workers=1', '--set=save_every_s=1000', '--snap=100')
-    # After its second line the run would take a second on a quiet machine: less than until the watchdog looks.
+    # Without the pause, the rest of the run takes a second on a quiet machine and ends before the watchdog polls.
     struck = run(*flags, plan=[('phase', 10, 'pause@1')])
     launch = struck.launch()
     launch.watch(lambda: struck.num_lines() >= 2)
@@ -32,5 +32,5 @@ def test_the_processes_of_a_killed_launcher_save_and_end_within_15_seconds(run, 
     assert struck.launch(f'--resume={struck.folder}', '--gpus=1').wait() == 0
     ours, theirs = fingerprint(struck.folder), fingerprint(undisturbed_by_two)
     for found in (ours, theirs):
-        del found[1]['guardian']['highest']  # of the snapshots, of which this run has fewer
+        del found[1]['guardian']['highest']  # a maximum over snapshots, and this run has fewer snapshots
     assert ours == theirs

@@ -16,7 +16,7 @@ def random_lpips() -> LpipsAlex:
 
 @pytest.fixture
 def lpips(monkeypatch: pytest.MonkeyPatch, random_lpips: LpipsAlex) -> LpipsAlex:
-    """What GLeaD measures with during a test."""
+    """LPIPS with random weights, which GLeaD uses during a test."""
     monkeypatch.setattr(LpipsAlex, 'available', classmethod(lambda cls: True))
     monkeypatch.setattr(GLeaD, 'lpips', random_lpips)
     return random_lpips

@@ -28,7 +28,7 @@ SUBJECTS = (
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One call of an operation stands for its speed."""
+    """Measures the speed of an operation by a single call."""
     monkeypatch.setattr(doctor, 'WARM_UP', 0)
     monkeypatch.setattr(doctor, 'REPEATS', 1)
 

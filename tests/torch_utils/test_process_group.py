@@ -43,7 +43,7 @@ def test_a_process_without_a_launcher_is_alone_and_watched_if_it_wants(monkeypat
 
 def test_processes_that_do_not_meet_are_an_error_that_names_the_address(second_of_two, monkeypatch):
     monkeypatch.setattr(process_group, 'JOIN_S', 1.0)
-    # On a busy machine the second takes longer than two, at which the watchdog would end the tests.
+    # The limit of 1 s can take more than 2 s on a busy machine, after which the watchdog would end the tests.
     monkeypatch.setattr(process_group, 'Watchdog', lambda name, timeout_s, launcher: Watchdog(name, 300, launcher))
     with pytest.raises(ConfigError, match=f'rank 1 of 2 does not meet the others at {second_of_two}') as error:
         join(CPU)

@@ -102,7 +102,7 @@ def _address(x: torch.Tensor) -> int:
 
 
 def test_passes_read_and_write_declared_tensors_alone(dataset, functions):
-    """What a graph repeats must lie at addresses that the step keeps: all else would be of the recorded step."""
+    """A graph reads and writes fixed addresses, so that it may use only tensors that the step keeps."""
     cfg = tiny(dataset, r1=R1Config(interval=2), pl=PathLengthConfig(interval=2), style_mixing_prob=1.0)
     functions()
     state, step = train(cfg, dataset, NUM_STEPS)
@@ -111,7 +111,7 @@ def test_passes_read_and_write_declared_tensors_alone(dataset, functions):
     for (phase, _), network_pass in passes._passes.items():
         net = getattr(state, phase[0])
         net.requires_grad_(True)
-        for x in network_pass.tape.changed:  # as before a recording: filters prepared from buffers are made again
+        for x in network_pass.tape.changed:  # filters prepared from buffers are made again, as before a recording
             torch.autograd.graph.increment_version(x)
         with Reads() as reads:
             network_pass._forward()

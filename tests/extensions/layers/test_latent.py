@@ -18,4 +18,4 @@ def test_labels_add_an_embedding_in_g_and_a_projection_in_d() -> None:
 
 def test_a_new_label_embedding_is_smaller_than_the_latent() -> None:
     G = networks('giu', 32, label_dim=10)[0]
-    assert G.embed.weight.std().item() == pytest.approx(0.3, rel=0.1)  # of as many numbers as z has
+    assert G.embed.weight.std().item() == pytest.approx(0.3, rel=0.1)  # as wide as z, whose numbers have std 1

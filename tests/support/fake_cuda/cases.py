@@ -96,7 +96,7 @@ def variants() -> dict[str, Case]:
     cases['deterministic, features move'] = Case(cfg='auto', sets=fixed | {'ggdr.weight': 1}, resolution=32)
     still = {'deterministic': True, 'aug.kind': 'noaug', 'glead.weight': 1}
     cases['deterministic, images are resized'] = Case(cfg='auto', sets=still, resolution=64, steps=2)
-    for size in (2, 3):  # of 3 processes every micro-batch is exchanged
+    for size in (2, 3):  # 3 is no power of two: every micro-batch is exchanged
         sets = {'batch': 4 * size, 'batch_gpu': 2, 'deterministic': size == 3, 'aug.kind': 'ada', 'aug.interval': 1}
         cases[f'{size} processes'] = Case(cfg=SMALL, sets=sets | {'lecam.weight': 1}, size=size, steps=2)
     return cases

@@ -89,7 +89,7 @@ def test_only_gradients_that_a_call_asks_for_are_computed() -> None:
         (gradient,) = torch.autograd.grad(y.square().sum(), inputs[:1], create_graph=True)
         torch.autograd.grad(gradient.sum(), inputs[1:2])
     only_x, only_w = [True, False, False], [False, True, False]
-    # Of the last call: B(dy, gx), and through dy, a function of the weight, the gradient of the convolution.
+    # The last call has two: B(dy, gx), and the gradient of the convolution through dy, a function of the weight.
     assert seen.masks == [only_x, only_x, only_w, only_w]
 
 

@@ -183,7 +183,7 @@ def test_without_a_gpu_the_tests_above_pass_on_the_cpu() -> None:
     'name', ['act_fir', 'bias_act', 'filtered_lrelu', 'involution', 'synthesis_epilogue', 'upfirdn2d']
 )
 def test_tensors_of_more_elements_than_a_launch_counts_are_cut_into_parts(name: str) -> None:
-    """Kernels count 2^31 - 1 elements, as 64 images of 32 channels at 1024 pixels have one more. Here it is fewer."""
+    """A launch counts 2^31 - 1 elements: 64 images of 32 channels at 1024 pixels exceed it. Here the limit is lower."""
     op, limit, num_cut = OPS.get(name), max_elements(), 0
     for sample in op.samples(torch.device(DEVICE), torch.float32):
         whole = with_gradients(op, sample)

@@ -143,7 +143,7 @@ def test_what_cannot_work_is_refused_with_what_was_expected() -> None:
 
 
 def test_gradients_in_a_fixed_order_are_pytorchs_without_its_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a GPU computes under --deterministic, on the CPU."""
+    """The CPU runs the form that a GPU runs under --deterministic."""
     x, grid = rand(2, 3, 4, 5), places(2, 6, 3, (4, 5))
     y, expected = grid_sample(x, grid), pytorch(x, grid)
     dy = rand(*expected.shape, seed=2).detach()

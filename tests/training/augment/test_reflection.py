@@ -1,4 +1,4 @@
-"""Reflection by index: PyTorch's numbers and gradients, without its kernel that has no fixed order."""
+"""Reflection by index: PyTorch's numbers and gradients without its nondeterministic kernel."""
 
 import pytest
 import torch
