@@ -37,9 +37,6 @@ part() {
     record "$name" "$outcome" "$rc" "$((SECONDS - began))" "$(tail -n 1 "$OUT/$name.log" | tr -d '\000-\037' | cut -c 1-200)"
 }
 
-# Prints why a part cannot run here: FILE that it needs
-absent() { [ -e "$1" ] || echo "$1 is absent"; }
-
 if found=$("$PYTHON" bench/first_gpu.py gpu --records "$RECORDS" 2>&1); then NO_GPU=; else NO_GPU=${found##*$'\n'}; fi
 echo "$found"
 WHY_NOT=$NO_GPU
@@ -63,10 +60,7 @@ part steps1024 60 "${steps[@]}" 4 --resolution=1024
 part profile 40 "$PYTHON" bench/first_gpu.py profile --records "$RECORDS"
 part ops 60 "$PYTHON" bench/ops.py --device=cuda --repeat=3 --records="$RECORDS"
 
-[ -n "$NO_GPU" ] || WHY_NOT=$(absent bench/graphs.py)
 part graphs 40 "$PYTHON" bench/graphs.py --device=cuda
-WHY_NOT=$NO_GPU
-
 part same_bits 60 "$PYTHON" bench/first_gpu.py same-bits --folder "$OUT/same_bits" --records "$RECORDS"
 part metrics 40 "$PYTHON" bench/first_gpu.py metrics --records "$RECORDS"
 
