@@ -19,9 +19,11 @@ from typing import Any
 import click
 import torch
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run as a file, from anywhere
 
+from dnnlib.files import append_line
+
+ROOT = Path(__file__).resolve().parent.parent
 AT_A_TIME = 4  # runs that share the device
 COMMON = ('--metrics=none', '--snap=1', '--workers=2', '--resolution=64', '--kimg=1', '--batch=32')
 RUNS = {name: (f'--cfg={name}',) for name in ('auto', 'squeeze', 'ifgan', 'gconv', 'giu', 'igan')} | {
@@ -39,8 +41,7 @@ def write(path: str, part: str, **facts: Any) -> None:
     """Appends a line of JSON to the records and prints it."""
     line = json.dumps({'bench': part, **facts})
     print(line, flush=True)
-    with open(path, 'a', encoding='utf-8') as file:
-        file.write(line + '\n')
+    append_line(Path(path), line)
 
 
 def train(folder: Path, *flags: str, python: str = sys.executable) -> tuple[int, float, Path | None]:

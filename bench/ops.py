@@ -21,6 +21,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run as a file, from anywhere
 
+from dnnlib.files import append_line
 from torch_utils.allocator import keep_freed_memory
 from torch_utils.devices import pick_device, prepare
 from torch_utils.ops.registry import OPS, Op, Sample
@@ -132,8 +133,7 @@ def print_table(
         for sample in op.workloads(shape, device, DTYPES[dtype]) if op.workloads is not None else ():
             numbers = {'bench': 'ops', 'shape': shape, 'dtype': dtype, **print_row(op, sample, copies, repeat)}
             if records is not None:
-                with open(records, 'a', encoding='utf-8') as file:
-                    file.write(json.dumps(numbers) + '\n')
+                append_line(Path(records), json.dumps(numbers))
 
 
 @click.command()

@@ -3,8 +3,8 @@
 python bench/spin.py --counts=default,20000,1000,passive
 
 OpenMP reads the spin count once, so each count has a process of its own; all of them train the same steps, one process
-after the other, in every round. Half of the rounds run next to busy processes. Ratios are those of one round: noise that
-lasts longer than a round does not enter.
+after the other, in every round. Half of the rounds run next to busy processes. Ratios are those of one round: noise
+that lasts longer than a round does not enter.
 """
 
 from __future__ import annotations

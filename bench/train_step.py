@@ -27,6 +27,7 @@ from torch.utils.flop_counter import flop_registry
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
+from dnnlib.files import append_line
 from torch_utils.allocator import keep_freed_memory
 from torch_utils.devices import pick_device, prepare
 from torch_utils.ops import dispatch, modulated_conv2d
@@ -160,8 +161,7 @@ def write_record(path: str, facts: dict, rows: list[tuple[str, int, float, float
     """
     keys = ('phase', 'interval', 'sec', 'host_sec', 'flop')
     record = {**facts, 'peak_flops': peak, 'phases': [dict(zip(keys, row, strict=True)) for row in rows]}
-    with open(path, 'a', encoding='utf-8') as file:
-        file.write(json.dumps(record) + '\n')
+    append_line(pathlib.Path(path), json.dumps(record))
 
 
 @click.command()
