@@ -8,9 +8,11 @@ test properties of a GPU: concurrency, streams, the launch itself.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import subprocess
 import sys
+from collections.abc import Iterable
 from dataclasses import fields
 from pathlib import Path
 
@@ -20,7 +22,7 @@ import torch
 from tests.conftest import NEEDS_CUDA, ROOT
 from torch_utils.ops import dispatch
 from torch_utils.ops.toolchain import build
-from torch_utils.ops.toolchain.cpu_toolchain import find_toolchain
+from torch_utils.ops.toolchain.cpu_toolchain import find_cxx, find_toolchain
 from torch_utils.ops.toolchain.cuda_toolchain import CudaToolchain
 
 
@@ -38,6 +40,29 @@ def check_on_the_cpu(test_file: str) -> None:
     """Runs the tests of a file that need a GPU on the CPU, with warnings as errors; AssertionError if one fails."""
     select = ('--override-ini=filterwarnings=error', '-k', 'not without_a_gpu')
     assert ' passed' in run_on_the_cpu(*select, f'tests/torch_utils/ops/{test_file}')
+
+
+def load_launchers(folder: Path, operations: Iterable[str], launchers: Iterable[str]) -> ctypes.CDLL:
+    """Compiles CUDA sources as host code, without a warning and with checks of undefined behavior, and loads them.
+
+    Args:
+        folder: Folder of the library.
+        operations: Names of the operations, whose sources are in a folder of that name.
+        launchers: Names of the functions that return an error message or None, without 'ganfoundry_'.
+
+    Returns:
+        The library.
+    """
+    library = folder / 'kernels.so'
+    flags = ['-std=c++17', '-O1', '-Wall', '-Wextra', '-Werror', '-fsanitize=undefined', '-fno-sanitize-recover']
+    sources = [build.CSRC / name / f'{name}.cu' for name in operations]
+    command = [find_cxx(), '-x', 'c++', *flags, f'-I{build.CSRC}', '-shared', '-fPIC', *sources, '-o', library]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    kernels = ctypes.CDLL(str(library))
+    for name in launchers:
+        getattr(kernels, f'ganfoundry_{name}').restype = ctypes.c_char_p
+    return kernels
 
 
 class HostToolchain(CudaToolchain):

@@ -6,16 +6,15 @@ g++ compiles the same sources as nvcc; `launch.cuh` then calls every thread of e
 from __future__ import annotations
 
 import ctypes
-import subprocess
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.host_kernels import load_launchers
 from torch_utils.ops.bias_act import bias_act
 from torch_utils.ops.toolchain import cpu_toolchain
-from torch_utils.ops.toolchain.build import CSRC
 from torch_utils.ops.upfirdn2d import upfirdn2d
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(cpu_toolchain.find_cxx() is None, reason='needs g++')]
@@ -59,26 +58,8 @@ class Target(ctypes.Structure):
 @pytest.fixture(scope='module')
 def kernels(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
     """The launchers of the CUDA sources of bias_act and upfirdn2d, compiled as host code without a warning."""
-    library = tmp_path_factory.mktemp('kernels') / 'kernels.so'
-    sources = [str(CSRC / name / f'{name}.cu') for name in ('bias_act', 'upfirdn2d')]
-    flags = ['-std=c++17', '-O1', '-Wall', '-Wextra', '-Werror', '-fsanitize=undefined', '-fno-sanitize-recover']
-    command = [
-        cpu_toolchain.find_cxx(),
-        '-x',
-        'c++',
-        *flags,
-        f'-I{CSRC}',
-        '-shared',
-        '-fPIC',
-        *sources,
-        '-o',
-        str(library),
-    ]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    kernels = ctypes.CDLL(str(library))
-    for name in ('bias_act', 'bias_act_grad', 'upfirdn2d'):
-        getattr(kernels, f'ganfoundry_{name}').restype = ctypes.c_char_p
+    launchers = ('bias_act', 'bias_act_grad', 'upfirdn2d')
+    kernels = load_launchers(tmp_path_factory.mktemp('kernels'), ('bias_act', 'upfirdn2d'), launchers)
     kernels.ganfoundry_bias_act_sum_rows.restype = ctypes.c_int64
     return kernels
 

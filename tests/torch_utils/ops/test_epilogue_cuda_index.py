@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import subprocess
 from typing import Any
 
 import pytest
@@ -11,6 +10,7 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from tests.support.host_kernels import load_launchers
 from tests.torch_utils.ops.test_cuda_index import (
     DTYPES,
     ROUNDING,
@@ -29,7 +29,6 @@ from tests.torch_utils.ops.test_cuda_index import (
 from torch_utils.ops.act_fir import act_fir
 from torch_utils.ops.epilogue import synthesis_epilogue
 from torch_utils.ops.toolchain import cpu_toolchain
-from torch_utils.ops.toolchain.build import CSRC
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(cpu_toolchain.find_cxx() is None, reason='needs g++')]
 
@@ -62,15 +61,8 @@ class EpilogueSums(ctypes.Structure):
 @pytest.fixture(scope='module')
 def kernels(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
     """The launchers of both operations, compiled as host code without a warning."""
-    library = tmp_path_factory.mktemp('kernels') / 'kernels.so'
-    flags = ['-std=c++17', '-O1', '-Wall', '-Wextra', '-Werror', '-fsanitize=undefined', '-fno-sanitize-recover']
-    sources = [CSRC / name / f'{name}.cu' for name in ('epilogue', 'act_fir')]
-    command = [cpu_toolchain.find_cxx(), '-x', 'c++', *flags, f'-I{CSRC}', '-shared', '-fPIC', *sources, '-o', library]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    kernels = ctypes.CDLL(str(library))
-    for name in ('epilogue', 'epilogue_backward', 'act_fir', 'act_fir_backward'):
-        getattr(kernels, f'ganfoundry_{name}').restype = ctypes.c_char_p
+    launchers = ('epilogue', 'epilogue_backward', 'act_fir', 'act_fir_backward')
+    kernels = load_launchers(tmp_path_factory.mktemp('kernels'), ('epilogue', 'act_fir'), launchers)
     kernels.ganfoundry_epilogue_tables.restype = EpilogueTables
     kernels.ganfoundry_act_fir_table_rows.restype = ctypes.c_int64
     return kernels

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import ctypes
-import subprocess
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.host_kernels import load_launchers
 from tests.torch_utils.ops.test_cuda_index import (
     DTYPES,
     SETTINGS,
@@ -23,7 +23,6 @@ from tests.torch_utils.ops.test_cuda_index import (
 )
 from torch_utils.ops.involution import involution
 from torch_utils.ops.toolchain import cpu_toolchain
-from torch_utils.ops.toolchain.build import CSRC
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(cpu_toolchain.find_cxx() is None, reason='needs g++')]
 
@@ -39,16 +38,7 @@ class Involution(ctypes.Structure):
 @pytest.fixture(scope='module')
 def kernels(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
     """The launchers, compiled as host code without a warning."""
-    library = tmp_path_factory.mktemp('kernels') / 'involution.so'
-    flags = ['-std=c++17', '-O1', '-Wall', '-Wextra', '-Werror', '-fsanitize=undefined', '-fno-sanitize-recover']
-    source = CSRC / 'involution' / 'involution.cu'
-    command = [cpu_toolchain.find_cxx(), '-x', 'c++', *flags, f'-I{CSRC}', '-shared', '-fPIC', source, '-o', library]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    kernels = ctypes.CDLL(str(library))
-    for name in OPERATORS:
-        getattr(kernels, f'ganfoundry_{name}').restype = ctypes.c_char_p
-    return kernels
+    return load_launchers(tmp_path_factory.mktemp('kernels'), ('involution',), OPERATORS)
 
 
 @SETTINGS

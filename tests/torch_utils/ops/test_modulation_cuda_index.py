@@ -7,19 +7,18 @@ from __future__ import annotations
 
 import ctypes
 import itertools
-import subprocess
 
 import pytest
 import torch
 
+from tests.support.host_kernels import load_launchers
+from tests.torch_utils.ops.test_cuda_index import DTYPES, Target
 from torch_utils.ops.lowered_weights import lower_weights
 from torch_utils.ops.modulation import modulation
 from torch_utils.ops.toolchain import cpu_toolchain
-from torch_utils.ops.toolchain.build import CSRC
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(cpu_toolchain.find_cxx() is None, reason='needs g++')]
 
-TYPES = {torch.float32: 0, torch.float16: 1, torch.bfloat16: 2}  # DType in launch.cuh
 TOLERANCE = {torch.float32: 1e-5, torch.float16: 1e-3, torch.bfloat16: 8e-3}
 Pointer = ctypes.c_void_p
 
@@ -44,22 +43,11 @@ class Second(ctypes.Structure):
     _fields_ = [(name, Pointer) for name in ('G', 'H', 'dd', 'r', 'of_low', 'of_dd', 'of_s', 'of_q')]
 
 
-class Target(ctypes.Structure):
-    _fields_ = [('device', ctypes.c_int), ('stream', Pointer)]
-
-
 @pytest.fixture(scope='module')
 def kernels(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
-    library = tmp_path_factory.mktemp('kernels') / 'kernels.so'
-    sources = [str(CSRC / name / f'{name}.cu') for name in ('lowered_weights', 'modulation')]
-    flags = ['-std=c++17', '-O1', '-Wall', '-Wextra', '-Werror', '-fsanitize=undefined', '-fno-sanitize-recover']
-    command = [cpu_toolchain.find_cxx(), '-x', 'c++', *flags, f'-I{CSRC}', '-shared', '-fPIC', *sources]
-    done = subprocess.run([*command, '-o', str(library)], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    loaded = ctypes.CDLL(str(library))
-    for name in ('lower_weights', 'lower_weights_backward', 'modulation', 'modulation_backward', 'modulation_second'):
-        getattr(loaded, f'ganfoundry_{name}').restype = ctypes.c_char_p
-    return loaded
+    """The launchers of both operations, compiled as host code without a warning."""
+    launchers = ('lower_weights', 'lower_weights_backward', 'modulation', 'modulation_backward', 'modulation_second')
+    return load_launchers(tmp_path_factory.mktemp('kernels'), ('lowered_weights', 'modulation'), launchers)
 
 
 def run(kernels: ctypes.CDLL, name: str, outputs: list[torch.Tensor], *args: object) -> None:
@@ -78,7 +66,7 @@ def close(actual: torch.Tensor, expected: torch.Tensor, dtype: torch.dtype = tor
     torch.testing.assert_close(actual.float(), expected.detach().float(), rtol=0, atol=atol)
 
 
-@pytest.mark.parametrize(('dtype', 'normalize'), list(itertools.product(TYPES, [False, True])))
+@pytest.mark.parametrize(('dtype', 'normalize'), list(itertools.product(DTYPES, [False, True])))
 def test_all_weights_are_lowered_by_one_kernel_and_their_gradients_by_another(kernels, dtype, normalize) -> None:
     torch.manual_seed(0)
     weights = [torch.randn(size).requires_grad_() for size in ([5, 3, 3, 3], [1, 40, 1, 1], [20, 30, 3, 3])]
@@ -96,7 +84,7 @@ def test_all_weights_are_lowered_by_one_kernel_and_their_gradients_by_another(ke
         ])  # fmt: skip
 
     written = [*low, *squares, *(scales if normalize else [])]
-    run(kernels, 'lower_weights', written, views(low, squares), 3, TYPES[dtype])
+    run(kernels, 'lower_weights', written, views(low, squares), 3, DTYPES[dtype])
     for y, q, expected in zip(low, squares, wanted, strict=True):
         close(y, expected.weight, dtype)
         close(q, expected.squares)
@@ -104,12 +92,12 @@ def test_all_weights_are_lowered_by_one_kernel_and_their_gradients_by_another(ke
     dsquares = [torch.randn(w.shape[:2]) for w in weights]
     outputs = [y for expected in wanted for y in expected]
     grads = torch.autograd.grad(outputs, weights, [g for pair in zip(dlow, dsquares, strict=True) for g in pair])
-    run(kernels, 'lower_weights_backward', dw, views(dlow, dsquares), 3, TYPES[dtype])
+    run(kernels, 'lower_weights_backward', dw, views(dlow, dsquares), 3, DTYPES[dtype])
     for d, expected in zip(dw, grads, strict=True):
         close(d, expected)
 
 
-@pytest.mark.parametrize(('dtype', 'normalize'), list(itertools.product(TYPES, [False, True])))
+@pytest.mark.parametrize(('dtype', 'normalize'), list(itertools.product(DTYPES, [False, True])))
 @pytest.mark.parametrize(('n', 'i', 'o'), [(2, 3, 4), (5, 300, 70)])
 def test_the_modulation_and_its_derivatives_are_those_of_pytorch(kernels, dtype, normalize, n, i, o) -> None:
     torch.manual_seed(0)
@@ -117,7 +105,7 @@ def test_the_modulation_and_its_derivatives_are_those_of_pytorch(kernels, dtype,
     expected_low, expected_d = modulation(s, q, torch.float32, normalize, impl='ref')
     low, d, a = torch.empty([n, i], dtype=dtype), torch.empty([n, o]), torch.empty([n])
     arguments = Arguments(*[t.data_ptr() for t in (s, q, d, a)], n, i, o)
-    run(kernels, 'modulation', [low, d, a], arguments, normalize, Pointer(low.data_ptr()), TYPES[dtype])
+    run(kernels, 'modulation', [low, d, a], arguments, normalize, Pointer(low.data_ptr()), DTYPES[dtype])
     close(low, expected_low, dtype)
     close(d, expected_d)
 
@@ -126,7 +114,7 @@ def test_the_modulation_and_its_derivatives_are_those_of_pytorch(kernels, dtype,
     first = torch.autograd.grad([expected_low, expected_d], [s, q], [wide, dd], create_graph=True)
     ds, dq = torch.empty([n, i]), torch.empty([o, i])
     gradients = Gradients(*[t.data_ptr() for t in (dlow, dd, ds, dq)])
-    run(kernels, 'modulation_backward', [ds, dq], arguments, gradients, TYPES[dtype])
+    run(kernels, 'modulation_backward', [ds, dq], arguments, gradients, DTYPES[dtype])
     close(ds, first[0])
     close(dq, first[1])
 
@@ -135,6 +123,6 @@ def test_the_modulation_and_its_derivatives_are_those_of_pytorch(kernels, dtype,
     found = [torch.empty([n, i], dtype=dtype), torch.empty([n, o]), torch.empty([n, i]), torch.empty([o, i])]
     r = torch.empty([n, o])
     run(kernels, 'modulation_second', found, arguments,
-        Second(*[t.data_ptr() for t in (G, H, dd, r, *found)]), TYPES[dtype])  # fmt: skip
+        Second(*[t.data_ptr() for t in (G, H, dd, r, *found)]), DTYPES[dtype])  # fmt: skip
     for actual, expected, t in zip(found, second, (dtype, *[torch.float32] * 3), strict=True):
         close(actual, expected, t)
