@@ -101,11 +101,15 @@ def test_nothing_stays_ready_after_a_pass_not_even_after_an_error(monkeypatch: p
     assert layer.ready == {}
 
 
-def test_a_layer_that_nobody_prepared_prepares_itself() -> None:
+def test_a_layer_computes_the_same_with_and_without_prepared_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     layer, x = Conv2d(2, 3, 3), torch.randn(1, 2, 4, 4)
     expected = layer(x, gain=0.5)
-    with prepared(layer.requests(torch.float32, gain=0.5)):  # does nothing on a CPU
-        assert torch.equal(layer(x, gain=0.5), expected)
+    with prepared(layer.requests(torch.float32, gain=0.5)):
+        assert layer.ready == {}, 'a CPU prepares nothing'
+    monkeypatch.setattr(lowering, 'prepares', lambda weight: True)
+    with prepared(layer.requests(torch.float32, gain=0.5)):
+        assert set(layer.ready) == {'weight', 'bias'}
+        torch.testing.assert_close(layer(x, gain=0.5), expected)
 
 
 @pytest.mark.parametrize('up', [1, 2])
