@@ -121,13 +121,14 @@ def train_all(folder: str, records: str, device: str) -> None:
 @device_option
 def same_bits(folder: str, records: str, device: str) -> None:
     """Trains the same deterministic run twice, with geometric augmentation; the states must be equal in every bit."""
-    digests = []
+    digests, ok = [], True
     for name in ('a', 'b'):
         code, seconds, run = train(Path(folder, name), *COMMON, *FIXED, '--cfg=auto', f'--device={device}')
         states = [] if run is None else sorted(run.glob('state/*/tensors.safetensors'))
         digests.append(hashlib.sha256(states[-1].read_bytes()).hexdigest() if states else None)
         write(records, 'same_bits', run=name, rc=code, sec=round(seconds, 1), state=digests[-1])
-    sys.exit(0 if digests[0] is not None and digests[0] == digests[1] else 1)
+        ok = ok and code == 0
+    sys.exit(0 if ok and digests[0] is not None and digests[0] == digests[1] else 1)
 
 
 @main.command()
