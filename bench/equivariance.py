@@ -180,10 +180,14 @@ def draw_sheet(forms: dict[str, MovableGenerator], path: Path) -> None:
 
 @click.command()
 @click.option('--network', 'paths', multiple=True, required=True, type=Path, help='Snapshot; may be repeated.')
-@click.option('--images', type=int, default=1000, show_default=True, help='Number of images, a multiple of 4.')
+@click.option('--images', type=int, default=1000, show_default=True, help=f'Number of images, a multiple of {BATCH}.')
 @click.option('--sheet', type=Path, help='PNG of still and moved images: the first form of every network.')
 def main(paths: tuple[Path, ...], images: int, sheet: Path | None) -> None:
     """Prints EQ-T and EQ-T_frac of every form of every network, and the ratio for moves by a quarter of the image."""
+    if images % BATCH or images < 2 * BATCH:  # the standard errors need two batches
+        raise click.BadParameter(
+            f'{images}: expected a multiple of {BATCH}, at least {2 * BATCH}', param_hint='--images'
+        )
     print('| network | the input moves by | EQ-T | EQ-T_frac | by 1/4 |\n|---|---|---|---|---|')
     shown: dict[str, MovableGenerator] = {}
     for path in paths:
