@@ -21,8 +21,7 @@ from multiprocessing.connection import Connection
 
 import click
 
-sys.path.append(str(pathlib.Path(__file__).resolve().parent.parent))
-sys.path.append(str(pathlib.Path(__file__).resolve().parent))
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 from dnnlib.torch_defaults import SPINNING
 
@@ -40,8 +39,8 @@ def train(pipe: Connection, cfg: str, resolution: int, batch: int, sets: dict[st
         sets: Further fields of the config.
     """
     import torch
-    from train_step import make_step
 
+    from bench.train_step import make_step
     from torch_utils.allocator import keep_freed_memory
 
     keep_freed_memory()
