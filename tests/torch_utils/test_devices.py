@@ -46,19 +46,22 @@ def test_a_deterministic_cpu_has_one_thread():
         torch.set_num_threads(before)
 
 
+def products():
+    """Returns PyTorch's switches of the precision of float32 products."""
+    return *gpu_products(), torch.backends.mkldnn.conv, torch.backends.mkldnn.matmul
+
+
 def settings():
     """Returns the precision of all float32 products, and cuDNN's choice of algorithms."""
-    products = (*gpu_products(), torch.backends.mkldnn.conv, torch.backends.mkldnn.matmul)
-    return [p.fp32_precision for p in products], torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic
+    return [p.fp32_precision for p in products()], torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic
 
 
 @pytest.fixture
 def unchanged():
     """Restores the settings of PyTorch after a test."""
-    products = (*gpu_products(), torch.backends.mkldnn.conv, torch.backends.mkldnn.matmul)
     before = settings()
     yield
-    for product, precision in zip(products, before[0], strict=True):
+    for product, precision in zip(products(), before[0], strict=True):
         product.fp32_precision = precision
     torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = before[1:]
 

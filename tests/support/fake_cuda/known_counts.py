@@ -9,10 +9,9 @@ import torch.nn.functional as F
 
 from tests.support.fake_cuda.counter import Counter
 from tests.support.fake_cuda.mode import FakeCuda
+from tests.support.fake_cuda.steps import CUDA
 from torch_utils.devices import gpu_products
 from torch_utils.ops.bias_act import bias_act
-
-CUDA = torch.device('cuda')
 
 
 def zeros(*shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:

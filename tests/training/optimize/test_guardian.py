@@ -103,7 +103,7 @@ def test_a_class_with_one_picture_is_enough():
     assert lines_of([(1, 0.8, 0.6), (2, 0.8, 0.2), (3, 0.8, 0.1)]) == [0, 0, 1]
 
 
-def test_a_young_run_whose_samples_begin_alike_is_healthy_while_they_grow():
+def test_a_run_that_begins_with_similar_samples_is_healthy_while_diversity_grows():
     assert lines_of([(1, 0.01, 0.0), (2, 0.1, 0.05), (3, 0.2, 0.1), (4, 0.3, 0.2), (5, 0.45, 0.3)]) == [0] * 5
     assert sum(lines_of([(1, 0.2, 0.1), (2, 0.21, 0.1), (3, 0.2, 0.1)])) == 1
 
