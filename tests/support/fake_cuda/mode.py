@@ -12,7 +12,8 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
 aten = torch.ops.aten
 
-WAITING = (aten._linalg_check_errors.default, aten._linalg_svd.default, aten._linalg_eigh.default)  # on any device
+# The host waits for their results on every device.
+WAITING = (aten._linalg_check_errors.default, aten._linalg_svd.default, aten._linalg_eigh.default)
 
 
 class HostWait(RuntimeError):

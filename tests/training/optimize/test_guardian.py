@@ -258,7 +258,7 @@ def test_sheets_that_grow_alike_are_told_and_rolled_back(tmp_path, monkeypatch):
 
     def draw_fakes(self, G_ema, batch_size):
         reals = torch.from_numpy(self.reals())
-        drawn.append(reals[:1].expand_as(reals) if len(drawn) in (3, 4) else reals)  # at 28 and 36 images
+        drawn.append(reals[:1].expand_as(reals) if len(drawn) in (3, 4) else reals)  # sheets at 28 and 36 images
         return drawn[-1]
 
     monkeypatch.setattr(SampleSheet, 'draw_fakes', draw_fakes)
