@@ -69,7 +69,8 @@ def _reference(w: torch.Tensor, gain: float, dtype: torch.dtype, normalize: bool
         w = w / (largest * math.sqrt(w[0].numel())).reshape(-1, *[1] * (w.ndim - 1))
     elif gain != 1:
         w = w * gain
-    return Lowered(w.to(dtype), w.square().sum([2, 3]) if squares else None)
+    sums = w.square().sum([2, 3]) if squares else None
+    return Lowered(w.to(dtype), sums)
 
 
 def _flat(

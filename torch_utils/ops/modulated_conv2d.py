@@ -41,8 +41,7 @@ def modulated_conv2d(
     """Returns clip(gain * act(conv(x, s_i w_oikl) demodulated + noise + bias), -clamp, clamp).
 
     Except for small 1x1 kernels, no kernel is built per sample: scaling the input by s and the output by the
-    demodulation is the same map. `synthesis_epilogue` computes the steps after the convolution, with the filter of an
-    up-sampling.
+    demodulation is the same map. `synthesis_epilogue` computes the later steps, with the filter of an up-sampling.
 
     Args:
         x: Features [N, I, H, W], any floating dtype. A sequence of such tensors means `torch.cat(x, dim=1)` without
@@ -60,8 +59,7 @@ def modulated_conv2d(
         bias: As in `synthesis_epilogue`, [O].
         act: As in `synthesis_epilogue`.
         clamp: As in `synthesis_epilogue`.
-        by_sample: True builds a kernel per sample, for k = 1 without resampling and padding only; False does not; None:
-            the faster form by measurement.
+        by_sample: Whether to build a kernel per sample, for k = 1 without resampling and padding only; None: if faster.
         lowered: `weight` as `lower_weights` returns it for the dtype of `x`, with squares, normalized if that is
             float16; None: it is lowered here. Only for demodulated kernels that are not built by sample.
 
@@ -69,62 +67,57 @@ def modulated_conv2d(
         [N, O, H', W'], dtype of `x`.
     """
     parts = [x] if isinstance(x, torch.Tensor) else x
-    is_pointwise = weight.shape[2] == weight.shape[3] == up == down == 1 and padding == 0
-    if by_sample is None:
-        by_sample = is_pointwise and prefers_kernels(parts[0], weight)
-    assert is_pointwise or not by_sample, f'by_sample: weight {[*weight.shape]}, {up=}, {down=}, {padding=}'
+    by_sample = _builds_kernels(by_sample, parts[0], weight, up, down, padding)
     d = None
     if demodulate:
-        dtype = weight.dtype if by_sample else parts[0].dtype
-        weight, styles, d = _demodulated(weight, styles, dtype, parts[0].dtype == torch.float16, lowered)
+        weight, styles, d = _demodulated(weight, styles, parts[0].dtype, by_sample, lowered)
     if (d is None or by_sample) and gain != 1:
         # act(g x) = g act(x): the gain moves to tensors that are smaller than the features.
         weight, gain, g = weight * gain, 1, gain
         noise, bias = (None if t is None else t * g for t in (noise, bias))
-
-    fir, fir_padding = None, [0, 0, 0, 0]
     if by_sample:
-        y, d = _pointwise(parts, weight, styles, d), None  # [N, O, H, W]
-    elif up > 1 and down == 1 and weight.shape[-1] > 1 and resample_filter is not None:
-        fir = resample_filter
-        before = [conv2d_before_fir(t, w, fir, up, padding, flip_weight) for t, w in _scaled(parts, weight, styles)]
-        y, fir_padding = _sum([t for t, _ in before]), before[0][1]
-    else:
-        args = (resample_filter, up, down, padding, flip_weight)
-        y = _sum([conv2d_resample(t, w, *args) for t, w in _scaled(parts, weight, styles)])  # [N, O, H', W']
+        y = _pointwise(parts, weight, styles, d)  # [N, O, H, W]
+        return synthesis_epilogue(y, noise=noise, bias=bias, act=act, gain=gain, clamp=clamp)
+    y, fir, fir_padding = _convolved(_scaled(parts, weight, styles), up, down, padding, resample_filter, flip_weight)
     return synthesis_epilogue(y, fir, fir_padding, d, noise, bias, act, gain=gain, clamp=clamp, fir_gain=up**2)
 
 
+def _builds_kernels(
+    by_sample: bool | None, x: torch.Tensor, weight: torch.Tensor, up: int, down: int, padding: int
+) -> bool:
+    """Returns whether to build a kernel per sample. Arguments as in `modulated_conv2d`; `x` is a part of the input."""
+    is_pointwise = weight.shape[2] == weight.shape[3] == up == down == 1 and padding == 0
+    assert is_pointwise or not by_sample, f'by_sample: weight {[*weight.shape]}, {up=}, {down=}, {padding=}'
+    return is_pointwise and prefers_kernels(x, weight) if by_sample is None else by_sample
+
+
 def _demodulated(
-    weight: torch.Tensor, styles: torch.Tensor, dtype: torch.dtype, normalize: bool, lowered: Lowered | None
+    weight: torch.Tensor, styles: torch.Tensor, dtype: torch.dtype, by_sample: bool, lowered: Lowered | None
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Returns the weight for the convolution, the styles of its input, and the factor [N, O] of its result.
 
-    On CUDA two kernels compute them, and one or two each gradient. On a CPU, the operations run one by one.
+    On CUDA two kernels compute them, and one or two each gradient. On a CPU, the operations run one by one. Both scale
+    weight and styles if float16 could overflow otherwise; demodulation removes every such scale.
 
     Args:
         weight: Kernel [O, I, k, k].
         styles: Styles [N, I].
-        dtype: Dtype of the weight in the convolution.
-        normalize: Whether float16 must not overflow.
+        dtype: Dtype of the features.
+        by_sample: Whether the weight stays in its dtype, for kernels per sample.
         lowered: As in `modulated_conv2d`.
     """
-    if lowered is not None or dispatch.pick('auto', styles) == 'cuda':
-        ready = lowered or lower_weights([weight], [1], dtype, normalize=normalize, squares=True)[0]
-        assert ready.squares is not None, 'demodulation needs the squares of the lowered weight'
-        return ready.weight, *modulation(styles, ready.squares, styles.dtype, normalize)
-    if normalize:
-        weight, styles = _keep_in_range(weight, styles)
-    return weight, styles, demodulation(weight, styles)
+    impl = 'auto' if lowered is not None or dispatch.pick('auto', styles) == 'cuda' else 'ref'
+    normalize = dtype == torch.float16
+    if lowered is None:
+        to = weight.dtype if by_sample else dtype
+        (lowered,) = lower_weights([weight], [1], to, normalize=normalize, squares=True, impl=impl)
+    assert lowered.squares is not None, 'demodulation needs the squares of the lowered weight'
+    return lowered.weight, *modulation(styles, lowered.squares, styles.dtype, normalize, impl)
 
 
 def demodulation(weight: torch.Tensor, styles: torch.Tensor) -> torch.Tensor:
-    """Returns the factor [N, O] by which each sample's kernel has unit output variance for unit-variance input.
-
-    Eq. (3): 1 / sqrt(sum_ikl (s_i w_oikl)^2 + eps), the sum computed as s^2 @ (sum_kl w^2)^T: N * O * I products, while
-    the scaled kernels would take N * O * I * k^2 numbers.
-    """
-    return (styles.square() @ weight.square().sum([2, 3]).t() + 1e-8).rsqrt()
+    """Returns the factor [N, O] by which each sample's kernel has unit output variance for unit-variance input."""
+    return modulation(styles, weight.square().sum([2, 3]), styles.dtype, impl='ref')[1]
 
 
 def prefers_kernels(x: torch.Tensor, weight: torch.Tensor) -> bool:
@@ -133,17 +126,6 @@ def prefers_kernels(x: torch.Tensor, weight: torch.Tensor) -> bool:
     Measured for ToRGB, and by bench/rewrites.py for two inputs of O channels each.
     """
     return 8 * weight.shape[0] <= x.shape[2] * x.shape[3]
-
-
-def _keep_in_range(weight: torch.Tensor, styles: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Scales weights and styles so that float16 cannot overflow.
-
-    Demodulation removes every such scale. The result therefore does not depend on the scales: they have no gradient.
-    """
-    fan_in = weight[0].numel()
-    weight = weight / (weight.detach().abs().amax(dim=[1, 2, 3], keepdim=True) * fan_in**0.5)  # by output channel
-    styles = styles / styles.detach().abs().amax(dim=1, keepdim=True)  # by sample
-    return weight, styles
 
 
 def _scaled(
@@ -156,6 +138,34 @@ def _scaled(
     sizes = [part.shape[1] for part in parts]
     split = zip(parts, weight.split(sizes, dim=1), styles.split(sizes, dim=1), strict=True)
     return [(scale_channels(part, s), w) for part, w, s in split]
+
+
+def _convolved(
+    scaled: Sequence[tuple[torch.Tensor, torch.Tensor]],
+    up: int,
+    down: int,
+    padding: int,
+    resample_filter: torch.Tensor | None,
+    flip_weight: bool,
+) -> tuple[torch.Tensor, torch.Tensor | None, Sequence[int]]:
+    """Convolves every part of the input with its part of the weight, and adds the results.
+
+    Args:
+        scaled: Parts [N, I, H, W] and weights [O, I, k, k], of `_scaled`.
+        up: As in `conv2d_resample`.
+        down: As in `conv2d_resample`.
+        padding: As in `conv2d_resample`.
+        resample_filter: As `f` in `conv2d_resample`.
+        flip_weight: As in `conv2d_resample`.
+
+    Returns:
+        The sum; the filter that remains to be applied, or None; its padding (x0, x1, y0, y1).
+    """
+    if up > 1 and down == 1 and scaled[0][1].shape[-1] > 1 and resample_filter is not None:
+        before = [conv2d_before_fir(x, w, resample_filter, up, padding, flip_weight) for x, w in scaled]
+        return _sum([y for y, _ in before]), resample_filter, before[0][1]
+    terms = [conv2d_resample(x, w, resample_filter, up, down, padding, flip_weight) for x, w in scaled]
+    return _sum(terms), None, (0, 0, 0, 0)  # [N, O, H', W']
 
 
 def _sum(terms: list[torch.Tensor]) -> torch.Tensor:
