@@ -25,7 +25,7 @@ def find_nvcc(cuda: str | None = None) -> str | None:
     The first one that has the major version of `cuda`, with which PyTorch was built, is preferred. An old toolkit on
     the PATH therefore does not hide the compiler of the extra [cuda].
     """
-    paths = list(_paths())
+    paths = list(dict.fromkeys(_paths()))  # each once: the first folders are often the same one
     if cuda is not None and len(paths) > 1:
         return next((path for path in paths if same_major(release(path), cuda)), paths[0])
     return next(iter(paths), None)
@@ -61,7 +61,7 @@ def version_line(nvcc: str) -> str | None:
 
 
 def same_major(version: str | None, other: str) -> bool:
-    """Returns whether two versions, such as '13.0' and '13.5', have one major number: these run on one driver."""
+    """Returns whether two versions, such as '13.0' and '13.5', have the same major number: one driver runs both."""
     return version is not None and version.split('.')[0] == other.split('.')[0]
 
 

@@ -60,6 +60,18 @@ def test_an_nvcc_of_another_major_version_hides_no_fitting_one(
     assert nvcc.find_nvcc('12.8') == on_path  # neither fits
 
 
+def test_one_nvcc_found_in_several_ways_is_not_asked_for_its_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = make_nvcc(tmp_path / 'cuda' / 'bin')
+    monkeypatch.setattr(nvcc, 'INSTALLER_HOME', str(tmp_path / 'cuda'))
+    monkeypatch.setattr(nvcc, 'packaged_nvcc', lambda: None)
+    monkeypatch.setattr(nvcc, 'release', lambda path: pytest.fail(f'{path} was run'))
+    monkeypatch.delenv('CUDA_HOME', raising=False)
+    monkeypatch.setenv('PATH', str(tmp_path / 'cuda' / 'bin'))
+    assert nvcc.find_nvcc('13.0') == path
+
+
 def test_only_an_nvcc_of_packages_has_its_runtime_named(packaged: str, tmp_path: Path) -> None:
     assert nvcc.runtime_flags(packaged) == ()
     runtime = tmp_path / 'site' / 'nvidia' / 'cu13' / 'lib' / 'libcudart_static.a'
