@@ -51,10 +51,10 @@ def pick(impl: str, x: torch.Tensor) -> str:
 
 
 def has_operators(x: torch.Tensor) -> bool:
-    """Returns whether operators of the native library that have no kernels, so that they run on any device, are used.
+    """Returns whether to use the operators of the native library that have no kernels of their own.
 
-    They consist of PyTorch's operators and take every dtype. A machine with a GPU needs a C++ compiler for them, and no
-    nvcc. As in `pick`, not while exporting, and not if the default is 'ref'.
+    They consist of PyTorch's operators, and so run on any device and take every dtype. A machine with a GPU needs a C++
+    compiler for them, but no nvcc. As in `pick`, not while exporting, and not if the default is 'ref'.
     """
     if _default == 'ref' or (_default == 'auto' and torch.compiler.is_exporting()):
         return False
@@ -104,7 +104,7 @@ def _has_operators(device: str) -> bool:
         return False
     problem = _problem('cpu')
     if problem:
-        _say_once(f'{problem}. The reference runs instead, slower')
+        _say_once(_instead(problem, device))
     return problem is None
 
 
@@ -117,8 +117,12 @@ def _best(device: str, dtype: torch.dtype) -> str:
     if dtype not in DTYPES.get(device, ()):
         return 'ref'
     problem = _problem(device)
-    _say_once(f'{problem}. The reference runs instead: {REFERENCE_COST[device]}' if problem else f'native on {device}')
+    _say_once(_instead(problem, device) if problem else f'native on {device}')
     return 'ref' if problem else device
+
+
+def _instead(problem: str, device: str) -> str:
+    return f'{problem}. The reference runs instead: {REFERENCE_COST[device]}'
 
 
 def _problem(impl: str) -> str | None:
