@@ -73,20 +73,16 @@ def _reference(w: torch.Tensor, gain: float, dtype: torch.dtype, normalize: bool
     return Lowered(w.to(dtype), sums)
 
 
-def _flat(
-    first: torch.Tensor, second: torch.Tensor, dtype: torch.dtype, normalize: bool, squares: bool
-) -> torch.Tensor:
+def _flat(first: torch.Tensor, second: torch.Tensor, dtype: torch.dtype, squares: bool) -> torch.Tensor:
     """Returns the results for two weights in one tensor [O, numbers], for the contract of operations.
 
     Args:
         first: Weight [O, ...].
         second: Weight [O, ...].
         dtype: As in `lower_weights`.
-        normalize: As in `lower_weights`.
         squares: As in `lower_weights`.
     """
-    results = lower_weights([first.float() if first.dtype != torch.float64 else first, second], [0.5, 2.0], dtype,
-                            normalize=normalize, squares=squares)  # fmt: skip
+    results = lower_weights([first.to(second.dtype), second], [0.5, 2.0], dtype, squares=squares)
     parts = [r.weight.flatten(1) if r.weight.ndim > 1 else r.weight[:, None] for r in results]
     parts += [r.squares for r in results if r.squares is not None]
     return torch.cat([part.to(first.dtype) for part in parts], dim=1)
@@ -94,21 +90,20 @@ def _flat(
 
 def _samples(device: torch.device, dtype: torch.dtype) -> Iterator[Sample]:
     wide = torch.promote_types(dtype, torch.float32)
-    low = torch.float32 if dtype == torch.float16 else dtype  # float16 has a sample of its own
 
-    def sample(name: str, first: Sequence[int], second: Sequence[int], normalize: bool, squares: bool) -> Sample:
+    def sample(name: str, first: Sequence[int], second: Sequence[int], squares: bool) -> Sample:
         inputs = {'first': sample_tensor(first, device, dtype), 'second': sample_tensor(second, device, wide, seed=1)}
-        return Sample(name=name, inputs=inputs, options={'dtype': low, 'normalize': normalize, 'squares': squares})
+        return Sample(name=name, inputs=inputs, options={'dtype': dtype, 'squares': squares})
 
-    yield sample('kernels with squares', [3, 2, 3, 3], [3, 4, 1, 1], False, True)
-    yield sample('kernel and bias', [3, 2, 3, 3], [3], False, False)
-    yield sample('empty batch', [0, 2, 3, 3], [0, 2, 1, 1], False, True)
+    yield sample('kernels with squares', [3, 2, 3, 3], [3, 4, 1, 1], True)
+    yield sample('kernel and bias', [3, 2, 3, 3], [3], False)
+    yield sample('empty batch', [0, 2, 3, 3], [0, 2, 1, 1], True)
 
 
 def _workloads(shape: Sequence[int], device: torch.device, dtype: torch.dtype) -> Iterator[Sample]:
     n, c = shape[:2]
     inputs = {'first': torch.randn(n, c, 3, 3, device=device), 'second': torch.randn(n, c, 1, 1, device=device)}
-    yield Sample(name='two kernels', inputs=inputs, options={'dtype': dtype, 'normalize': False, 'squares': True})
+    yield Sample(name='two kernels', inputs=inputs, options={'dtype': dtype, 'squares': True})
 
 
 register_op(

@@ -48,38 +48,36 @@ def modulation(
     return styles.to(dtype), (styles.square() @ squares.t() + 1e-8).rsqrt()
 
 
-def _modulated(x: torch.Tensor, styles: torch.Tensor, squares: torch.Tensor, normalize: bool) -> torch.Tensor:
+def _modulated(x: torch.Tensor, styles: torch.Tensor, squares: torch.Tensor) -> torch.Tensor:
     """Returns [x s, x_0 d] of features x [N, I], for the contract of operations; both results take part in it.
 
     Args:
         x: Features [N, I].
         styles: As in `modulation`.
         squares: As in `modulation`.
-        normalize: As in `modulation`.
     """
-    low, d = modulation(styles, squares, x.dtype, normalize)
-    scaled = x * low
-    return torch.cat([scaled, scaled[:, :1] * d.to(x.dtype)] if normalize else [scaled, x[:, :1] * d.to(x.dtype)], 1)
+    low, d = modulation(styles, squares, x.dtype)
+    return torch.cat([x * low, x[:, :1] * d.to(x.dtype)], dim=1)
 
 
 def _samples(device: torch.device, dtype: torch.dtype) -> Iterator[Sample]:
     wide = torch.promote_types(dtype, torch.float32)
 
-    def sample(name: str, n: int, normalize: bool) -> Sample:
+    def sample(name: str, n: int) -> Sample:
         inputs = {'x': sample_tensor([n, 3], device, dtype)}
         inputs['styles'] = sample_tensor([n, 3], device, wide, seed=1)
         inputs['squares'] = sample_tensor([4, 3], device, wide, seed=2).abs()
-        return Sample(name=name, inputs=inputs, options={'normalize': normalize})
+        return Sample(name=name, inputs=inputs, options={})
 
-    yield sample('two samples', 2, False)
-    yield sample('empty batch', 0, False)
+    yield sample('two samples', 2)
+    yield sample('empty batch', 0)
 
 
 def _workloads(shape: Sequence[int], device: torch.device, dtype: torch.dtype) -> Iterator[Sample]:
     n, c = shape[:2]
     inputs = {'x': torch.randn(n, c, device=device).to(dtype), 'styles': torch.randn(n, c, device=device)}
     inputs['squares'] = torch.rand(c, c, device=device)
-    yield Sample(name='one layer', inputs=inputs, options={'normalize': False})
+    yield Sample(name='one layer', inputs=inputs, options={})
 
 
 register_op(
