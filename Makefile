@@ -17,7 +17,7 @@ $(VENV)/.done: pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[metrics,log,tiff,video,dev]'
 	touch $@
 
-# With the packages that only some tests need: of exports, servers, nvcc, a browser, notebooks and W&B.
+# Adds the packages that only some tests need: exports, servers, nvcc, a browser, notebooks and W&B.
 setup-all: setup $(VENV)/.done-all
 
 $(VENV)/.done-all: pyproject.toml constraints.txt

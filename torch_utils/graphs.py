@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 WARM_UPS = 2  # runs before the recording, in which cuDNN tries its algorithms
-TOLERANCE = 1e-2  # of the largest value; sums by atomic additions differ in the order
+TOLERANCE = 1e-2  # relative to the largest value, because atomic additions have no fixed order
 
 
 class NotRecorded(Exception):
@@ -66,8 +66,8 @@ class Tape:
         host, draws = torch.get_rng_state(), torch.cuda.get_rng_state(device)
 
         def restore() -> None:
-            # A restored tensor counts as changed: what is kept of it, such as prepared filters, is made again, and so
-            # becomes part of the graph, which would otherwise read memory that others may free.
+            # The copy raises the version of a tensor. Results that are kept by version, such as prepared filters, are
+            # then computed again within the graph, which would otherwise read memory that others may free.
             with torch.no_grad():
                 for tensor, value in zip(self.changed, before, strict=True):
                     tensor.copy_(value)

@@ -119,12 +119,12 @@ def _moments_of(values: list[torch.Tensor]) -> torch.Tensor:
     """Returns count, sum and sum of squares of each tensor, float64 [R, 3]; tensors of one size in one pass."""
     if not values:
         return torch.zeros([0, 3], dtype=torch.float64)
-    alike: dict[tuple[int, torch.dtype, torch.device], list[int]] = {}
+    groups: dict[tuple[int, torch.dtype, torch.device], list[int]] = {}
     for i, x in enumerate(values):
-        alike.setdefault((x.numel(), x.dtype, x.device), []).append(i)
+        groups.setdefault((x.numel(), x.dtype, x.device), []).append(i)
     device = max((x.device for x in values), key=lambda device: device.type == 'cuda')  # numbers: CPU
     rows: dict[int, torch.Tensor] = {}
-    for indices in alike.values():
+    for indices in groups.values():
         x = torch.stack([values[i].flatten() for i in indices]).double()  # [K, numbers]
         moments = torch.stack([torch.ones_like(x), x, x.square()]).sum(dim=2).T  # [K, 3]
         rows |= dict(zip(indices, moments.to(device).unbind(0), strict=True))
