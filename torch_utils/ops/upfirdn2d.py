@@ -108,9 +108,10 @@ def upfirdn2d(
 
     if impl == 'cuda' and filter_.ndim == 1 and filter_.numel() > 4:
         # From 5 taps on, two passes over memory cost less than taps squared; up to 4, the kernel for 4 x 4 takes one.
-        taps = prepared_filter(filter_, f'correlated {flip_filter}', 1, correlated)
-        x = torch.ops.ganfoundry.upfirdn2d(x, taps[None, :] * gain, (upx, 1), (downx, 1), (x0, x1, 0, 0))
-        y: torch.Tensor = torch.ops.ganfoundry.upfirdn2d(x, taps[:, None], (1, upy), (1, downy), (0, 0, y0, y1))
+        along_x = prepared_filter(filter_, f'along x {flip_filter}', gain, lambda: correlated() * gain)
+        along_y = prepared_filter(filter_, f'along y {flip_filter}', 1, correlated)
+        x = torch.ops.ganfoundry.upfirdn2d(x, along_x[None, :], (upx, 1), (downx, 1), (x0, x1, 0, 0))
+        y: torch.Tensor = torch.ops.ganfoundry.upfirdn2d(x, along_y[:, None], (1, upy), (1, downy), (0, 0, y0, y1))
     elif impl != 'ref':
         taps = prepared_filter(filter_, f'for a kernel {flip_filter}', gain, for_kernel)
         y = torch.ops.ganfoundry.upfirdn2d(x, taps, (upx, upy), (downx, downy), (x0, x1, y0, y1))
