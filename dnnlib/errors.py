@@ -12,6 +12,11 @@ from typing import Any
 from dnnlib.printable import printable
 
 
+def first_line(error: BaseException) -> str:
+    """Returns the first line of an error's message, or the name of its type if the message is empty."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
 class UserError(ValueError):
     """A mistake of the user; the message says what is wrong and how to correct it."""
 

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from dnnlib.errors import UserError
+from dnnlib.errors import UserError, first_line
 from torch_utils.watchdog import Watchdog
 
 LONG_S = 6 * 3600.0  # work of one process while the others wait: metrics, snapshots
@@ -292,7 +292,7 @@ class World:
                 self._watchdog.enter(what)
             yield
         except RuntimeError as error:
-            cause = str(error).strip().splitlines()[0]
+            cause = first_line(error)
             self._abort()
             raise PeerLost(f'{self}{where}: {what} failed, another process is gone or unreachable ({cause})') from error
         if self._watchdog is not None:

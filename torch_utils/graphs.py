@@ -13,6 +13,8 @@ from typing import Any
 
 import torch
 
+from dnnlib.errors import first_line
+
 WARM_UPS = 2  # runs before the recording, in which cuDNN tries its algorithms
 TOLERANCE = 1e-2  # relative to the largest value, because atomic additions have no fixed order
 
@@ -85,7 +87,7 @@ class Tape:
             self._compare(expected)
         except (RuntimeError, NotRecorded) as error:
             self.graphs = []
-            raise NotRecorded(str(error).strip().splitlines()[0]) from error
+            raise NotRecorded(first_line(error)) from error
         finally:
             torch.set_rng_state(host)
             restore()

@@ -11,7 +11,7 @@ import torch.distributed as dist
 from torch._C._distributed_c10d import PrefixStore
 from torch.distributed.rendezvous import rendezvous
 
-from dnnlib.errors import ConfigError
+from dnnlib.errors import ConfigError, first_line
 from torch_utils import launched
 from torch_utils.distributed import LONG_S, World
 from torch_utils.watchdog import Watchdog
@@ -55,7 +55,7 @@ def join(device: torch.device, *, watched: bool = False) -> World:
         address = f'{os.environ["MASTER_ADDR"]}:{os.environ["MASTER_PORT"]}'
         raise ConfigError(
             f'rank {place.rank} of {place.size} does not meet the others at {address} (MASTER_ADDR, MASTER_PORT): '
-            f'{str(error).splitlines()[0]}'
+            f'{first_line(error)}'
         ) from None
     # torchrun's agent keeps its store across a restart of the group, with the addresses of processes that are gone.
     store = PrefixStore(f'attempt {place.attempt}', store)

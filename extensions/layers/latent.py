@@ -12,7 +12,7 @@ import torch
 from extensions.layers.spectral_norm import Linear
 from training.interface import ImageSpec
 
-LABEL_STD = 0.3
+LABEL_STD = 0.3  # standard deviation of a new label embedding; that of z is 1
 
 
 class LatentGenerator(torch.nn.Module):
@@ -35,7 +35,7 @@ class LatentGenerator(torch.nn.Module):
         self.embed = None
         if self.c_dim:
             self.embed = Linear(self.c_dim, z_dim, bias=False)
-            torch.nn.init.normal_(self.embed.weight, std=LABEL_STD)  # the embedding of a one-hot label; z has 1
+            torch.nn.init.normal_(self.embed.weight, std=LABEL_STD)
 
     def vector(self, z: torch.Tensor, c: torch.Tensor | None, truncation_psi: float, noise_mode: str) -> torch.Tensor:
         """Returns the input vector, [N, V].

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from dnnlib.errors import ConfigError, ExportError
+from dnnlib.errors import ConfigError, ExportError, first_line
 from dnnlib.files import atomic_path, sha256_of
 from ganfoundry.export.agreement import Agreement, Runtime, agreement, cases
 from ganfoundry.export.metadata import metadata_of
@@ -206,7 +206,7 @@ def check_files(network: Network, places: Mapping[Path, Path], settings: OnnxSet
         try:
             onnx.checker.check_model(place, full_check=True)
         except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-            raise ExportError(f'{path.name}: not valid ONNX: {str(error).splitlines()[0]}') from error
+            raise ExportError(f'{path.name}: not valid ONNX: {first_line(error)}') from error
     runtimes = {path: Runtime(place) for path, place in places.items()}
     found: dict[Path, Agreement] = {}
     for case in cases(network.module, settings.psi, settings.noise):
