@@ -69,12 +69,15 @@ class CompareOptions:
 def with_plan_file(options: CompareOptions) -> tuple[CompareOptions, tuple[Row, ...]]:
     """Returns the options, completed from the plan file, then from the defaults, and the rows of the file.
 
-    An option of the command line replaces that of the file; --set and --flag are added to the file's.
+    An option of the command line replaces that of the file. Of `set` and `flags`, which train.py reads from left to
+    right, the file's come first, then those of a row, then --set and --flag of the command line.
     """
     given = {field.name: getattr(options, field.name) for field in fields(options)}
     rows: tuple[Row, ...] = ()
     if options.plan is not None:
         found, rows = read_plan_file(Path(options.plan))
+        if options.cfgs is None:
+            rows = with_flags(rows, found.pop('sets', ()), found.pop('flags', ()), small=False, before=True)
         for name, value in found.items():
             if isinstance(value, tuple):
                 given[name] = (*value, *given[name])

@@ -99,7 +99,9 @@ def checked_rows(rows: Sequence[Row], where: str) -> tuple[Row, ...]:
     return tuple(rows)
 
 
-def with_flags(rows: Sequence[Row], sets: Sequence[str], flags: Sequence[str], *, small: bool) -> tuple[Row, ...]:
+def with_flags(
+    rows: Sequence[Row], sets: Sequence[str], flags: Sequence[str], *, small: bool, before: bool = False
+) -> tuple[Row, ...]:
     """Returns the rows with the flags of --set and --flag; see `parse_rows`.
 
     Args:
@@ -107,7 +109,9 @@ def with_flags(rows: Sequence[Row], sets: Sequence[str], flags: Sequence[str], *
         sets: Items of --set.
         flags: Items of --flag.
         small: Whether rows have reduced widths.
+        before: Whether the flags precede those that a row has, which then win where both set one thing.
     """
+    shared: list[str] = []
     own: dict[str, list[str]] = {row.label: [] for row in rows}
     for option, item in [*(('--set', item) for item in sets), *(('--flag', item) for item in flags)]:
         label, colon, setting = item.partition(':')
@@ -117,8 +121,9 @@ def with_flags(rows: Sequence[Row], sets: Sequence[str], flags: Sequence[str], *
             raise ConfigError(f'{option} {item}: {label} is no row; the rows are {", ".join(own)}')
         if option == '--flag' and not setting.startswith('--'):
             raise ConfigError(f'--flag {item}: expected [LABEL:]--NAME=VALUE, a flag of train.py')
-        for name in [label] if label else own:
-            own[name].append(f'--set={setting}' if option == '--set' else setting)
+        chosen = own[label] if label else shared
+        chosen.append(f'--set={setting}' if option == '--set' else setting)
+    own = {label: [*shared, *items] for label, items in own.items()}  # train.py heeds the last: a row's own win
     for row in rows:
         if small and row.cfg not in SMALL and not row.flags and not own[row.label]:
             raise ConfigError(
@@ -126,4 +131,8 @@ def with_flags(rows: Sequence[Row], sets: Sequence[str], flags: Sequence[str], *
                 f'--set {row.label}:FIELD=VALUE, or leave --small out'
             )
     widths = SMALL if small else {}
-    return tuple(replace(row, flags=(*widths.get(row.cfg, ()), *row.flags, *own[row.label])) for row in rows)
+    changed = []
+    for row in rows:
+        first, second = (own[row.label], row.flags) if before else (row.flags, own[row.label])
+        changed.append(replace(row, flags=(*widths.get(row.cfg, ()), *first, *second)))
+    return tuple(changed)

@@ -6,6 +6,8 @@ import random
 import pytest
 
 from dnnlib.errors import ConfigError
+from ganfoundry.compare.options import CompareOptions, read_rows, with_plan_file
+from ganfoundry.compare.plan import config_of
 from ganfoundry.compare.plan_file import read_plan_file
 from ganfoundry.compare.rows import PaperNumber
 from tests.conftest import ROOT
@@ -51,6 +53,22 @@ def test_a_plan_gives_options_and_rows(tmp_path):
     assert squeeze.flags == ('--cbase=512', '--set=generator.ratio=4')
     assert squeeze.paper == (PaperNumber(metric='fid50k_full', value=4.9, source='Table 2'),)
     assert (narrow.label, narrow.cfg, narrow.flags, narrow.paper) == ('narrow', 'squeeze', (), ())
+
+
+def test_the_command_line_wins_over_a_row_and_a_row_over_its_file(tmp_path):
+    plan = written(tmp_path, 'flags = ["--glr=0.1", "--dlr=0.1"]\n[rows.squeeze]\nflags = ["--glr=0.2"]\n[rows.auto]')
+    given = CompareOptions(plan=str(plan), flags=('--dlr=0.3', 'auto:--dlr=0.4'), small=True)
+    rates = {}
+    for row in read_rows(*with_plan_file(given)):
+        cfg, _ = config_of((f'--cfg={row.cfg}', '--resolution=32', *row.flags))
+        rates[row.label] = (cfg.g_opt.lr, cfg.d_opt.lr)
+    assert rates == {'squeeze': (0.2, 0.3), 'auto': (0.1, 0.4)}
+
+
+def test_the_flags_of_a_file_are_for_the_rows_of_cfgs_too(tmp_path):
+    plan = written(tmp_path, 'flags = ["--glr=0.1"]\n[rows.squeeze]')
+    (row,) = read_rows(*with_plan_file(CompareOptions(plan=str(plan), cfgs='auto')))
+    assert (row.cfg, row.flags) == ('auto', ('--glr=0.1',))
 
 
 def test_the_plans_of_the_repository_can_be_read():

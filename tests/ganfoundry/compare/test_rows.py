@@ -16,8 +16,14 @@ def test_a_setting_is_for_one_row_or_for_all():
     )
     assert [(row.label, row.cfg) for row in rows] == [('auto', 'auto'), ('r4', 'squeeze')]
     assert rows[0].flags == (*SMALL['auto'], '--set=g_opt.lr=0.001')
-    own = ('--set=generator.ratio=4', '--set=g_opt.lr=0.001', '--precision=fp32')
+    own = ('--set=g_opt.lr=0.001', '--set=generator.ratio=4', '--precision=fp32')
     assert rows[1].flags == (*SMALL['squeeze'], *own)
+
+
+def test_what_is_for_one_row_wins_over_what_is_for_all():
+    (row,) = parse_rows('squeeze', ['squeeze:r1.gamma=1', 'r1.gamma=2'], ['squeeze:--glr=0.1', '--glr=0.2'], small=True)
+    cfg, _ = config_of((f'--cfg={row.cfg}', '--resolution=32', *row.flags))
+    assert (cfg.r1.gamma, cfg.g_opt.lr) == (1, 0.1)
 
 
 def test_all_is_every_recipe():
