@@ -25,6 +25,8 @@ import torch.nn.functional as F
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run as a file, from anywhere
 
+from dnnlib.command import run_command
+from dnnlib.errors import ConfigError
 from metrics.equivariance import errors, psnr, shift_by_parts, shift_by_pixels
 from metrics.streams.moves import BATCH
 from torch_utils.images import save_png, tile, to_uint8
@@ -117,7 +119,7 @@ def movable_forms(network: torch.nn.Module, spec: ImageSpec) -> dict[str, Movabl
     if isinstance(network, MovableGenerator):
         return {'transform of the input': network}
     if not any(name.endswith('.const') for name, _ in network.named_parameters()):
-        raise click.ClickException(f'{type(network).__name__} has neither a transform of its input nor a constant')
+        raise ConfigError(f'{type(network).__name__} has neither a transform of its input nor a constant')
     return {
         f'{way}, {"noise" if noise else "no noise"}': MovedMaps(network, spec, way, noise)
         for way in (*WAYS, STILL)
@@ -207,4 +209,4 @@ def main(paths: tuple[Path, ...], images: int, sheet: Path | None) -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run_command(main)
