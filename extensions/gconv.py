@@ -25,11 +25,12 @@ from dnnlib.errors import ConfigError
 from extensions.layers.batch_norm import BigBN
 from extensions.layers.gconv import GConv2d, VConv2d, xavier_
 from extensions.layers.sngan import SNGANDiscriminatorConfig
-from extensions.layers.spectral_norm import Conv2d, Linear, iterate_together
+from extensions.layers.spectral_norm import Conv2d, Linear, requests_of
 from training.config import EmaConfig, LossConfig, OptimizerConfig, PathLengthConfig, R1Config, RunConfig, require
 from training.interface import ImageSpec
 from training.networks.config import channels_at, is_lowered
 from training.networks.layers import LowerableBlock
+from training.networks.lowering import prepared
 from training.registry import register_generator, register_recipe
 
 PAPER = 'Park and Shin, Generative Convolution Layer for Image Generation, arXiv 2111.15171'
@@ -207,7 +208,6 @@ class GConvGenerator(torch.nn.Module):
         self.bn = torch.nn.BatchNorm2d(widths[-1])
         self.rgb = Conv2d(widths[-1], spec.channels, 3, padding=1, sn=sn)
         xavier_(self)
-        self.register_forward_pre_hook(iterate_together)
 
     def forward(
         self, z: torch.Tensor, c: torch.Tensor | None, *, truncation_psi: float = 1, noise_mode: str = 'random'
@@ -230,10 +230,11 @@ class GConvGenerator(torch.nn.Module):
         if self.c_dim > 0:
             assert c is not None, f'labels [N, {self.c_dim}] are needed, got None'
             v = torch.cat([z, c.float()], dim=1)
-        x = self.fc(z).unflatten(1, (-1, *self.base))  # [N, C, H, W] of the base
-        for block in self.blocks:
-            x = block(x, v)
-        return torch.tanh(self.rgb(F.relu(self.bn(x.float()))))
+        with prepared(requests_of(self)):
+            x = self.fc(z).unflatten(1, (-1, *self.base))  # [N, C, H, W] of the base
+            for block in self.blocks:
+                x = block(x, v)
+            return torch.tanh(self.rgb(F.relu(self.bn(x.float()))))
 
 
 @register_recipe('gconv', paper=PAPER, min_resolution=32)

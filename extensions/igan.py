@@ -25,11 +25,12 @@ import torch
 import torch.nn.functional as F
 
 from extensions.layers.latent import LatentGenerator, Projection
-from extensions.layers.spectral_norm import Conv2d, Linear, iterate_together
+from extensions.layers.spectral_norm import Conv2d, Linear, requests_of
 from training.config import EmaConfig, LossConfig, OptimizerConfig, PathLengthConfig, R1Config, RunConfig, require
 from training.data.shapes import images_at_once
 from training.interface import ImageSpec
 from training.networks.layers import LowerableBlock
+from training.networks.lowering import prepared
 from training.registry import register_discriminator, register_generator, register_recipe
 
 PAPER = 'Hashim et al., IGAN: A New Inception-based Model, arXiv 2601.08332'
@@ -197,7 +198,6 @@ class IganGenerator(LatentGenerator):
         self.fc = torch.nn.Linear(self.v_dim, config.channel_max * self.base[0] * self.base[1], bias=False)
         self.norm = torch.nn.BatchNorm2d(config.channel_max)
         self.trunk = Trunk(self._layers(config, _resolutions(spec, config, spec.resolution)))
-        self.register_forward_pre_hook(iterate_together)
 
     def _layers(self, cfg: IganGeneratorConfig, resolutions: list[int]) -> dict[str, torch.nn.Module]:
         """Returns the layers from 4x4 to the image, named by their output resolution."""
@@ -224,7 +224,8 @@ class IganGenerator(LatentGenerator):
         """Returns the image; `LatentGenerator.vector` has the arguments and errors."""
         x = self.fc(self.vector(z, c, truncation_psi, noise_mode))  # [N, channel_max H W] of the base
         x = x.reshape(z.shape[0], -1, *self.base)
-        return self.trunk(F.relu(self.norm(x))).tanh()  # [N, C, H, W]
+        with prepared(requests_of(self)):
+            return self.trunk(F.relu(self.norm(x))).tanh()  # [N, C, H, W]
 
 
 @register_discriminator('igan', config=IganDiscriminatorConfig)
@@ -239,7 +240,6 @@ class IganDiscriminator(torch.nn.Module):
         h, w = spec.size_at(4)
         self.fc = Linear(channels * h * w, 1, sn=config.sn)
         self.project = Projection(self.c_dim, channels, pixels=h * w, sn=config.sn) if self.c_dim else None
-        self.register_forward_pre_hook(iterate_together)
 
     def _layers(self, cfg: IganDiscriminatorConfig, resolutions: list[int]) -> tuple[dict[str, torch.nn.Module], int]:
         """Returns the layers from the image to 4x4, named by their output resolution, and the channels at 4x4."""
@@ -262,9 +262,10 @@ class IganDiscriminator(torch.nn.Module):
         return layers, channels
 
     def forward(self, img: torch.Tensor, c: torch.Tensor | None) -> torch.Tensor:
-        x = self.trunk(img)  # [N, O, H, W] of the base
-        logits = self.fc(x.flatten(1))  # [N, 1]
-        return logits if self.project is None else logits + self.project(x, c)
+        with prepared(requests_of(self)):
+            x = self.trunk(img)  # [N, O, H, W] of the base
+            logits = self.fc(x.flatten(1))  # [N, 1]
+            return logits if self.project is None else logits + self.project(x, c)
 
 
 def _resolutions(spec: ImageSpec, cfg: InceptionConfig, largest: int) -> list[int]:

@@ -21,11 +21,12 @@ import torch
 from dnnlib.errors import ConfigError
 from extensions.layers.latent import LatentGenerator, Projection
 from extensions.layers.rbn import normalized
-from extensions.layers.spectral_norm import Conv2d, ConvTranspose2d, iterate_together
+from extensions.layers.spectral_norm import Conv2d, ConvTranspose2d, requests_of
 from training.config import require
 from training.interface import ImageSpec
 from training.networks.config import is_lowered
 from training.networks.layers import LowerableBlock
+from training.networks.lowering import prepared
 from training.registry import register_discriminator, register_generator
 
 
@@ -145,7 +146,6 @@ class DCGANGenerator(LatentGenerator):
             in_channels, spec.channels, 4, stride=2, padding=1, bias=config.bias, sn=config.sn_last
         )
         initialize(self, config.init_std)
-        self.register_forward_pre_hook(iterate_together)
 
     def _stage(self, cfg: DCGANGeneratorConfig, spec: ImageSpec, res: int, in_channels: int) -> Stage:
         c = width(cfg, res)
@@ -175,9 +175,10 @@ class DCGANGenerator(LatentGenerator):
     ) -> torch.Tensor:
         """Returns the image; `LatentGenerator.vector` has the arguments and errors."""
         x = self.vector(z, c, truncation_psi, noise_mode)[:, :, None, None]  # [N, V, 1, 1]
-        for res in self.stages:
-            x = getattr(self, f'b{res}')(x)  # [N, O, h, w]
-        return torch.tanh(self.last(x.to(self.last.weight.dtype)))  # [N, C, H, W]
+        with prepared(requests_of(self)):
+            for res in self.stages:
+                x = getattr(self, f'b{res}')(x)  # [N, O, h, w]
+            return torch.tanh(self.last(x.to(self.last.weight.dtype)))  # [N, C, H, W]
 
 
 @register_discriminator('dcgan', config=DCGANDiscriminatorConfig)
@@ -198,7 +199,6 @@ class DCGANDiscriminator(torch.nn.Module):
         if self.c_dim:
             self.project = Projection(self.c_dim, in_channels, pixels=base[0] * base[1], sn=config.sn_last)
         initialize(self, config.init_std)
-        self.register_forward_pre_hook(iterate_together)
 
     def _stage(self, cfg: DCGANDiscriminatorConfig, spec: ImageSpec, res: int, in_channels: int) -> Stage:
         c = width(cfg, res)
@@ -224,11 +224,12 @@ class DCGANDiscriminator(torch.nn.Module):
 
     def forward(self, img: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
         h = img  # [N, C, H, W]
-        for res in self.stages:
-            h = getattr(self, f'b{res}')(h)  # [N, O, h, w]
-        h = h.to(self.last.weight.dtype)  # [N, O, h, w] of the base
-        logits = self.last(h).flatten(1)  # [N, 1]
-        return logits if self.project is None else logits + self.project(h, c)
+        with prepared(requests_of(self)):
+            for res in self.stages:
+                h = getattr(self, f'b{res}')(h)  # [N, O, h, w]
+            h = h.to(self.last.weight.dtype)  # [N, O, h, w] of the base
+            logits = self.last(h).flatten(1)  # [N, 1]
+            return logits if self.project is None else logits + self.project(h, c)
 
 
 def make_act(cfg: DCGANGeneratorConfig) -> torch.nn.Module:

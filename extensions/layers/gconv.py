@@ -99,13 +99,12 @@ class VConv2d(torch.nn.Module):
 
     def forward(self, x: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
         """Returns X * K + b in the dtype of `x` [N, I, H, W]. v [N, V] is not used."""
-        return self.convolve(x, self.conv.bias)
+        return self.convolve(x, self.conv.cast_bias(x.dtype))
 
     def convolve(self, x: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
-        """Returns X * K + bias in the dtype of `x`."""
+        """Returns X * K + bias in the dtype of `x`, which `bias` has too."""
         w = self.conv.normalized_weight().to(x.dtype)
-        b = None if bias is None else bias.to(x.dtype)
-        return up_conv2d(x, w, b) if self.up == 2 else conv2d(x, w, b, padding=w.shape[-1] // 2)
+        return up_conv2d(x, w, bias) if self.up == 2 else conv2d(x, w, bias, padding=w.shape[-1] // 2)
 
 
 class GConv2d(VConv2d):
@@ -138,13 +137,14 @@ class GConv2d(VConv2d):
     ) -> None:
         super().__init__(in_channels, out_channels, kernel_size, up=up, sn=sn)
         self.select = spectral_norm.Linear(in_channels + v_dim, out_channels, bias=False, sn=sn)  # W_s
-        self.combine = spectral_norm.Conv2d(out_channels, out_channels, 1, bias=False, sn=sn)  # W_L
+        self.combine = spectral_norm.Conv2d(out_channels, out_channels, 1, bias=False, sn=sn, lowered=False)  # W_L
         xavier_(self.select)
         xavier_(self.combine)
 
     def forward(self, x: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
         """Returns Eq. (8) plus bias in the dtype of `x` [N, I, H, W]. v: [N, V] float32."""
-        return recombine(self.convolve(x, None), self.selection(x, v), self.combination(), self.conv.bias)  # Eq. (8)
+        y, s, bias = self.convolve(x, None), self.selection(x, v), self.conv.cast_bias(x.dtype)
+        return recombine(y, s, self.combination(), bias)  # Eq. (8)
 
     def selection(self, x: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
         """Returns S [N, O] of Eq. (5), in (0, 1)."""

@@ -28,8 +28,8 @@ class ChannelGate(torch.nn.Module):
 
     def __init__(self, channels: int, ratio: int) -> None:
         super().__init__()
-        self.squeeze = Linear(channels, channels // ratio, bias=False)  # W_0
-        self.excite = Linear(channels // ratio, channels, bias=False)  # W_1
+        self.squeeze = Linear(channels, channels // ratio, bias=False, lowered=True)  # W_0
+        self.excite = Linear(channels // ratio, channels, bias=False, lowered=True)  # W_1
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         # Eq. (8): z = GAP(X)

@@ -15,11 +15,12 @@ import torch.nn.functional as F
 
 from dnnlib.errors import ConfigError
 from extensions.layers.gconv import xavier_
-from extensions.layers.spectral_norm import Conv2d, Linear, iterate_together
+from extensions.layers.spectral_norm import Conv2d, Linear, requests_of
 from torch_utils.ops.folded_conv import down_conv2d
 from training.config import require
 from training.interface import ImageSpec
 from training.networks.layers import LowerableBlock
+from training.networks.lowering import prepared
 from training.registry import register_discriminator
 
 
@@ -76,9 +77,7 @@ class DiscriminatorBlock(LowerableBlock):
         if not self.down:
             h = self.conv1(h)
         else:
-            w, b = self.conv1.normalized_weight(), self.conv1.bias
-            assert b is not None  # PyTorch declares it optional
-            h = down_conv2d(h, w.to(h.dtype), b.to(h.dtype))  # [N, O, H/2, W/2]
+            h = down_conv2d(h, *self.conv1.cast_parameters(h.dtype))  # [N, O, H/2, W/2]
             x = F.avg_pool2d(x, 2)  # precedes the 1x1 convolution, with which it commutes
         return h + (x if self.skip is None else self.skip(x))
 
@@ -118,10 +117,13 @@ class SNGANDiscriminator(torch.nn.Module):
         self.out = Linear(in_channels, 1, sn=config.sn)
         self.embed = Linear(self.c_dim, in_channels, bias=False, sn=config.sn) if self.c_dim > 0 else None
         xavier_(self)
-        self.register_forward_pre_hook(iterate_together)
 
     def forward(self, img: torch.Tensor, c: torch.Tensor | None) -> torch.Tensor:
         """Returns the logits. img: float32, any memory format. c: ignored if c_dim is 0."""
+        with prepared(requests_of(self)):
+            return self._logits(img, c)
+
+    def _logits(self, img: torch.Tensor, c: torch.Tensor | None) -> torch.Tensor:
         x = F.relu(self.blocks(img)).float().sum([2, 3])  # [N, O]
         logits = self.out(x)  # [N, 1]
         if self.embed is None:

@@ -1,35 +1,34 @@
 """Spectral normalization (Miyato et al. 2018), and layers with optional spectral normalization.
 
-The weight remains a plain parameter and `u` a plain buffer, so that copies, state dicts and moving averages work.
+The weight remains a plain parameter and `u` a plain buffer, so that copies, state dicts and moving averages work. On a
+GPU, networks prepare the weights of all these layers at once (`with prepared(requests_of(self))`): normalized, cast and
+laid out for the convolutions by a few launches. On a CPU launches cost nothing, and every layer does so for itself.
 
 Letters: N batch, I and O input and output features, H and W height and width, k kernel size.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 
+from torch_utils.ops import dispatch
 from torch_utils.ops.conv2d import conv2d, conv_transpose2d
-
-EPSILON = 1e-12  # smallest divisor, as in F.normalize
+from torch_utils.ops.spectral_weights import spectral_weights
+from training.networks.layers import LowerableBlock
+from training.networks.lowering import Norm, Preparable, Request
 
 
 class SpectralNorm(torch.nn.Module):
     """Spectral normalization W / sigma(W) with sigma(W) = |W^T u|; training-mode forwards update u by a power
-    iteration.
-
-    v = W^T u is part of the graph. At convergence, value and first derivative of sigma equal those of u^T W v with
-    fixed v. In addition, the derivatives of all orders are exact, as a gradient penalty through the layer requires.
+    iteration. `torch_utils/ops/spectral_weights.py` has the details.
 
     Args:
         weight: the weight, whose shape determines that of u.
         out_dim: dimension of the output features, 1 for transposed convolutions.
-
-    Attributes:
-        ahead: u after the next power iteration, if `iterate_together` has done that already; None otherwise.
     """
 
     u: torch.Tensor
@@ -37,71 +36,78 @@ class SpectralNorm(torch.nn.Module):
     def __init__(self, weight: torch.Tensor, out_dim: int = 0) -> None:
         super().__init__()
         self.out_dim = out_dim
-        self.ahead: torch.Tensor | None = None
         self.register_buffer('u', F.normalize(torch.randn(weight.shape[out_dim]), dim=0))
 
     def forward(self, weight: torch.Tensor) -> torch.Tensor:
-        w = self.as_matrix(weight)  # [O, I k k]
-        # A copy of u, since the next forward changes the buffer while this graph may still be needed.
-        u = self._next_u(w) if self.training else self.u.clone()
-        return weight / torch.linalg.vector_norm(w.t() @ u)
-
-    def as_matrix(self, weight: torch.Tensor) -> torch.Tensor:
-        """Returns a weight as the matrix [O, I k k]."""
-        return weight.transpose(0, self.out_dim).flatten(1)
-
-    @torch.no_grad()
-    def _next_u(self, w: torch.Tensor) -> torch.Tensor:
-        """Returns u after a power iteration with w [O, I k k], and updates the buffer."""
-        u, self.ahead = self.ahead, None
-        if u is None:
-            v = F.normalize(w.t() @ self.u, dim=0)  # [I k k]
-            u = F.normalize(w @ v, dim=0)
-            self.u.copy_(u)
-        return u
+        impl = 'auto' if dispatch.pick('auto', weight) == 'cuda' else 'ref'  # on a CPU, the bits of earlier versions
+        (normalized,) = spectral_weights(
+            [weight], [self.u], [self.out_dim], [weight.dtype], iterate=self.training, impl=impl
+        )
+        if self.training:
+            with torch.no_grad():
+                self.u.copy_(normalized.u)
+        return normalized.weight
 
 
-def iterate_together(net: torch.nn.Module, args: object) -> None:
-    """Does the power iterations of all spectral norms of a network in training mode, if it is on a GPU.
+class NormalizedLayer(Preparable):
+    """Base class of the layers: weight and bias in the dtype of the input.
 
-    A network registers it as a forward pre-hook: the few launches of `power_iterations` replace nine per norm. On a CPU
-    launches cost nothing, and every layer iterates for itself. A layer that runs twice in a pass of the network does so
-    for its second run. Every normalized layer must run in every pass.
+    What a network has prepared serves one run. A layer that runs twice in a pass normalizes for its second run.
+    """
+
+    weight: Any  # torch.Tensor; PyTorch's layers declare it in different ways
+    bias: Any  # torch.Tensor | None
+    sn: SpectralNorm | None
+    lowered: bool  # whether the layer computes in the precision of its block
+
+    def requests(self, dtype: torch.dtype) -> Iterator[Request]:
+        """Yields the weights to prepare in a block of dtype `dtype`."""
+        to = dtype if self.lowered else self.weight.dtype
+        norm = None if self.sn is None else Norm(self.sn.u, self.sn.out_dim, self.sn.training)
+        if norm is not None or to != self.weight.dtype:
+            yield Request(self, 'weight', dtype=to, norm=norm)
+        if self.bias is not None and to != self.bias.dtype:
+            yield Request(self, 'bias', dtype=to)
+
+    def normalized_weight(self) -> torch.Tensor:
+        """Returns the weight that the layer uses: float32, or as it was prepared."""
+        if 'weight' in self.ready:
+            return self.ready.pop('weight').weight
+        weight: torch.Tensor = self.weight if self.sn is None else self.sn(self.weight)
+        return weight
+
+    def cast_bias(self, dtype: torch.dtype) -> torch.Tensor | None:
+        """Returns the bias that the layer uses, in a dtype."""
+        b: torch.Tensor | None = self.ready.pop('bias').weight if 'bias' in self.ready else self.bias
+        return None if b is None else b.to(dtype)
+
+    def cast_parameters(self, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Returns weight and bias that the layer uses, in a dtype."""
+        return self.normalized_weight().to(dtype), self.cast_bias(dtype)
+
+
+def requests_of(net: torch.nn.Module, dtype: torch.dtype = torch.float32) -> Iterator[Request]:
+    """Yields the weights of the layers of a network, or of a part of it, to prepare for a pass.
+
+    Every normalized layer must run in every pass: its u moves.
 
     Args:
-        net: the network.
-        args: arguments of its forward pass.
+        net: Network or part.
+        dtype: Dtype of the block that the part belongs to.
     """
-    layers = [m for m in net.modules() if isinstance(m, (Conv2d, ConvTranspose2d, Linear))]
-    pairs = [(m.sn, m.weight) for m in layers if m.sn is not None and m.sn.training]
-    if pairs and pairs[0][1].device.type == 'cuda':
-        power_iterations(pairs)
+    if isinstance(net, LowerableBlock):
+        dtype = net.dtype
+    if isinstance(net, NormalizedLayer):
+        yield from net.requests(dtype)
+    for part in net.children():
+        yield from requests_of(part, dtype)
 
 
-@torch.no_grad()
-def power_iterations(pairs: Sequence[tuple[SpectralNorm, torch.Tensor]]) -> None:
-    """Updates u of several norms, each with its weight, by a power iteration, which their next forward passes take."""
-    norms = [norm for norm, _ in pairs]
-    matrices = [norm.as_matrix(weight) for norm, weight in pairs]
-    vs = _normalized_products([w.t() for w in matrices], [norm.u for norm in norms])
-    us = _normalized_products(matrices, vs)
-    torch._foreach_copy_([norm.u for norm in norms], us)
-    for norm, u in zip(norms, us, strict=True):
-        norm.ahead = u
+class Conv2d(NormalizedLayer, torch.nn.Conv2d):
+    """PyTorch's convolution [N, I, H, W] -> [N, O, H', W'] in its input's dtype; `sn` normalizes the weight.
 
-
-def _normalized_products(matrices: Sequence[torch.Tensor], vectors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-    """Returns the normalized product of each matrix and its vector; they are rows of one matrix, padded with zeros."""
-    rows = matrices[0].new_zeros([len(matrices), max(map(len, matrices))])
-    products = [row[: len(w)] for row, w in zip(rows, matrices, strict=True)]
-    for product, w, x in zip(products, matrices, vectors, strict=True):
-        torch.mv(w, x, out=product)
-    rows.div_(rows.norm(dim=1, keepdim=True).clamp_min_(EPSILON))
-    return products
-
-
-class Conv2d(torch.nn.Conv2d):
-    """PyTorch's convolution [N, I, H, W] -> [N, O, H', W'] in its input's dtype; `sn` normalizes the weight."""
+    `lowered` is False if the layer computes in float32 inside a block of lower precision.
+    """
 
     def __init__(
         self,
@@ -114,22 +120,19 @@ class Conv2d(torch.nn.Conv2d):
         dilation: int = 1,
         bias: bool = True,
         sn: bool = False,
+        lowered: bool = True,
     ) -> None:
         super().__init__(in_channels, out_channels, kernel_size, stride, padding, dilation, bias=bias)
         self.pad = padding
         self.sn = SpectralNorm(self.weight) if sn else None
-
-    def normalized_weight(self) -> torch.Tensor:
-        """Returns the weight that the convolution uses, float32 [O, I, k, k]."""
-        return self.weight if self.sn is None else self.sn(self.weight)
+        self.lowered = lowered
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        b = None if self.bias is None else self.bias.to(x.dtype)
-        w = self.normalized_weight().to(x.dtype)
+        w, b = self.cast_parameters(x.dtype)
         return conv2d(x, w, b, self.stride, self.pad, self.dilation, self.groups)
 
 
-class ConvTranspose2d(torch.nn.ConvTranspose2d):
+class ConvTranspose2d(NormalizedLayer, torch.nn.ConvTranspose2d):
     """PyTorch's transposed convolution [N, I, H, W] -> [N, O, H', W'], otherwise as `Conv2d`."""
 
     def __init__(
@@ -146,20 +149,25 @@ class ConvTranspose2d(torch.nn.ConvTranspose2d):
         super().__init__(in_channels, out_channels, kernel_size, stride, padding, bias=bias)
         self.pad = padding
         self.sn = SpectralNorm(self.weight, out_dim=1) if sn else None
+        self.lowered = True
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:  # type: ignore[override]  # no output_size
-        w = self.weight if self.sn is None else self.sn(self.weight)
-        b = None if self.bias is None else self.bias.to(x.dtype)
-        return conv_transpose2d(x, w.to(x.dtype), b, self.stride, self.pad)
+        w, b = self.cast_parameters(x.dtype)
+        return conv_transpose2d(x, w, b, self.stride, self.pad)
 
 
-class Linear(torch.nn.Linear):
-    """PyTorch's linear layer [N, I] -> [N, O] in its input's dtype; `sn` normalizes the weight."""
+class Linear(NormalizedLayer, torch.nn.Linear):
+    """PyTorch's linear layer [N, I] -> [N, O] in its input's dtype; `sn` normalizes the weight.
 
-    def __init__(self, in_features: int, out_features: int, *, bias: bool = True, sn: bool = False) -> None:
+    `lowered` is True if the layer computes in the precision of its block.
+    """
+
+    def __init__(
+        self, in_features: int, out_features: int, *, bias: bool = True, sn: bool = False, lowered: bool = False
+    ) -> None:
         super().__init__(in_features, out_features, bias=bias)
         self.sn = SpectralNorm(self.weight) if sn else None
+        self.lowered = lowered
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        w = self.weight if self.sn is None else self.sn(self.weight)
-        return F.linear(x, w.to(x.dtype), None if self.bias is None else self.bias.to(x.dtype))
+        return F.linear(x, *self.cast_parameters(x.dtype))

@@ -18,7 +18,7 @@ from torch_utils.ops.toolchain.cpu_toolchain import BuildError
 
 OPERATIONS = (
     'act_fir', 'bias_act', 'conv2d', 'filter_branch', 'filtered_lrelu', 'involution', 'lowered_weights', 'modulation',
-    'synthesis_epilogue', 'upfirdn2d',
+    'spectral_weights', 'synthesis_epilogue', 'upfirdn2d',
 )  # fmt: skip
 SUBJECTS = (
     'Python', 'PyTorch', 'device', 'cores', 'spinning', 'CPU', 'compiler', 'ninja', 'nvcc', *OPERATIONS, 'reference',

@@ -10,7 +10,12 @@ import torch
 from extensions.layers import spectral_norm
 from extensions.layers.gconv import GConv2d
 from extensions.layers.sngan import SNGANDiscriminator, SNGANDiscriminatorConfig
+from torch_utils.ops.toolchain import build
 from training.interface import ImageSpec
+from training.networks import lowering
+from training.networks.layers import set_precision
+
+needs_kernels = pytest.mark.skipif(not build.load_cpu(), reason='no native operations')
 
 
 @torch.no_grad()
@@ -56,41 +61,66 @@ def test_a_normalised_network_is_twice_differentiable() -> None:
     assert torch.autograd.gradgradcheck(run, (x, v, *params.values()))
 
 
-def networks() -> tuple[SNGANDiscriminator, SNGANDiscriminator]:
-    """Returns two equal networks with labels."""
+def networks(dtype: torch.dtype = torch.float32) -> tuple[SNGANDiscriminator, SNGANDiscriminator]:
+    """Returns two equal networks with labels, with blocks of a dtype."""
     torch.manual_seed(0)
     cfg = SNGANDiscriminatorConfig(channel_base=128, channel_max=16)
     D = SNGANDiscriminator(cfg, ImageSpec(resolution=16, channels=3, label_dim=3, num_images=64))
+    set_precision(D, dtype)
     return D, copy.deepcopy(D)
 
 
-def iterate(D: SNGANDiscriminator) -> None:
-    """Does what the hook does on a GPU."""
-    layers = [m for m in D.modules() if isinstance(getattr(m, 'sn', None), spectral_norm.SpectralNorm)]
-    spectral_norm.power_iterations([(m.sn, m.weight) for m in layers])
-
-
-def test_norms_that_iterate_together_equal_norms_that_iterate_alone() -> None:
-    (together, alone), img, c = networks(), torch.randn(2, 3, 16, 16), torch.eye(2, 3)
+@needs_kernels
+@pytest.mark.parametrize(('dtype', 'tolerance'), [(torch.float32, 1e-5), (torch.bfloat16, 0.1)])
+def test_weights_that_are_normalized_together_equal_those_of_layers_alone(
+    dtype: torch.dtype, tolerance: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (together, alone), img, c = networks(dtype), torch.randn(2, 3, 16, 16), torch.eye(2, 3)
     for _ in range(3):
-        iterate(together)
-        assert torch.allclose(together(img, c), alone(img, c), atol=1e-6)
+        results = []
+        for D in (together, alone):
+            monkeypatch.setattr(lowering, 'prepares', lambda weight, D=D: D is together)
+            logits = D(img, c)
+            results.append([logits, *torch.autograd.grad(logits.square().sum(), list(D.parameters()))])
+        for a, b in zip(*results, strict=True):
+            torch.testing.assert_close(a, b, rtol=0, atol=tolerance * max(float(b.detach().abs().max()), 1e-3))
     for (name, a), (_, b) in zip(together.named_buffers(), alone.named_buffers(), strict=True):
         assert torch.allclose(a, b, atol=1e-6), name
 
 
+@needs_kernels
+def test_every_normalized_layer_takes_what_its_network_has_prepared(monkeypatch: pytest.MonkeyPatch) -> None:
+    D, _ = networks(torch.bfloat16)
+    requests = list(spectral_norm.requests_of(D))
+    assert {request.dtype for request in requests if request.name == 'weight'} == {torch.float32, torch.bfloat16}
+    monkeypatch.setattr(lowering, 'prepares', lambda weight: True)
+    with lowering.prepared(requests):
+        assert all(request.name in request.layer.ready for request in requests)
+        D._logits(torch.randn(2, 3, 16, 16), torch.eye(2, 3))
+        assert not any(request.layer.ready for request in requests)
+
+
+@needs_kernels
 def test_a_layer_that_runs_twice_in_a_pass_iterates_twice() -> None:
-    (together, alone), img, c = networks(), torch.randn(2, 3, 16, 16), torch.eye(2, 3)
-    iterate(together)
-    for D in (together, alone):
-        D(img, c)
-        D(img, c)
-    assert torch.allclose(together.out.sn.u, alone.out.sn.u, atol=1e-6)
+    torch.manual_seed(0)
+    together = spectral_norm.Linear(3, 2, sn=True)
+    alone, x = copy.deepcopy(together), torch.randn(4, 3)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lowering, 'prepares', lambda weight: True)
+        with lowering.prepared(spectral_norm.requests_of(together)):
+            found = [together(x), together(x)]
+    for a, b in zip(found, [alone(x), alone(x)], strict=True):
+        torch.testing.assert_close(a, b)
+    torch.testing.assert_close(together.sn.u, alone.sn.u)
 
 
-def test_zero_weights_and_transposed_convolutions_iterate_together() -> None:
-    layers = [spectral_norm.Conv2d(2, 3, 1, sn=True), spectral_norm.ConvTranspose2d(2, 5, 3, sn=True)]
-    torch.nn.init.zeros_(layers[0].weight)
-    spectral_norm.power_iterations([(m.sn, m.weight) for m in layers])
-    assert layers[0].sn.u.tolist() == [0, 0, 0]
-    assert float(layers[1].sn.u.norm()) == pytest.approx(1, abs=1e-6)
+@needs_kernels
+def test_evaluation_prepares_without_an_iteration(monkeypatch: pytest.MonkeyPatch) -> None:
+    layer = spectral_norm.ConvTranspose2d(2, 5, 3, sn=True).eval()
+    x, u = torch.randn(1, 2, 4, 4), layer.sn.u.clone()
+    expected = layer(x)
+    monkeypatch.setattr(lowering, 'prepares', lambda weight: True)
+    with lowering.prepared(spectral_norm.requests_of(layer)):
+        assert set(layer.ready) == {'weight'}
+        torch.testing.assert_close(layer(x), expected)
+    assert torch.equal(layer.sn.u, u)

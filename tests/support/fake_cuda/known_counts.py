@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +12,7 @@ from tests.support.fake_cuda.mode import FakeCuda
 from tests.support.fake_cuda.steps import CUDA
 from torch_utils.devices import gpu_products
 from torch_utils.ops.bias_act import bias_act
+from torch_utils.ops.spectral_weights import spectral_weights
 
 
 def zeros(*shape: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
@@ -31,10 +32,20 @@ def second_derivative() -> None:
     dx.square().sum().backward()
 
 
+def normalize(weights: Sequence[torch.Tensor], us: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Returns the first of several weights, spectrally normalized after a power iteration."""
+    n = len(weights)
+    return spectral_weights(weights, us, [0] * n, [torch.float32] * n, iterate=True)[0].weight
+
+
 def prepare() -> dict[str, torch.Tensor]:
     """Returns operands, whose making is not counted."""
+    w, u = zeros(16, 4, 3, 3).requires_grad_(), zeros(16)
     return {
         'x': zeros(4, 8),
+        'w': w,
+        'u': u,
+        'normalized': normalize([w], [u]),
         'low': channels_last(2, 4, 8, 8),
         'weight': zeros(16, 4, 3, 3, dtype=torch.bfloat16),
         'weight_last': channels_last(16, 4, 3, 3),
@@ -67,6 +78,14 @@ KNOWN: dict[str, tuple[Callable[[dict[str, torch.Tensor]], object], dict[str, fl
         {'wide': 2 * (2 * 8 * 32 * 32) * (4 * 9)},
     ),
     'one of our operators': (lambda t: bias_act(t['low'], t['bias'], act='lrelu'), {'launches': 1, 'bytes': 2064}),
+    'normalizing 33 weights takes two runs of four kernels': (
+        lambda t: normalize([t['w']] * 33, [t['u']] * 33),
+        {'launches': 8},
+    ),
+    'the gradients of normalized weights take two kernels': (
+        lambda t: torch.autograd.grad(t['normalized'], t['w'], t['w']),
+        {'launches': 2, 'bytes': 3 * 2304 + 64 + 148},
+    ),
     'a copy to the host': (lambda t: t['x'].to('cpu', non_blocking=True), {'launches': 1, 'copies': 1, 'waits': 0}),
     'a copy that waits': (lambda t: t['x'].cpu(), {'launches': 1, 'copies': 1, 'waits': 1}),
 }

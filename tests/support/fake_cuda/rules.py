@@ -40,6 +40,7 @@ LIST_TENSORS = {1: 110, 2: 64, 3: 48, 4: 36, 5: 30}  # tensors in a launch of mu
 LIST_BLOCKS, BLOCK = 320, 65536
 SUMMED = tuple(f'ganfoundry.{name}' for name in ('bias_act_grad', 'epilogue_backward', 'act_fir_backward'))
 LOWERED = 40  # weights that one kernel of `lowered_weights` takes
+SPECTRAL = 32  # weights that the kernels of `spectral_weights` take
 WIDE = 16  # a kernel with more pixels per side is a feature map
 
 
@@ -127,6 +128,14 @@ def _own(call: Call) -> Iterator[tuple[str, Cost]]:
         cost.launches = -(-len(call.args[2]) // LOWERED)
         for grad in call.args[0]:
             if grad is not None and not (_in_format(grad, True) or _in_format(grad, False)):
+                yield 'own operators: format copies', _copy_of(grad, grad.element_size())
+    elif call.name == 'ganfoundry.spectral_weights':
+        weights, *_, iterate = call.args
+        cost.launches = -(-len(weights) // SPECTRAL) * (4 if iterate else 2)
+    elif call.name == 'ganfoundry.spectral_weights_backward':
+        cost.launches = -(-len(call.args[0]) // SPECTRAL) * 2
+        for grad in call.args[0]:
+            if not (_in_format(grad, True) or _in_format(grad, False)):
                 yield 'own operators: format copies', _copy_of(grad, grad.element_size())
     elif call.name == 'ganfoundry.modulation_second':
         cost.launches = 2
