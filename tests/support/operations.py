@@ -44,6 +44,11 @@ def image(shape: tuple[int, ...], dtype: torch.dtype, layout: str, seed: int) ->
     return x.requires_grad_()
 
 
+def sum_of_mirror_images(f: torch.Tensor) -> torch.Tensor:
+    """Returns a filter [fh, fw] that equals itself upside down and from right to left, as a radial one does."""
+    return f + f.flip(0) + f.flip(1) + f.flip([0, 1])
+
+
 def assert_close(actual: torch.Tensor, expected: torch.Tensor, scale: float = 1) -> None:
     assert actual.dtype == expected.dtype
     assert actual.shape == expected.shape

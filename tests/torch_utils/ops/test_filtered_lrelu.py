@@ -19,6 +19,7 @@ from tests.support.operations import (
     layouts,
     load_golden,
     needs_kernels,
+    sum_of_mirror_images,
 )
 from torch_utils.ops.filtered_lrelu import filtered_lrelu
 
@@ -57,7 +58,15 @@ def test_impossible_arguments_are_refused_by_name(options: dict, words: str) -> 
         filtered_lrelu(torch.zeros(1, 2, 4, 4), **options)
 
 
-filters = st.tuples(st.sampled_from([1, 3, 4, 12]), st.booleans())
+filters = st.tuples(st.sampled_from([1, 3, 4, 12]), st.sampled_from(['1-D', '2-D', 'mirrored']))
+
+
+def drawn_filter(num_taps: int, kind: str) -> torch.Tensor:
+    """Returns a filter with a sum of 1, of one dimension, of two, or of two and equal to its mirror images."""
+    generator = torch.Generator().manual_seed(num_taps)
+    f = torch.rand([num_taps] if kind == '1-D' else [num_taps, num_taps], generator=generator)
+    f = sum_of_mirror_images(f) if kind == 'mirrored' else f
+    return f / f.sum()
 
 
 @needs_kernels
@@ -72,8 +81,7 @@ def test_the_kernel_equals_the_reference(shape, dtype, layout, fu, fd, up, down,
     assume(min(shape[2], shape[3]) > 3 or min(padding) >= 0)  # PyTorch rejects an empty crop
     x = image(shape, dtype, layout, seed=1)
     b = torch.randn(shape[1], generator=torch.Generator().manual_seed(2))
-    taps = [torch.rand([n] if flat else [n, n], generator=torch.Generator().manual_seed(n)) for n, flat in (fu, fd)]
-    args = {'fu': taps[0] / taps[0].sum(), 'fd': taps[1] / taps[1].sum(), 'b': b, 'up': up, 'down': down}
+    args = {'fu': drawn_filter(*fu), 'fd': drawn_filter(*fd), 'b': b, 'up': up, 'down': down}
     args |= {'padding': padding, 'clamp': clamp, 'flip_filter': flip}
     y, expected = filtered_lrelu(x, **args, impl='cpu'), filtered_lrelu(x, **args, impl='ref')
     assert_close(y, expected)
@@ -84,16 +92,40 @@ def test_the_kernel_equals_the_reference(shape, dtype, layout, fu, fd, up, down,
 
 
 @needs_kernels
+@pytest.mark.parametrize('radial', [False, True])
 @pytest.mark.parametrize('height', [5, 300])
-def test_bands_and_threads_do_not_show(height: int) -> None:
+def test_bands_and_threads_do_not_show(height: int, radial: bool) -> None:
     """A tall image is computed in bands of rows, whose neighbors overlap at the raised rate."""
     x = torch.randn(1, 3, height, 70, requires_grad=True)
-    f = torch.hamming_window(12) / 6
+    fu = torch.hamming_window(12, periodic=False) / 6
+    fd = sum_of_mirror_images(torch.rand(12, 12)) / 288 if radial else fu
 
-    def run() -> list[torch.Tensor]:
-        y = filtered_lrelu(x, f, f, torch.ones(3), up=2, down=2, padding=[9, 8], clamp=1.0, impl='cpu')
+    def run(impl: str = 'cpu') -> list[torch.Tensor]:
+        y = filtered_lrelu(x, fu, fd, torch.ones(3), up=2, down=2, padding=[9, 8], clamp=1.0, impl=impl)
         return [y, *torch.autograd.grad(y.square().sum(), x)]
 
     assert_same_bits(run, num_threads=3)
-    expected = filtered_lrelu(x, f, f, torch.ones(3), up=2, down=2, padding=[9, 8], clamp=1.0, impl='ref')
-    assert_close(run()[0], expected)
+    for actual, expected in zip(run(), run('ref'), strict=True):
+        assert_close(actual, expected)
+
+
+@needs_kernels
+@pytest.mark.parametrize('padding', [[-2, -5], [-40, 11], [60, -30]])
+def test_a_gradient_with_few_factors_is_that_of_the_reference(padding: list[int]) -> None:
+    """Padding that crops the image leaves samples of the gradient's raised rate without a stored factor."""
+    x = torch.randn(2, 2, 20, 36, dtype=torch.float64, requires_grad=True)
+    fu, fd = torch.rand(24, dtype=torch.float64), sum_of_mirror_images(torch.rand(12, 12, dtype=torch.float64))
+    grads = []
+    for impl in ('cpu', 'ref'):
+        y = filtered_lrelu(x, fu, fd, up=4, down=2, padding=padding, impl=impl)
+        grads += torch.autograd.grad(y, x, torch.ones_like(y).tril())
+    assert_close(*grads)
+
+
+@needs_kernels
+def test_an_image_that_is_cropped_entirely_has_no_gradient() -> None:
+    """The reference rejects such a crop: no stored factor belongs to the gradient's raised rate."""
+    x, f = torch.randn(1, 2, 36, 36, requires_grad=True), torch.hamming_window(12) / 12
+    y = filtered_lrelu(x, f, f, up=4, down=2, padding=[160, -150], impl='cpu')
+    assert torch.equal(y, torch.zeros(1, 2, 66, 66))
+    assert torch.equal(torch.autograd.grad(y.sum(), x)[0], torch.zeros_like(x))

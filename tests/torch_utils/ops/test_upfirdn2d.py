@@ -24,6 +24,7 @@ from tests.support.operations import (
     load_golden,
     needs_kernels,
     rand,
+    sum_of_mirror_images,
 )  # fmt: skip
 from torch_utils.ops.bias_act import bias_act
 from torch_utils.ops.upfirdn2d import downsample2d, filter2d, prepared_filter, setup_filter, upfirdn2d, upsample2d
@@ -127,15 +128,16 @@ def test_upfirdn2d_refuses_what_cannot_work() -> None:
 
 @st.composite
 def filters(draw: st.DrawFn) -> torch.Tensor:
-    """Draws a one-dimensional filter, an outer product, or neither."""
+    """Draws a one-dimensional filter, an outer product, or neither; of the latter, some equal their mirror images."""
     taps = torch.tensor(draw(st.sampled_from(TAPS)), dtype=torch.float32)
-    kind = draw(st.sampled_from(['1-D', 'outer', '2-D']))
+    kind = draw(st.sampled_from(['1-D', 'outer', '2-D', 'mirrored']))
     if kind == '1-D':
         return taps / taps.abs().sum()
     if kind == 'outer':
         return setup_filter(taps, separable=False, normalize=False) / taps.abs().sum() ** 2
     shape = draw(st.tuples(st.integers(1, 5), st.integers(1, 5)))
-    return torch.randn(shape, generator=torch.Generator().manual_seed(draw(st.integers(0, 99))))
+    f = torch.randn(shape, generator=torch.Generator().manual_seed(draw(st.integers(0, 99))))
+    return sum_of_mirror_images(f) if kind == 'mirrored' else f
 
 
 @needs_kernels

@@ -26,13 +26,6 @@ struct FirAxis {
     FirAxis transposed() const { return {{taps.rbegin(), taps.rend()}, size() - 1 - pad, out, in}; }
 };
 
-// The rows of a band, [begin, end).
-struct Band {
-    int64_t begin, end;
-
-    bool has(int64_t row) const { return begin <= row && row < end; }
-};
-
 // The `index`-th of `bands` equal parts of `rows` rows.
 inline Band band(int64_t rows, int64_t index, int64_t bands) {
     return {rows * index / bands, rows * (index + 1) / bands};

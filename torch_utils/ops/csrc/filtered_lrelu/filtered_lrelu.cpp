@@ -56,9 +56,10 @@ Pair filtered_lrelu_cpu(
 Tensor filtered_lrelu_stored_cpu(
     const Tensor& x_, const Tensor& codes_, const Tensor& fu, const Tensor& fd, int64_t up, int64_t down,
     at::IntArrayRef padding, at::IntArrayRef offset, double slope, double gain) {
-    const FilteredSizes g = filtered_geometry("filtered_lrelu_stored", x_, fu, fd, up, down, padding);
+    FilteredSizes g = filtered_geometry("filtered_lrelu_stored", x_, fu, fd, up, down, padding);
     const Tensor x = x_.contiguous(), codes = codes_.contiguous();
-    const StoredCodes stored = stored_codes("filtered_lrelu_stored", x, codes, offset);
+    StoredCodes stored = stored_codes("filtered_lrelu_stored", x, codes, offset);
+    limit_to_codes(g, stored);
     const Tensor y = at::empty({x.size(0), x.size(1), g.down_y.out, g.down_x.out}, x.options());
     if (y.numel() == 0) return y;
     const BiasAct act = parameters(slope, gain, std::nullopt);

@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "common/numeric.h"
+#include "common/vector.h"
 #include "involution/involution_sizes.h"
 
 namespace ganfoundry {
@@ -29,27 +30,6 @@ template <class T>
 struct Planes {
     T* data;
     int64_t sample, group, plane, row, column;  // strides
-};
-
-// Widest vectors of the compiler's target.
-#if defined(__AVX512F__)
-constexpr int64_t kVectorBytes = 64;
-#elif defined(__AVX__)
-constexpr int64_t kVectorBytes = 32;
-#else
-constexpr int64_t kVectorBytes = 16;
-#endif
-
-template <class A>
-struct Vector {
-    typedef A type __attribute__((vector_size(kVectorBytes)));
-    static constexpr int64_t lanes = kVectorBytes / sizeof(A);
-
-    static type load(const A* from) {
-        type v;
-        std::memcpy(&v, from, sizeof(v));
-        return v;
-    }
 };
 
 // out[u][q] = sum over s of left[left_at[s] + q] * right[right_at[s] + step[u] + q], for `vectors` vectors of q.
