@@ -22,15 +22,15 @@ import torch
 import torch.nn.functional as F
 
 from dnnlib.errors import ConfigError
-from extensions.layers.batch_norm import BigBN
+from extensions.layers.batch_norm import BatchNorm2d, BigBN, normalized
 from extensions.layers.gconv import GConv2d, VConv2d, xavier_
+from extensions.layers.preparation import Preparation
 from extensions.layers.sngan import SNGANDiscriminatorConfig
-from extensions.layers.spectral_norm import Conv2d, Linear, requests_of
+from extensions.layers.spectral_norm import Conv2d, Linear
 from training.config import EmaConfig, LossConfig, OptimizerConfig, PathLengthConfig, R1Config, RunConfig, require
 from training.interface import ImageSpec
 from training.networks.config import channels_at, is_lowered
 from training.networks.layers import LowerableBlock
-from training.networks.lowering import prepared
 from training.registry import register_generator, register_recipe
 
 PAPER = 'Park and Shin, Generative Convolution Layer for Image Generation, arXiv 2111.15171'
@@ -111,12 +111,12 @@ class BigGLU(torch.nn.Module):
 
     def __init__(self, channels: int, v_dim: int, linear: Layer) -> None:
         super().__init__()
-        self.bn = torch.nn.BatchNorm2d(channels, affine=False)
+        self.bn = BatchNorm2d(channels, affine=False)
         self.gain = linear(v_dim, 2 * channels)
         self.shift = linear(v_dim, 2 * channels)
 
     def forward(self, x: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-        y = self.bn(x.float()).repeat(1, 2, 1, 1)  # [N, 2 C, H, W]
+        y = normalized(self.bn, x.float()).repeat(1, 2, 1, 1)  # [N, 2 C, H, W]
         gain, shift = 1 + self.gain(v)[:, :, None, None], self.shift(v)[:, :, None, None]  # [N, 2 C, 1, 1]
         return F.glu(torch.addcmul(shift, y, gain), dim=1).to(x.dtype)
 
@@ -205,9 +205,10 @@ class GConvGenerator(torch.nn.Module):
             GConvBlock(config, i, c, self.z_dim + self.c_dim, is_lowered(config, spec, 8 << k))
             for k, (i, c) in enumerate(itertools.pairwise(widths))
         )
-        self.bn = torch.nn.BatchNorm2d(widths[-1])
+        self.bn = BatchNorm2d(widths[-1])
         self.rgb = Conv2d(widths[-1], spec.channels, 3, padding=1, sn=sn)
         xavier_(self)
+        self.preparation = Preparation(self)
 
     def forward(
         self, z: torch.Tensor, c: torch.Tensor | None, *, truncation_psi: float = 1, noise_mode: str = 'random'
@@ -230,11 +231,11 @@ class GConvGenerator(torch.nn.Module):
         if self.c_dim > 0:
             assert c is not None, f'labels [N, {self.c_dim}] are needed, got None'
             v = torch.cat([z, c.float()], dim=1)
-        with prepared(requests_of(self)):
+        with self.preparation():
             x = self.fc(z).unflatten(1, (-1, *self.base))  # [N, C, H, W] of the base
             for block in self.blocks:
                 x = block(x, v)
-            return torch.tanh(self.rgb(F.relu(self.bn(x.float()))))
+            return torch.tanh(self.rgb(F.relu(normalized(self.bn, x.float()))))
 
 
 @register_recipe('gconv', paper=PAPER, min_resolution=32)

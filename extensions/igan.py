@@ -24,13 +24,14 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 
+from extensions.layers.batch_norm import BatchNorm2d, normalized
 from extensions.layers.latent import LatentGenerator, Projection
-from extensions.layers.spectral_norm import Conv2d, Linear, requests_of
+from extensions.layers.preparation import Preparation
+from extensions.layers.spectral_norm import Conv2d, Linear
 from training.config import EmaConfig, LossConfig, OptimizerConfig, PathLengthConfig, R1Config, RunConfig, require
 from training.data.shapes import images_at_once
 from training.interface import ImageSpec
 from training.networks.layers import LowerableBlock
-from training.networks.lowering import prepared
 from training.registry import register_discriminator, register_generator, register_recipe
 
 PAPER = 'Hashim et al., IGAN: A New Inception-based Model, arXiv 2601.08332'
@@ -127,7 +128,7 @@ class ConvNorm(torch.nn.Module):
         super().__init__()
         conv = partial(Conv2d, stride=stride, padding=dilation * (kernel_size // 2), dilation=dilation)
         self.conv = conv(in_channels, out_channels, kernel_size, bias=not norm, sn=sn)
-        self.norm = torch.nn.BatchNorm2d(out_channels) if norm else None
+        self.norm = BatchNorm2d(out_channels) if norm else None
         self.slope = slope
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -135,7 +136,7 @@ class ConvNorm(torch.nn.Module):
 
     def finish(self, x: torch.Tensor) -> torch.Tensor:
         """Returns act(norm(x)) for the convolution's result x."""
-        x = x if self.norm is None else self.norm(x.to(self.norm.weight.dtype)).to(x.dtype)
+        x = x if self.norm is None else normalized(self.norm, x)
         return F.leaky_relu_(x, self.slope)
 
 
@@ -196,8 +197,9 @@ class IganGenerator(LatentGenerator):
         super().__init__(config.z_dim, spec)
         self.base = spec.size_at(4)
         self.fc = torch.nn.Linear(self.v_dim, config.channel_max * self.base[0] * self.base[1], bias=False)
-        self.norm = torch.nn.BatchNorm2d(config.channel_max)
+        self.norm = BatchNorm2d(config.channel_max)
         self.trunk = Trunk(self._layers(config, _resolutions(spec, config, spec.resolution)))
+        self.preparation = Preparation(self)
 
     def _layers(self, cfg: IganGeneratorConfig, resolutions: list[int]) -> dict[str, torch.nn.Module]:
         """Returns the layers from 4x4 to the image, named by their output resolution."""
@@ -224,8 +226,8 @@ class IganGenerator(LatentGenerator):
         """Returns the image; `LatentGenerator.vector` has the arguments and errors."""
         x = self.fc(self.vector(z, c, truncation_psi, noise_mode))  # [N, channel_max H W] of the base
         x = x.reshape(z.shape[0], -1, *self.base)
-        with prepared(requests_of(self)):
-            return self.trunk(F.relu(self.norm(x))).tanh()  # [N, C, H, W]
+        with self.preparation():
+            return self.trunk(F.relu(normalized(self.norm, x))).tanh()  # [N, C, H, W]
 
 
 @register_discriminator('igan', config=IganDiscriminatorConfig)
@@ -240,6 +242,7 @@ class IganDiscriminator(torch.nn.Module):
         h, w = spec.size_at(4)
         self.fc = Linear(channels * h * w, 1, sn=config.sn)
         self.project = Projection(self.c_dim, channels, pixels=h * w, sn=config.sn) if self.c_dim else None
+        self.preparation = Preparation(self)
 
     def _layers(self, cfg: IganDiscriminatorConfig, resolutions: list[int]) -> tuple[dict[str, torch.nn.Module], int]:
         """Returns the layers from the image to 4x4, named by their output resolution, and the channels at 4x4."""
@@ -262,7 +265,7 @@ class IganDiscriminator(torch.nn.Module):
         return layers, channels
 
     def forward(self, img: torch.Tensor, c: torch.Tensor | None) -> torch.Tensor:
-        with prepared(requests_of(self)):
+        with self.preparation():
             x = self.trunk(img)  # [N, O, H, W] of the base
             logits = self.fc(x.flatten(1))  # [N, 1]
             return logits if self.project is None else logits + self.project(x, c)

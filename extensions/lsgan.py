@@ -16,9 +16,10 @@ import torch
 import torch.nn.functional as F
 
 from dnnlib.errors import ConfigError
+from extensions.layers.batch_norm import BatchNorm2d, normalized
 from extensions.layers.latent import LatentGenerator, Projection
 from extensions.layers.latent_run import latent_run
-from extensions.layers.rbn import normalized
+from extensions.layers.preparation import Preparation
 from extensions.layers.spectral_norm import Conv2d, Linear
 from training.config import LossConfig, RunConfig, require
 from training.interface import ImageSpec
@@ -92,7 +93,7 @@ class UpStage(LowerableBlock):
     def __init__(self, in_channels: int, out_channels: int, lowered: bool) -> None:
         super().__init__(lowered)
         self.conv = Conv2d(in_channels, out_channels, 3, padding=1)
-        self.norm = torch.nn.BatchNorm2d(out_channels)
+        self.norm = BatchNorm2d(out_channels)
         self.act = torch.nn.LeakyReLU(0.2)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -107,7 +108,7 @@ class DownStage(LowerableBlock):
         super().__init__(lowered)
         self.conv = Conv2d(in_channels, out_channels, 3, stride=2, padding=1)
         self.act = torch.nn.LeakyReLU(0.2)
-        self.norm = torch.nn.BatchNorm2d(out_channels) if has_norm else None
+        self.norm = BatchNorm2d(out_channels) if has_norm else None
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.act(self.conv(self.lower(x)))
@@ -129,16 +130,18 @@ class LSGANGenerator(LatentGenerator):
             setattr(self, f'b{res}', UpStage(in_channels, channels_at(config, res), lowered(config, spec, res)))
             in_channels = channels_at(config, res)
         self.last = Conv2d(in_channels, spec.channels, 3, padding=1)
+        self.preparation = Preparation(self)
 
     def forward(
         self, z: torch.Tensor, c: torch.Tensor, *, truncation_psi: float = 1, noise_mode: str = 'random'
     ) -> torch.Tensor:
         """Returns the image; `LatentGenerator.vector` has the arguments and errors."""
-        x = self.fc(self.vector(z, c, truncation_psi, noise_mode))  # [N, O h w]
-        x = x.unflatten(1, (-1, *self.start))  # [N, O, h, w]
-        for res in self.stages:
-            x = getattr(self, f'b{res}')(x)  # [N, O, h, w]
-        return torch.tanh(self.last(x.to(self.last.weight.dtype)))  # [N, C, H, W]
+        with self.preparation():
+            x = self.fc(self.vector(z, c, truncation_psi, noise_mode))  # [N, O h w]
+            x = x.unflatten(1, (-1, *self.start))  # [N, O, h, w]
+            for res in self.stages:
+                x = getattr(self, f'b{res}')(x)  # [N, O, h, w]
+            return torch.tanh(self.last(x.to(self.last.weight.dtype)))  # [N, C, H, W]
 
 
 @register_discriminator('lsgan', config=LSGANDiscriminatorConfig)
@@ -163,14 +166,16 @@ class LSGANDiscriminator(torch.nn.Module):
         h, w = spec.size_at(END)
         self.last = Linear(in_channels * h * w, 1)
         self.project = Projection(self.c_dim, in_channels, pixels=h * w) if self.c_dim else None
+        self.preparation = Preparation(self)
 
     def forward(self, img: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
         h = img  # [N, C, H, W]
-        for res in self.stages:
-            h = getattr(self, f'b{res}')(h)  # [N, O, h, w]
-        h = h.to(self.last.weight.dtype)  # [N, O, h, w]
-        logits = self.last(h.flatten(1))  # [N, 1]
-        return logits if self.project is None else logits + self.project(h, c)
+        with self.preparation():
+            for res in self.stages:
+                h = getattr(self, f'b{res}')(h)  # [N, O, h, w]
+            h = h.to(self.last.weight.dtype)  # [N, O, h, w]
+            logits = self.last(h.flatten(1))  # [N, 1]
+            return logits if self.project is None else logits + self.project(h, c)
 
 
 @register_recipe('lsgan', paper=PAPER, min_resolution=16)

@@ -19,14 +19,14 @@ from typing import Any, Literal
 import torch
 
 from dnnlib.errors import ConfigError
+from extensions.layers.batch_norm import BatchNorm2d, normalized
 from extensions.layers.latent import LatentGenerator, Projection
-from extensions.layers.rbn import normalized
-from extensions.layers.spectral_norm import Conv2d, ConvTranspose2d, requests_of
+from extensions.layers.preparation import Preparation
+from extensions.layers.spectral_norm import Conv2d, ConvTranspose2d
 from training.config import require
 from training.interface import ImageSpec
 from training.networks.config import is_lowered
 from training.networks.layers import LowerableBlock
-from training.networks.lowering import prepared
 from training.registry import register_discriminator, register_generator
 
 
@@ -146,6 +146,7 @@ class DCGANGenerator(LatentGenerator):
             in_channels, spec.channels, 4, stride=2, padding=1, bias=config.bias, sn=config.sn_last
         )
         initialize(self, config.init_std)
+        self.preparation = Preparation(self)
 
     def _stage(self, cfg: DCGANGeneratorConfig, spec: ImageSpec, res: int, in_channels: int) -> Stage:
         c = width(cfg, res)
@@ -154,7 +155,7 @@ class DCGANGenerator(LatentGenerator):
         extra = None
         if res in cfg.extra:
             same = Conv2d(c, c, 3, padding=1, bias=cfg.bias, sn=cfg.sn)
-            extra = ConvLayer(same, torch.nn.BatchNorm2d(c), make_act(cfg))
+            extra = ConvLayer(same, BatchNorm2d(c), make_act(cfg))
         return Stage(
             ConvLayer(conv, self.make_norm(cfg, res), make_act(cfg)),
             extra=extra,
@@ -164,7 +165,7 @@ class DCGANGenerator(LatentGenerator):
 
     def make_norm(self, cfg: Any, res: int) -> torch.nn.Module:
         """Returns the normalization of the stage at `res`; derived networks override it."""
-        return torch.nn.BatchNorm2d(width(cfg, res))
+        return BatchNorm2d(width(cfg, res))
 
     def make_tail(self, cfg: Any, res: int) -> torch.nn.Module | None:
         """Returns a module after the stage at `res`, [N, O, h, w] -> same shape, or None."""
@@ -175,7 +176,7 @@ class DCGANGenerator(LatentGenerator):
     ) -> torch.Tensor:
         """Returns the image; `LatentGenerator.vector` has the arguments and errors."""
         x = self.vector(z, c, truncation_psi, noise_mode)[:, :, None, None]  # [N, V, 1, 1]
-        with prepared(requests_of(self)):
+        with self.preparation():
             for res in self.stages:
                 x = getattr(self, f'b{res}')(x)  # [N, O, h, w]
             return torch.tanh(self.last(x.to(self.last.weight.dtype)))  # [N, C, H, W]
@@ -199,12 +200,13 @@ class DCGANDiscriminator(torch.nn.Module):
         if self.c_dim:
             self.project = Projection(self.c_dim, in_channels, pixels=base[0] * base[1], sn=config.sn_last)
         initialize(self, config.init_std)
+        self.preparation = Preparation(self)
 
     def _stage(self, cfg: DCGANDiscriminatorConfig, spec: ImageSpec, res: int, in_channels: int) -> Stage:
         c = width(cfg, res)
 
         def layer(conv: Conv2d, has_norm: bool) -> ConvLayer:
-            norm = torch.nn.BatchNorm2d(c) if has_norm and cfg.norm == 'bn' else None
+            norm = BatchNorm2d(c) if has_norm and cfg.norm == 'bn' else None
             return ConvLayer(conv, norm, torch.nn.LeakyReLU(cfg.slope))
 
         down = Conv2d(in_channels, c, 4, stride=2, padding=1, bias=cfg.bias, sn=cfg.sn)
@@ -224,7 +226,7 @@ class DCGANDiscriminator(torch.nn.Module):
 
     def forward(self, img: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
         h = img  # [N, C, H, W]
-        with prepared(requests_of(self)):
+        with self.preparation():
             for res in self.stages:
                 h = getattr(self, f'b{res}')(h)  # [N, O, h, w]
             h = h.to(self.last.weight.dtype)  # [N, O, h, w] of the base

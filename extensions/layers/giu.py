@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 
 from dnnlib.errors import ConfigError
-from extensions.layers.rbn import normalized
+from extensions.layers.batch_norm import BatchNorm2d, normalized
 from extensions.layers.spectral_norm import Conv2d, Linear
 from torch_utils.ops.involution import involution
 
@@ -54,7 +54,7 @@ class KernelGenerator(torch.nn.Module):
         self.reduce = Conv2d(channels, hidden, 1)  # W_2
         self.norm: torch.nn.Module | None = None
         if norm != 'none':
-            self.norm = torch.nn.BatchNorm2d(hidden) if norm == 'bn' else torch.nn.GroupNorm(1, hidden)
+            self.norm = BatchNorm2d(hidden) if norm == 'bn' else torch.nn.GroupNorm(1, hidden)
         self.span = Conv2d(hidden, k * k * groups, 1)  # W_3
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

@@ -7,10 +7,7 @@ from __future__ import annotations
 
 import torch
 
-
-def normalized(norm: torch.nn.Module, x: torch.Tensor) -> torch.Tensor:
-    """Returns norm(x) [N, C, H, W] in the dtype of `x`; statistics are at least float32."""
-    return norm(x.to(torch.promote_types(x.dtype, torch.float32))).to(x.dtype)
+from extensions.layers.batch_norm import BatchNorm2d, normalized
 
 
 class RBN(torch.nn.Module):
@@ -25,7 +22,7 @@ class RBN(torch.nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.bn = torch.nn.BatchNorm2d(channels, affine=False)
+        self.bn = BatchNorm2d(channels, affine=False)
         shape = [1, channels, 1, 1]
         self.w_m = torch.nn.Parameter(torch.zeros(shape))
         self.w_v = torch.nn.Parameter(torch.zeros(shape))
@@ -39,7 +36,7 @@ class RBN(torch.nn.Module):
         k_m = full.mean(dim=[2, 3], keepdim=True)  # [N, C, 1, 1]
         x_cm = torch.addcmul(full, self.w_m, k_m)  # [N, C, H, W]
         # Eq. (15), (18): X_s = (X_cm - E(X_cm)) / sqrt(Var(X_cm) + eps)
-        x_s = self.bn(x_cm)  # [N, C, H, W]
+        x_s = normalized(self.bn, x_cm)  # [N, C, H, W]
         # Eq. (19): X_cs = X_s sigmoid(w_v K_s + w_b); Y = gamma X_cs + beta
         k_s = x_s.mean(dim=[2, 3], keepdim=True)  # [N, C, 1, 1]
         gain = self.gamma * torch.sigmoid(torch.addcmul(self.w_b, self.w_v, k_s))  # [N, C, 1, 1]

@@ -15,12 +15,12 @@ import torch.nn.functional as F
 
 from dnnlib.errors import ConfigError
 from extensions.layers.gconv import xavier_
-from extensions.layers.spectral_norm import Conv2d, Linear, requests_of
+from extensions.layers.preparation import Preparation
+from extensions.layers.spectral_norm import Conv2d, Linear
 from torch_utils.ops.folded_conv import down_conv2d
 from training.config import require
 from training.interface import ImageSpec
 from training.networks.layers import LowerableBlock
-from training.networks.lowering import prepared
 from training.registry import register_discriminator
 
 
@@ -117,10 +117,11 @@ class SNGANDiscriminator(torch.nn.Module):
         self.out = Linear(in_channels, 1, sn=config.sn)
         self.embed = Linear(self.c_dim, in_channels, bias=False, sn=config.sn) if self.c_dim > 0 else None
         xavier_(self)
+        self.preparation = Preparation(self)
 
     def forward(self, img: torch.Tensor, c: torch.Tensor | None) -> torch.Tensor:
         """Returns the logits. img: float32, any memory format. c: ignored if c_dim is 0."""
-        with prepared(requests_of(self)):
+        with self.preparation():
             return self._logits(img, c)
 
     def _logits(self, img: torch.Tensor, c: torch.Tensor | None) -> torch.Tensor:

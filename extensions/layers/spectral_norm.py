@@ -1,8 +1,8 @@
 """Spectral normalization (Miyato et al. 2018), and layers with optional spectral normalization.
 
 The weight remains a plain parameter and `u` a plain buffer, so that copies, state dicts and moving averages work. On a
-GPU, networks prepare the weights of all these layers at once (`with prepared(requests_of(self))`): normalized, cast and
-laid out for the convolutions by a few launches. On a CPU launches cost nothing, and every layer does so for itself.
+GPU, networks prepare the weights of all these layers at once (`preparation.py`): normalized, cast and laid out for the
+convolutions by a few launches. On a CPU launches cost nothing, and every layer does so for itself.
 
 Letters: N batch, I and O input and output features, H and W height and width, k kernel size.
 """
@@ -18,7 +18,6 @@ import torch.nn.functional as F
 from torch_utils.ops import dispatch
 from torch_utils.ops.conv2d import conv2d, conv_transpose2d
 from torch_utils.ops.spectral_weights import spectral_weights
-from training.networks.layers import LowerableBlock
 from training.networks.lowering import Norm, Preparable, Request
 
 
@@ -84,23 +83,6 @@ class NormalizedLayer(Preparable):
     def cast_parameters(self, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Returns weight and bias that the layer uses, in a dtype."""
         return self.normalized_weight().to(dtype), self.cast_bias(dtype)
-
-
-def requests_of(net: torch.nn.Module, dtype: torch.dtype = torch.float32) -> Iterator[Request]:
-    """Yields the weights of the layers of a network, or of a part of it, to prepare for a pass.
-
-    Every normalized layer must run in every pass: its u moves.
-
-    Args:
-        net: Network or part.
-        dtype: Dtype of the block that the part belongs to.
-    """
-    if isinstance(net, LowerableBlock):
-        dtype = net.dtype
-    if isinstance(net, NormalizedLayer):
-        yield from net.requests(dtype)
-    for part in net.children():
-        yield from requests_of(part, dtype)
 
 
 class Conv2d(NormalizedLayer, torch.nn.Conv2d):

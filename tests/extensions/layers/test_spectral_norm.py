@@ -91,7 +91,7 @@ def test_weights_that_are_normalized_together_equal_those_of_layers_alone(
 @needs_kernels
 def test_every_normalized_layer_takes_what_its_network_has_prepared(monkeypatch: pytest.MonkeyPatch) -> None:
     D, _ = networks(torch.bfloat16)
-    requests = list(spectral_norm.requests_of(D))
+    requests = list(D.preparation.requests())
     assert {request.dtype for request in requests if request.name == 'weight'} == {torch.float32, torch.bfloat16}
     monkeypatch.setattr(lowering, 'prepares', lambda weight: True)
     with lowering.prepared(requests):
@@ -107,7 +107,7 @@ def test_a_layer_that_runs_twice_in_a_pass_iterates_twice() -> None:
     alone, x = copy.deepcopy(together), torch.randn(4, 3)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(lowering, 'prepares', lambda weight: True)
-        with lowering.prepared(spectral_norm.requests_of(together)):
+        with lowering.prepared(together.requests(torch.float32)):
             found = [together(x), together(x)]
     for a, b in zip(found, [alone(x), alone(x)], strict=True):
         torch.testing.assert_close(a, b)
@@ -120,7 +120,7 @@ def test_evaluation_prepares_without_an_iteration(monkeypatch: pytest.MonkeyPatc
     x, u = torch.randn(1, 2, 4, 4), layer.sn.u.clone()
     expected = layer(x)
     monkeypatch.setattr(lowering, 'prepares', lambda weight: True)
-    with lowering.prepared(spectral_norm.requests_of(layer)):
+    with lowering.prepared(layer.requests(torch.float32)):
         assert set(layer.ready) == {'weight'}
         torch.testing.assert_close(layer(x), expected)
     assert torch.equal(layer.sn.u, u)
