@@ -1,0 +1,56 @@
+"""The search for the demo's settings: every setting of a round is a different run, and the demo is one of them."""
+
+import dataclasses
+import re
+import shlex
+
+import pytest
+
+from bench.search_demo import ROUNDS, plan_text, table
+from ganfoundry.compare.options import CompareOptions, read_rows, with_plan_file
+from ganfoundry.compare.plan import config_of
+from tests.conftest import ROOT
+
+
+def configs(number: str, tmp_path) -> dict[str, object]:
+    """Returns the config of each setting of a round."""
+    (tmp_path / 'plan.toml').write_text(plan_text(ROUNDS[number], 60, '0', 1))
+    rows = read_rows(*with_plan_file(CompareOptions(plan=str(tmp_path / 'plan.toml'))))
+    return {row.label: config_of((f'--cfg={row.cfg}', '--resolution=32', '--batch=16', *row.flags))[0] for row in rows}
+
+
+@pytest.mark.parametrize('number', list(ROUNDS))
+def test_every_setting_changes_something(tmp_path, number):
+    found = configs(number, tmp_path)
+    assert found.keys() == ROUNDS[number].settings.keys()
+    assert len(set(map(repr, found.values()))) == len(found)
+
+
+def test_the_demo_is_the_best_setting(tmp_path):
+    makefile = (ROOT / 'Makefile').read_text()
+    flags = shlex.split(re.search(r'^DEMO := (.*?[^\\])$', makefile, re.MULTILINE | re.DOTALL)[1].replace('\\\n', ' '))
+    demo, _ = config_of(tuple(flags))
+    best = configs('3', tmp_path)['wide']
+    length = {name: getattr(demo, name) for name in ('kimg', 'tick', 'snap', 'metrics', 'workers', 'precision')}
+    assert dataclasses.replace(best, **length) == demo
+
+
+def test_the_table_is_sorted_and_names_a_run_without_a_number():
+    def row(label, mean, state):
+        run = {'state': state}
+        ends = {'fd_efflite1k': {'mean': mean, 'std': None}}
+        return {
+            'label': label,
+            'ends': ends,
+            'diversity': 0.5,
+            'sec_per_kimg': 2,
+            'runs': [run],
+            'flags': ['--a', '--b'],
+        }
+
+    lines = table({'rows': [row('c', None, 'failed'), row('b', 2.0, 'done'), row('a', 1.0, 'done')]}, ('--a',))
+    assert lines.split('\n')[2:5] == [
+        '| a | 1.0 | 0.50 | 2.0 | 1 done | `--b` |',
+        '| b | 2.0 | 0.50 | 2.0 | 1 done | `--b` |',
+        '| c | none | 0.50 | 2.0 | 1 failed | `--b` |',
+    ]
