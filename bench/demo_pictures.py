@@ -24,7 +24,7 @@ from training.run.run_folder import RunFolder
 
 ROOT = Path(__file__).resolve().parent.parent
 METRIC = 'fd_efflite1k'
-ROWS = 8  # of generated images
+ROWS = 8  # rows of generated images
 GAP = 8  # pixels between real and generated images
 
 

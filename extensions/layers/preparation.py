@@ -1,6 +1,6 @@
-"""What a network does once per pass for all of its layers, because on a GPU every launch costs time of the host.
+"""Preparation of a pass: work for all layers of a network at once, because every launch on a GPU costs host time.
 
-A layer outside of such a pass does the same for itself, in several launches.
+A layer that runs outside such a pass does its own part, in several launches.
 """
 
 from __future__ import annotations

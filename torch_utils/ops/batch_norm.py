@@ -116,7 +116,7 @@ class _Gradient(torch.autograd.Function):
         return (*(found or (None, None, None)), *[None] * 5)
 
 
-Grads = tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]  # of dy, x and gamma
+Grads = tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]  # gradients of dy, x and gamma
 
 
 def _first(

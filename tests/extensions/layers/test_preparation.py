@@ -66,7 +66,7 @@ def test_prepared_passes_compute_and_move_the_same(pair: tuple[Network, Network]
     x, results = torch.randn(5, 3, 8, 8), []
     for net in pair:
         net.train(mode != 'eval')
-        if mode == 'cumulative':  # as recalibration sets it
+        if mode == 'cumulative':  # recalibration sets the momentum to None
             for norm in net.preparation.norms:
                 norm.momentum = None
         for _ in range(2):

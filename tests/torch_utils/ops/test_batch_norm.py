@@ -49,7 +49,7 @@ def test_gradients_of_a_penalty_are_those_of_float64(dtype: torch.dtype, toleran
 
 
 def test_gradients_of_sums_alone_have_derivatives() -> None:
-    """Of dgamma and dbeta, without a gradient of dx."""
+    """Second derivatives of dgamma and dbeta exist where dx gets no gradient."""
     results = []
     for fused in (True, False):
         tensors = features(torch.float64)
