@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from dnnlib.errors import ConfigError
+from dnnlib.registry import load_file
 from ganfoundry.compare.plan import Plan, check_plan
 from ganfoundry.compare.plan_file import read_plan_file
 from ganfoundry.compare.rows import Row, parse_rows, with_flags
@@ -69,11 +70,14 @@ class CompareOptions:
 def with_plan_file(options: CompareOptions) -> tuple[CompareOptions, tuple[Row, ...]]:
     """Returns the options, completed from the plan file, then from the defaults, and the rows of the file.
 
-    An option of the command line replaces that of the file. Of `set` and `flags`, which train.py reads from left to
-    right, the file's come first, then those of a row, then --set and --flag of the command line.
+    Loads the plug-ins of both, which register the --cfg of rows. An option of the command line replaces that of the
+    file. Of `set` and `flags`, which train.py reads from left to right, the file's come first, then those of a row,
+    then --set and --flag of the command line.
     """
     given = {field.name: getattr(options, field.name) for field in fields(options)}
     rows: tuple[Row, ...] = ()
+    for path in options.plugin:
+        load_file(path)
     if options.plan is not None:
         found, rows = read_plan_file(Path(options.plan))
         if options.cfgs is None:

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from dnnlib.errors import ConfigError
-from dnnlib.registry import suggest
+from dnnlib.registry import load_file, suggest
 from dnnlib.regular_file import open_regular
 from ganfoundry.compare.plan import BUDGETS, HALVINGS
 from ganfoundry.compare.rows import PaperNumber, Row, checked_rows
@@ -74,6 +74,8 @@ WORDS = {
 def read_plan_file(path: Path) -> tuple[dict[str, Any], tuple[Row, ...]]:
     """Returns the options of a plan file by their names in `CompareOptions`, and its rows.
 
+    Loads the plug-ins that the file names, since its rows may need them.
+
     Raises:
         ConfigError: If the file cannot be read, or has an unknown or wrong entry; names the entry.
     """
@@ -91,6 +93,8 @@ def read_plan_file(path: Path) -> tuple[dict[str, Any], tuple[Row, ...]]:
         if not isinstance(value, list | dict | str | bool) and value < LEAST.get(key, 0):
             raise ConfigError(f'{where}: {key}={value}: must be at least {LEAST.get(key, 0)}')
         options[name] = option_value(key, value, f'{where}: {key}')
+    for plugin in options.get('plugin', ()):
+        load_file(plugin)
     check_kind(tables, dict, f'{where}: rows')
     rows = [read_row(label, table, f'{where}: rows.{label}') for label, table in tables.items()]
     return options, checked_rows(rows, where)

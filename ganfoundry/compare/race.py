@@ -9,7 +9,6 @@ import click
 
 from dnnlib.errors import ConfigError
 from dnnlib.folders import exclusive
-from dnnlib.registry import load_file
 from dnnlib.signals import StopSignal
 from ganfoundry.compare.dry_run import describe
 from ganfoundry.compare.job import Job
@@ -30,8 +29,6 @@ def run_comparison(given: CompareOptions, command: Sequence[str]) -> int:
         command: Its words, for the report.
     """
     options, rows = with_plan_file(given)
-    for path in options.plugin:
-        load_file(path)
     plan = make_plan(options, rows, command)
     dataset = open_data(options)
     out = Path(options.out or '')

@@ -1,6 +1,7 @@
 """Plan files: what they give, and what they refuse by the name of the entry."""
 
 import contextlib
+import json
 import random
 
 import pytest
@@ -69,6 +70,25 @@ def test_the_flags_of_a_file_are_for_the_rows_of_cfgs_too(tmp_path):
     plan = written(tmp_path, 'flags = ["--glr=0.1"]\n[rows.squeeze]')
     (row,) = read_rows(*with_plan_file(CompareOptions(plan=str(plan), cfgs='auto')))
     assert (row.cfg, row.flags) == ('auto', ('--glr=0.1',))
+
+
+@pytest.mark.parametrize('where', ['file', 'command line'])
+def test_a_row_may_have_a_cfg_of_a_plug_in(tmp_path, where):
+    plugin = str(ROOT / 'examples/my_generator.py')
+    entry = f'plugin = {json.dumps(plugin)}\n' if where == 'file' else ''
+    given = CompareOptions(
+        plan=str(written(tmp_path, entry + '[rows.mine]\nset = {"generator.width" = 32}')),
+        plugin=(plugin,) if where == 'command line' else (),
+    )
+    options, rows = with_plan_file(given)
+    (row,) = read_rows(options, rows)
+    assert options.plugin == (plugin,)
+    assert config_of((f'--cfg={row.cfg}', '--resolution=32', *row.flags))[0].generator.width == 32
+
+
+def test_a_missing_plug_in_of_a_plan_is_named(tmp_path):
+    with pytest.raises(ConfigError, match=r'no such file: .*absent\.py'):
+        read_plan_file(written(tmp_path, 'plugin = ["absent.py"]\n[rows.squeeze]'))
 
 
 def test_the_plans_of_the_repository_can_be_read():
