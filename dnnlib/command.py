@@ -6,6 +6,7 @@ import atexit
 import io
 import os
 import sys
+import threading
 from collections.abc import Callable
 from typing import NoReturn
 
@@ -15,18 +16,28 @@ from dnnlib.log import shown
 from dnnlib.signals import recorded_interrupts
 from dnnlib.torch_defaults import set_torch_defaults
 
+_unsafe = threading.Event()  # set by `skip_finalization`
+
 
 def run_command(main: Callable[[], object]) -> None:
     """Runs a command with `set_torch_defaults`; a UserError becomes one line on stderr and exit code 2.
 
     Nothing that happens to stderr ends the command. Output that stdout did not take is an error. Ctrl-C, which click
-    turns into exit code 1, is 130. One of several processes (WORLD_SIZE) ends with `end_process`.
+    turns into exit code 1, is 130. One of several processes (WORLD_SIZE), and a process that has called
+    `skip_finalization`, end with `end_process`, also after an error, whose traceback is printed.
     """
     set_torch_defaults()
     streams.open_missing()
     escape_names()
     with streams.lossy_stderr():
-        code = _code_of(main)
+        code: str | int | None
+        try:
+            code = _code_of(main)
+        except BaseException as error:
+            if _finalizes():
+                raise
+            sys.excepthook(type(error), error, error.__traceback__)
+            code = 130 if isinstance(error, KeyboardInterrupt) else 1
         if isinstance(code, str):
             print(code, file=sys.stderr)
             code = 1
@@ -35,10 +46,20 @@ def run_command(main: Callable[[], object]) -> None:
             print(f'Error: the output cannot be written: {lost}', file=sys.stderr)
         if lost is not None:
             code = code or 1
-        if os.environ.get('WORLD_SIZE', '1') != '1':
+        if not _finalizes():
             end_process(code)
     if code:
         sys.exit(code)
+
+
+def skip_finalization() -> None:
+    """Makes `run_command` end this process with `end_process`: a thread may be inside PyTorch when the command ends."""
+    _unsafe.set()
+
+
+def _finalizes() -> bool:
+    """Returns whether the interpreter may be finalized at the end of the command."""
+    return os.environ.get('WORLD_SIZE', '1') == '1' and not _unsafe.is_set()
 
 
 def _code_of(main: Callable[[], object]) -> str | int | None:
@@ -66,9 +87,12 @@ def escape_names() -> None:
 def end_process(code: int | None) -> NoReturn:
     """Ends this process like `sys.exit(code)`, with exit handlers, without the interpreter's finalization.
 
-    A thread of a collective may still hold the last reference to a tensor. If it asks for the interpreter's lock after
-    finalization has begun, the process ends with SIGABRT, although its work is complete.
+    A thread of a collective or of autograd may still hold the last reference to a Python object, or a thread of Python
+    may be inside an operator. If it asks for the interpreter's lock after finalization has begun, Python 3.11 ends the
+    thread by unwinding its stack. C++ does not allow that in a destructor: the process ends with SIGABRT ("terminate
+    called without an active exception"), although its work is complete.
     """
+    threading._shutdown()  # type: ignore[attr-defined]  # waits for threads that are no daemons, as the interpreter does
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
         streams.drop_unwritable(stream)

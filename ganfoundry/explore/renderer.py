@@ -85,12 +85,17 @@ class Renderer(Generic[S]):
         with self._changed:
             return len(self._waiting)
 
-    def close(self, timeout_s: float = 10) -> None:
-        """Ends the thread after its present work, for which it waits no longer than `timeout_s`."""
+    def close(self, timeout_s: float = 10) -> bool:
+        """Ends the thread after its present work, for which it waits no longer than `timeout_s`.
+
+        Returns:
+            Whether the thread has ended. Otherwise it may be inside PyTorch; the command must `skip_finalization`.
+        """
         with self._changed:
             self._closed = True
             self._changed.notify()
         self._thread.join(timeout_s)
+        return not self._thread.is_alive()
 
     def _run(self, make: Callable[[], S], made: Future[None]) -> None:
         try:

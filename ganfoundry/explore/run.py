@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from dnnlib.command import skip_finalization
 from ganfoundry.explore.command_line import Machine
 from ganfoundry.explore.renderer import Renderer
 from ganfoundry.explore.studio import Studio, StudioOptions
@@ -50,4 +51,5 @@ def run_explore(options: ExploreOptions) -> None:
     try:
         server.run(server.guarded(Explorer(renderer).app()))
     finally:
-        renderer.close()
+        if not renderer.close():
+            skip_finalization()

@@ -29,13 +29,48 @@ CEILINGS = {
 }
 
 
+# Runs bench/count_step.py in an interpreter whose finalization would print a line on stderr.
+PROGRAM = """
+import runpy, sys
+
+class Loud:
+    def __del__(self):
+        print('finalized', file=sys.stderr, flush=True)
+
+loud = Loud()
+runpy.run_path('bench/count_step.py', run_name='__main__')
+"""
+
+
+def count_step(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Runs the command in a process of its own: the guard comes before torch."""
+    command = [sys.executable, '-c', PROGRAM, *arguments]
+    return subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=550)
+
+
 @pytest.fixture(scope='module')
-def records() -> dict[tuple[str, int, str], dict]:
-    """The records of `--table`, from a process of its own: the guard comes before torch."""
-    command = [sys.executable, 'bench/count_step.py', '--table', '--json']
-    done = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=550)
-    assert done.returncode == 0, done.stderr
-    return {(row['cfg'], row['resolution'], row['precision']): row for row in json.loads(done.stdout)}
+def table() -> subprocess.CompletedProcess[str]:
+    """The process of `--table`."""
+    return count_step('--table', '--json')
+
+
+@pytest.fixture(scope='module')
+def records(table) -> dict[tuple[str, int, str], dict]:
+    """The records of `--table`."""
+    assert table.returncode == 0, f'exit code {table.returncode}; stderr:\n{table.stderr}'
+    return {(row['cfg'], row['resolution'], row['precision']): row for row in json.loads(table.stdout)}
+
+
+@pytest.mark.slow
+def test_the_command_ends_without_the_interpreters_finalization(table):
+    """A thread of autograd that is late would turn the exit code into -6 then."""
+    assert (table.returncode, 'finalized' in table.stderr) == (0, False)
+
+
+@pytest.mark.slow
+def test_a_mistake_is_one_line_and_exit_code_2():
+    done = count_step('--cfg=nothing')
+    assert (done.returncode, done.stderr.count('\n')) == (2, 1)
 
 
 @pytest.mark.slow

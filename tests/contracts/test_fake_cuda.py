@@ -23,11 +23,17 @@ def outcomes() -> Outcomes:
     """The problem of every case by group and name, from one process: the guard comes before torch."""
     command = [sys.executable, '-m', 'tests.support.fake_cuda', *GROUPS]
     done = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=550)
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0, ended(command, done)
     found: Outcomes = {group: {} for group in GROUPS}
     for line in map(json.loads, done.stdout.splitlines()):
         found[line['group']][line['name']] = line['problem']
     return found
+
+
+def ended(command: list[str], done: subprocess.CompletedProcess[str]) -> str:
+    """Returns how a process has failed: its exit code, the last case that it has printed, and its stderr."""
+    *_, last = done.stdout.splitlines() or ['none']
+    return f'{" ".join(command[1:])}: exit code {done.returncode}; last case: {last}; stderr:\n{done.stderr}'
 
 
 def failures(found: dict[str, str | None]) -> dict[str, str]:
@@ -80,3 +86,7 @@ def test_operations_that_wait_raise_and_others_do_not(outcomes):
 def test_costs_that_are_known_by_hand_are_counted(outcomes):
     assert len(outcomes['counts']) > 10
     assert failures(outcomes['counts']) == {}
+
+
+def test_a_late_thread_of_autograd_does_not_abort_the_process(outcomes):
+    assert outcomes['exit'] == {'a thread of autograd is late': None}  # the last case: the process ended with code 0

@@ -52,26 +52,41 @@ def test_ctrl_c_is_exit_code_130_though_click_makes_it_1():
     assert signal.getsignal(signal.SIGINT) is before
 
 
-def test_one_of_several_processes_ends_with_its_code_and_without_finalization():
-    code = """
-import atexit
-from dnnlib.command import run_command
+# A command with a thread that is no daemon, an exit handler, and an object that finalization would delete.
+UNFINALIZED = """
+import atexit, sys, threading, time
+from dnnlib.command import run_command, skip_finalization
 
 class Loud:
     def __del__(self):
         print('finalized', flush=True)
 
 def main():
+    {first}
     print('output')
-    raise SystemExit(7)
+    threading.Thread(target=lambda: (time.sleep(0.1), print('thread'))).start()
+    {last}
 
 loud = Loud()
 atexit.register(print, 'handler')
 run_command(main)
 """
-    environment = {**os.environ, 'WORLD_SIZE': '2'}
-    done = subprocess.run([sys.executable, '-c', code], cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
-    assert (done.returncode, done.stdout.split()) == (7, ['output', 'handler'])
+
+
+@pytest.mark.parametrize(('first', 'environment'), [('', {'WORLD_SIZE': '2'}), ('skip_finalization()', {})])
+@pytest.mark.parametrize(
+    ('last', 'code', 'error'),
+    [('', 0, ''), ('sys.exit(7)', 7, ''), ('1 / 0', 1, 'ZeroDivisionError: division by zero'),
+     ('raise KeyboardInterrupt', 130, 'KeyboardInterrupt')],
+)  # fmt: skip
+def test_without_finalization_output_exit_code_and_traceback_are_kept(first, environment, last, code, error):
+    program = UNFINALIZED.format(first=first, last=last)
+    done = subprocess.run(
+        [sys.executable, '-c', program], cwd=ROOT, env={**os.environ, **environment}, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout.split()) == (code, ['output', 'thread', 'handler'])
+    assert (done.stderr.splitlines() or [''])[-1] == error
+    assert ('Traceback' in done.stderr) == bool(error)
 
 
 @pytest.mark.parametrize('name', ['b\xe4r.png', 'b\udce4r.png', '\u732b.png'])

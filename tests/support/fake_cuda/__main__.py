@@ -3,7 +3,7 @@
     python -m tests.support.fake_cuda [--only=NAME] GROUP ...
 
 Prints one line of JSON per case: {"group", "name", "problem"}; the problem is the traceback of an error, null without
-one. Groups: recipes, variants, tasks; operations, harmless, faults; counts.
+one. Groups: recipes, variants, tasks; operations, harmless, faults; counts; exit, which should be the last.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ import json
 import traceback
 from collections.abc import Callable
 
+from dnnlib.command import run_command
 from tests.support.fake_cuda import guard
 
-GROUPS = ('recipes', 'variants', 'tasks', 'operations', 'harmless', 'faults', 'counts')
+GROUPS = ('recipes', 'variants', 'tasks', 'operations', 'harmless', 'faults', 'counts', 'exit')
 
 
 def checks(group: str) -> dict[str, Callable[[], object]]:
@@ -32,6 +33,8 @@ def checks(group: str) -> dict[str, Callable[[], object]]:
         return {name: functools.partial(faults.run_with, fault) for name, fault in faults.FAULTS.items()}
     if group == 'counts':
         return {name: functools.partial(known_counts.check, name) for name in known_counts.KNOWN}
+    if group == 'exit':
+        return {'a thread of autograd is late': faults.delay_autograd}
     operations = {'operations': faults.OPERATIONS, 'harmless': faults.HARMLESS}[group]
     return {name: functools.partial(faults.operate, operation) for name, operation in operations.items()}
 
@@ -63,4 +66,4 @@ def problem_of(check: Callable[[], object]) -> str | None:
 
 
 if __name__ == '__main__':
-    main()
+    run_command(main)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -101,3 +102,12 @@ def operate(operation: Callable[[torch.Tensor], object]) -> None:
     """Runs an operation on a tensor [3] of the device."""
     with FakeCuda(strict=True):
         operation(torch.zeros(3, device='cuda'))
+
+
+def delay_autograd() -> None:
+    """Runs a backward pass whose thread gets the interpreter's lock, and releases the mode, a second later."""
+    with FakeCuda():
+        x = torch.zeros(3, device='cuda', requires_grad=True)
+        loss = x.square().sum()
+        sys.setswitchinterval(1)
+        loss.backward()

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from dnnlib.command import skip_finalization
 from dnnlib.download import cache_folder
 from dnnlib.files import atomic_path
 
@@ -18,8 +19,13 @@ SOURCE = Path(__file__).with_suffix('.cpp')
 
 
 def load() -> None:
-    """Builds the library, unless it is built, and loads it; torch must not be imported yet."""
+    """Builds the library, unless it is built, and loads it; torch must not be imported yet.
+
+    The process needs `run_command`, which then skips finalization: a backward pass on a fake device runs in a thread of
+    autograd, which releases the FakeCuda mode after the main thread has continued.
+    """
     assert 'torch' not in sys.modules, 'the guard must be loaded before torch'
+    skip_finalization()
     ctypes.CDLL(str(build(cache_folder())))
 
 
