@@ -5,7 +5,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 
 # The demo: image squeeze connections on the embedded drawings, small enough for two cores and ten minutes. The settings
-# were searched: bench/results/demo.md.
+# were searched: bench/results/demo.md. --cfg=squeeze-small has them for any data.
 DEMO := --cfg=squeeze --resolution=32 --cbase=1024 --cmax=128 --set generator.z_dim=128 --set generator.w_dim=128 \
         --set loss.kind=relativistic --gamma=0.5 --set r2.gamma=0.5 --set r1.interval=4 --glr=0.01 --dlr=0.01 \
         --batch=16 --aug=noaug --workers=1 --kimg=100 --tick=1 --snap=20 --metrics=fd_efflite1k --outdir=runs --desc=demo

@@ -16,7 +16,7 @@ from typing import Any, Literal
 import torch
 
 from training.augment.config import AugmentConfig
-from training.config import R1Config, RunConfig, require
+from training.config import LossConfig, PathLengthConfig, R1Config, R2Config, RunConfig, require
 from training.data.shapes import images_at_once
 from training.interface import ImageSpec
 from training.networks.config import StyleGAN2GeneratorConfig
@@ -29,7 +29,7 @@ from training.networks.synthesis import (
     SynthesisLayer,
     ToRGB,
 )
-from training.recipes import cifar, paper256
+from training.recipes import cifar, paper256, style_run
 from training.registry import register_generator, register_recipe
 
 PAPER = 'Park and Shin, Rethinking Image Skip Connections in StyleGAN2, arXiv 2407.05527'
@@ -124,6 +124,11 @@ class SqueezeGenerator(StyleGAN2Generator):
         return SqueezeBlock(cfg, spec)
 
 
+def with_squeeze(cfg: StyleGAN2GeneratorConfig, **changes: int) -> SqueezeConfig:
+    """Returns the config of a generator with squeeze blocks: StyleGAN2's fields, with other values for `changes`."""
+    return SqueezeConfig(**{field.name: getattr(cfg, field.name) for field in fields(cfg)} | changes)
+
+
 @register_recipe('squeeze', paper=PAPER, min_resolution=16)
 def squeeze(facts: ImageSpec, num_gpus: int) -> RunConfig:
     """Returns Table I's config: CIFAR-10's column at 32x32, that of FFHQ, LSUN and AFHQ (256x256) at other sizes.
@@ -135,8 +140,7 @@ def squeeze(facts: ImageSpec, num_gpus: int) -> RunConfig:
     res = facts.resolution
     cfg = cifar(facts, num_gpus) if res == 32 else paper256(facts, num_gpus)
     cfg = replace(cfg, aug=AugmentConfig(kind='ada' if res == 32 else 'noaug'))
-    generator = SqueezeConfig(**{field.name: getattr(cfg.generator, field.name) for field in fields(cfg.generator)})
-    cfg = replace(cfg, cfg='squeeze', generator=generator)
+    cfg = replace(cfg, cfg='squeeze', generator=with_squeeze(cfg.generator))
     if res in (32, 256):
         return cfg
     batch_gpu = min(images_at_once(8, 256, facts.pixels), cfg.batch // num_gpus)
@@ -146,4 +150,43 @@ def squeeze(facts: ImageSpec, num_gpus: int) -> RunConfig:
         r1=R1Config(gamma=cfg.r1.gamma * facts.pixels / 256**2),
         batch_gpu=batch_gpu,
         discriminator=replace(cfg.discriminator, mbstd_group=group),
+    )
+
+
+@register_recipe('squeeze-small', paper=f'{PAPER}; settings of bench/results/demo.md', min_resolution=16)
+def squeeze_small(facts: ImageSpec, num_gpus: int) -> RunConfig:
+    """Returns settings for small images, short runs and a few CPU cores: those of `make demo`, on any data.
+
+    A search found them at 32x32, without labels, in runs of up to 60 kimg (bench/results/demo.md); the demo has 100.
+    What the search did not vary is CIFAR-10's column of `squeeze`. No other size was searched. There, gamma is
+    proportional to the number of pixels, as in StyleGAN2-ADA, from the 0.5 of 32x32: 2 at 64x64, 8 at 128x128. That is
+    40 times the gamma of `auto`, as at 32x32. The widths at a resolution stay those of 32x32, 1024 / resolution and at
+    most 128, but the highest resolution keeps 16 channels, so that ToRGB reads at least 2 there: from 128x128 up all
+    widths below 128 grow. With labels, generated images have labels of their own, as in `squeeze`.
+    """
+    gamma = 0.5 * facts.pixels / 32**2
+    cfg = style_run(
+        'squeeze-small',
+        num_gpus,
+        kimg=100,
+        batch=max(16 // num_gpus, 1) * num_gpus,
+        reference_gpus=num_gpus,
+        fmaps=max(1024, 16 * facts.resolution) / 32768,
+        mbstd=32,  # the whole micro-batch, which is smaller
+        lr=0.01,
+        gamma=gamma,
+        ema_kimg=500,
+        ema_rampup=0.05,
+        map_depth=2,
+    )
+    return replace(
+        cfg,
+        generator=with_squeeze(cfg.generator, z_dim=128, w_dim=128, channel_max=128),
+        discriminator=replace(cfg.discriminator, channel_max=128, architecture='orig'),
+        loss=LossConfig(kind='relativistic'),
+        r1=R1Config(gamma=gamma, interval=4),
+        r2=R2Config(gamma=gamma),
+        pl=PathLengthConfig(weight=0),
+        style_mixing_prob=0.0,
+        aug=AugmentConfig(kind='noaug'),
     )

@@ -27,6 +27,7 @@ SMALL: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(('stylegan3-t', 'stylegan3-r'), ALIAS_FREE),
     'gconv': RESIDUAL,
     **dict.fromkeys(AS_PUBLISHED, ()),
+    'squeeze-small': (),  # 1024 and 128 are its own
     'dcgan': ('--set=generator.channel_base=1024',),
     **dict.fromkeys(('r3gan', 'r3gan-imagenet'), ('--cmax=96',)),
 }

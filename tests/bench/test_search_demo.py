@@ -1,4 +1,7 @@
-"""The search for the demo's settings: every setting of a round is a different run, and the demo is one of them."""
+"""The search for the demo's settings: every setting of a round is a different run, and the demo is one of them.
+
+`--cfg=squeeze-small` has what the demo has, except for what belongs to this one run.
+"""
 
 import dataclasses
 import re
@@ -10,6 +13,17 @@ from bench.search_demo import ROUNDS, plan_text, table
 from ganfoundry.compare.options import CompareOptions, read_rows, with_plan_file
 from ganfoundry.compare.plan import config_of
 from tests.conftest import ROOT
+from training.config import differences
+
+# Options of the demo that belong to its data, its length, its records and its machine, not to the recipe.
+OF_THE_RUN = ('--resolution', '--kimg', '--tick', '--snap', '--metrics', '--workers', '--outdir', '--desc')
+
+
+def demo_flags() -> list[str]:
+    """Returns the flags of `make demo`."""
+    makefile = (ROOT / 'Makefile').read_text()
+    flags = re.search(r'^DEMO := (.*?[^\\])$', makefile, re.MULTILINE | re.DOTALL)[1]
+    return shlex.split(flags.replace('\\\n', ' '))
 
 
 def configs(number: str, tmp_path) -> dict[str, object]:
@@ -27,12 +41,19 @@ def test_every_setting_changes_something(tmp_path, number):
 
 
 def test_the_demo_is_the_best_setting(tmp_path):
-    makefile = (ROOT / 'Makefile').read_text()
-    flags = shlex.split(re.search(r'^DEMO := (.*?[^\\])$', makefile, re.MULTILINE | re.DOTALL)[1].replace('\\\n', ' '))
-    demo, _ = config_of(tuple(flags))
+    demo, _ = config_of(tuple(demo_flags()))
     best = configs('3', tmp_path)['wide']
     length = {name: getattr(demo, name) for name in ('kimg', 'tick', 'snap', 'metrics', 'workers', 'precision')}
     assert dataclasses.replace(best, **length) == demo
+
+
+def test_squeeze_small_is_the_demo_without_what_belongs_to_its_run():
+    flags = demo_flags()
+    demo, _ = config_of(tuple(flags))
+    of_the_run = [flag for flag in flags if flag.startswith(OF_THE_RUN)]
+    small, _ = config_of(('--cfg=squeeze-small', *of_the_run))
+    assert len(of_the_run) == len(OF_THE_RUN)
+    assert differences(demo, small) == [('cfg', 'squeeze', 'squeeze-small')]
 
 
 def test_the_table_is_sorted_and_names_a_run_without_a_number():

@@ -85,6 +85,7 @@ WITH_W = {
     'cifar',
     'gconv-stylegan2',
     'squeeze',
+    'squeeze-small',
     'stylegan3-t',
     'stylegan3-r',
 }

@@ -1,9 +1,12 @@
 """Recipes: the numbers that their papers and users know."""
 
+import dataclasses
+
 import pytest
 
 from tests.support.recipes import own_recipes
 from training.interface import ImageSpec
+from training.networks.config import channels_at
 from training.recipes import auto
 from training.registry import RECIPES
 
@@ -62,6 +65,24 @@ def test_squeeze_follows_table_1_of_its_paper():
         assert (cfg.g_opt.lr, cfg.d_opt.lr, cfg.generator.ratio) == (0.0025, 0.0025, 8)
     assert small.discriminator.architecture == 'orig'
     assert RECIPES.get('squeeze').make(facts(64), 1).r1.gamma == pytest.approx(1 / 16)
+
+
+@pytest.mark.parametrize(
+    ('resolution', 'base', 'gpus', 'batch', 'gamma', 'finest'),
+    [
+        (16, (4, 4), 1, 16, 0.125, 64), (32, (4, 4), 1, 16, 0.5, 32), (64, (4, 4), 1, 16, 2, 16),
+        (128, (4, 4), 1, 16, 8, 16), (256, (4, 4), 1, 16, 32, 16), (64, (4, 6), 1, 16, 3, 16),
+        (32, (4, 4), 3, 15, 0.5, 32), (32, (4, 4), 20, 20, 0.5, 32),
+    ],
+)  # fmt: skip
+def test_squeeze_small_scales_what_was_searched_at_32x32(resolution, base, gpus, batch, gamma, finest):
+    spec = dataclasses.replace(facts(resolution), base=base)
+    cfg = RECIPES.get('squeeze-small').make(spec, gpus)
+    assert (cfg.batch, cfg.batch_gpu, cfg.r1.gamma, cfg.r2.gamma) == (batch, batch // gpus, gamma, gamma)
+    assert (cfg.loss.kind, cfg.r1.interval, cfg.g_opt.lr, cfg.d_opt.lr) == ('relativistic', 4, 0.01, 0.01)
+    assert (cfg.generator.z_dim, cfg.generator.w_dim) == (128, 128)
+    for network in (cfg.generator, cfg.discriminator):
+        assert (channels_at(network, 4), channels_at(network, resolution)) == (128, finest)
 
 
 def test_nvidias_presets_have_ada_and_other_recipes_what_their_papers_say():
