@@ -31,10 +31,10 @@ import psutil
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run as a file, from anywhere
 
-from soak_report import KINDS, report
-
+from bench.soak_report import KINDS, report
 from dnnlib.files import read_jsonl, write_bytes
-from tests.support.runs import command, environment, last_state, losses, make_zip, only_run
+from tests.support.forks import environment
+from tests.support.runs import command, last_state, losses, make_zip, only_run
 from torch_utils.checkpoint import TENSORS, list_states
 
 FLAGS = (
