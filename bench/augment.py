@@ -22,6 +22,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run as a file, from anywhere
 
 from bench.train_step import make_step
+from dnnlib.command import run_command
 from torch_utils.allocator import keep_freed_memory
 from training.augment.diffaug import DiffAugment
 from training.augment.pipe import AugmentPipe
@@ -142,4 +143,4 @@ def main(threads: int, repeat: int, device: str, augpipe: str, strengths: str, r
 
 
 if __name__ == '__main__':
-    main()
+    run_command(main)

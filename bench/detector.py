@@ -19,6 +19,7 @@ import torch
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
+from dnnlib.command import run_command
 from metrics.detectors.inception_detector import InceptionDetector
 from metrics.detectors.table import get_detector
 from metrics.detectors.vgg import Vgg16ConvDetector, Vgg16Detector
@@ -94,4 +95,4 @@ def synchronize(where: torch.device) -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run_command(main)

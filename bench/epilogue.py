@@ -18,6 +18,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run as a file, from anywhere
 
+from dnnlib.command import run_command
 from torch_utils.allocator import keep_freed_memory
 from torch_utils.ops.act_fir import act_fir
 from torch_utils.ops.bias_act import bias_act
@@ -122,4 +123,4 @@ def main(threads: int, repeat: int) -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run_command(main)

@@ -24,6 +24,7 @@ import psutil
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run as a file, from anywhere
 
+from dnnlib.command import run_command
 from tests.support.browser import Browser
 from tests.support.narrow import make_snapshot
 from training.interface import ImageSpec
@@ -160,4 +161,4 @@ def main(network: str) -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run_command(main)

@@ -20,6 +20,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run as a file, from anywhere
 
+from dnnlib.command import run_command
 from extensions.layers.stylegan3_plan import LayerPlan, plan_layers
 from extensions.stylegan3 import stylegan3_r, stylegan3_t
 from torch_utils.ops.filtered_lrelu import filtered_lrelu
@@ -134,4 +135,4 @@ def main(resolution: int, channels: int, repeat: int, config: tuple[str, ...], d
 
 
 if __name__ == '__main__':
-    main()
+    run_command(main)

@@ -21,6 +21,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run as a file, from anywhere
 
+from dnnlib.command import run_command
 from dnnlib.files import append_line
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -197,4 +198,4 @@ def metrics(num_images: int, records: str, device: str) -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run_command(main)

@@ -24,6 +24,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run as a file, from anywhere
 
+from dnnlib.command import run_command
 from torch_utils.allocator import keep_freed_memory
 from torch_utils.ops.folded_conv import Op, down_conv2d, folds, up_conv2d
 
@@ -138,4 +139,4 @@ def main(threads: int, batch: int, repeat: int, device: str, only: str | None) -
 
 
 if __name__ == '__main__':
-    main()
+    run_command(main)

@@ -26,6 +26,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run as a file, from anywhere
 
+from dnnlib.command import run_command
 from dnnlib.files import atomic_path
 from extensions.layers.gconv import GConv2d, VConv2d, xavier_
 from extensions.layers.spectral_norm import Linear
@@ -229,4 +230,4 @@ def main(seeds: int, iterations: int, out: Path, table_path: Path | None) -> Non
 
 
 if __name__ == '__main__':
-    main()
+    run_command(main)

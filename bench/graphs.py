@@ -22,6 +22,7 @@ import torch
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
+from dnnlib.command import run_command
 from torch_utils.devices import pick_device, prepare
 from training import step as step_module
 from training.build import build
@@ -105,4 +106,4 @@ def main(cfg_name: str, resolution: int, batch: int, precision: str, steps: int,
 
 
 if __name__ == '__main__':
-    main()
+    run_command(main)

@@ -19,6 +19,7 @@ import torch.nn.functional as F
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run as a file, from anywhere
 
+from dnnlib.command import run_command
 from torch_utils.allocator import keep_freed_memory
 from torch_utils.ops.involution import involution
 
@@ -131,4 +132,4 @@ def main(threads: int, repeat: int, device: str, dtype: str) -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run_command(main)

@@ -26,6 +26,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run as a file, from anywhere
 
 from bench.detector import RANDOM, paired
+from dnnlib.command import run_command
 from metrics.detectors.interface import Features
 from metrics.detectors.table import get_detector
 from metrics.extraction import Extraction, Requirements, image_observer
@@ -166,4 +167,4 @@ def main(part: str, dim: int, detector: str, num_images: int, rounds: int, devic
 
 
 if __name__ == '__main__':
-    main()
+    run_command(main)

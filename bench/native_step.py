@@ -13,10 +13,10 @@ import time
 import click
 import torch
 
-sys.path.append(str(pathlib.Path(__file__).resolve().parent))
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))  # run as a file, from anywhere
 
-from train_step import make_step
-
+from bench.train_step import make_step
+from dnnlib.command import run_command
 from torch_utils.allocator import keep_freed_memory
 from torch_utils.ops import dispatch
 from training.step import Phase, TrainStep
@@ -70,4 +70,4 @@ def main(cfg: str, resolution: int, batch: int, cbase: int, cmax: int, precision
 
 
 if __name__ == '__main__':
-    main()
+    run_command(main)

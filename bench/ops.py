@@ -21,6 +21,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run as a file, from anywhere
 
+from dnnlib.command import run_command
 from dnnlib.files import append_line
 from torch_utils.allocator import keep_freed_memory
 from torch_utils.devices import pick_device, prepare
@@ -158,4 +159,4 @@ def main(threads: int, repeat: int, device: str, only: tuple[str, ...], records:
 
 
 if __name__ == '__main__':
-    main()
+    run_command(main)

@@ -24,6 +24,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run as a file, from anywhere
 
 import ganfoundry as gf
+from dnnlib.command import run_command
 from dnnlib.files import write_bytes
 from ganfoundry.projection.perceptual import LpipsDistance
 from ganfoundry.projection.project import Projection, project_batch
@@ -117,4 +118,4 @@ def main(network: str, without_w: str | None, out: Path | None) -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run_command(main)

@@ -21,6 +21,7 @@ import PIL.Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run as a file, from anywhere
 
+from dnnlib.command import run_command
 from ganfoundry.report import live_updates
 from ganfoundry.report.live_updates import LiveReport
 from ganfoundry.report.run_report import open_runs
@@ -110,4 +111,4 @@ def main(sheet: Path, num_ticks: int) -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run_command(main)

@@ -30,6 +30,7 @@ import torch.nn.functional as F
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run as a file, from anywhere
 
+from dnnlib.command import run_command
 from extensions.gconv import GConvConfig, GConvGenerator
 from extensions.layers.batch_norm import BigBN
 from extensions.layers.gconv import GConv2d
@@ -217,4 +218,4 @@ def main(threads: int, batch: int, repeat: int) -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run_command(main)

@@ -33,12 +33,15 @@ from typing import Any
 
 import click
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run as a file, from anywhere
 sys.path.append(str(Path(__file__).resolve().parent))  # last: bench/metrics.py is not the package
 
 import fingerprint
 from same_bits_cases import Case, all_cases
 from same_bits_data import DATA_VERSION, make_data
 from same_bits_trees import ENVIRONMENT, ROOT, Result, describe, run_cases
+
+from dnnlib.command import run_command
 
 # ---- the base
 
@@ -182,4 +185,4 @@ def matches(case: Case, patterns: tuple[str, ...]) -> bool:
 
 
 if __name__ == '__main__':
-    main()
+    run_command(main)

@@ -32,6 +32,7 @@ import psutil
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run as a file, from anywhere
 
 from bench.soak_report import KINDS, report
+from dnnlib.command import run_command
 from dnnlib.files import read_jsonl, write_bytes
 from tests.support.forks import environment
 from tests.support.runs import command, last_state, losses, make_zip, only_run
@@ -344,4 +345,4 @@ def main(minutes: float, processes: int, seed: int, kimg: int | None, out: Path)
 
 
 if __name__ == '__main__':
-    main()
+    run_command(main)

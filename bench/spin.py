@@ -23,6 +23,7 @@ import click
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
+from dnnlib.command import run_command
 from dnnlib.torch_defaults import SPINNING
 
 SPAWN = multiprocessing.get_context('spawn')
@@ -133,4 +134,4 @@ def main(
 
 
 if __name__ == '__main__':
-    main()
+    run_command(main)

@@ -27,6 +27,7 @@ from torch.utils.flop_counter import flop_registry
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
+from dnnlib.command import run_command
 from dnnlib.files import append_line
 from torch_utils.allocator import keep_freed_memory
 from torch_utils.devices import pick_device, prepare
@@ -214,4 +215,4 @@ def main(
 
 
 if __name__ == '__main__':
-    main()
+    run_command(main)

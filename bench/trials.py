@@ -31,6 +31,7 @@ sys.path.append(str(Path(__file__).resolve().parent))  # last, so that bench/met
 
 import trial_races
 
+from dnnlib.command import run_command
 from dnnlib.files import atomic_path
 from metrics.against_best import LEVEL, POWER, Contrast, contrast, detectable, factor_of
 
@@ -307,4 +308,4 @@ def main(draws: int, races: int, out: Path) -> None:
 
 
 if __name__ == '__main__':
-    main()
+    run_command(main)
