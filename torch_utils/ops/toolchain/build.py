@@ -39,8 +39,10 @@ from torch_utils.ops.toolchain.library_folders import (
 )
 
 CSRC = Path(__file__).resolve().parent.parent / 'csrc'
-BUILD_TIMEOUT_S = 600  # a build takes half a minute of one core
-WAIT_TIMEOUT_S = 600  # wait for another process that builds; after that it is considered stuck
+# Limits of a build and of the wait for another process that builds; after that, a compiler is considered stuck. A build
+# takes a minute of two cores, and over ten minutes beside fifteen busy processes of higher priority.
+BUILD_TIMEOUT_S = 1800
+WAIT_TIMEOUT_S = 1800
 POLL_S = 0.1
 
 
