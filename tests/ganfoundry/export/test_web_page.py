@@ -244,7 +244,7 @@ def test_the_page_says_what_it_does_not_show() -> None:
     network = load(PEEPS, device='cpu')
     plain = content_of(network, b'', OnnxSettings())
     assert plain.network['title'] == 'peeps32'
-    assert plain.network['description'] == 'A generator of images, 32x32 RGB, after 40 thousand training images'
+    assert plain.network['description'] == 'A generator of images, 32x32 RGB, after 100 thousand training images'
     assert (plain.notes, plain.noise, plain.network['noise_maps']) == ([], b'', [])
     network.spec = dataclasses.replace(network.spec, channels=6, bits=16, label_dim=2)
     settings = OnnxSettings(psi=0.7, noise='input', license='cc0-1.0', recalibrated=True)

@@ -54,7 +54,8 @@ def test_keyframes_are_the_images_of_generate_py(cycle, network):
 
 def test_no_step_of_the_cycle_jumps_the_closing_one_included(cycle):
     steps = np.abs(np.roll(cycle, -1, axis=0).astype(float) - cycle).mean(axis=(1, 2, 3))
-    assert steps.max() <= 3 * np.median(steps)
+    neighbors = np.maximum(np.roll(steps, 1), np.roll(steps, -1))
+    assert (steps <= 1.7 * neighbors).all()  # a cycle that lacks its last two frames has a ratio of 1.86
     assert steps.min() > 0
 
 

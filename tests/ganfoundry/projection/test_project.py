@@ -1,6 +1,7 @@
 """Projections of images that the network draws: how near they come, alone and with others."""
 
 import math
+import statistics
 
 import numpy as np
 import pytest
@@ -19,17 +20,18 @@ def run(peeps, targets, distance, **settings):
     return list(project_batch(peeps.module, targets, NO_LABEL, Settings(**settings), distance))
 
 
-@pytest.mark.parametrize(('space', 'least'), [('w', 29), ('w+', 33), ('z', 25)])
-def test_100_steps_find_an_image_of_the_network(peeps, targets, quick, space, least):
-    """The limits are those of LPIPS with --mse, whose gradients are less direct than those of pixels alone."""
-    (found,) = run(peeps, targets[:1], quick, space=space, num_steps=100)
-    assert found.psnr >= least
-    assert 0.5 < found.from_mean < 1.6
-    assert len(found.curve) == 101
-    again = peeps.draw(found.latents)[0]
-    assert np.array_equal(found.image, again)
-    error = (again.transpose(2, 0, 1) / 127.5 - targets[0].pixels / 127.5).astype(float)
-    assert found.psnr == pytest.approx(psnr_of(np.square(error).mean()), rel=1e-4)
+@pytest.mark.parametrize(('space', 'least'), [('w', 29), ('w+', 31), ('z', 25)])
+def test_100_steps_find_images_of_the_network(peeps, targets, quick, space, least):
+    """The limits are 2 dB below the medians of three targets: 31.2 in w, 33.0 in w+, 27.3 in z."""
+    projections = run(peeps, targets, quick, space=space, num_steps=100)
+    assert statistics.median(found.psnr for found in projections) >= least
+    for found, target in zip(projections, targets, strict=True):
+        assert 0.5 < found.from_mean < 1.6
+        assert len(found.curve) == 101
+        again = peeps.draw(found.latents)[0]
+        assert np.array_equal(found.image, again)
+        error = (again.transpose(2, 0, 1) / 127.5 - target.pixels / 127.5).astype(float)
+        assert found.psnr == pytest.approx(psnr_of(np.square(error).mean()), rel=1e-4)
 
 
 def test_an_image_has_the_same_result_with_any_other_images(peeps, targets, quick):
