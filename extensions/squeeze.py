@@ -158,11 +158,11 @@ def squeeze_small(facts: ImageSpec, num_gpus: int) -> RunConfig:
     """Returns settings for small images, short runs and a few CPU cores: those of `make demo`, on any data.
 
     A search found them at 32x32, without labels, in runs of up to 60 kimg (bench/results/demo.md); the demo has 100.
-    What the search did not vary is CIFAR-10's column of `squeeze`. No other size was searched. There, gamma is
-    proportional to the number of pixels, as in StyleGAN2-ADA, from the 0.5 of 32x32: 2 at 64x64, 8 at 128x128. That is
-    40 times the gamma of `auto`, as at 32x32. The widths at a resolution stay those of 32x32, 1024 / resolution and at
-    most 128, but the highest resolution keeps 16 channels, so that ToRGB reads at least 2 there: from 128x128 up all
-    widths below 128 grow. With labels, generated images have labels of their own, as in `squeeze`.
+    All else is that of `squeeze` at 32x32, CIFAR-10's column. No other size was searched. There, gamma is proportional
+    to the number of pixels, as in `auto`, but 40 times as large as there at this batch, as at 32x32: 2 at 64x64, 8 at
+    128x128. A resolution has 1024 / resolution channels, at most 128, as at 32x32. From 128x128 up it is 16 times the
+    images' resolution in place of 1024: with fewer than 16 channels in the last block, ToRGB would read a single one.
+    Labels are those of `squeeze`.
     """
     gamma = 0.5 * facts.pixels / 32**2
     cfg = style_run(
