@@ -29,7 +29,8 @@ def involution(x: torch.Tensor, weight: torch.Tensor, impl: str = 'auto') -> tor
     """Sums each pixel's K x K neighborhood, zero outside the image, with that pixel's own weights.
 
     Args:
-        x: Features [N, C, H, W], any floating dtype and memory format; the kernels are fastest with NCHW.
+        x: Features [N, C, H, W], any floating dtype and memory format. The CPU's kernels are fastest with NCHW; those
+            of CUDA read and write NCHW and NHWC without a copy, features and weights.
         weight: Weights [N, G, K * K, H, W], dtype of `x`; K is odd, G divides C. Tap i * K + j belongs to x[h + i - K
             // 2, w + j - K // 2], and channel c takes the weights of group c // (C / G).
         impl: 'ref', 'cpu', 'cuda', or 'auto' for the fastest available.

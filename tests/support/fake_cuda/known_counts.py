@@ -12,6 +12,7 @@ from tests.support.fake_cuda.mode import FakeCuda
 from tests.support.fake_cuda.steps import CUDA
 from torch_utils.devices import gpu_products
 from torch_utils.ops.bias_act import bias_act
+from torch_utils.ops.involution import involution
 from torch_utils.ops.spectral_weights import spectral_weights
 
 
@@ -50,6 +51,7 @@ def prepare() -> dict[str, torch.Tensor]:
         'weight': zeros(16, 4, 3, 3, dtype=torch.bfloat16),
         'weight_last': channels_last(16, 4, 3, 3),
         'bias': zeros(4),
+        'kernels': channels_last(2, 18, 8, 8).unflatten(1, (2, 9)),
     }
 
 
@@ -78,6 +80,14 @@ KNOWN: dict[str, tuple[Callable[[dict[str, torch.Tensor]], object], dict[str, fl
         {'wide': 2 * (2 * 8 * 32 * 32) * (4 * 9)},
     ),
     'one of our operators': (lambda t: bias_act(t['low'], t['bias'], act='lrelu'), {'launches': 1, 'bytes': 2064}),
+    'an involution of tensors in NHWC copies nothing': (
+        lambda t: involution(t['low'], t['kernels']),
+        {'launches': 1, 'bytes': 2 * (512 + 2304 + 512)},
+    ),
+    'an involution copies an operand with gaps': (
+        lambda t: involution(t['low'][..., ::2], t['kernels'][..., :4]),
+        {'launches': 3},
+    ),
     'normalizing 33 weights takes two runs of four kernels': (
         lambda t: normalize([t['w']] * 33, [t['u']] * 33),
         {'launches': 8},

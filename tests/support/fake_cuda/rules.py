@@ -139,6 +139,10 @@ def _own(call: Call) -> Iterator[tuple[str, Cost]]:
                 yield 'own operators: format copies', _copy_of(grad, grad.element_size())
     elif call.name == 'ganfoundry.modulation_second':
         cost.launches = 2
+    elif call.name.startswith('ganfoundry.involution'):
+        for t in call.inputs:
+            if not _is_dense(t):
+                yield 'own operators: format copies', _copy_of(t, t.element_size())
     elif call.name in ('ganfoundry.bias_act', 'ganfoundry.upfirdn2d'):
         if not _in_format(x, _is_last(x)):
             yield 'own operators: format copies', _copy_of(x, x.element_size())
@@ -193,6 +197,12 @@ def _copy_of(t: torch.Tensor, element_size: int) -> Cost:
 
 def _is_last(t: torch.Tensor) -> bool:
     return t.ndim == 4 and suggest_memory_format(t) == torch.channels_last
+
+
+def _is_dense(t: torch.Tensor) -> bool:
+    """Returns whether [N, C, H, W] or [N, G, K * K, H, W] is dense with its channels first or last."""
+    channels_last = [0, t.ndim - 2, t.ndim - 1, *range(1, t.ndim - 2)]
+    return t.is_contiguous() or t.permute(channels_last).is_contiguous()
 
 
 def _in_format(t: torch.Tensor, channels_last: bool) -> bool:

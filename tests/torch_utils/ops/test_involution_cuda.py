@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -39,18 +41,19 @@ def assert_close(actual: torch.Tensor, expected: torch.Tensor) -> None:
     st.tuples(*[st.integers(1, 20)] * 2),
     st.sampled_from([1, 3, 3, 5, 7, 9]),
     st.sampled_from(list(TOLERANCE)),
-    st.sampled_from(['contiguous', 'channels_last', 'strided']),
+    st.tuples(*[st.sampled_from(['contiguous', 'channels_last', 'strided'])] * 3),
 )
-def test_involution_equals_the_reference_with_gradients(counts, size, side, dtype, layout) -> None:
+def test_involution_equals_the_reference_with_gradients(counts, size, side, dtype, layouts) -> None:
     n, num_groups, members = counts
+    layout, weight_layout, dy_layout = layouts
     x = normal(n, num_groups * members, *size, dtype=dtype, layout=layout, seed=1)
-    weight = normal(n, num_groups * side**2, *size, dtype=dtype, layout=layout, seed=2)
+    weight = normal(n, num_groups * side**2, *size, dtype=dtype, layout=weight_layout, seed=2)
     weight = weight.detach().unflatten(1, (num_groups, side**2)).requires_grad_()
     wide = [t.detach().double().requires_grad_() for t in (x, weight)]
     y, expected = involution(x, weight, 'cuda'), involution(*wide, impl='ref')
     assert y.dtype == dtype
     assert_close(y, expected)
-    dy = normal(*x.shape, dtype=dtype, seed=3)
+    dy = normal(*x.shape, dtype=dtype, layout=dy_layout, seed=3)
     wide_dy = dy.detach().double().requires_grad_()
     first = torch.autograd.grad(y, (x, weight), dy, create_graph=True)
     expected_first = torch.autograd.grad(expected, wide, wide_dy, create_graph=True)
@@ -60,6 +63,25 @@ def test_involution_equals_the_reference_with_gradients(counts, size, side, dtyp
     second = torch.autograd.grad(first, (x, weight, dy), first)
     for actual, wanted in zip(second, torch.autograd.grad(expected_first, (*wide, wide_dy), same), strict=True):
         assert_close(actual, wanted)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize('members', [3, 8])
+@pytest.mark.parametrize('layouts', [*itertools.product(('contiguous', 'channels_last'), repeat=3)], ids=str)
+def test_no_operand_and_no_result_is_copied_in_either_layout(members, layouts) -> None:
+    layout, weight_layout, dy_layout = layouts
+    x, dy = (normal(2, 2 * members, 5, 4, layout=of, seed=1) for of in (layout, dy_layout))
+    weight = normal(2, 18, 5, 4, layout=weight_layout, seed=2).unflatten(1, (2, 9))
+    formats = {'contiguous': torch.contiguous_format, 'channels_last': torch.channels_last}
+    with torch.no_grad(), torch.autograd.profiler.profile() as profile:
+        y = torch.ops.ganfoundry.involution(x, weight)
+        dx = torch.ops.ganfoundry.involution_adjoint(dy, weight)
+        torch.ops.ganfoundry.involution_correlation(dy, x, 2, 9)
+    assert y.is_contiguous(memory_format=formats[layout])
+    assert dx.is_contiguous(memory_format=formats[dy_layout])
+    names = {event.name for event in profile.function_events}
+    assert 'ganfoundry::involution' in names
+    assert not names & {'aten::copy_', 'aten::clone', 'aten::contiguous'}
 
 
 @pytest.mark.gpu

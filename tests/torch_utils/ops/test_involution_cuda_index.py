@@ -13,12 +13,13 @@ from tests.support.host_kernels import load_launchers
 from tests.torch_utils.ops.test_cuda_index import (
     DTYPES,
     SETTINGS,
-    Target,
     assert_equal,
     dtypes,
     fields,
+    formats,
     image,
     pointer,
+    run,
     unwritten,
 )
 from torch_utils.ops.involution import involution
@@ -35,6 +36,10 @@ class Involution(ctypes.Structure):
     _fields_ = fields('samples', 'groups', 'members', 'side', 'height', 'width')
 
 
+class ChannelsLast(ctypes.Structure):
+    _fields_ = fields('a', 'b', 'out', of=ctypes.c_bool)
+
+
 @pytest.fixture(scope='module')
 def kernels(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
     """The launchers, compiled as host code without a warning."""
@@ -42,33 +47,37 @@ def kernels(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
 
 
 @SETTINGS
-@given(images, sides, dtypes)
-def test_involution_and_its_gradients_equal_the_reference(kernels, sizes, side, dtype) -> None:
-    """Values, and the gradients in x and in the weights: all three kernels."""
+@given(images, sides, dtypes, st.tuples(*[formats] * 4))
+def test_involution_and_its_gradients_equal_the_reference(kernels, sizes, side, dtype, layouts) -> None:
+    """Values, and the gradients in x and in the weights: all three kernels, each operand in a layout of its own."""
     n, num_groups, members, h, w = sizes
     shape, weight_shape = (n, num_groups * members, h, w), (n, num_groups * side**2, h, w)
-    x, dy = (image(shape, dtype, 'NCHW', seed) for seed in (1, 2))
-    weight = image(weight_shape, dtype, 'NCHW', seed=3)
+    of_x, of_dy, of_weight, of_dw = layouts
+    x, dy = image(shape, dtype, of_x, seed=1), image(shape, dtype, of_dy, seed=2)
+    weight = image(weight_shape, dtype, of_weight, seed=3)
     wide = [x.double().requires_grad_(), weight.double().unflatten(1, (num_groups, side**2)).requires_grad_()]
     y = involution(*wide, impl='ref')
     dx, dw = torch.autograd.grad(y, wide, dy.double())
     g = Involution(n, num_groups, members, side, h, w)
-    for name, a, b, expected in (
-        ('involution', x, weight, y.detach()),
-        ('involution_adjoint', dy, weight, dx),
-        ('involution_correlation', dy, x, dw.flatten(1, 2)),
+    for name, a, b, expected, (*of_operands, of_out) in (
+        ('involution', x, weight, y.detach(), (of_x, of_weight, of_dy)),
+        ('involution_adjoint', dy, weight, dx, (of_dy, of_weight, of_x)),
+        ('involution_correlation', dy, x, dw.flatten(1, 2), (of_dy, of_x, of_dw)),
     ):
-        out = unwritten(tuple(expected.shape), dtype, 'NCHW')
-        run = getattr(kernels, f'ganfoundry_{name}')
-        assert run(pointer(a), pointer(b), pointer(out), DTYPES[dtype], g, Target()) is None
+        out = unwritten(tuple(expected.shape), dtype, of_out)
+        last = ChannelsLast(*(layout == 'NHWC' for layout in (*of_operands, of_out)))
+        run(kernels, name, [out], pointer(a), pointer(b), pointer(out), DTYPES[dtype], g, last)
         assert_equal(out, expected, scale=10.0)
 
 
-def test_a_number_that_is_none_goes_where_the_reference_lets_it(kernels) -> None:
-    x, weight = image((1, 6, 9, 5), torch.float32, 'NCHW'), image((1, 18, 9, 5), torch.float32, 'NCHW', seed=2)
+@pytest.mark.parametrize('layout', ['NCHW', 'NHWC'])
+@pytest.mark.parametrize('members', [3, 4])
+def test_a_number_that_is_none_goes_where_the_reference_lets_it(kernels, layout, members) -> None:
+    shape = (1, 2 * members, 9, 5)
+    x, weight = image(shape, torch.float32, layout), image((1, 18, 9, 5), torch.float32, layout, seed=2)
     x[0, 1, 4, 4] = weight[0, 3:12, 0, 4] = float('nan')
     expected = involution(x, weight.unflatten(1, (2, 9)), impl='ref')
-    y, g = unwritten((1, 6, 9, 5), torch.float32, 'NCHW'), Involution(1, 2, 3, 3, 9, 5)
-    args = (pointer(x), pointer(weight), pointer(y), DTYPES[torch.float32], g, Target())
-    assert kernels.ganfoundry_involution(*args) is None
+    y, g = unwritten(shape, torch.float32, layout), Involution(1, 2, members, 3, 9, 5)
+    last = ChannelsLast(*[layout == 'NHWC'] * 3)
+    run(kernels, 'involution', [y], pointer(x), pointer(weight), pointer(y), DTYPES[torch.float32], g, last)
     assert torch.equal(y.isnan(), expected.isnan())

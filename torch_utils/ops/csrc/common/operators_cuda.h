@@ -6,6 +6,7 @@
 
 #include <ATen/core/Tensor.h>
 #include <c10/core/DeviceGuard.h>
+#include <c10/util/accumulate.h>
 #include <torch/library.h>
 
 #include <utility>
@@ -50,11 +51,14 @@ inline DType dtype_of(const char* name, const Tensor& x) {
 
 inline bool is_too_large(int64_t elements) { return elements > ganfoundry_max_elements; }
 
-inline void check_size(const char* name, const Tensor& x) {
+inline void check_size(const char* name, at::IntArrayRef sizes) {
     TORCH_CHECK_VALUE(
-        !is_too_large(x.numel()), name, ": ", x.sizes(), " has more elements than the CUDA kernel counts (",
-        ganfoundry_max_elements, "); take a smaller batch, or impl='ref'");
+        !is_too_large(c10::multiply_integers(sizes)), name, ": ", sizes,
+        " has more elements than the CUDA kernel counts (", ganfoundry_max_elements,
+        "); take a smaller batch, or impl='ref'");
 }
+
+inline void check_size(const char* name, const Tensor& x) { check_size(name, x.sizes()); }
 
 // The first and the second half of the samples of a tensor that is too large for one launch.
 inline std::pair<Tensor, Tensor> halves(const Tensor& x) {
