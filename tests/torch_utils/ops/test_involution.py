@@ -126,6 +126,18 @@ def test_the_result_has_the_dtype_and_the_memory_format_of_x(impl: str) -> None:
                 assert t.is_contiguous(memory_format=memory_format)
 
 
+@needs_kernels
+@pytest.mark.parametrize('memory_format', [torch.contiguous_format, torch.channels_last])
+def test_the_gradient_of_the_weights_has_the_memory_format_of_x(memory_format: torch.memory_format) -> None:
+    """A convolution that makes weights from features in NHWC then copies no gradient."""
+    x = torch.randn(2, 6, 4, 5).contiguous(memory_format=memory_format)
+    weight = torch.randn(2, 2, 9, 4, 5).requires_grad_()
+    (dw,) = torch.autograd.grad(involution(x, weight, 'cpu').sum(), weight)
+    meta = torch.ops.ganfoundry.involution_correlation(x.to('meta'), x.to('meta'), 2, 9)
+    assert meta.stride() == dw.stride()
+    assert dw.flatten(1, 2).is_contiguous(memory_format=memory_format)
+
+
 @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
 def test_half_precision_is_summed_in_single_precision(dtype: torch.dtype) -> None:
     """49 products rounded at every step would be off by far more than the result's own rounding."""

@@ -76,9 +76,10 @@ def test_no_operand_and_no_result_is_copied_in_either_layout(members, layouts) -
     with torch.no_grad(), torch.autograd.profiler.profile() as profile:
         y = torch.ops.ganfoundry.involution(x, weight)
         dx = torch.ops.ganfoundry.involution_adjoint(dy, weight)
-        torch.ops.ganfoundry.involution_correlation(dy, x, 2, 9)
+        dw = torch.ops.ganfoundry.involution_correlation(dy, x, 2, 9)
     assert y.is_contiguous(memory_format=formats[layout])
     assert dx.is_contiguous(memory_format=formats[dy_layout])
+    assert dw.flatten(1, 2).is_contiguous(memory_format=formats[layout])
     names = {event.name for event in profile.function_events}
     assert 'ganfoundry::involution' in names
     assert not names & {'aten::copy_', 'aten::clone', 'aten::contiguous'}

@@ -62,7 +62,8 @@ Tensor involution_adjoint_cpu(const Tensor& y, const Tensor& w) {
 
 Tensor involution_correlation_cpu(const Tensor& y, const Tensor& x, int64_t groups, int64_t taps) {
     const Involution g = geometry_of("involution_correlation", y, x, groups, taps);
-    const Tensor w = at::empty({g.samples, groups, taps, g.height, g.width}, x.options());
+    const Tensor w = at::empty({g.samples, groups * taps, g.height, g.width}, x.options(), format_of(x))
+                         .unflatten(1, {groups, taps});
     if (x.numel() == 0) return w.zero_();
     with_type("involution_correlation", x.scalar_type(), [&](auto zero) {
         using T = decltype(zero);
@@ -73,13 +74,15 @@ Tensor involution_correlation_cpu(const Tensor& y, const Tensor& x, int64_t grou
     return w;
 }
 
-// Meta kernel of I and A.
+// Meta kernels: images have the memory format of the argument, and so do the weights as images of G * K * K channels.
 Tensor image_meta(const Tensor& image, const Tensor&) {
     return at::empty_symint(image.sym_sizes(), image.options(), format_of(image));
 }
 
 Tensor weight_meta(const Tensor&, const Tensor& x, SymInt groups, SymInt taps) {
-    return at::empty_symint({x.sym_size(0), groups, taps, x.sym_size(2), x.sym_size(3)}, x.options());
+    const SymInt planes = groups * taps;
+    return at::empty_symint({x.sym_size(0), planes, x.sym_size(2), x.sym_size(3)}, x.options(), format_of(x))
+        .unflatten_symint(1, {groups, taps});
 }
 
 Tensor involution(const Tensor& x, const Tensor& w) {

@@ -65,8 +65,7 @@ Tensor involution_adjoint_cuda(const Tensor& y, const Tensor& w) {
 
 Tensor involution_correlation_cuda(const Tensor& y, const Tensor& x, int64_t groups, int64_t taps) {
     const Involution g = geometry_of("involution_correlation", y, x, groups, taps);
-    const auto format = at::MemoryFormat::Contiguous;
-    return run("involution_correlation", ganfoundry_involution_correlation, y, x, groups * taps, format, g)
+    return run("involution_correlation", ganfoundry_involution_correlation, y, x, groups * taps, format_of(x), g)
         .unflatten(1, {groups, taps});
 }
 
