@@ -1,6 +1,6 @@
 """StyleGAN2's discriminator from image to logit, with one block per resolution.
 
-Letters: N batch, C channels, H and W height and width, G size of a minibatch-std group, F its features.
+Letters: N batch, C channels, H and W height and width, F features of the minibatch standard deviation.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from functools import partial
 import torch
 
 from dnnlib.errors import ConfigError
+from torch_utils.ops.minibatch_std import append_minibatch_std
 from torch_utils.ops.upfirdn2d import downsample2d, setup_filter
 from training.interface import ImageSpec
 from training.networks.config import StyleGAN2DiscriminatorConfig, channels_at, is_lowered, resolutions
@@ -84,30 +85,6 @@ class DiscriminatorBlock(LowerableBlock):
         return skip + self.conv1.after(self.conv0, x, gain=RESNET_GAIN), img
 
 
-def minibatch_std(x: torch.Tensor, group: int | None, num_features: int) -> torch.Tensor:
-    """Returns the standard deviation of features over groups of samples, as features (Karras et al. 2018, section 3).
-
-    Args:
-        x: [N, C, H, W] float32.
-        group: samples per group, at most N; None: N. Sample i belongs to group i mod N / group.
-        num_features: F, number of parts in which the channels are averaged.
-
-    Returns:
-        [N, F, H, W].
-
-    Raises:
-        ConfigError: if N is not a multiple of the group.
-    """
-    n, c, h, w = x.shape
-    g = n if group is None else min(group, n)
-    if n % g:
-        raise ConfigError(f'mbstd_group={group}: a micro-batch of {n} images cannot be divided into groups of {group}')
-    y = x.reshape(g, n // g, num_features, c // num_features, h, w)  # [G, N/G, F, C/F, H, W]
-    y = ((y - y.mean(dim=0)).square().mean(dim=0) + 1e-8).sqrt()  # [N/G, F, C/F, H, W]
-    y = y.mean(dim=[2, 3, 4])  # [N/G, F]
-    return y.repeat(g, 1)[:, :, None, None].expand(-1, -1, h, w)  # [N, F, H, W]
-
-
 class DiscriminatorEpilogue(torch.nn.Module):
     """Last layers, from features (and image, in 'skip') at the base to [N, out_features]; always float32."""
 
@@ -144,7 +121,7 @@ class DiscriminatorEpilogue(torch.nn.Module):
         if self.has_fromrgb:
             x = x + self.fromrgb(img)
         if self.mbstd_channels > 0:
-            x = torch.cat([x, minibatch_std(x, self.mbstd_group, self.mbstd_channels)], dim=1)
+            x = append_minibatch_std(x, self.mbstd_group, self.mbstd_channels)  # [N, C + F, H, W]
         x = self.conv(x)
         return self.out(self.fc(x.flatten(1)))  # [N, out_features]
 

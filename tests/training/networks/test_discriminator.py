@@ -1,13 +1,11 @@
-"""Discriminator: frozen layers, minibatch standard deviation, memory formats."""
+"""Discriminator: frozen layers, memory formats."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
-from dnnlib.errors import ConfigError
 from tests.support.networks import tiny_D
-from training.networks.discriminator import minibatch_std
 
 
 @pytest.mark.parametrize(
@@ -21,16 +19,6 @@ def test_freezed_turns_the_first_layers_into_buffers_of_the_same_name(freezed: i
     assert all(name.startswith('b16.') for name in missing)
     D.load_state_dict(plain.state_dict(), strict=True)
     D(torch.randn(4, 1, 16, 16), None).sum().backward()
-
-
-def test_minibatch_std_is_shared_by_the_samples_of_a_group() -> None:
-    x = torch.randn(6, 4, 4, 4)
-    y = minibatch_std(x, 3, 2)  # groups {0, 2, 4} and {1, 3, 5}
-    assert y.shape == (6, 2, 4, 4)
-    expected = (x[1::2, 2:].var(0, correction=0) + 1e-8).sqrt().mean()
-    torch.testing.assert_close(y[[1, 3, 5], 1], expected.expand(3, 4, 4))
-    with pytest.raises(ConfigError, match='mbstd_group=4: a micro-batch of 6 images'):
-        minibatch_std(x, 4, 1)
 
 
 def test_any_memory_format_gives_the_same_logits() -> None:
