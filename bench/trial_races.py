@@ -1,10 +1,10 @@
 """Simulated races with successive halving: whether the eventual best row stays, and what the race costs.
 
 The model. The logarithms of the metric of K rows at the full length scatter with standard deviation `quality`: 0.24 in
-a comparison of 5 kimg (bench/results/compare.md at 82cbb23). At half and at a quarter of the length they differ from that by a random walk in doublings of
-the length, with standard deviation `crossing` per doubling: curves cross. A run adds an error with standard deviation
-`spread`, whose correlation between neighboring rungs is `memory`. Every error is normal. A row that passes through a
-bad stage and then becomes the best, as stylegan2 did there, is rare in this model.
+a comparison of 5 kimg (bench/results/compare.md at 82cbb23). At half and at a quarter of the length they differ from
+that by a random walk in doublings of the length, with standard deviation `crossing` per doubling: curves cross. A run
+adds an error with standard deviation `spread`, whose correlation between neighboring rungs is `memory`. Every error is
+normal. A row that passes through a bad stage and then becomes the best, as stylegan2 did there, is rare in this model.
 
 Letters: R races, K rows, n seeds per row, T = 3 rungs.
 """

@@ -37,8 +37,8 @@ from metrics.against_best import LEVEL, POWER, Contrast, contrast, detectable, f
 
 NUM_NODES = 6  # a quantile is interpolated in 1 / nu between this many points
 MAX_FREEDOM = 100.0
-# Standard deviations of six rows after 5 kimg (bench/results/compare.md at 82cbb23), two seeds each, as fractions of the
-# metric.
+# Standard deviations of six rows after 5 kimg (bench/results/compare.md at 82cbb23), two seeds each, as fractions of
+# the metric.
 RECORD = np.array([0.042, 0.0025, 0.029, 0.030, 0.0003, 0.026])
 SPREAD = 0.05  # standard deviation of every row in draws with equal spreads, and in those that measure power
 WORSE = math.log(1.3)
