@@ -23,7 +23,7 @@ LR = 1e-3  # Adam's; the paper has 3e-4, with more steps
 # Distance of a neighbor from the pivot in standard deviations of w. The paper has α = 30 in the unit of FFHQ's w.
 NEIGHBOR = 1.0
 # Weight of the neighbor's distance. With 1 instead, two drawings gained 3.3 and 4.3 dB at a drift of 0.01; with 0.1,
-# 6.4 and 6.7 dB at 0.03 (100 steps, examples/networks/peeps32.safetensors until commit 56085c8).
+# 6.4 and 6.7 dB at 0.03 (100 steps, examples/networks/peeps32.safetensors until commit b79dddd).
 LOCALITY = 0.1
 NUM_WITNESSES = 32  # other images, by whose mean distance the drift is measured
 EVERY = 10  # steps between two measurements of the drift
