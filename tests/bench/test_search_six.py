@@ -76,7 +76,7 @@ def test_the_table_has_a_line_per_network_and_loss_and_names_what_collapsed():
     assert lines[2 + 9] == '| `giu` | relativistic | 900 (0.50) | 900 (0.50) |  |'
 
 
-def test_the_plans_of_the_long_comparison_have_a_setting_of_the_search_for_each_network(tmp_path):
+def test_the_plans_of_the_long_comparison_have_settings_of_the_search(tmp_path):
     every = [(name, loss, f) for name in NAMES for loss in LOSSES for f in (*FACTORS, LAST_FACTOR)]
     (tmp_path / 'plan.toml').write_text(plan_text({label(*s): s for s in every}, {'kimg': 60}))
     grid = list(configs(tmp_path / 'plan.toml').values())
