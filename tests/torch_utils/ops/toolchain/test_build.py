@@ -177,7 +177,7 @@ def test_a_live_owner_is_waited_for_and_its_library_taken(source: Path, cache: P
 
         monkeypatch.setattr(build, 'say', finish)
         assert build.build_library(source).read_text() == 'made by the owner'
-    assert said == ['waiting until pid 17 on here since noon has built them, 600 s at most']
+    assert said == ['waiting until pid 17 on here since noon has built them, 1800 s at most']
 
 
 @pytest.mark.slow
