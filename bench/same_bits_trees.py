@@ -161,7 +161,7 @@ def describe(tree: Path, folder: Path) -> dict[str, dict[str, Any]]:
 
 def call(zygote: Zygote, folder: Path, *flags: str) -> str:
     """Returns what train.py prints with these flags."""
-    code, out, err = zygote.run(Step('train.py', flags), folder, '-'.join(['train', *flags[:2]]))
+    code, out, err = zygote.run(Step('train.py', flags), folder, '-'.join(['train', *flags]))
     if code != 0:
         raise click.ClickException(f'train.py {" ".join(flags)}: exit code {code}. {err}')
     return out
