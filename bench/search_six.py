@@ -28,8 +28,10 @@ from ganfoundry.compare.options import CompareOptions
 from ganfoundry.compare.race import run_comparison
 
 METRIC = 'fd_efflite512'
-FACTORS = (1, 2)  # of the recipe's rates, for both losses
-LAST_FACTOR = 4  # for the better loss
+# Factors on the learning rates of the recipe: both losses are trained with each of FACTORS, then the better loss with
+# LAST_FACTOR.
+FACTORS = (1, 2)
+LAST_FACTOR = 4
 LOSSES = ('own', 'relativistic')
 
 Fields = dict[str, Any]
@@ -125,9 +127,9 @@ def label(name: str, loss: str, factor: int) -> str:
     return f'{name}-{loss}-{factor}x'
 
 
-def setting_of(label: str) -> Setting:
-    """Returns the setting of a row's label."""
-    name, loss, factor = label.split('-')
+def setting_of(row: str) -> Setting:
+    """Returns the setting of a row. row: its label."""
+    name, loss, factor = row.split('-')
     return name, loss, int(factor.removesuffix('x'))
 
 
@@ -136,10 +138,10 @@ def plan_text(rows: dict[str, Setting], options: dict[str, Any]) -> str:
     shared = {'resolution': 32, 'batch': 16, 'precision': 'bf16', 'device': 'cpu', 'threads': 1}
     lines = [f'{key} = {json.dumps(value)}' for key, value in (shared | options).items()]
     lines += ['flags = ["--workers=0"]']
-    for label, (name, loss, factor) in rows.items():
+    for row, (name, loss, factor) in rows.items():
         flags, fields = row_of(name, loss, factor)
         entries = ', '.join(f'"{key}" = {json.dumps(value)}' for key, value in fields.items())
-        lines += ['', f'[rows.{label}]', f'cfg = "{name}"', f'flags = {json.dumps(flags)}', f'set = {{{entries}}}']
+        lines += ['', f'[rows.{row}]', f'cfg = "{name}"', f'flags = {json.dumps(flags)}', f'set = {{{entries}}}']
     return '\n'.join(lines) + '\n'
 
 
@@ -199,8 +201,8 @@ def main(data: str, cond: bool, kimg: int, jobs: int, out: str) -> None:
     common = {'data': data, 'cond': cond}
     search = common | {'kimg': kimg, 'metrics': [METRIC], 'measurements': 3, 'jobs': jobs}
     first = first_settings()
-    record = compare(first, search, folder)
-    record = compare(first | last_settings(record), search, folder)
+    both = first | last_settings(compare(first, search, folder))
+    record = compare(both, search, folder)
     final = common | {'kimg': 60, 'seeds': '0-1', 'metrics': ['fd_efflite1k'], 'measurements': 4}
     write_bytes(folder / 'best.toml', plan_text(best(record), final).encode())
     text = table(record)
