@@ -1,7 +1,8 @@
 """The steps after a synthesis layer's convolution in one pass over the features: the specification and its kernel.
 
-Differentiable any number of times. A gradient is one pass, too; while a graph of the gradient is built, the operations
-run one by one. Letters: N batch, C channels, H and W height and width, primes for sizes after the filter.
+Differentiable any number of times. A gradient is one pass, too, and on a CPU the gradient of the gradient; on CUDA and
+in higher derivatives, the operations run one by one. Letters: N batch, C channels, H and W height and width, primes for
+sizes after the filter.
 """
 
 from __future__ import annotations
@@ -76,10 +77,10 @@ def synthesis_epilogue(
 def scale_channels(x: torch.Tensor, s: torch.Tensor) -> torch.Tensor:
     """Returns x [N, C, H, W] times s [N, C], in the dtype of `x`.
 
-    On CUDA it is the epilogue with nothing except a factor: the gradients of both take one pass. On a CPU, it is
+    The kernel is the epilogue with nothing except a factor: the gradients of both take one pass. Without it, this is
     PyTorch's product with the rounded factor.
     """
-    if dispatch.pick('auto', x) != 'cuda' or not x.is_contiguous(memory_format=torch.channels_last):
+    if dispatch.pick('auto', x) == 'ref' or not x.is_contiguous(memory_format=torch.channels_last):
         return x * s.to(x.dtype)[:, :, None, None]
     y: torch.Tensor = torch.ops.ganfoundry.epilogue(x, None, [0] * 4, s, None, None, 1.0, 1.0, None)
     return y
@@ -190,7 +191,7 @@ register_op(
         'synthesis_epilogue',
         synthesis_epilogue,
         _samples,
-        operators=('epilogue', 'epilogue_backward'),
+        operators=('epilogue', 'epilogue_backward', 'epilogue_second'),
         workloads=_workloads,
     )
 )

@@ -196,10 +196,46 @@ def _pointwise(
     # The gradient of a split copies, even that of a split into one.
     split = (kernels,) if len(parts) == 1 else kernels.split([part.shape[1] for part in parts], dim=1)
     first, *others = (part.permute(0, 2, 3, 1).reshape(n, h * w, -1) for part in parts)  # [N, H W, I]
-    y: torch.Tensor = first @ split[0]  # [N, H W, O]
+    y: torch.Tensor = _Product.apply(first, split[0])  # [N, H W, O]
     for part, k in zip(others, split[1:], strict=True):
-        y = torch.baddbmm(y, part, k)  # not in place, which FlopCounterMode does not count
+        y = y + _Product.apply(part, k)
     return y.reshape(n, h, w, -1).permute(0, 3, 1, 2)  # [N, O, H, W]
+
+
+class _Product(torch.autograd.Function):
+    """Matrix products x k of [N, P, I] and [N, I, O], all of whose gradients are laid out as P rows of I numbers.
+
+    PyTorch's second derivative of a product returns the gradient of `x` transposed. For features that is NCHW, which
+    the next operation has to copy.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, k: torch.Tensor) -> torch.Tensor:
+        ctx.save_for_backward(x, k)
+        return x @ k  # [N, P, O]
+
+    @staticmethod
+    def backward(ctx: Any, dy: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+        x, k = ctx.saved_tensors
+        dx = _Product.apply(dy, k.transpose(1, 2)) if ctx.needs_input_grad[0] else None  # [N, P, I]
+        dk = _InnerProduct.apply(x, dy) if ctx.needs_input_grad[1] else None  # [N, I, O]
+        return dx, dk
+
+
+class _InnerProduct(torch.autograd.Function):
+    """Matrix products x' y of [N, P, I] and [N, P, O]: the gradient of `_Product` with respect to `k`."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        ctx.save_for_backward(x, y)
+        return (y.transpose(1, 2) @ x).transpose(1, 2)  # [N, I, O]; faster than x' y, because I is larger than O
+
+    @staticmethod
+    def backward(ctx: Any, g: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+        x, y = ctx.saved_tensors
+        dx = _Product.apply(y, g.transpose(1, 2)) if ctx.needs_input_grad[0] else None  # [N, P, I]
+        dy = _Product.apply(x, g) if ctx.needs_input_grad[1] else None  # [N, P, O]
+        return dx, dy
 
 
 def _samples(device: torch.device, dtype: torch.dtype) -> Iterator[Sample]:

@@ -76,6 +76,15 @@ def assert_close(actual: torch.Tensor, expected: torch.Tensor, scale: float = 0)
     assert error <= TOLERANCE[actual.dtype] * max(float(expected.norm()), scale) + 1e-30
 
 
+def away_from_jumps(wide: Parts, args: dict[str, Any]) -> torch.Tensor:
+    """Returns where the derivative does not jump nearby; elsewhere, rounding decides its side."""
+    linear, unbounded = (
+        synthesis_epilogue(**wide, **{**args, 'clamp': None, **more}, impl='ref').detach().abs()
+        for more in ({'act': 'linear'}, {})
+    )
+    return (linear > 0.03) & ((unbounded - (args['clamp'] or torch.inf)).abs() > 0.1)
+
+
 @needs_kernels
 @SETTINGS
 @given(cases())
@@ -88,12 +97,7 @@ def test_kernel_equals_the_reference_with_gradients(case: tuple[Parts, dict[str,
     y, expected = synthesis_epilogue(**parts, **args, impl='cpu'), synthesis_epilogue(**wide, **args, impl='ref')
     assert y.dtype == parts['x'].dtype
     assert_close(y.detach(), expected.detach())
-    # Near a jump of the derivative, rounding decides its side.
-    linear, unbounded = (
-        synthesis_epilogue(**wide, **{**args, 'clamp': None, **more}, impl='ref').detach().abs()
-        for more in ({'act': 'linear'}, {})
-    )
-    smooth = (linear > 0.03) & ((unbounded - (args['clamp'] or torch.inf)).abs() > 0.1)
+    smooth = away_from_jumps(wide, args)
     dy = (normal(*expected.shape, seed=5) * smooth).to(y.dtype)
     grads = torch.autograd.grad(y, list(parts.values()), dy)
     wanted = torch.autograd.grad(expected, list(wide.values()), dy.double())
@@ -101,6 +105,35 @@ def test_kernel_equals_the_reference_with_gradients(case: tuple[Parts, dict[str,
         assert g.dtype == t.dtype
         # The error of a sum grows with its summands, which were rounded to the dtype of the features.
         assert_close(g.to(y.dtype) if y.dtype == torch.bfloat16 else g, w, scale=float(dy.double().norm()))
+
+
+@needs_kernels
+@SETTINGS
+@given(cases(), st.lists(st.booleans(), min_size=4, max_size=4))
+def test_second_gradients_equal_those_of_the_reference(case: tuple[Parts, dict[str, Any]], kept: list[bool]) -> None:
+    """Gradients of some of the gradients, those with respect to dy among them, against the reference in float64."""
+    parts, args = case
+    wide = {name: t.detach().double().clone().requires_grad_() for name, t in parts.items()}
+    for t in parts.values():
+        t.requires_grad_()
+    smooth = away_from_jumps(wide, args)
+    dy = (normal(*smooth.shape, seed=5) * smooth).to(parts['x'].dtype)
+    names = [name for name, keep in zip(parts, kept, strict=False) if keep] or ['x']
+    found = []
+    for inputs, impl in ((parts, 'cpu'), (wide, 'ref')):
+        gradient = dy.to(inputs['x'].dtype).clone().requires_grad_()
+        y = synthesis_epilogue(**inputs, **args, impl=impl)
+        first = torch.autograd.grad(y, list(inputs.values()), gradient, create_graph=True)
+        chosen = [g for g, name in zip(first, inputs, strict=True) if name in names]
+        along = [normal(*g.shape, seed=i).to(parts['x'].dtype).to(g.dtype) for i, g in enumerate(chosen)]
+        asked = [gradient, *(inputs[name] for name in ('x', 'demod') if name in inputs)]
+        second = torch.autograd.grad(chosen, asked, along, allow_unused=True)
+        found.append([torch.zeros_like(t) if g is None else g for t, g in zip(asked, second, strict=True)])
+    scale = float(dy.double().norm())
+    for i, (actual, expected) in enumerate(zip(*found, strict=True)):
+        actual = actual.to(dy.dtype) if dy.dtype == torch.bfloat16 else actual  # its tolerance is that of the features
+        mask = smooth if i == 0 else torch.ones([], dtype=torch.bool)
+        assert_close(actual * mask, expected * mask, scale)
 
 
 @needs_kernels
@@ -132,17 +165,24 @@ class Recorder(TorchDispatchMode):
 
 
 @needs_kernels
-def test_a_gradient_is_one_pass_and_a_graph_of_it_the_composite() -> None:
-    x, d, noise, b = small_case()
+def test_both_gradients_are_one_pass_each_and_a_third_the_composite() -> None:
+    inputs = small_case()
+    x, d, noise, b = inputs
     y = synthesis_epilogue(x, FIRS[0], [1] * 4, d, noise, b, act='lrelu', impl='cpu')
     with Recorder() as plain:
-        first = torch.autograd.grad(y.sum(), [x, d, noise, b], retain_graph=True)
-    assert plain.names == ['epilogue_backward']
+        first = torch.autograd.grad(y.sum(), inputs, retain_graph=True)
     with Recorder() as graph:
-        second = torch.autograd.grad(y.sum(), [x, d, noise, b], create_graph=True)
-    assert 'epilogue_backward' not in graph.names
-    assert {'bias_act_grad', 'upfirdn2d'} <= set(graph.names)
-    for a, e in zip(first, second, strict=True):
+        again = torch.autograd.grad(y.square().sum(), inputs, create_graph=True)
+    assert plain.names == graph.names == ['epilogue_backward']
+    with Recorder() as second:
+        one_pass = torch.autograd.grad(again[0].square().sum(), inputs[:2], retain_graph=True)
+    assert second.names == ['epilogue_second', 'epilogue_backward']  # the latter because y.square() has a gradient, too
+    with Recorder() as third:
+        by_parts = torch.autograd.grad(again[0].square().sum(), inputs[:2], create_graph=True)
+    assert 'epilogue_second' not in third.names
+    assert {'bias_act_grad', 'upfirdn2d'} <= set(third.names)
+    assert all(g.shape == t.shape for g, t in zip(first, inputs, strict=True))
+    for a, e in zip(one_pass, by_parts, strict=True):
         torch.testing.assert_close(a, e, rtol=1e-12, atol=1e-12)
 
 
@@ -156,7 +196,7 @@ def test_a_layer_is_a_convolution_and_an_epilogue() -> None:
         args = {'up': up, 'padding': k // 2, 'resample_filter': FIRS[0], 'gain': 1.4, 'act': 'lrelu', 'clamp': 1}
         with Recorder() as seen:
             y = modulated_conv2d(x, w[:, :, :k, :k], s, noise, bias=b, **args)
-        assert seen.names == ['epilogue']
+        assert seen.names == (['epilogue'] if k == 1 else ['epilogue'] * 2)  # the first scales the input
         with dispatch.default('ref'):
             expected = modulated_conv2d(x, w[:, :, :k, :k], s, noise, bias=b, **args)
         torch.testing.assert_close(y, expected, rtol=1e-5, atol=1e-5)

@@ -5,61 +5,18 @@
 #include <torch/csrc/autograd/functions/utils.h>
 
 #include "common/calls.h"
-#include "common/wide_sum.h"
-#include "epilogue/epilogue_shapes.h"
-#include "upfirdn2d/upfirdn2d.h"
+#include "epilogue/epilogue_arguments.h"
+#include "epilogue/epilogue_calls.h"
 
 namespace ganfoundry {
 namespace {
 
 using Gradients = std::tuple<Tensor, Tensor, Tensor, Tensor>;  // gradients of x, d, noise, b; empty if that is absent
 
-// Dense, of the given type; undefined if absent.
-Tensor dense(const Optional& t, at::ScalarType type) { return t ? t->to(type).contiguous() : Tensor(); }
-
-// Arguments of the kernels, in the types that they read.
-struct Arguments {
-    Tensor x, f, d, noise, b;  // undefined: absent
-    std::vector<double> fy, fx;
-    bool outer;  // whether f is the outer product fy fx, which the kernels need
-    int64_t height, width;  // size of the result
-    BiasAct act;
-
-    Arguments(
-        const Tensor& x_, const Optional& f_, at::IntArrayRef padding, const Optional& d_, const Optional& noise_,
-        const Optional& b_, double slope, double gain, Clamp clamp)
-        : x(x_.contiguous(kNHWC)), outer(true), height(x.size(2)), width(x.size(3)),
-          act{slope, gain, clamp.value_or(0), clamp.has_value()} {
-        const auto type = compute_type(x.scalar_type());
-        d = dense(d_, type);
-        noise = dense(noise_, type);
-        b = dense(b_, type);
-        if (f_) {
-            f = f_->to(at::kDouble).contiguous();
-            outer = separate(input<double>(f), f.size(0), f.size(1), type == at::kDouble ? 1e-15 : 1e-6, fy, fx);
-            height += padding[2] + padding[3] - f.size(0) + 1;
-            width += padding[0] + padding[1] - f.size(1) + 1;
-        }
-        check_epilogue(x, height, width, d, noise, b);
-    }
-
-    template <class A>
-    Epilogue<A> kernel(at::IntArrayRef padding) const {
-        const auto pointer = [](const Tensor& t) { return t.defined() ? input<A>(t) : nullptr; };
-        const bool filtered = f.defined();
-        return {
-            x.size(0), x.size(1), filtered,
-            {{fy.begin(), fy.end()}, filtered ? padding[2] : 0, x.size(2), height},
-            {{fx.begin(), fx.end()}, filtered ? padding[0] : 0, x.size(3), width},
-            pointer(d), pointer(noise), pointer(b),
-            noise.defined() && noise.dim() == 4 ? height * width : 0, act};
-    }
-};
-
 Tensor epilogue_cpu(
     const Tensor& x, const Optional& f, at::IntArrayRef padding, const Optional& d, const Optional& noise,
     const Optional& b, double slope, double gain, Clamp clamp) {
-    const Arguments a(x, f, padding, d, noise, b, slope, gain, clamp);
+    const EpilogueArguments a(x, f, padding, d, noise, b, slope, gain, clamp);
     if (!a.outer) {
         const Tensor u = call_upfirdn2d(a.x, *f, c10::fromIntArrayRefSlow(padding));
         return epilogue_cpu(u, {}, {}, d, noise, b, slope, gain, clamp);
@@ -80,7 +37,7 @@ Tensor epilogue_cpu(
 Gradients epilogue_backward_cpu(
     const Tensor& dy_, const Tensor& x, const Optional& f, at::IntArrayRef padding, const Optional& d,
     const Optional& noise, const Optional& b, double slope, double gain, Clamp clamp) {
-    const Arguments a(x, f, padding, d, noise, b, slope, gain, clamp);
+    const EpilogueArguments a(x, f, padding, d, noise, b, slope, gain, clamp);
     if (!a.outer) {
         const Tensor u = call_upfirdn2d(a.x, *f, c10::fromIntArrayRefSlow(padding));
         auto grads = epilogue_backward_cpu(dy_, u, {}, {}, d, noise, b, slope, gain, clamp);
@@ -128,13 +85,6 @@ Gradients epilogue_backward_meta(
     return {at::empty_symint(x.sym_sizes(), x.options(), kNHWC), like(d), like(noise), like(b)};
 }
 
-Tensor epilogue(
-    const Tensor& x, const Optional& f, Padding padding, const Optional& d, const Optional& noise, const Optional& b,
-    double slope, double gain, Clamp clamp) {
-    static const auto op = find_operator<decltype(epilogue_meta)>("ganfoundry::epilogue");
-    return op.call(x, f, padding, d, noise, b, slope, gain, clamp);
-}
-
 Gradients epilogue_backward(
     const Tensor& dy, const Tensor& x, const Optional& f, Padding padding, const Optional& d, const Optional& noise,
     const Optional& b, double slope, double gain, Clamp clamp) {
@@ -142,33 +92,41 @@ Gradients epilogue_backward(
     return op.call(dy, x, f, padding, d, noise, b, slope, gain, clamp);
 }
 
-// The gradient as differentiable operations, one pass over memory each, from which a graph of the gradient is built.
-Gradients composite_backward(
-    const Tensor& dy, const Tensor& x, const Optional& f, Padding padding, const Optional& d, const Optional& noise,
-    const Optional& b, double slope, double gain, Clamp clamp) {
-    const auto type = compute_type(x.scalar_type());
-    Tensor dv = dy, db = absent(x);
-    if (b || slope != 1 || gain != 1 || clamp) {
-        Tensor y;
-        {
-            at::NoGradGuard constant;  // the gradient depends on the signs of y and the clamped values only
-            y = epilogue(x, f, padding, d, noise, b, slope, gain, clamp);
-        }
-        std::tie(dv, db) = call_bias_act_grad(dy, y, slope, gain, clamp);
+// The gradient, whose own gradient is ganfoundry::epilogue_second.
+struct EpilogueBackwardFunction : torch::autograd::Function<EpilogueBackwardFunction> {
+    static variable_list forward(
+        AutogradContext* ctx, const Tensor& dy, const Tensor& x, const Optional& f, Padding padding, const Optional& d,
+        const Optional& noise, const Optional& b, double slope, double gain, Clamp clamp) {
+        at::AutoDispatchBelowADInplaceOrView below;
+        const auto saved = [](const Optional& t) { return t.value_or(Tensor()); };
+        ctx->set_materialize_grads(false);
+        ctx->save_for_backward({dy, x, saved(f), saved(d), saved(noise), saved(b)});
+        ctx->saved_data["padding"] = padding;
+        ctx->saved_data["slope"] = slope;
+        ctx->saved_data["gain"] = gain;
+        ctx->saved_data["clamp"] = clamp;
+        const auto [dx, dd, dnoise, db] = epilogue_backward(dy, x, f, padding, d, noise, b, slope, gain, clamp);
+        variable_list absent_ones;
+        if (!d) absent_ones.push_back(dd);
+        if (!noise) absent_ones.push_back(dnoise);
+        if (!b) absent_ones.push_back(db);
+        ctx->mark_non_differentiable(absent_ones);
+        return {dx, dd, dnoise, db};
     }
-    Tensor dd = absent(x), dnoise = dd, du = dv;
-    if (d) {
-        const Tensor u = f ? call_upfirdn2d(x, *f, padding) : x;
-        dd = WideSum::apply(dv * u, std::vector<int64_t>{2, 3}, type).flatten(1);
-        du = dv * d->to(x.scalar_type()).unsqueeze(2).unsqueeze(3);
+
+    static variable_list backward(AutogradContext* ctx, variable_list grads) {
+        const variable_list t = ctx->get_saved_variables();
+        const auto maybe = [](const Tensor& s) { return s.defined() ? Optional(s) : Optional(); };
+        auto& saved = ctx->saved_data;
+        const auto [for_dy, for_x, for_d] = call_epilogue_second(
+            {maybe(grads[0]), maybe(grads[1]), maybe(grads[2]), maybe(grads[3])}, t[0], t[1], maybe(t[2]),
+            saved["padding"].toSymIntVector(), maybe(t[3]), maybe(t[4]), maybe(t[5]), saved["slope"].toDouble(),
+            saved["gain"].toDouble(), saved["clamp"].toOptional<double>());
+        const Tensor g_d = for_d.defined() && t[3].defined() ? for_d.to(t[3].scalar_type()) : Tensor();
+        return {for_dy, for_x,    Tensor(), Tensor(), g_d,
+                Tensor(), Tensor(), Tensor(), Tensor(), Tensor()};  // the gradient is piecewise constant in noise and b
     }
-    if (noise) {
-        dnoise = WideSum::apply(dv, std::vector<int64_t>{1}, type);
-        if (noise->dim() == 2) dnoise = dnoise.sum(at::IntArrayRef({0, 1}));
-    }
-    const Tensor dx = f ? call_upfirdn2d_transposed(du, *f, padding) : du;
-    return {dx, dd, dnoise, b ? db : absent(x)};
-}
+};
 
 struct EpilogueFunction : torch::autograd::Function<EpilogueFunction> {
     static Tensor forward(
@@ -181,7 +139,7 @@ struct EpilogueFunction : torch::autograd::Function<EpilogueFunction> {
         ctx->saved_data["slope"] = slope;
         ctx->saved_data["gain"] = gain;
         ctx->saved_data["clamp"] = clamp;
-        return epilogue(x, f, padding, d, noise, b, slope, gain, clamp);
+        return call_epilogue(x, f, padding, d, noise, b, slope, gain, clamp);
     }
 
     static variable_list backward(AutogradContext* ctx, variable_list grads) {
@@ -204,15 +162,11 @@ Tensor epilogue_autograd(
     return EpilogueFunction::apply(x, f, padding, d, noise, b, slope, gain, clamp);
 }
 
-// One pass for a gradient alone; the composite if a graph of the gradient is being built.
 Gradients epilogue_backward_autograd(
     const Tensor& dy, const Tensor& x, const Optional& f, Padding padding, const Optional& d, const Optional& noise,
     const Optional& b, double slope, double gain, Clamp clamp) {
-    if (torch::autograd::compute_requires_grad(dy, x, d, noise, b)) {
-        return composite_backward(dy, x, f, padding, d, noise, b, slope, gain, clamp);
-    }
-    at::AutoDispatchBelowADInplaceOrView below;
-    return epilogue_backward(dy, x, f, padding, d, noise, b, slope, gain, clamp);
+    const variable_list all = EpilogueBackwardFunction::apply(dy, x, f, padding, d, noise, b, slope, gain, clamp);
+    return {all[0], all[1], all[2], all[3]};
 }
 
 }  // namespace

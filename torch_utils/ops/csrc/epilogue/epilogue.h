@@ -135,44 +135,73 @@ struct EpilogueGradients {
     compute_t<T>*dd, *dnoise, *db;
 };
 
-// Backward pass of a band: dv row by row; through the transposed filter, dx from a ring of the last rows.
+// Rows of the result's size that pass the transposed filter, band by band: a ring of the last few suffices. Without a
+// filter they are rows of the image themselves.
+template <class T>
+class TransposedRows {
+    using A = compute_t<T>;
+
+   public:
+    explicit TransposedRows(const Epilogue<A>& e)
+        : e_(e), back_(e.fir_y.transposed()), fir_(back_, e.fir_x.transposed(), e.channels),
+          ring_(e.fir_y.size() * e.row_out()) {}
+
+    // Writes the task's band of `to` [N, H, W, C]. make(oy, row, owned) makes a row [W', C] of type A or T; a row that
+    // is not owned belongs to another band, whose result needs it, too.
+    template <class Make>
+    void run(T* to, int64_t task, Make make) {
+        const int64_t image = task / e_.bands(), index = task % e_.bands();
+        const Band rows = band(e_.fir_y.out, index, e_.bands());
+        const auto row_of = [&](int64_t iy) { return to + (image * e_.fir_y.in + iy) * e_.row_in(); };
+        const auto ring_row = [&](int64_t oy) { return ring_.data() + oy % e_.fir_y.size() * e_.row_out(); };
+        if (!e_.filtered) {
+            for (int64_t oy = rows.begin; oy < rows.end; ++oy) make(oy, row_of(oy), true);
+            return;
+        }
+        slide(
+            back_, rows, band(back_.out, index, e_.bands()),
+            [&](int64_t oy) { make(oy, ring_row(oy), rows.has(oy)); },
+            [&](int64_t iy) {
+                fir_.blend(iy, ring_row);
+                fir_.filter(0, e_.fir_x.in, row_of(iy));
+            });
+    }
+
+   private:
+    const Epilogue<A>& e_;
+    FirAxis<A> back_;
+    FirRow<A> fir_;
+    Buffer<A> ring_;
+};
+
+// Sums `sums` [pixels, C], of `size` values, over the pixels.
+template <class A>
+void fold(const A* sums, int64_t size, A* out, int64_t channels) {
+    std::fill(out, out + channels, A(0));
+    for (int64_t i = 0; i < size; ++i) out[i % channels] += sums[i];
+}
+
+// Backward pass of a band: dv row by row, and dx from it.
 template <bool kBounded, class T>
 class EpilogueBackward {
     using A = compute_t<T>;
 
    public:
     EpilogueBackward(const T* x, const T* dy, const EpilogueGradients<T>& out, const Epilogue<A>& e)
-        : x_(x), dy_(dy), out_(out), e_(e), act_(e.act), chunk_(e), back_(e.fir_y.transposed()),
-          fir_(back_, e.fir_x.transposed(), e.channels), size_(e.chunk_pixels() * e.channels),
-          ring_(e.fir_y.size() * e.row_out()), dv_(size_), sum_d_(size_), sum_b_(size_), unused_(size_) {}
+        : x_(x), dy_(dy), out_(out), e_(e), act_(e.act), chunk_(e), transposed_(e),
+          size_(e.chunk_pixels() * e.channels), dv_(size_), sum_d_(size_), sum_b_(size_), unused_(size_) {}
 
     void run(int64_t task) {
         image_ = task / e_.bands();
-        const Band dv = band(e_.fir_y.out, task % e_.bands(), e_.bands());
         chunk_.start_image(x_, image_);
         for (A* sum : {sum_d_.data(), sum_b_.data()}) std::fill(sum, sum + size_, A(0));
-        if (e_.filtered) {
-            // Rows of dv that belong to another band are summed there, although this band's dx needs them.
-            slide(
-                back_, dv, band(back_.out, task % e_.bands(), e_.bands()),
-                [&](int64_t oy) { make_row(oy, ring_row(oy), dv.has(oy)); }, [&](int64_t iy) { filter_row(iy); });
-        } else {
-            for (int64_t oy = dv.begin; oy < dv.end; ++oy) make_row(oy, dx_row(oy), true);
-        }
-        fold(sum_d_.data(), out_.dd + task * e_.channels);
-        fold(sum_b_.data(), out_.db + task * e_.channels);
+        transposed_.run(out_.dx, task, [this](int64_t oy, auto* du, bool owned) { make_row(oy, du, owned); });
+        fold(sum_d_.data(), size_, out_.dd + task * e_.channels, e_.channels);
+        fold(sum_b_.data(), size_, out_.db + task * e_.channels, e_.channels);
     }
 
    private:
-    T* dx_row(int64_t iy) const { return out_.dx + (image_ * e_.fir_y.in + iy) * e_.row_in(); }
-    A* ring_row(int64_t oy) { return ring_.data() + oy % e_.fir_y.size() * e_.row_out(); }
-
-    void filter_row(int64_t iy) {
-        fir_.blend(iy, [this](int64_t oy) { return ring_row(oy); });
-        fir_.filter(0, e_.fir_x.in, dx_row(iy));
-    }
-
-    // du [W, C] = d dv of row `oy`, into a row of the ring or of dx.
+    // du [W, C] = d dv of row `oy`. An owned row is also summed.
     template <class To>
     void make_row(int64_t oy, To* du, bool owned) {
         chunk_.start_row(oy);
@@ -213,20 +242,14 @@ class EpilogueBackward {
         }
     }
 
-    void fold(const A* sums, A* out) const {
-        std::fill(out, out + e_.channels, A(0));
-        for (int64_t i = 0; i < size_; ++i) out[i % e_.channels] += sums[i];
-    }
-
     const T *x_, *dy_;
     EpilogueGradients<T> out_;
     const Epilogue<A>& e_;
     Activation<kBounded, A> act_;
     EpilogueChunk<T> chunk_;
-    FirAxis<A> back_;
-    FirRow<A> fir_;
+    TransposedRows<T> transposed_;
     int64_t size_;
-    Buffer<A> ring_, dv_, sum_d_, sum_b_, unused_;
+    Buffer<A> dv_, sum_d_, sum_b_, unused_;
     int64_t image_ = 0;
 };
 
