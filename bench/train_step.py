@@ -17,7 +17,7 @@ import pathlib
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 
 import click
@@ -88,6 +88,11 @@ def median_seconds(run, repeats: int, device: torch.device, clock: Clock) -> tup
     return statistics.median(times[1:]), statistics.median(host_times[1:])
 
 
+def weight_gradient_flops(dy: torch.Tensor, x: torch.Tensor, kernel: Sequence[int], *rest: object) -> int:
+    """Returns the operations of the project's own kernel for the gradient of a convolution's weight."""
+    return 2 * dy.numel() * x.shape[1] * kernel[0] * kernel[1]
+
+
 class FlopCounter(TorchDispatchMode):
     """Sum of the operations of every convolution and matrix product. (FlopCounterMode cannot see autograd.grad.)"""
 
@@ -97,7 +102,9 @@ class FlopCounter(TorchDispatchMode):
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         out = func(*args, **(kwargs or {}))
-        if (formula := flop_registry.get(func.overloadpacket)) is not None:
+        if str(func.overloadpacket) == 'ganfoundry.conv2d_weight_gradient':
+            self.total += weight_gradient_flops(*args)
+        elif (formula := flop_registry.get(func.overloadpacket)) is not None:
             self.total += formula(*args, **(kwargs or {}), out_val=out)
         return out
 

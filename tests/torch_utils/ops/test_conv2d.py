@@ -11,13 +11,17 @@ import torch.nn.functional as F
 from torch.autograd import gradcheck
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from tests.support.operations import assert_same_bits
 from torch_utils.ops import dispatch
 from torch_utils.ops.conv2d import conv2d, conv_transpose2d
 from torch_utils.ops.registry import sample_tensor
 from torch_utils.ops.toolchain import build
+from torch_utils.ops.toolchain.cpu_toolchain import cpu_features
 
 CPU = torch.device('cpu')
 PAIRS = [(conv2d, F.conv2d), (conv_transpose2d, F.conv_transpose2d)]
+# As in csrc/conv2d/weight_gradient.h.
+MULTIPLIES_PAIRS = {'avx512_bf16', 'avx512bw'} <= set(cpu_features()) and 'amx_bf16' not in cpu_features()
 needs_operators = pytest.mark.skipif(not build.load_cpu(), reason=f'no native operations: {build.load_cpu().problem}')
 
 
@@ -34,6 +38,18 @@ class Convolutions(TorchDispatchMode):
             self.sides.append(max(args[1].shape[2:]))
         if func is torch.ops.aten.convolution_backward.default:
             self.masks.append(args[10])
+        return func(*args, **(kwargs or {}))
+
+
+class Operators(TorchDispatchMode):
+    """Names of the operators that run, in order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.names.append(func._opname)
         return func(*args, **(kwargs or {}))
 
 
@@ -143,3 +159,88 @@ def test_the_library_is_used_where_it_is_and_its_absence_is_reported(
     with Convolutions() as seen:
         penalty(conv2d, inputs)
     assert max(seen.sides) > 3
+
+
+# Sizes of x and of the weight, stride, padding: odd sizes, one row, blocks of 32 and 64 channels, several packs and
+# parts, small images that share a pack.
+GRADIENTS = [
+    ([2, 32, 9, 7], [32, 32, 3, 3], 1, 1), ([1, 64, 40, 33], [96, 64, 3, 3], 1, 1),
+    ([3, 32, 17, 17], [64, 32, 3, 3], 2, 0), ([2, 96, 8, 8], [64, 96, 1, 1], 1, 0),
+    ([5, 32, 4, 4], [192, 32, 3, 3], 1, 1), ([1, 32, 1, 70], [32, 32, 1, 3], 1, (0, 2)),
+    ([7, 128, 5, 6], [160, 128, 5, 3], (2, 1), (1, 0)), ([0, 32, 4, 4], [32, 32, 3, 3], 1, 1),
+]  # fmt: skip
+
+
+def weight_gradient(dy: torch.Tensor, x: torch.Tensor, w: torch.Tensor, stride: Any, padding: Any) -> torch.Tensor:
+    pair = lambda value: [value, value] if isinstance(value, int) else list(value)  # noqa: E731
+    return torch.ops.ganfoundry.conv2d_weight_gradient(dy, x, list(w.shape[2:]), pair(stride), pair(padding))
+
+
+@needs_operators
+@pytest.mark.parametrize(('size', 'weight', 'stride', 'padding'), GRADIENTS)
+def test_the_kernel_of_the_weight_gradient_equals_float64(size: Any, weight: Any, stride: Any, padding: Any) -> None:
+    x = sample_tensor(size, CPU, torch.bfloat16).contiguous(memory_format=torch.channels_last)
+    w = sample_tensor(weight, CPU, torch.bfloat16, 1).double().requires_grad_()
+    y = F.conv2d(x.double(), w, stride=stride, padding=padding)
+    dy = sample_tensor(y.shape, CPU, torch.bfloat16, 2).contiguous(memory_format=torch.channels_last)
+    (expected,) = torch.autograd.grad(y, w, dy.double())
+    dw = weight_gradient(dy, x, w, stride, padding)
+    assert dw.dtype == torch.bfloat16
+    assert dw.is_contiguous(memory_format=torch.channels_last)
+    # Half a place of bfloat16, and the rounding of sums in float32.
+    assert bool(((dw.double() - expected).abs() <= expected.abs() * 2**-8 + 1e-4).all())
+    meta = weight_gradient(dy.to('meta'), x.to('meta'), w, stride, padding)
+    assert (meta.shape, meta.stride(), meta.dtype) == (dw.shape, dw.stride(), dw.dtype)
+
+
+@needs_operators
+@pytest.mark.parametrize('num_threads', [1, 2, 3])
+def test_the_weight_gradient_has_the_same_bits_for_any_number_of_threads(num_threads: int) -> None:
+    x, dy = (sample_tensor([4, c, 31, 30], CPU, torch.bfloat16, c) for c in (64, 160))
+    w = torch.empty(160, 64, 3, 3)
+    assert_same_bits(lambda: [weight_gradient(dy, x, w, 1, 1)], num_threads)
+
+
+@needs_operators
+def test_the_kernel_takes_what_it_can_compute_and_names_the_rest() -> None:
+    x, w = torch.zeros(1, 32, 4, 4, dtype=torch.bfloat16), torch.empty(32, 32, 3, 3)
+    with pytest.raises(ValueError, match='multiples of 32 channels'):
+        weight_gradient(x[:, :30], x, w, 1, 1)
+    with pytest.raises(ValueError, match='of the same images'):
+        weight_gradient(x.repeat(2, 1, 1, 1), x, w, 1, 1)
+    with pytest.raises(TypeError, match='takes bfloat16, got BFloat16 and Float'):
+        weight_gradient(x, x.float(), w, 1, 1)
+
+
+@pytest.mark.skipif(
+    not MULTIPLIES_PAIRS, reason='this CPU has no AVX512-BF16, or has AMX: oneDNN computes the gradient'
+)
+@needs_operators
+@pytest.mark.parametrize(('own', 'given'), PAIRS)
+@pytest.mark.parametrize('stride', [1, 2])
+def test_large_weight_gradients_run_in_the_kernel_to_any_order(own: Any, given: Any, stride: int) -> None:
+    x, w = (sample_tensor(size, CPU, torch.bfloat16, i) for i, size in enumerate(([2, 32, 71, 64], [32, 32, 3, 3])))
+    inputs = [t.contiguous(memory_format=torch.channels_last).requires_grad_() for t in (x, w)]
+    with Operators() as seen:
+        results = penalty(own, inputs, stride=stride)
+    # The gradient of dx = A(dy, w) in w, and that of y in w.
+    assert seen.names.count('conv2d_weight_gradient') == 2
+    assert seen.names.count('convolution_backward') == 2, 'dx of the first gradient, and of the second'
+    wide = [t.detach().double().requires_grad_() for t in inputs]
+    for a, b in zip(results, penalty(given, wide, stride=stride), strict=True):
+        assert float((a.detach().double() - b.detach()).norm()) <= 2e-2 * float(b.detach().norm())
+
+
+@needs_operators
+@pytest.mark.parametrize('change', ['small', 'groups', 'dilation', 'NCHW', 'channels', 'float32'])
+def test_other_weight_gradients_are_pytorchs(change: str) -> None:
+    size = [2, 32, 8, 8] if change == 'small' else [2, 48 if change == 'channels' else 64, 64, 64]
+    groups = 2 if change == 'groups' else 1
+    x, w = (sample_tensor(s, CPU, torch.bfloat16, i) for i, s in enumerate((size, [64, size[1] // groups, 3, 3])))
+    layout = torch.contiguous_format if change == 'NCHW' else torch.channels_last
+    dtype = torch.float32 if change == 'float32' else torch.bfloat16
+    inputs = [t.to(dtype).contiguous(memory_format=layout).requires_grad_() for t in (x, w)]
+    with Operators() as seen:
+        y = conv2d(*inputs, padding=1, groups=groups, dilation=2 if change == 'dilation' else 1)
+        torch.autograd.grad(y.sum(), inputs)
+    assert 'conv2d_weight_gradient' not in seen.names

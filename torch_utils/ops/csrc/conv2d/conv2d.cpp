@@ -1,9 +1,9 @@
 // Operator ganfoundry::convolution: PyTorch's convolution with another second derivative.
 //
 // PyTorch's derivative of a convolution's gradient computes the gradient of the weight as a convolution whose kernel is
-// a whole feature map. Here it is the same gradient of a weight as in the first order. Values and first gradients are
-// calls of PyTorch's own operators, with the same arguments as without this one. There are no kernels: every call
-// consists of aten::convolution and aten::convolution_backward, on every device.
+// a whole feature map. Here it is the same gradient of a weight as in the first order. Every call consists of
+// aten::convolution and aten::convolution_backward with the same arguments as without this operator, on every device,
+// except that gradients of weights in bfloat16 may have a kernel of their own on a CPU (conv2d/weight_gradient.h).
 //
 // With y = w * x linear in both, dy the gradient of y, and A and B bilinear:
 //     dx = A(dy, w)        gradient of the image
@@ -18,12 +18,11 @@
 #include <torch/csrc/autograd/custom_function.h>
 #include <torch/library.h>
 
+#include "conv2d/weight_gradient_call.h"
+
 namespace ganfoundry {
 namespace {
 
-using at::Tensor;
-using torch::autograd::AutogradContext;
-using torch::autograd::variable_list;
 using Mask = std::array<bool, 3>;  // which gradients are wanted: of x, w and b
 
 struct Geometry {
@@ -48,6 +47,18 @@ struct Geometry {
     }
 };
 
+// The gradient of the weight by the project's own kernel; undefined if that does not take it or is slower.
+Tensor own_weight_gradient(const Tensor& dy, const Tensor& x, const Tensor& w, const Geometry& g) {
+    const auto is_one = [](const c10::SymInt& d) { return d == 1; };
+    if (g.groups != 1 || w.dim() != 4 || !std::all_of(g.dilation.begin(), g.dilation.end(), is_one)) return {};
+    const std::vector<int64_t> kernel{w.size(2), w.size(3)};
+    // The transpose has the roles of features and result exchanged.
+    const auto [result, features] = g.transposed ? std::tie(x, dy) : std::tie(dy, x);
+    if (!has_weight_gradient(result, features, kernel)) return {};
+    const auto ints = [](const std::vector<c10::SymInt>& v) { return C10_AS_INTARRAYREF_SLOW(v); };
+    return call_weight_gradient(result, features, kernel, ints(g.stride), ints(g.padding));
+}
+
 Tensor convolve(const Tensor& x, const Tensor& w, const std::optional<Tensor>& b, const Geometry& g);
 std::array<Tensor, 3> gradients(const Tensor& dy, const Tensor& x, const Tensor& w, const Geometry& g, Mask mask);
 
@@ -60,13 +71,18 @@ struct GradientsFunction : torch::autograd::Function<GradientsFunction> {
         ctx->save_for_backward({dy, x, w});
         g.save(ctx);
         ctx->saved_data["mask"] = c10::List<bool>({mask[0], mask[1], mask[2]});
-        const std::vector<c10::SymInt> bias_size{dy.sym_size(1)};
-        const auto all = at::convolution_backward_symint(
-            dy, x, w, mask[2] ? at::OptionalSymIntArrayRef(bias_size) : std::nullopt, g.stride, g.padding, g.dilation,
-            g.transposed, g.output_padding, g.groups, mask);
+        const Tensor dw = mask[1] ? own_weight_gradient(dy, x, w, g) : Tensor();
+        const Mask rest = {mask[0], mask[1] && !dw.defined(), mask[2]};
+        std::tuple<Tensor, Tensor, Tensor> all;
+        if (rest[0] || rest[1] || rest[2]) {
+            const std::vector<c10::SymInt> bias_size{dy.sym_size(1)};
+            all = at::convolution_backward_symint(
+                dy, x, w, rest[2] ? at::OptionalSymIntArrayRef(bias_size) : std::nullopt, g.stride, g.padding,
+                g.dilation, g.transposed, g.output_padding, g.groups, rest);
+        }
         variable_list wanted;
         if (mask[0]) wanted.push_back(std::get<0>(all));
-        if (mask[1]) wanted.push_back(std::get<1>(all));
+        if (mask[1]) wanted.push_back(dw.defined() ? dw : std::get<1>(all));
         if (mask[2]) wanted.push_back(std::get<2>(all));
         return wanted;
     }
