@@ -22,8 +22,9 @@ import click
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run as a file, from anywhere
 
 from dnnlib.command import run_command
-from dnnlib.files import atomic_path, write_bytes
+from dnnlib.files import write_bytes
 from ganfoundry.compare.options import CompareOptions
+from ganfoundry.compare.plan_file import plan_text
 from ganfoundry.compare.race import run_comparison
 
 METRIC = 'fd_efflite1k'
@@ -120,14 +121,22 @@ THIRD = Round(
 ROUNDS = {'1': FIRST, '2': SECOND, '3': THIRD}
 
 
-def plan_text(chosen: Round, kimg: int, seeds: str, jobs: int) -> str:
-    """Returns a round as a plan file of compare.py."""
-    lines = [f'kimg = {kimg}', 'batch = 16', 'resolution = 32', f'seeds = "{seeds}"', f'metrics = ["{METRIC}"]']
-    lines += ['measurements = 3', f'jobs = {jobs}', 'threads = 1', 'precision = "bf16"', 'device = "cpu"']
-    lines += [f'flags = {json.dumps(chosen.shared)}']
-    for name, flags in chosen.settings.items():
-        lines += ['', f'[rows."{name}"]', 'cfg = "squeeze"', f'flags = {json.dumps(flags)}']
-    return '\n'.join(lines) + '\n'
+def plan_of(chosen: Round, kimg: int, seeds: str, jobs: int) -> dict[str, Any]:
+    """Returns the content of a round's plan file."""
+    return {
+        'kimg': kimg,
+        'batch': 16,
+        'resolution': 32,
+        'seeds': seeds,
+        'metrics': [METRIC],
+        'measurements': 3,
+        'jobs': jobs,
+        'threads': 1,
+        'precision': 'bf16',
+        'device': 'cpu',
+        'flags': chosen.shared,
+        'rows': {name: {'cfg': 'squeeze', 'flags': flags} for name, flags in chosen.settings.items()},
+    }
 
 
 def order(row: dict[str, Any]) -> float:
@@ -162,8 +171,8 @@ def main(number: str, kimg: int | None, seeds: str | None, jobs: int, out: str) 
     chosen = ROUNDS[number]
     folder = Path(out) / number
     folder.mkdir(parents=True, exist_ok=True)
-    with atomic_path(folder / 'plan.toml') as tmp:
-        tmp.write_text(plan_text(chosen, kimg or chosen.kimg, seeds or chosen.seeds, jobs))
+    plan = plan_of(chosen, kimg or chosen.kimg, seeds or chosen.seeds, jobs)
+    write_bytes(folder / 'plan.toml', plan_text(plan).encode())
     code = run_comparison(CompareOptions(plan=str(folder / 'plan.toml'), out=str(folder)), sys.argv[1:])
     text = table(json.loads((folder / 'table.json').read_text()), chosen.shared)
     write_bytes(folder / 'search.md', f'`python bench/search_demo.py {shlex.join(sys.argv[1:])}`\n\n{text}'.encode())

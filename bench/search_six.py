@@ -23,8 +23,9 @@ import click
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run as a file, from anywhere
 
 from dnnlib.command import run_command
-from dnnlib.files import atomic_path, write_bytes
+from dnnlib.files import write_bytes
 from ganfoundry.compare.options import CompareOptions
+from ganfoundry.compare.plan_file import plan_text
 from ganfoundry.compare.race import run_comparison
 
 METRIC = 'fd_efflite512'
@@ -133,16 +134,14 @@ def setting_of(row: str) -> Setting:
     return name, loss, int(factor.removesuffix('x'))
 
 
-def plan_text(rows: dict[str, Setting], options: dict[str, Any]) -> str:
-    """Returns a plan file of compare.py with some settings. options: entries of the file beside those of all plans."""
+def plan_of(rows: dict[str, Setting], options: dict[str, Any]) -> dict[str, Any]:
+    """Returns the content of a plan file with some settings. options: its entries that differ between the plans."""
     shared = {'resolution': 32, 'batch': 16, 'precision': 'bf16', 'device': 'cpu', 'threads': 1}
-    lines = [f'{key} = {json.dumps(value)}' for key, value in (shared | options).items()]
-    lines += ['flags = ["--workers=0"]']
+    tables = {}
     for row, (name, loss, factor) in rows.items():
         flags, fields = row_of(name, loss, factor)
-        entries = ', '.join(f'"{key}" = {json.dumps(value)}' for key, value in fields.items())
-        lines += ['', f'[rows.{row}]', f'cfg = "{name}"', f'flags = {json.dumps(flags)}', f'set = {{{entries}}}']
-    return '\n'.join(lines) + '\n'
+        tables[row] = {'cfg': name, 'flags': flags, 'set': fields}
+    return shared | options | {'flags': ['--workers=0'], 'rows': tables}
 
 
 def best(record: dict[str, Any]) -> dict[str, Setting]:
@@ -180,8 +179,7 @@ def cell(row: dict[str, Any], is_chosen: bool) -> str:
 
 def compare(rows: dict[str, Setting], options: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Trains settings in a folder, which keeps what is trained, and returns the content of their table.json."""
-    with atomic_path(folder / 'plan.toml') as tmp:
-        tmp.write_text(plan_text(rows, options))
+    write_bytes(folder / 'plan.toml', plan_text(plan_of(rows, options)).encode())
     if code := run_comparison(CompareOptions(plan=str(folder / 'plan.toml'), out=str(folder)), sys.argv[1:]):
         sys.exit(code)
     record: dict[str, Any] = json.loads((folder / 'table.json').read_text())
@@ -204,7 +202,7 @@ def main(data: str, cond: bool, kimg: int, jobs: int, out: str) -> None:
     both = first | last_settings(compare(first, search, folder))
     record = compare(both, search, folder)
     final = common | {'kimg': 60, 'seeds': '0-1', 'metrics': ['fd_efflite1k'], 'measurements': 4}
-    write_bytes(folder / 'best.toml', plan_text(best(record), final).encode())
+    write_bytes(folder / 'best.toml', plan_text(plan_of(best(record), final)).encode())
     text = table(record)
     write_bytes(folder / 'search.md', f'`python bench/search_six.py {shlex.join(sys.argv[1:])}`\n\n{text}'.encode())
     click.echo(text)

@@ -21,6 +21,8 @@ The names are those of the options, with `_` in place of `-`. Options of the com
 
 from __future__ import annotations
 
+import json
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -98,6 +100,48 @@ def read_plan_file(path: Path) -> tuple[dict[str, Any], tuple[Row, ...]]:
     check_kind(tables, dict, f'{where}: rows')
     rows = [read_row(label, table, f'{where}: rows.{label}') for label, table in tables.items()]
     return options, checked_rows(rows, where)
+
+
+def plan_text(content: Mapping[str, Any]) -> str:
+    """Returns a plan file, from which `tomllib` reads the same content.
+
+    Args:
+        content: Entries by name: texts, numbers, booleans, lists and tables of these. `rows` has a table per label.
+
+    Raises:
+        ConfigError: If a text holds bytes of a file's name that are not UTF-8.
+    """
+    lines = [f'{_key(name)} = {_toml(value)}' for name, value in content.items() if name != 'rows']
+    for label, entries in content.get('rows', {}).items():
+        lines += ['', f'[rows.{_key(label)}]', *(f'{_key(name)} = {_toml(value)}' for name, value in entries.items())]
+    return '\n'.join(lines) + '\n'
+
+
+def _toml(value: Any) -> str:
+    """Returns a value in TOML, on one line."""
+    if isinstance(value, Mapping):
+        return '{' + ', '.join(f'{_key(name)} = {_toml(inner)}' for name, inner in value.items()) + '}'
+    if isinstance(value, list | tuple):
+        return '[' + ', '.join(map(_toml, value)) + ']'
+    if isinstance(value, bool):
+        return 'true' if value else 'false'
+    if isinstance(value, int | float):
+        return str(value)
+    assert isinstance(value, str), value
+    return _quoted(value)
+
+
+def _key(name: str) -> str:
+    return name if re.fullmatch('[A-Za-z0-9_-]+', name) else _quoted(name)
+
+
+def _quoted(text: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ConfigError(f'{text!r} cannot be part of a plan file, which is UTF-8') from None
+    # TOML escapes as JSON does, except that DEL needs an escape and that characters above U+FFFF must not become two.
+    return json.dumps(text, ensure_ascii=False).replace('\x7f', '\\u007f')
 
 
 def read_toml(path: Path, where: str) -> dict[str, Any]:

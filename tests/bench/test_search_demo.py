@@ -9,9 +9,10 @@ import shlex
 
 import pytest
 
-from bench.search_demo import ROUNDS, plan_text, table
+from bench.search_demo import ROUNDS, plan_of, table
 from ganfoundry.compare.options import CompareOptions, read_rows, with_plan_file
 from ganfoundry.compare.plan import config_of
+from ganfoundry.compare.plan_file import plan_text
 from tests.conftest import ROOT
 from training.config import differences
 
@@ -28,7 +29,7 @@ def demo_flags() -> list[str]:
 
 def configs(number: str, tmp_path) -> dict[str, object]:
     """Returns the config of each setting of a round."""
-    (tmp_path / 'plan.toml').write_text(plan_text(ROUNDS[number], 60, '0', 1))
+    (tmp_path / 'plan.toml').write_text(plan_text(plan_of(ROUNDS[number], 60, '0', 1)))
     rows = read_rows(*with_plan_file(CompareOptions(plan=str(tmp_path / 'plan.toml'))))
     return {row.label: config_of((f'--cfg={row.cfg}', '--resolution=32', '--batch=16', *row.flags))[0] for row in rows}
 

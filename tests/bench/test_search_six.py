@@ -10,12 +10,13 @@ from bench.search_six import (
     first_settings,
     label,
     last_settings,
-    plan_text,
+    plan_of,
     setting_of,
     table,
 )
 from ganfoundry.compare.options import CompareOptions, read_rows, with_plan_file
 from ganfoundry.compare.plan import config_of
+from ganfoundry.compare.plan_file import plan_text
 from tests.conftest import ROOT
 
 NAMES = ['stylegan2', 'squeeze', 'ifgan', 'gconv', 'giu', 'igan']
@@ -40,7 +41,7 @@ def record(metrics, collapsed=(), settings=None):
 def test_every_network_has_the_same_grid_and_every_setting_is_another_run(tmp_path):
     first = first_settings()
     both = first | {label(name, loss, LAST_FACTOR): (name, loss, LAST_FACTOR) for name in NAMES for loss in LOSSES}
-    (tmp_path / 'plan.toml').write_text(plan_text(both, {'kimg': 10, 'metrics': [METRIC]}))
+    (tmp_path / 'plan.toml').write_text(plan_text(plan_of(both, {'kimg': 10, 'metrics': [METRIC]})))
     found = configs(tmp_path / 'plan.toml')
     assert list(NETWORKS) == NAMES
     assert len(first) == len(NAMES) * len(LOSSES) * len(FACTORS)
@@ -78,7 +79,7 @@ def test_the_table_has_a_line_per_network_and_loss_and_names_what_collapsed():
 
 def test_the_plans_of_the_long_comparison_have_settings_of_the_search(tmp_path):
     every = [(name, loss, f) for name in NAMES for loss in LOSSES for f in (*FACTORS, LAST_FACTOR)]
-    (tmp_path / 'plan.toml').write_text(plan_text({label(*s): s for s in every}, {'kimg': 60}))
+    (tmp_path / 'plan.toml').write_text(plan_text(plan_of({label(*s): s for s in every}, {'kimg': 60})))
     grid = list(configs(tmp_path / 'plan.toml').values())
     for plan in ('six_drawings', 'six_fashion'):
         found = configs(ROOT / 'plans' / f'{plan}.toml')

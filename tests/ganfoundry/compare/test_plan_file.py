@@ -3,13 +3,14 @@
 import contextlib
 import json
 import random
+import tomllib
 
 import pytest
 
 from dnnlib.errors import ConfigError
 from ganfoundry.compare.options import CompareOptions, read_rows, with_plan_file
 from ganfoundry.compare.plan import config_of
-from ganfoundry.compare.plan_file import read_plan_file
+from ganfoundry.compare.plan_file import plan_text, read_plan_file
 from ganfoundry.compare.rows import PaperNumber
 from tests.conftest import ROOT
 
@@ -143,3 +144,71 @@ def test_damaged_plans_raise_no_other_error(tmp_path):
             text[draw.randrange(len(text))] = draw.randrange(256)
         with contextlib.suppress(ConfigError):
             read_plan_file(written(tmp_path, bytes(text)))
+
+
+AWKWARD = [
+    '',
+    ' ',
+    '"',
+    "'",
+    '\\',
+    '\\u0041',
+    'a\nb',
+    '\r\n',
+    '\t\b\f\0\x1b\x7f\x85',
+    '"""',
+    'größe',
+    '\u2028',
+    '😀',
+    '#',
+    'a.b',
+    'a = 1',
+]
+
+
+@pytest.mark.parametrize('text', AWKWARD)
+def test_what_is_written_is_read_back_with_any_text(text):
+    content = {
+        'data': text,
+        'flags': [text, f'--desc={text}'],
+        'set': {text: text, f'r1.{text}': [text]},
+        'rows': {text or 'a': {'cfg': text, 'paper': [{'metric': text, 'value': 1.5, 'source': text}]}, 'b': {}},
+    }
+    assert tomllib.loads(plan_text(content).encode().decode()) == content
+
+
+def test_every_character_is_read_back():
+    text = ''.join(map(chr, [*range(0xD800), *range(0xE000, 0x11000), 0x1F600, 0x10FFFF]))
+    assert tomllib.loads(plan_text({text: text})) == {text: text}
+
+
+def test_numbers_booleans_and_empty_values_are_read_back():
+    values = [
+        0,
+        -3,
+        10**18,
+        0.1,
+        1e-05,
+        1e16,
+        -2.5e300,
+        float('inf'),
+        True,
+        False,
+        [],
+        {},
+        [[], [{}]],
+        {'a': {'b': [1]}},
+    ]
+    found = tomllib.loads(plan_text({'set': values}))['set']
+    assert list(map(repr, found)) == list(map(repr, values))
+
+
+def test_a_written_plan_gives_the_same_options_and_rows(tmp_path):
+    for path in sorted((ROOT / 'plans').glob('*.toml')):
+        text = plan_text(tomllib.loads(path.read_text(encoding='utf-8')))
+        assert read_plan_file(written(tmp_path, text)) == read_plan_file(path)
+
+
+def test_a_text_that_is_not_utf_8_is_refused_by_its_name():
+    with pytest.raises(ConfigError, match=r"'caf\\udce9' cannot be part of a plan file, which is UTF-8"):
+        plan_text({'data': 'caf\udce9'})
