@@ -66,7 +66,7 @@ def main(**options: Any) -> None:
     python compare.py --cfgs=squeeze,stylegan2,igan,giu --data=art64.zip --kimg=1000 --seeds=0-2
     python compare.py --cfgs=all --data=art64.zip --kimg=1000 --seeds=0-2 --halving
     python compare.py --cfgs=r2=squeeze,r4=squeeze --set=r4:generator.ratio=4 --seeds=0-2 --small
-    python compare.py --plan=plans/five_papers.toml --dry-run
+    python compare.py --plan=plans/six_drawings.toml --dry-run
     """
     from dnnlib.provenance import public_argv
     from ganfoundry.compare.options import CompareOptions

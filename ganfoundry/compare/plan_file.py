@@ -17,6 +17,7 @@
     flags = ["--cbase=8192"]
 
 The names are those of the options, with `_` in place of `-`. Options of the command line replace those of the file.
+A plan can run programs: its `plugin` names Python code, which runs when the plan is read, and its `launcher` a command.
 """
 
 from __future__ import annotations
