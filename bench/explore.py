@@ -25,6 +25,7 @@ import psutil
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run as a file, from anywhere
 
 from dnnlib.command import run_command
+from dnnlib.errors import UserError
 from tests.support.browser import Browser
 from tests.support.narrow import make_snapshot
 from training.interface import ImageSpec
@@ -92,14 +93,15 @@ class Server(NamedTuple):
 
 @contextmanager
 def served(network: Path) -> Iterator[Server]:
-    """Runs explore.py until the end of the block."""
+    """Runs explore.py until the end of the block. Raises UserError if it ends before it serves."""
     args = [sys.executable, str(ROOT / 'explore.py'), f'--network={network}', '--port=0', '--device=cpu']
     began = time.perf_counter()
     with subprocess.Popen(args, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         line = ''
         while 'token=' not in line:
-            line = process.stdout.readline()
+            if not (line := process.stdout.readline()):
+                raise UserError(f'explore.py ended with exit code {process.wait()}; its error is above')
         yield Server(process, line.strip(), time.perf_counter() - began)
         process.terminate()
 

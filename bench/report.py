@@ -22,6 +22,7 @@ import PIL.Image
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run as a file, from anywhere
 
 from dnnlib.command import run_command
+from dnnlib.errors import UserError
 from ganfoundry.report import live_updates
 from ganfoundry.report.live_updates import LiveReport
 from ganfoundry.report.run_report import open_runs
@@ -45,7 +46,9 @@ def sheet_of(picture: np.ndarray, index: int) -> np.ndarray:
 def timed_report(run: Path, out: Path) -> tuple[float, float, int]:
     """Returns wall seconds, CPU seconds and the size of the page of one call of report.py."""
     before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
-    subprocess.run([sys.executable, str(ROOT / 'report.py'), str(run), f'--out={out}'], check=True, capture_output=True)
+    command = [sys.executable, str(ROOT / 'report.py'), str(run), f'--out={out}']
+    if code := subprocess.run(command, stdout=subprocess.DEVNULL).returncode:
+        raise UserError(f'report.py ended with exit code {code}; its error is above')
     after, wall = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic() - began
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return wall, cpu, out.stat().st_size

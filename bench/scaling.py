@@ -24,6 +24,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # run as a file, from anywhere
 
 from dnnlib.command import run_command
+from dnnlib.errors import UserError
 from torch_utils.macs import count_macs
 from torch_utils.summary import count
 from training.build import build_networks
@@ -121,7 +122,9 @@ def images_per_s(gpus: int, kimg: int, flags: tuple[str, ...]) -> tuple[float, d
             f'--kimg={kimg}',
             *flags,
         ]
-        subprocess.run(args, check=True, stdout=subprocess.DEVNULL, env={**os.environ, 'OMP_NUM_THREADS': '1'})
+        env = {**os.environ, 'OMP_NUM_THREADS': '1'}
+        if code := subprocess.run(args, stdout=subprocess.DEVNULL, env=env).returncode:
+            raise UserError(f'train.py ended with exit code {code}; its error is above')
         (stats,) = Path(outdir).glob('*/stats.jsonl')
         ticks = [json.loads(line) for line in stats.read_text().splitlines()][2:]  # without warm-up
     phases = {name: [tick[name]['mean'] for tick in ticks if name in tick] for name in ('Timing/Gmain', 'Timing/Dmain')}

@@ -18,12 +18,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
+from typing import Any
 
 import click
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 from dnnlib.command import run_command
+from dnnlib.errors import ConfigError, UserError
 from dnnlib.torch_defaults import SPINNING
 
 SPAWN = multiprocessing.get_context('spawn')
@@ -32,8 +34,10 @@ SPAWN = multiprocessing.get_context('spawn')
 def train(pipe: Connection, cfg: str, resolution: int, batch: int, sets: dict[str, str]) -> None:
     """Trains the requested number of steps at each message, and answers with the seconds of one.
 
+    The first answer, before any message, is None, or the UserError that prevents training.
+
     Args:
-        pipe: Receives numbers of steps, and sends seconds.
+        pipe: Receives numbers of steps, and sends answers.
         cfg: Name of the recipe.
         resolution: Height and width of the images, in pixels.
         batch: Images per step.
@@ -45,7 +49,12 @@ def train(pipe: Connection, cfg: str, resolution: int, batch: int, sets: dict[st
     from torch_utils.allocator import keep_freed_memory
 
     keep_freed_memory()
-    step = make_step(cfg, resolution, batch, 'bf16', sets, torch.device('cpu'))
+    try:
+        step = make_step(cfg, resolution, batch, 'bf16', sets, torch.device('cpu'))
+    except UserError as error:
+        pipe.send(error)
+        return
+    pipe.send(None)
     img = torch.zeros([batch, 3, resolution, resolution], dtype=torch.uint8)
     labels = torch.zeros([batch, 0])
     while num_steps := pipe.recv():
@@ -55,23 +64,52 @@ def train(pipe: Connection, cfg: str, resolution: int, batch: int, sets: dict[st
         pipe.send((time.perf_counter() - began) / num_steps)
 
 
+def checked_counts(text: str) -> list[str]:
+    """Returns the items of a comma list of spin counts. Raises ConfigError if one is neither a number nor a name."""
+    counts = text.split(',')
+    for count in counts:
+        if count not in ('passive', 'default') and not (count.isascii() and count.isdecimal()):
+            raise ConfigError(f"--counts={text}: '{count}': expected a whole number, passive or default")
+    return counts
+
+
 def start(count: str, *arguments: object) -> Connection:
-    """Starts a training process with a spin count: a number, 'passive' or 'default'; returns the way to it."""
+    """Starts a training process with a spin count, and returns the way to it once it is ready.
+
+    Args:
+        count: A number, 'passive' or 'default'.
+        arguments: Further arguments of `train`.
+
+    Raises:
+        UserError: If the process cannot train.
+    """
     for name in SPINNING:
         os.environ.pop(name, None)
     if count == 'passive':
         os.environ['OMP_WAIT_POLICY'] = 'PASSIVE'
     elif count != 'default':
-        os.environ['GOMP_SPINCOUNT'] = str(int(count))
+        os.environ['GOMP_SPINCOUNT'] = count
     mine, theirs = SPAWN.Pipe()
     SPAWN.Process(target=train, args=(theirs, *arguments), daemon=True).start()
+    theirs.close()  # otherwise the end of the process would not end the wait for its answer
+    if (error := answer_of(mine)) is not None:
+        raise error
     return mine
+
+
+def answer_of(pipe: Connection) -> Any:
+    """Returns the next answer of a process. Raises UserError if it has ended instead."""
+    try:
+        return pipe.recv()
+    except (EOFError, ConnectionResetError):
+        raise UserError('a training process has ended; its error, if it has printed one, is above') from None
 
 
 def seconds_of(pipe: Connection, num_steps: int) -> float:
     """Returns the seconds of one training step of a process."""
     pipe.send(num_steps)
-    return pipe.recv()
+    seconds: float = answer_of(pipe)
+    return seconds
 
 
 def spin() -> None:
@@ -113,7 +151,7 @@ def main(
     counts: str, processes: int, rounds: int, steps: int, cfg: str, resolution: int, batch: int, cbase: int, cmax: int
 ) -> None:
     """Prints seconds per step, and speeds relative to the first count."""
-    names = counts.split(',')
+    names = checked_counts(counts)
     widths = {'channel_base': str(cbase), 'channel_max': str(cmax)}
     sets = {f'{part}.{name}': value for part in ('generator', 'discriminator') for name, value in widths.items()}
     pipes = [start(name, cfg, resolution, batch, sets) for name in names]

@@ -9,6 +9,8 @@ from importlib import import_module
 
 import pytest
 
+from bench import spin
+from dnnlib.errors import UserError
 from tests.conftest import ROOT
 from tests.support.forks import environment
 
@@ -35,11 +37,50 @@ def test_all_scripts_are_found():
     assert {'first_gpu.py', 'same_bits.py', 'search_demo.py', 'train_step.py'} <= set(SCRIPTS)
 
 
+def output_of(name, flags, folder):
+    """Returns exit code and stderr of a script."""
+    command = [sys.executable, str(ROOT / 'bench' / name), *flags]
+    done = subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True, timeout=300)
+    return done.returncode, done.stderr
+
+
 @pytest.mark.slow
-def test_a_wrong_setting_is_one_line_with_the_way_out(tmp_path):
-    command = [sys.executable, str(ROOT / 'bench' / 'train_step.py'), '--cfg=squeze', '--device=cpu']
-    done = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=300)
-    assert done.returncode == 2
-    assert [line for line in done.stderr.splitlines() if line.startswith('Error: ')] == done.stderr.splitlines()[-1:]
-    assert "unknown --cfg 'squeze': did you mean 'squeeze'?" in done.stderr
-    assert 'Traceback' not in done.stderr
+@pytest.mark.parametrize(
+    ('name', 'flags', 'message'),
+    [
+        ('train_step.py', ['--cfg=squeze', '--device=cpu'], "unknown --cfg 'squeze': did you mean 'squeeze'?"),
+        ('spin.py', ['--cfg=squeze'], "unknown --cfg 'squeze': did you mean 'squeeze'?"),
+        ('spin.py', ['--counts=7,many'], "'many': expected a whole number, passive or default"),
+    ],
+)
+def test_a_wrong_setting_is_one_line_with_the_way_out(tmp_path, name, flags, message):
+    code, stderr = output_of(name, flags, tmp_path)
+    assert code == 2
+    assert [line for line in stderr.splitlines() if line.startswith('Error: ')] == stderr.splitlines()[-1:]
+    assert message in stderr
+    assert 'Traceback' not in stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ('name', 'flags', 'command', 'message'),
+    [
+        ('explore.py', ['--network=absent.safetensors'], 'explore.py', 'absent.safetensors'),
+        ('scaling.py', ['measure', '--gpus=1', '--device=cup'], 'train.py', 'cup'),
+    ],
+)
+def test_the_error_of_a_command_that_a_script_runs_is_shown(tmp_path, name, flags, command, message):
+    code, stderr = output_of(name, flags, tmp_path)
+    *_, own, last = stderr.splitlines()
+    assert code == 2
+    assert own.startswith('Error: ')
+    assert message in own
+    assert last == f'Error: {command} ended with exit code 2; its error is above'
+    assert 'Traceback' not in stderr
+
+
+def test_a_training_process_that_ends_is_an_error_of_the_user():
+    mine, theirs = spin.SPAWN.Pipe()
+    theirs.close()
+    with pytest.raises(UserError, match='a training process has ended'):
+        spin.answer_of(mine)
