@@ -147,17 +147,23 @@ class GraphPasses(Passes):
         self._pools: dict[str, Any] = {}  # G's graphs share memory, and so do D's
         self._phase = ''
         self._active = False
+        self._has_new_graphs = False  # whether passes were recorded since the phase began
 
     def begin(self, phase: str, buffer: GradientBuffer) -> None:
         self._phase = phase
+        self._has_new_graphs = False
         if phase not in self.refused:
-            self._refuse(phase, why_not(phase, self.cfg, self.state, self.world))
+            self.refused[phase] = None
+            if (reason := why_not(phase, self.cfg, self.state, self.world)) is not None:
+                self._refuse(phase, reason)
         self._active = phase in self._params and self.refused[phase] is None
         if self._active:
             buffer.open(self._params[phase])
 
     def end(self, buffer: GradientBuffer) -> None:
         self._params.setdefault(self._phase, [p for p in buffer.params if p.grad is not None])
+        if self._has_new_graphs and self.refused[self._phase] is None:
+            self._report(self._phase, 'its passes are CUDA graphs')
         self._active = False
 
     def draw(self, z: torch.Tensor, c: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
@@ -244,14 +250,17 @@ class GraphPasses(Passes):
             self._pools[net] = torch.cuda.graph_pool_handle()
         try:
             network_pass.tape.record(device, self._pools[net])
+            self._has_new_graphs = True
         except NotRecorded as error:
             self._refuse(self._phase, f'{net}: {error}')
 
-    def _refuse(self, phase: str, reason: str | None) -> None:
+    def _refuse(self, phase: str, reason: str) -> None:
         self.refused[phase] = reason
+        self._report(phase, f'no CUDA graphs; {reason}')
+
+    def _report(self, phase: str, text: str) -> None:
         if self.record and self.world.leads:
-            said = 'its passes are CUDA graphs' if reason is None else f'no CUDA graphs; {reason}'
-            print(f'graphs: {phase}: {said}', file=sys.stderr, flush=True)
+            print(f'graphs: {phase}: {text}', file=sys.stderr, flush=True)
 
 
 def why_not(phase: str, cfg: RunConfig, state: TrainState, world: World) -> str | None:

@@ -13,6 +13,7 @@ from torch.utils._pytree import tree_leaves
 from tests.support.narrow import narrow
 from tests.support.steps import CPU, assert_same, resumed, tiny, train
 from torch_utils.distributed import World
+from torch_utils.graphs import NotRecorded, Tape
 from training import step as step_module
 from training.augment.config import AugmentConfig
 from training.build import build
@@ -170,6 +171,37 @@ def test_networks_of_plug_ins_are_recorded_only_if_they_declare_it(dataset):
     assert 'Foreign of a plug-in' in (why_not('Gmain', cfg, state, World()) or '')
     Foreign.capturable = True
     assert why_not('Gmain', cfg, state, World()) is None
+
+
+@pytest.mark.parametrize('failing', [None, 'D'])
+def test_a_phase_is_reported_when_its_passes_have_been_recorded(dataset, monkeypatch, capsys, failing):
+    cfg = tiny(dataset, r1=R1Config(interval=2), pl=PathLengthConfig(interval=2))
+    recorded = []
+
+    def record(tape, device, pool):  # without graphs a tape runs its functions as they are
+        if failing is not None and pool == failing:
+            raise NotRecorded('too large')
+        recorded.append(pool)
+
+    def make(cfg, state, fakes, device, world):
+        passes = GraphPasses(cfg, state, fakes, world, record=True)
+        passes._pools = {'G': 'G', 'D': 'D'}
+        return passes
+
+    monkeypatch.setattr(Tape, 'record', record)
+    monkeypatch.setattr(step_module, 'make_passes', make)
+    _, step = train(cfg, dataset, 1)
+    assert not recorded
+    assert capsys.readouterr().err.splitlines() == [
+        'graphs: Dreg: no CUDA graphs; it is rare, and takes second derivatives of its own'
+    ]
+    for _ in range(3):
+        step(torch.full([4, 3, 8, 8], 99, dtype=torch.uint8), torch.zeros(4, 0))
+    assert recorded
+    text = 'its passes are CUDA graphs' if failing is None else 'no CUDA graphs; D: too large'
+    greg = 'graphs: Greg: its passes are CUDA graphs'
+    expected = [f'graphs: Gmain: {text}', f'graphs: Dmain: {text}', greg]
+    assert [line for line in capsys.readouterr().err.splitlines() if line.startswith('graphs: ')] == expected
 
 
 def test_a_cpu_has_ordinary_passes(dataset):
