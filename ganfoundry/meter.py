@@ -6,6 +6,7 @@ Letters: N images, C channels, H and W image size.
 from __future__ import annotations
 
 import functools
+import hashlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -27,7 +28,7 @@ from metrics.evaluate import GeneratedStreams, MetricEvaluator
 from metrics.extraction import ProgressCallback
 from metrics.reference import ESTIMATORS
 from metrics.sheet import draw_sheet
-from metrics.spec import parse_metric
+from metrics.spec import MetricSpec, parse_metric
 from metrics.streams.paths import Paths
 from metrics.uncertainty import Estimate, as_results
 from torch_utils.devices import deterministic_float32
@@ -117,6 +118,8 @@ class Meter:
         record = self.evaluator.provenance(name)
         if spec.needs_reals:
             record['reals_sha256'] = self._references[spec.full].digest
+        if spec.definition.uses_classes:
+            record |= self._classes(spec, subject)
         record['estimator'] = f'{spec.kind}, {", ".join(f"{what} {v}" for what, v in ESTIMATORS.items())}'
         if spec.plugins:
             record['plugins'] = [source_of(module) for module in spec.plugins]
@@ -126,6 +129,21 @@ class Meter:
             'seeds': list(self.seeds),
             'replicates': self.replicates,
             **_environment(),
+        }
+
+    def _classes(self, spec: MetricSpec, subject: Subject) -> dict[str, Any]:
+        """Returns digests of the classes that a metric reads: `reals_sha256` may be that of images without labels.
+
+        Generated images without classes make all images one class; the labels of the real ones are not read then.
+        """
+        found = {'fakes': subject.classes(spec.num_fakes, self.seeds[0])}
+        if found['fakes'] is not None and spec.needs_reals:
+            reals = self._references[spec.full]
+            found['reals'] = None if reals.classes is None else reals.classes(spec.num_reals(reals.num_images))
+        return {
+            f'{name}_classes_sha256': hashlib.sha256(classes.numpy().tobytes()).hexdigest()
+            for name, classes in found.items()
+            if classes is not None
         }
 
     def sheet(self, name: str, subject: Subject) -> np.ndarray | None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from dnnlib.errors import ConfigError
+from dnnlib.errors import ConfigError, DataError
 from dnnlib.files import append_line
 from ganfoundry.meter import Meter, MetricLine, estimates_of, serve_meter
 from ganfoundry.reals import data_sets, in_size, open_any_size
@@ -117,7 +117,10 @@ class Session:
         """
         missing = []
         for name in opened.names:
-            known = recorded(opened, name, opened.meter.provenance(name, opened.subject)) if skip else None
+            try:
+                known = recorded(opened, name, opened.meter.provenance(name, opened.subject)) if skip else None
+            except DataError:  # labels that cannot be used; measuring the metric reports them with its name
+                known = None
             if known is None:
                 missing.append(name)
             else:

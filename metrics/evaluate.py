@@ -17,7 +17,7 @@ from metrics.detectors.table import get_detector, provenance
 from metrics.extraction import Extraction, ProgressCallback, Requirements, image_observer, requirements
 from metrics.finite import finite_rows
 from metrics.limits import check_counts
-from metrics.measurement import Classes, ImageSample, MetricInputs
+from metrics.measurement import Classes, ImageSample, MetricInputs, undeclared_classes
 from metrics.reference import Reference, SeenReference
 from metrics.registry import Metric, numbers_of
 from metrics.sheet import Sheet
@@ -282,10 +282,12 @@ class MetricEvaluator:
         sample = None
         if reals is not None and spec.needs_reals:
             reference = self._references[self._set_of(spec)]
-            sample = ImageSample(reals, spec.num_reals(reference.num_images), self.device, reference.classes)
+            known = reference.classes if spec.definition.uses_classes else undeclared_classes
+            sample = ImageSample(reals, spec.num_reals(reference.num_images), self.device, known)
+        known = classes if spec.definition.uses_classes else undeclared_classes
         return MetricInputs(
             num_items=spec.num_fakes,
-            fakes=ImageSample(fakes, spec.num_fakes, self.device, classes),
+            fakes=ImageSample(fakes, spec.num_fakes, self.device, known),
             reals=sample,
             neighbors=spec.neighbors,
         )

@@ -17,6 +17,11 @@ from metrics.extraction import Extraction, Moments
 Classes = Callable[[int], torch.Tensor | None]
 
 
+def undeclared_classes(num_images: int) -> torch.Tensor:
+    """Raises AssertionError: the registration of the metric does not declare that it reads classes."""
+    raise AssertionError('registered with uses_classes=False')
+
+
 class ImageSample:
     """The first images of a stream, through a detector.
 

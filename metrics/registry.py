@@ -129,6 +129,7 @@ class MetricKind:
     detector: str
     needs: Literal['features', 'moments', 'probabilities']
     uses_reals: bool
+    uses_classes: bool
     stream: Literal['images', 'paths', 'moves']
     motion: Motion | Literal['']
     lower_is_better: bool
@@ -191,6 +192,7 @@ def register_metric(
     detector: str = '',
     needs: Literal['features', 'moments', 'probabilities'] = 'features',
     uses_reals: bool = True,
+    uses_classes: bool = False,
     stream: Literal['images', 'paths', 'moves'] = 'images',
     motion: Motion | Literal[''] = '',
     neighbors: int = 0,
@@ -212,6 +214,7 @@ def register_metric(
         needs: Data of a sample: 'features', 'moments' (mean and covariance, for `whole`; `of` reads features of the
             generated images) or 'probabilities' (of a detector with a classifier).
         uses_reals: The metric compares with real images; False for metrics of paths.
+        uses_classes: The metric reads `classes` of its samples, whose digests then belong to the record of a number.
         stream: 'images', or 'paths' for distances of pairs of images on paths through the latent space. Names of the
             latter are `<name>[2]_<space><sampling>[count[k]]`, see `metrics.spec`. 'moves' for images of a still and of
             a moved input; their name is the pattern, with any number in place of 50k.
@@ -236,6 +239,7 @@ def register_metric(
             detector=detector,
             needs=needs,
             uses_reals=uses_reals,
+            uses_classes=uses_classes,
             stream=stream,
             motion=motion,
             lower_is_better=lower_is_better,

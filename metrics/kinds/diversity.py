@@ -57,6 +57,7 @@ def total_variance(features: torch.Tensor) -> float:
     min_images=2,
     min_images_reason='one image does not differ',
     max_reals=200_000,
+    uses_classes=True,
     lower_is_better=False,
 )
 class ClassDiversity(Metric):

@@ -1,5 +1,6 @@
 """The meter: groups of metrics that share a network, and the record of a number."""
 
+import dataclasses
 from types import SimpleNamespace
 
 import pytest
@@ -45,6 +46,15 @@ def test_a_number_names_everything_that_it_depends_on(meter, images):
     assert record['estimator'] == 'fd, moments float64 v1, features float32 v1'
     assert record['num_reals'] == 24
     assert estimates_of(line)[name].value == line['results'][name]
+
+
+def test_the_record_of_a_metric_that_reads_classes_has_their_digests(meter, images):
+    subject = of_images(images)
+    record = meter.provenance('div_efflite16_full', subject)
+    assert record['fakes_classes_sha256'] != record['reals_classes_sha256']  # those of 16 and of 24 images
+    unlabeled = dataclasses.replace(subject, classes=lambda num_images, seed: None)
+    for name, what in (('fd_efflite16_full', subject), ('div_efflite16_full', unlabeled)):
+        assert not [field for field in meter.provenance(name, what) if 'classes' in field]
 
 
 def test_the_code_of_a_plugin_is_part_of_the_record(meter, images, monkeypatch):

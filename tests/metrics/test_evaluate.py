@@ -198,6 +198,13 @@ def test_a_suffix_that_is_the_key_of_another_number_is_refused(monkeypatch, suff
         run(['fd_efflite40'])
 
 
+@pytest.mark.parametrize('side', ['reals', 'fakes'])
+def test_classes_are_read_only_by_metrics_that_declare_it(monkeypatch, side):
+    monkeypatch.setattr(Frechet, 'whole', lambda self, seed: {'': float(getattr(self, side).classes.sum())})
+    with pytest.raises(AssertionError, match='uses_classes=False'):
+        run(['fd_efflite40'])
+
+
 def test_a_half_whose_result_is_not_finite_is_an_error_too(monkeypatch):
     monkeypatch.setattr(Frechet, 'of', lambda self, chosen, seed: {'': float('nan')})
     with pytest.raises(DataError, match='fd_efflite40 is nan'):

@@ -16,7 +16,16 @@ from dnnlib.regular_file import open_regular
 
 # Fields of 'provenance' in a line of metric-NAME.jsonl. Two numbers with equal COMPARED fields measure the same
 # quantity; with equal SETTINGS they are the same measurement.
-COMPARED = ('detector', 'digest', 'preprocessing', 'estimator', 'reals_sha256', 'num_reals', 'num_fakes')
+COMPARED = (
+    'detector',
+    'digest',
+    'preprocessing',
+    'estimator',
+    'reals_sha256',
+    'reals_classes_sha256',
+    'num_reals',
+    'num_fakes',
+)
 SETTINGS = (*COMPARED, 'labels_sha256', 'seeds', 'replicates', 'precision', 'tf32', 'batch')
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import zipfile
 
 import click
 import numpy as np
@@ -15,6 +16,7 @@ from ganfoundry.commands import calc_metrics
 from tests.support.measured import FD, SquaredPixels, ToyDetector, make_run, measure, noise_images, refused, tiny_config
 from tests.support.ranks import run_ranks
 from tests.support.runs import call, make_zip
+from training.run.lines import comparable
 from training.run.run_folder import RunFolder
 
 OFFICIAL_KEYS = {'results', 'metric', 'total_time', 'total_time_str', 'num_gpus', 'snapshot_pkl', 'timestamp'}
@@ -188,6 +190,40 @@ def test_labels_of_a_conditional_network_are_part_of_the_record(tmp_path, data, 
     assert line['provenance']['labels_sha256'] == line['provenance']['reals_sha256']
     plain = make_zip(tmp_path / 'more.zip', num_images=20, classes=2)
     assert 'its labels have 2 entries, those of the network 3' in refused(folder.path, FD, f'--data={plain}')
+
+
+def relabeled(source, path, label_of):
+    """Writes the images of a zip with other labels. label_of: function from the number of an image to its label."""
+    with zipfile.ZipFile(source) as archive, zipfile.ZipFile(path, 'w') as other:
+        names = [name for name in archive.namelist() if name != 'dataset.json']
+        for name in names:
+            other.writestr(name, archive.read(name))
+        other.writestr('dataset.json', json.dumps({'labels': [[name, label_of(i)] for i, name in enumerate(names)]}))
+    return path
+
+
+def test_a_metric_that_reads_labels_is_measured_again_after_they_have_changed(tmp_path, data, detector, capsys):
+    cfg = tiny_config(data)
+    cfg = dataclasses.replace(cfg, data=dataclasses.replace(cfg.data, cond=True), metric_data=str(tmp_path / 'all.zip'))
+    relabeled(data, tmp_path / 'all.zip', lambda i: i % 3)
+    folder, names = make_run(tmp_path / 'cond', cfg, (1000,)), '--metrics=div_efflite16_full,fd_efflite16_full'
+    div, fd = measure(capsys, folder.path, names)
+    assert measure(capsys, folder.path, names) == [div, fd]
+    relabeled(data, tmp_path / 'all.zip', lambda i: i // 8)
+    same_fd, other_div = measure(capsys, folder.path, names)
+    assert same_fd == fd
+    assert other_div['results'] != div['results']
+    assert comparable(folder.results('div_efflite16_full')) == [other_div]  # one curve has one set of labels
+
+
+def test_labels_that_cannot_be_used_prevent_only_the_metric_that_reads_them(tmp_path, data, detector, capsys):
+    cfg = tiny_config(data)
+    cfg = dataclasses.replace(cfg, data=dataclasses.replace(cfg.data, cond=True), metric_data=str(tmp_path / 'all.zip'))
+    relabeled(data, tmp_path / 'all.zip', lambda i: -1)
+    folder = make_run(tmp_path / 'cond', cfg, (1000,))
+    with pytest.raises(DataError, match=r'dataset\.json'):
+        measure(capsys, folder.path, '--metrics=div_efflite16_full,fd_efflite16_full')
+    assert len(folder.results('fd_efflite16_full')) == 1
 
 
 def test_official_networks_are_measured(golden, tmp_path, detector, capsys):
