@@ -52,8 +52,10 @@ class SampleSheet:
         return np.stack([to_8_bits(pixels) for pixels in read])
 
     def save_reals(self, path: Path) -> None:
-        """Writes the real images."""
-        save_png(tile(shown(self.reals()), self.columns), path)
+        """Writes the real images, and keeps the small ones, so that `diversity` does not decode them again."""
+        reals = self.reals()
+        self._small_reals = without_detail(torch.from_numpy(reals))
+        save_png(tile(shown(reals), self.columns), path)
 
     def diversity(self, fakes: torch.Tensor) -> Diversity | None:
         """Returns the diversity of the sheet's images, uint8 [N, C, H, W], within classes and at 8x8 pixels."""

@@ -47,6 +47,25 @@ def test_real_images_are_written_as_they_are(data: Path, tmp_path: Path) -> None
     assert (pixels[:16, :16].transpose(2, 0, 1) == first).all()
 
 
+@pytest.mark.parametrize('is_new', [True, False])
+def test_a_run_decodes_its_real_images_once(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_new: bool
+) -> None:
+    made, image, read = sheet(data), ImageDataset.image, []
+    fakes = torch.randint(0, 256, [len(made.z), 3, 16, 16], dtype=torch.uint8)
+    expected = sheet(data).diversity(fakes)
+
+    def counted(self: ImageDataset, index: int) -> np.ndarray:
+        read.append(index)
+        return image(self, index)
+
+    monkeypatch.setattr(ImageDataset, 'image', counted)
+    if is_new:  # a continued run has the sheet of real images already
+        made.save_reals(tmp_path / 'reals.png')
+    assert made.diversity(fakes) == made.diversity(fakes) == expected
+    assert read == made._indices.tolist()
+
+
 def test_fakes_do_not_depend_on_the_batch_and_are_written_as_they_are(data: Path, tmp_path: Path) -> None:
     made, G = sheet(data), tiny_G().eval()
     whole = made.draw_fakes(G, 4)
