@@ -27,7 +27,7 @@ from ganfoundry.snapshot_metrics import for_training
 from metrics.detectors.table import set_paths
 from torch_utils.allocator import keep_freed_memory
 from torch_utils.checkpoint import list_states
-from torch_utils.devices import prepare
+from torch_utils.devices import busy_cpu, prepare
 from torch_utils.distributed import PeerLost, World
 from torch_utils.launch import began, launch, leave
 from training import plan
@@ -137,6 +137,8 @@ def train_prepared(prepared: PreparedRun) -> tuple[RunFolder, int]:
     prepare(run.device, benchmark=cfg.benchmark, allow_tf32=cfg.allow_tf32, deterministic=cfg.deterministic)
     record = runs.record_of(run, world)
     warnings = run.warnings + (runs.drift(folder.record(), record) if folder else ())
+    if (busy := busy_cpu(run.device)) is not None:
+        warnings += ('; '.join(busy),)
     folder = folder or runs.make_folder(Path(flags.outdir), prepared.name, record, world)
     limit = time_limit(flags.time_limit) if world.leads else None  # rank 0 keeps the time, and all stop with it
     with folder.held(), exclusive(folder.lock) if world.leads else contextlib.nullcontext(True) as locked:

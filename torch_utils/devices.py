@@ -71,6 +71,37 @@ def deterministic_float32() -> Iterator[None]:
         backends.cudnn.benchmark, backends.cudnn.deterministic = benchmark, deterministic
 
 
+def excess_load() -> float | None:
+    """Returns the machine's load average of the last minute if it exceeds the number of its cores, else None.
+
+    The load average counts threads of the whole machine, also within a container or an affinity mask; therefore it is
+    compared with all cores, not with those that this process may use.
+    """
+    try:
+        load = os.getloadavg()[0]
+    except (AttributeError, OSError):  # Windows has none
+        return None
+    return load if load > (os.cpu_count() or 1) else None
+
+
+def busy_cpu(device: torch.device) -> tuple[str, str] | None:
+    """Returns a fact and its remedy if other processes slow down the threads of a CPU, else None.
+
+    Threads that wait for each other after every operation lose a time slice each time. The number of threads is left to
+    the user, because it changes the order of sums.
+
+    Args:
+        device: The device that computes.
+    """
+    threads, load = torch.get_num_threads(), excess_load()
+    if device.type != 'cpu' or threads == 1 or load is None:
+        return None
+    fact = f'other processes keep the machine busy (load average {load:.1f}, {os.cpu_count()} cores)'
+    return fact, (
+        f'one thread can be several times as fast as {threads} then: OMP_NUM_THREADS=1 (compare.py: --threads=1)'
+    )
+
+
 def pick_device(name: str | None, *, kinds: tuple[str, ...] = ('cpu', 'cuda')) -> torch.device:
     """Chooses a device.
 

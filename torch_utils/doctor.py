@@ -29,6 +29,7 @@ from dnnlib.records import parse_record
 from dnnlib.torch_defaults import SPIN_COUNT, SPINNING, spin_setting
 from dnnlib.trust import distrust
 from torch_utils.allocator import keep_freed_memory
+from torch_utils.devices import busy_cpu, excess_load
 from torch_utils.ops import dispatch
 from torch_utils.ops.registry import OPS
 from torch_utils.ops.toolchain import build
@@ -101,12 +102,20 @@ def processor() -> Iterator[Line]:
     """Yields the cores that this process may use, and the instruction sets that the operations use."""
     usable = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
     threads = torch.get_num_threads()
-    remedy = 'OMP_NUM_THREADS holds them back; unset it to use every core' if threads < usable // 2 else ''
+    idle = threads < usable // 2 and excess_load() is None
+    remedy = 'OMP_NUM_THREADS holds them back; unset it to use every core' if idle else ''
     yield Line('cores', f'{usable} usable, PyTorch runs {threads} threads', remedy)
     yield Line('spinning', _spinning(spin_setting()))
     present = [name for name, flag in CPU_FEATURES.items() if flag in cpu_features()]
     slow = '' if set(present) & {'AVX2', 'NEON'} else 'expect slow training; choose a machine with AVX2 or NEON'
     yield Line('CPU', ', '.join(present) or 'none of the vector extensions that are looked for', slow)
+
+
+def load() -> Iterator[Line]:
+    """Yields a line if training would use a CPU that other processes keep busy, and several threads."""
+    where = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
+    if (busy := busy_cpu(where)) is not None:
+        yield Line('load', *busy)
 
 
 def _spinning(setting: str) -> str:
@@ -229,7 +238,7 @@ def detector() -> Iterator[Line]:
     yield Line('detector', f'{DETECTOR_PACKAGE} is {"" if there else "not "}installed', remedy)
 
 
-CHECKS = (python, pytorch, device, processor, tools, operations, disks, data, detector)
+CHECKS = (python, pytorch, device, processor, load, tools, operations, disks, data, detector)
 
 
 def main() -> None:

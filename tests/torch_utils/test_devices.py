@@ -1,5 +1,6 @@
 """Tests of the choice and the settings of the compute device."""
 
+import os
 import re
 
 import pytest
@@ -7,7 +8,7 @@ import torch
 
 from dnnlib.errors import ConfigError
 from tests.conftest import ROOT
-from torch_utils.devices import deterministic_float32, gpu_products, pick_device, prepare
+from torch_utils.devices import busy_cpu, deterministic_float32, excess_load, gpu_products, pick_device, prepare
 
 
 @pytest.mark.parametrize(
@@ -44,6 +45,32 @@ def test_a_deterministic_cpu_has_one_thread():
         assert torch.get_num_threads() == 1
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(
+    ('device', 'threads', 'load', 'is_busy'),
+    [('cpu', 4, 8.1, True), ('cpu', 4, 8.0, False), ('cpu', 1, 99, False), ('cuda', 4, 99, False)],
+)
+def test_a_busy_machine_is_one_whose_load_exceeds_its_cores(monkeypatch, device, threads, load, is_busy):
+    monkeypatch.setattr(os, 'cpu_count', lambda: 8)
+    monkeypatch.setattr(os, 'getloadavg', lambda: (load, 0, 0))
+    monkeypatch.setattr(torch, 'get_num_threads', lambda: threads)
+    found = busy_cpu(torch.device(device))
+    assert (found is not None) == is_busy
+    if found is not None:
+        fact, remedy = found
+        assert fact == 'other processes keep the machine busy (load average 8.1, 8 cores)'
+        assert 'as fast as 4' in remedy
+        assert 'OMP_NUM_THREADS=1' in remedy
+
+
+@pytest.mark.parametrize('error', [AttributeError, OSError])
+def test_a_system_without_a_load_average_is_not_busy(monkeypatch, error):
+    def getloadavg():
+        raise error
+
+    monkeypatch.setattr(os, 'getloadavg', getloadavg)
+    assert excess_load() is None
 
 
 def products():

@@ -170,9 +170,23 @@ def test_the_spin_count_is_that_of_this_process_or_of_commands(monkeypatch: pyte
 def test_an_old_cpu_and_idle_cores_have_a_remedy(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(doctor, 'cpu_features', lambda: ('x86_64', 'sse4_2'))
     monkeypatch.setattr(doctor.os, 'sched_getaffinity', lambda pid: set(range(8)))
+    monkeypatch.setattr(doctor.os, 'getloadavg', lambda: (0.0, 0.0, 0.0))
     cores, _, cpu = doctor.processor()
     assert 'OMP_NUM_THREADS' in cores.remedy
     assert 'AVX2' in cpu.remedy
+
+
+def test_a_busy_machine_has_a_line_with_a_remedy_that_no_other_line_contradicts(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+    monkeypatch.setattr(doctor.os, 'sched_getaffinity', lambda pid: set(range(8)))
+    monkeypatch.setattr(doctor.os, 'cpu_count', lambda: 8)
+    for load, threads, num_lines in ((7.9, 8, 0), (20.0, 8, 1), (20.0, 1, 0)):
+        monkeypatch.setattr(doctor.os, 'getloadavg', lambda load=load: (load, 0.0, 0.0))
+        monkeypatch.setattr(torch, 'get_num_threads', lambda threads=threads: threads)
+        lines = list(doctor.load())
+        assert len(lines) == num_lines
+        assert all(str(line).startswith('!!  load ') and 'OMP_NUM_THREADS=1' in line.remedy for line in lines)
+        assert not next(doctor.processor()).remedy, 'one thread is the remedy there, not a problem'
 
 
 def test_a_full_disk_has_a_remedy(monkeypatch: pytest.MonkeyPatch):
