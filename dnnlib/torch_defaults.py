@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import sys
 
-SPIN_COUNT = 1_000
+SPIN_COUNT = 5_000
 SPINNING = ('GOMP_SPINCOUNT', 'OMP_WAIT_POLICY')
 GPU_MEMORY = ('PYTORCH_ALLOC_CONF', 'PYTORCH_CUDA_ALLOC_CONF')
 # Names by which the user may choose, and the value of the first one if none is set.

@@ -1,8 +1,9 @@
 """Convolutions with a cheap second derivative, for networks under R1 and path length regularization.
 
-Values and gradients are those of `F.conv2d` and `F.conv_transpose2d`, bit for bit. PyTorch's second derivative makes
-the gradient of the weight by a convolution whose kernel is a whole feature map; here it is an ordinary gradient of a
-weight, as `csrc/conv2d/conv2d.cpp` explains. Differentiable any number of times.
+Values and gradients are those of `F.conv2d` and `F.conv_transpose2d`, bit for bit, except for gradients of weights in
+bfloat16 on CPUs with AVX512-BF16, which have a faster kernel (`csrc/conv2d/weight_gradient.h`). PyTorch's second
+derivative makes the gradient of the weight by a convolution whose kernel is a whole feature map; here it is an ordinary
+gradient of a weight, as `csrc/conv2d/conv2d.cpp` explains. Differentiable any number of times.
 
 Letters: N batch, I and O input and output channels, H and W height and width, k kernel size.
 """

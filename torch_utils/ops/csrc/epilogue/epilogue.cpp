@@ -92,19 +92,25 @@ Gradients epilogue_backward(
     return op.call(dy, x, f, padding, d, noise, b, slope, gain, clamp);
 }
 
-// The gradient, whose own gradient is ganfoundry::epilogue_second.
+void save_settings(AutogradContext* ctx, Padding padding, double slope, double gain, Clamp clamp) {
+    ctx->saved_data["padding"] = padding;
+    ctx->saved_data["slope"] = slope;
+    ctx->saved_data["gain"] = gain;
+    ctx->saved_data["clamp"] = clamp;
+}
+
+Tensor or_none(const Optional& t) { return t.value_or(Tensor()); }
+Optional maybe(const Tensor& t) { return t.defined() ? Optional(t) : Optional(); }
+
+// The gradient, whose own gradient is ganfoundry::epilogue_second. Piecewise constant in noise and b.
 struct EpilogueBackwardFunction : torch::autograd::Function<EpilogueBackwardFunction> {
     static variable_list forward(
         AutogradContext* ctx, const Tensor& dy, const Tensor& x, const Optional& f, Padding padding, const Optional& d,
         const Optional& noise, const Optional& b, double slope, double gain, Clamp clamp) {
         at::AutoDispatchBelowADInplaceOrView below;
-        const auto saved = [](const Optional& t) { return t.value_or(Tensor()); };
         ctx->set_materialize_grads(false);
-        ctx->save_for_backward({dy, x, saved(f), saved(d), saved(noise), saved(b)});
-        ctx->saved_data["padding"] = padding;
-        ctx->saved_data["slope"] = slope;
-        ctx->saved_data["gain"] = gain;
-        ctx->saved_data["clamp"] = clamp;
+        ctx->save_for_backward({dy, x, or_none(f), or_none(d), or_none(noise), or_none(b)});
+        save_settings(ctx, padding, slope, gain, clamp);
         const auto [dx, dd, dnoise, db] = epilogue_backward(dy, x, f, padding, d, noise, b, slope, gain, clamp);
         variable_list absent_ones;
         if (!d) absent_ones.push_back(dd);
@@ -116,15 +122,13 @@ struct EpilogueBackwardFunction : torch::autograd::Function<EpilogueBackwardFunc
 
     static variable_list backward(AutogradContext* ctx, variable_list grads) {
         const variable_list t = ctx->get_saved_variables();
-        const auto maybe = [](const Tensor& s) { return s.defined() ? Optional(s) : Optional(); };
         auto& saved = ctx->saved_data;
         const auto [for_dy, for_x, for_d] = call_epilogue_second(
             {maybe(grads[0]), maybe(grads[1]), maybe(grads[2]), maybe(grads[3])}, t[0], t[1], maybe(t[2]),
             saved["padding"].toSymIntVector(), maybe(t[3]), maybe(t[4]), maybe(t[5]), saved["slope"].toDouble(),
             saved["gain"].toDouble(), saved["clamp"].toOptional<double>());
         const Tensor g_d = for_d.defined() && t[3].defined() ? for_d.to(t[3].scalar_type()) : Tensor();
-        return {for_dy, for_x,    Tensor(), Tensor(), g_d,
-                Tensor(), Tensor(), Tensor(), Tensor(), Tensor()};  // the gradient is piecewise constant in noise and b
+        return {for_dy, for_x, Tensor(), Tensor(), g_d, Tensor(), Tensor(), Tensor(), Tensor(), Tensor()};
     }
 };
 
@@ -133,18 +137,13 @@ struct EpilogueFunction : torch::autograd::Function<EpilogueFunction> {
         AutogradContext* ctx, const Tensor& x, const Optional& f, Padding padding, const Optional& d,
         const Optional& noise, const Optional& b, double slope, double gain, Clamp clamp) {
         at::AutoDispatchBelowADInplaceOrView below;
-        const auto saved = [](const Optional& t) { return t.value_or(Tensor()); };
-        ctx->save_for_backward({x, saved(f), saved(d), saved(noise), saved(b)});
-        ctx->saved_data["padding"] = padding;
-        ctx->saved_data["slope"] = slope;
-        ctx->saved_data["gain"] = gain;
-        ctx->saved_data["clamp"] = clamp;
+        ctx->save_for_backward({x, or_none(f), or_none(d), or_none(noise), or_none(b)});
+        save_settings(ctx, padding, slope, gain, clamp);
         return call_epilogue(x, f, padding, d, noise, b, slope, gain, clamp);
     }
 
     static variable_list backward(AutogradContext* ctx, variable_list grads) {
         const variable_list t = ctx->get_saved_variables();
-        const auto maybe = [](const Tensor& s) { return s.defined() ? Optional(s) : Optional(); };
         auto& saved = ctx->saved_data;
         const auto [dx, dd, dnoise, db] = epilogue_backward(
             grads[0], t[0], maybe(t[1]), saved["padding"].toSymIntVector(), maybe(t[2]), maybe(t[3]), maybe(t[4]),
