@@ -1,7 +1,7 @@
 """Weights of a network in the form that its convolutions take: scaled, cast, channels last, with sums of squares.
 
-The kernels take all weights of a pass at once: one launch in each direction instead of several per layer. Results are
-differentiable twice. Letters: O and I output and input channels, k kernel size.
+The kernels take all weights of a pass at once: one launch in each direction instead of several per layer, and on a CPU
+one pass over each weight. Results are differentiable twice. Letters: O and I output and input channels, k kernel size.
 """
 
 from __future__ import annotations

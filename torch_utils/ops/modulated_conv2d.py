@@ -96,8 +96,9 @@ def _demodulated(
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Returns the weight for the convolution, the styles of its input, and the factor [N, O] of its result.
 
-    On CUDA two kernels compute them, and one or two each gradient. On a CPU, the operations run one by one. Both scale
-    weight and styles if float16 could overflow otherwise; demodulation removes every such scale.
+    On CUDA two kernels compute them, and one or two each gradient. On a CPU one lowers the weight, and the operations
+    of the factor run one by one. Weight and styles are scaled if float16 could overflow otherwise; demodulation removes
+    every such scale.
 
     Args:
         weight: Kernel [O, I, k, k].
@@ -106,11 +107,11 @@ def _demodulated(
         by_sample: Whether the weight stays in its dtype, for kernels per sample.
         lowered: As in `modulated_conv2d`.
     """
-    impl = 'auto' if lowered is not None or dispatch.pick('auto', styles) == 'cuda' else 'ref'
+    impl = 'auto' if dispatch.pick('auto', styles) == 'cuda' else 'ref'
     normalize = dtype == torch.float16
     if lowered is None:
         to = weight.dtype if by_sample else dtype
-        (lowered,) = lower_weights([weight], [1], to, normalize=normalize, squares=True, impl=impl)
+        (lowered,) = lower_weights([weight], [1], to, normalize=normalize, squares=True)
     assert lowered.squares is not None, 'demodulation needs the squares of the lowered weight'
     return lowered.weight, *modulation(styles, lowered.squares, styles.dtype, normalize, impl)
 

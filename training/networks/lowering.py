@@ -87,6 +87,8 @@ def prepared(requests: Iterable[Request]) -> Iterator[None]:
         yield
         return
     requests = [first, *asked]
+    if first.weight.device.type == 'cpu':  # spectral normalization has kernels on CUDA only
+        requests = [request for request in requests if request.norm is None]
     try:
         _lower([request for request in requests if request.norm is None])
         _normalize([request for request in requests if request.norm is not None])
@@ -127,8 +129,5 @@ def _normalize(requests: Iterable[Request]) -> None:
 
 
 def prepares(weight: torch.Tensor) -> bool:
-    """Returns whether preparing saves launches: on CUDA with kernels. Compiled graphs fuse what layers do themselves.
-
-    On a CPU a launch costs nothing, and the layers' own operations keep the bits of earlier versions.
-    """
-    return dispatch.pick('auto', weight) == 'cuda'
+    """Returns whether there are kernels that prepare weights. Compiled graphs fuse what layers do themselves."""
+    return dispatch.pick('auto', weight) != 'ref'

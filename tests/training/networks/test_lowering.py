@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from tests.support.operations import rand
+from torch_utils.ops import dispatch
 from torch_utils.ops.lowered_weights import lower_weights
 from torch_utils.ops.modulated_conv2d import modulated_conv2d
 from torch_utils.ops.modulation import modulation
@@ -83,6 +84,7 @@ def test_prepared_weights_change_no_loss_and_no_gradient(
 ) -> None:
     net = make()
     set_precision(net, dtype)
+    monkeypatch.setattr(lowering, 'prepares', lambda weight: False)
     expected = loss_and_gradients(net, loss)
     monkeypatch.setattr(lowering, 'prepares', lambda weight: True)
     found = loss_and_gradients(copy.deepcopy(net), loss)
@@ -90,8 +92,7 @@ def test_prepared_weights_change_no_loss_and_no_gradient(
         torch.testing.assert_close(a, b, rtol=0, atol=tolerance * max(float(b.abs().max()), 1e-3))
 
 
-def test_nothing_stays_ready_after_a_pass_not_even_after_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lowering, 'prepares', lambda weight: True)
+def test_nothing_stays_ready_after_a_pass_not_even_after_an_error() -> None:
     layer = Conv2d(2, 3, 3)
     with prepared(layer.requests(torch.float32)):
         assert set(layer.ready) == {'weight', 'bias'}
@@ -101,15 +102,45 @@ def test_nothing_stays_ready_after_a_pass_not_even_after_an_error(monkeypatch: p
     assert layer.ready == {}
 
 
-def test_a_layer_computes_the_same_with_and_without_prepared_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_layer_computes_the_same_with_and_without_prepared_weights() -> None:
     layer, x = Conv2d(2, 3, 3), torch.randn(1, 2, 4, 4)
     expected = layer(x, gain=0.5)
-    with prepared(layer.requests(torch.float32, gain=0.5)):
-        assert layer.ready == {}, 'a CPU prepares nothing'
-    monkeypatch.setattr(lowering, 'prepares', lambda weight: True)
+    with dispatch.default('ref'), prepared(layer.requests(torch.float32, gain=0.5)):
+        assert layer.ready == {}, 'the reference prepares nothing'
     with prepared(layer.requests(torch.float32, gain=0.5)):
         assert set(layer.ready) == {'weight', 'bias'}
         torch.testing.assert_close(layer(x, gain=0.5), expected)
+
+
+@pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize('squares', [True, False])
+def test_the_kernels_of_a_cpu_equal_the_reference(dtype: torch.dtype, squares: bool) -> None:
+    """Values bit for bit, and gradients of values, of squares and of both, for every form of a weight."""
+    shapes = [[5, 4, 3, 3], [3, 7, 1, 1], [2, 3, 4, 2], [0, 2, 3, 3]] + ([] if squares else [[6, 5], [9]])
+    gains = [0.3 + i for i in range(len(shapes))]
+    results = []
+    for impl in ('cpu', 'ref'):
+        weights = [rand(*shape, seed=i).float().requires_grad_() for i, shape in enumerate(shapes)]
+        lowered = lower_weights(weights, gains, dtype, squares=squares, impl=impl)
+        found: list[torch.Tensor] = [result.weight for result in lowered]
+        terms = [result.weight.float().sin().sum() for i, result in enumerate(lowered) if i != 1]
+        if squares:
+            sums = [result.squares for result in lowered]
+            terms += [q.square().sum() for i, q in enumerate(sums) if i != 0 and q is not None]
+            torch.testing.assert_close(
+                sums, [(w * g).square().sum([2, 3]) for w, g in zip(weights, gains, strict=True)]
+            )
+        first = torch.autograd.grad(sum(terms), weights, create_graph=True, allow_unused=True)
+        second = torch.autograd.grad(sum(g.square().sum() for g in first if g is not None), weights, allow_unused=True)
+        results.append((found, first, second))
+        if impl == 'cpu':
+            assert all(w.is_contiguous(memory_format=torch.channels_last) for w in found if w.ndim == 4)
+    (found, *grads), (expected, *expected_grads) = results
+    for a, b in zip(found, expected, strict=True):
+        assert torch.equal(a, b)
+    for of_order, expected_of_order in zip(grads, expected_grads, strict=True):
+        for a, b in zip(of_order, expected_of_order, strict=True):
+            torch.testing.assert_close(*(torch.zeros(()) if t is None else t for t in (a, b)), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize('up', [1, 2])

@@ -3,6 +3,8 @@
 // w' = f w with f = gain, or f = 1 / (max |w| sqrt(fan-in)) by output channel, cast and laid out for the convolutions,
 // and q = sum over taps of w'^2. The factors have no gradient: demodulation removes them.
 
+#include "lowered_weights/lowered_weights.h"
+
 #include <ATen/core/List.h>
 
 #include "common/calls.h"
@@ -11,6 +13,52 @@ namespace ganfoundry {
 namespace {
 
 using Grads = c10::List<std::optional<Tensor>>;
+
+// Rows, values per row and taps of a weight as the kernels see it: a bias is one row.
+struct Rows {
+    int64_t rows, inputs, taps;
+
+    explicit Rows(const Tensor& w)
+        : rows(w.dim() == 1 ? 1 : w.size(0)),
+          inputs(w.dim() == 1 ? w.size(0) : w.size(1)),
+          taps(w.dim() == 4 ? w.size(2) * w.size(3) : 1) {}
+
+    int64_t row() const { return inputs * taps; }
+};
+
+// Whether the kernels take the weights; operators of PyTorch compute with the other types and forms.
+bool are_simple(at::TensorList weights, at::ScalarType dtype) {
+    const auto fits = [](const Tensor& w) {
+        return w.scalar_type() == at::kFloat && (w.dim() == 1 || w.dim() == 2 || w.dim() == 4);
+    };
+    return (dtype == at::kFloat || dtype == at::kBFloat16) && std::all_of(weights.begin(), weights.end(), fits);
+}
+
+// Calls run(weight, row) for all rows of all weights, distributed over the threads.
+template <class F>
+void for_rows(at::TensorList weights, F run) {
+    std::vector<int64_t> first{0};
+    int64_t values = 0;
+    for (const Tensor& w : weights) {
+        first.push_back(first.back() + Rows(w).rows);
+        values += w.numel();
+    }
+    run_tasks(first.back(), values / std::max<int64_t>(1, first.back()), [&](int64_t begin, int64_t end) {
+        size_t k = std::upper_bound(first.begin(), first.end(), begin) - first.begin() - 1;
+        for (int64_t row = begin; row < end; ++row) {
+            while (row >= first[k + 1]) ++k;
+            run(k, row - first[k]);
+        }
+    });
+}
+
+// Calls run(number of taps as a constant, or 0).
+template <class F>
+void with_taps(int64_t taps, F run) {
+    if (taps == 1) return run(std::integral_constant<int, 1>());
+    if (taps == 9) return run(std::integral_constant<int, 9>());
+    run(std::integral_constant<int, 0>());
+}
 
 // [O] as a factor of w [O, ...].
 Tensor by_output(const Tensor& scale, const Tensor& w) {
@@ -29,10 +77,38 @@ Tensor laid_out(const Tensor& w, at::ScalarType dtype, bool channels_last) {
     return at::empty(w.sizes(), w.options().dtype(dtype), format).copy_(w);
 }
 
+std::vector<Tensor> lowered_in_a_pass(
+    at::TensorList weights, at::ArrayRef<double> gains, at::ScalarType dtype, bool squares) {
+    std::vector<Tensor> dense, low, sums;
+    for (const Tensor& w : weights) {
+        dense.push_back(w.contiguous());
+        low.push_back(at::empty(
+            w.sizes(), w.options().dtype(dtype), w.dim() == 4 ? kNHWC : at::MemoryFormat::Contiguous));
+        if (squares) sums.push_back(at::empty({w.size(0), w.size(1)}, w.options()));
+    }
+    with_type("lowered_weights", dtype, [&](auto zero) {
+        using T = decltype(zero);
+        for_rows(weights, [&](size_t k, int64_t row) {
+            const Rows r(weights[k]);
+            float* const q = squares ? output<float>(sums[k]) + row * r.inputs : nullptr;
+            with_taps(r.taps, [&](auto taps) {
+                lower_row<taps()>(
+                    input<float>(dense[k]) + row * r.row(), float(gains[k]), output<T>(low[k]) + row * r.row(), q,
+                    r.inputs, r.taps);
+            });
+        });
+    });
+    low.insert(low.end(), sums.begin(), sums.end());
+    return low;
+}
+
 std::vector<Tensor> lowered_weights_cpu(
     at::TensorList weights, at::ArrayRef<double> gains, at::ScalarType dtype, bool channels_last, bool normalize,
     bool squares) {
     TORCH_CHECK_VALUE(weights.size() == gains.size(), "lowered_weights: one gain per weight");
+    if (!normalize && channels_last && are_simple(weights, dtype)) {
+        return lowered_in_a_pass(weights, gains, dtype, squares);
+    }
     std::vector<Tensor> low, sums, scales;
     for (size_t i = 0; i < weights.size(); ++i) {
         const Tensor scale = normalize ? scale_of(weights[i]) : Tensor();
@@ -83,8 +159,34 @@ std::vector<Tensor> composite_backward(
 
 std::vector<Tensor> lowered_weights_backward_cpu(
     const Grads& dlow, const Grads& dsquares, at::TensorList weights, at::TensorList scales,
-    at::ArrayRef<double> gains, at::ScalarType) {
-    return composite_backward(dlow, dsquares, weights, scales, gains);
+    at::ArrayRef<double> gains, at::ScalarType dtype) {
+    if (!scales.empty() || !are_simple(weights, dtype)) {
+        return composite_backward(dlow, dsquares, weights, scales, gains);
+    }
+    std::vector<Tensor> dense, lows, sums, grads;  // undefined: zero
+    for (size_t k = 0; k < weights.size(); ++k) {
+        const std::optional<Tensor> d = dlow[k];
+        const std::optional<Tensor> q = dsquares.empty() ? std::nullopt : std::optional<Tensor>(dsquares[k]);
+        const auto format = weights[k].dim() == 4 ? kNHWC : at::MemoryFormat::Contiguous;
+        dense.push_back(weights[k].contiguous());
+        lows.push_back(d ? d->to(dtype).contiguous(format) : Tensor());
+        sums.push_back(q ? q->contiguous() : Tensor());
+        grads.push_back(at::empty_like(dense[k]));
+    }
+    with_type("lowered_weights_backward", dtype, [&](auto zero) {
+        using T = decltype(zero);
+        for_rows(weights, [&](size_t k, int64_t row) {
+            const Rows r(weights[k]);
+            const T* const dlow_row = lows[k].defined() ? input<T>(lows[k]) + row * r.row() : nullptr;
+            const float* const dq = sums[k].defined() ? input<float>(sums[k]) + row * r.inputs : nullptr;
+            with_taps(r.taps, [&](auto taps) {
+                lower_row_backward<taps()>(
+                    dlow_row, dq, input<float>(dense[k]) + row * r.row(), float(gains[k]),
+                    output<float>(grads[k]) + row * r.row(), r.inputs, r.taps);
+            });
+        });
+    });
+    return grads;
 }
 
 std::vector<Tensor> lowered_weights_backward_meta(
