@@ -9,6 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch.autograd import gradcheck
+from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.support.operations import assert_same_bits
@@ -245,3 +246,17 @@ def test_other_weight_gradients_are_pytorchs(change: str) -> None:
         y = conv2d(*inputs, padding=1, groups=groups, dilation=2 if change == 'dilation' else 1)
         torch.autograd.grad(y.sum(), inputs)
     assert 'conv2d_weight_gradient' not in seen.names
+
+
+@needs_operators
+def test_gradients_of_weights_are_traced_with_symbolic_sizes() -> None:
+    x, w = (sample_tensor(s, CPU, torch.bfloat16, i) for i, s in enumerate(([2, 32, 64, 64], [32, 32, 3, 3])))
+    inputs = [t.contiguous(memory_format=torch.channels_last) for t in (x, w)]
+
+    def gradients(x: torch.Tensor, w: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        x, w = x.detach().requires_grad_(), w.detach().requires_grad_()
+        return torch.autograd.grad(conv2d(x, w, padding=1).square().sum(), [x, w])
+
+    traced = make_fx(gradients, tracing_mode='symbolic')(*inputs)
+    for a, b in zip(traced(*inputs), gradients(*inputs), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-2, atol=1e-2)

@@ -49,6 +49,9 @@ struct Geometry {
 
 // The gradient of the weight by the project's own kernel; undefined if that does not take it or is slower.
 Tensor own_weight_gradient(const Tensor& dy, const Tensor& x, const Tensor& w, const Geometry& g) {
+    for (const Tensor& t : {dy, x, w}) {
+        if (t.unsafeGetTensorImpl()->has_symbolic_sizes_strides()) return {};
+    }
     const auto is_one = [](const c10::SymInt& d) { return d == 1; };
     if (g.groups != 1 || w.dim() != 4 || !std::all_of(g.dilation.begin(), g.dilation.end(), is_one)) return {};
     const std::vector<int64_t> kernel{w.size(2), w.size(3)};
