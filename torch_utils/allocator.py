@@ -20,4 +20,5 @@ def keep_freed_memory() -> bool:
         mallopt = ctypes.CDLL('libc.so.6').mallopt
     except (OSError, AttributeError):
         return False
-    return all((mallopt(M_MMAP_MAX, 0), mallopt(M_TRIM_THRESHOLD, -1), mallopt(M_TOP_PAD, 2**26)))
+    never = -1
+    return all((mallopt(M_MMAP_MAX, 0), mallopt(M_TRIM_THRESHOLD, never), mallopt(M_TOP_PAD, 2**26)))

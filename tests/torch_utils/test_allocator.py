@@ -13,7 +13,7 @@ def test_glibc_is_asked_to_map_nothing_and_to_trim_nothing(monkeypatch):
     monkeypatch.setattr(sys, 'platform', 'linux')
     monkeypatch.setattr(ctypes, 'CDLL', lambda name: libc)
     assert keep_freed_memory()
-    assert asked == {M_MMAP_MAX: 0, M_TRIM_THRESHOLD: 2**31 - 1, M_TOP_PAD: 2**26}
+    assert asked == {M_MMAP_MAX: 0, M_TRIM_THRESHOLD: -1, M_TOP_PAD: 2**26}
 
 
 def test_without_glibc_nothing_happens(monkeypatch):

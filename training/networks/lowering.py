@@ -86,8 +86,9 @@ def prepared(requests: Iterable[Request]) -> Iterator[None]:
     if first is None or not prepares(first.weight):  # the layers' other weights are not looked for
         yield
         return
-    requests = [first, *asked]
-    if first.weight.device.type == 'cpu':  # spectral normalization has kernels on CUDA only
+    # Layers in other dtypes, such as those of a check in float64, do not run in the dtype that they ask for.
+    requests = [request for request in (first, *asked) if request.weight.dtype == torch.float32]
+    if not normalizes(first.weight):
         requests = [request for request in requests if request.norm is None]
     try:
         _lower([request for request in requests if request.norm is None])
@@ -131,3 +132,8 @@ def _normalize(requests: Iterable[Request]) -> None:
 def prepares(weight: torch.Tensor) -> bool:
     """Returns whether there are kernels that prepare weights. Compiled graphs fuse what layers do themselves."""
     return dispatch.pick('auto', weight) != 'ref'
+
+
+def normalizes(weight: torch.Tensor) -> bool:
+    """Returns whether there are kernels that normalize prepared weights: on CUDA, where they save launches."""
+    return dispatch.pick('auto', weight) == 'cuda'

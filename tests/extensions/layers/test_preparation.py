@@ -49,7 +49,8 @@ def pair(monkeypatch: pytest.MonkeyPatch) -> tuple[Network, Network]:
     monkeypatch.setattr(BatchNorm2d, 'is_fast', lambda norm: norm in fast.preparation.norms)
     if build.load_cpu():
         own = {id(p) for p in fast.parameters()}
-        monkeypatch.setattr(lowering, 'prepares', lambda weight: id(weight) in own)
+        for name in ('prepares', 'normalizes'):
+            monkeypatch.setattr(lowering, name, lambda weight: id(weight) in own)
     return fast, net
 
 

@@ -79,7 +79,8 @@ def test_weights_that_are_normalized_together_equal_those_of_layers_alone(
     for _ in range(3):
         results = []
         for D in (together, alone):
-            monkeypatch.setattr(lowering, 'prepares', lambda weight, D=D: D is together)
+            for name in ('prepares', 'normalizes'):
+                monkeypatch.setattr(lowering, name, lambda weight, D=D: D is together)
             logits = D(img, c)
             results.append([logits, *torch.autograd.grad(logits.square().sum(), list(D.parameters()))])
         for a, b in zip(*results, strict=True):
@@ -93,7 +94,8 @@ def test_every_normalized_layer_takes_what_its_network_has_prepared(monkeypatch:
     D, _ = networks(torch.bfloat16)
     requests = list(D.preparation.requests())
     assert {request.dtype for request in requests if request.name == 'weight'} == {torch.float32, torch.bfloat16}
-    monkeypatch.setattr(lowering, 'prepares', lambda weight: True)
+    for name in ('prepares', 'normalizes'):
+        monkeypatch.setattr(lowering, name, lambda weight: True)
     with lowering.prepared(requests):
         assert all(request.name in request.layer.ready for request in requests)
         D._logits(torch.randn(2, 3, 16, 16), torch.eye(2, 3))
@@ -106,7 +108,8 @@ def test_a_layer_that_runs_twice_in_a_pass_iterates_twice() -> None:
     together = spectral_norm.Linear(3, 2, sn=True)
     alone, x = copy.deepcopy(together), torch.randn(4, 3)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(lowering, 'prepares', lambda weight: True)
+        for name in ('prepares', 'normalizes'):
+            patch.setattr(lowering, name, lambda weight: True)
         with lowering.prepared(together.requests(torch.float32)):
             found = [together(x), together(x)]
     for a, b in zip(found, [alone(x), alone(x)], strict=True):
@@ -119,7 +122,8 @@ def test_evaluation_prepares_without_an_iteration(monkeypatch: pytest.MonkeyPatc
     layer = spectral_norm.ConvTranspose2d(2, 5, 3, sn=True).eval()
     x, u = torch.randn(1, 2, 4, 4), layer.sn.u.clone()
     expected = layer(x)
-    monkeypatch.setattr(lowering, 'prepares', lambda weight: True)
+    for name in ('prepares', 'normalizes'):
+        monkeypatch.setattr(lowering, name, lambda weight: True)
     with lowering.prepared(layer.requests(torch.float32)):
         assert set(layer.ready) == {'weight'}
         torch.testing.assert_close(layer(x), expected)

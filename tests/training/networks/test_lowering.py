@@ -112,6 +112,13 @@ def test_a_layer_computes_the_same_with_and_without_prepared_weights() -> None:
         torch.testing.assert_close(layer(x, gain=0.5), expected)
 
 
+def test_layers_in_float64_keep_their_precision() -> None:
+    layer, x = Conv2d(2, 3, 3).double(), torch.randn(1, 2, 4, 4).double()
+    with prepared(layer.requests(torch.float32)):
+        assert layer.ready == {}
+        assert layer(x).dtype == torch.float64
+
+
 @pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16, torch.float16])
 @pytest.mark.parametrize('squares', [True, False])
 def test_the_kernels_of_a_cpu_equal_the_reference(dtype: torch.dtype, squares: bool) -> None:

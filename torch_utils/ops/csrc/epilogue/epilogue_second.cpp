@@ -109,7 +109,8 @@ std::array<Tensor, 3> call_epilogue_second(
     const EpilogueGrads& g, const Tensor& dy, const Tensor& x, const Optional& f, Padding padding, const Optional& d,
     const Optional& noise, const Optional& b, double slope, double gain, Clamp clamp) {
     const bool graph = torch::autograd::compute_requires_grad(g.dx, g.dd, g.dnoise, g.db, dy, x, d);
-    if (graph || !(x.is_cpu() || x.is_meta())) {
+    const bool has_kernel = (x.is_cpu() && x.scalar_type() != at::kHalf) || x.is_meta();
+    if (graph || !has_kernel) {
         return by_parts(g, dy, x, f, padding, d, noise, b, slope, gain, clamp);
     }
     static const auto op = find_operator<decltype(epilogue_second_meta)>("ganfoundry::epilogue_second");
