@@ -183,6 +183,13 @@ class MetricKind:
 METRICS: Registry[MetricKind] = Registry('metric', packages=('metrics.kinds',), entry_points='ganfoundry.metrics')
 
 
+def _check_official(name: str, official: str) -> None:
+    """Raises ConfigError if another metric than `name` has the official name already; '' is no name."""
+    for other in map(METRICS.get, METRICS.names()):
+        if official and other.official == official and other.name != name:
+            raise ConfigError(f"the metric '{name}': '{other.name}' has the official name '{official}' already")
+
+
 def register_metric(
     name: str,
     *,
@@ -249,9 +256,7 @@ def register_metric(
             max_reals=max_reals,
             without_error=without_error,
         )
-        for other in map(METRICS.get, METRICS.names()):
-            if official and other.official == official and other.name != name:
-                raise ConfigError(f"the metric '{name}': '{other.name}' has the official name '{official}' already")
+        _check_official(name, official)
         METRICS.register(name, kind, module=cls.__module__)
         return cls
 

@@ -12,6 +12,10 @@ using Padding = c10::SymIntArrayRef;  // (x0, x1, y0, y1), as in upfirdn2d
 
 inline constexpr auto kNHWC = at::MemoryFormat::ChannelsLast;
 
+// An undefined tensor stands for an absent one in autograd's lists.
+inline Optional maybe(const Tensor& t) { return t.defined() ? Optional(t) : Optional(); }
+inline Tensor or_none(const Optional& t) { return t.value_or(Tensor()); }
+
 template <class Signature>
 auto find_operator(const char* name) {
     return c10::Dispatcher::singleton().findSchemaOrThrow(name, "").typed<Signature>();

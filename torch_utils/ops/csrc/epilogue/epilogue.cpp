@@ -99,9 +99,6 @@ void save_settings(AutogradContext* ctx, Padding padding, double slope, double g
     ctx->saved_data["clamp"] = clamp;
 }
 
-Tensor or_none(const Optional& t) { return t.value_or(Tensor()); }
-Optional maybe(const Tensor& t) { return t.defined() ? Optional(t) : Optional(); }
-
 // The gradient, whose own gradient is ganfoundry::epilogue_second. Piecewise constant in noise and b.
 struct EpilogueBackwardFunction : torch::autograd::Function<EpilogueBackwardFunction> {
     static variable_list forward(

@@ -228,7 +228,6 @@ struct LoweredWeights : torch::autograd::Function<LoweredWeights> {
         Grads dlow, dsquares;
         variable_list weights, scales, result(n + 5);
         std::vector<double> factors;
-        const auto maybe = [](const Tensor& t) { return t.defined() ? std::optional<Tensor>(t) : std::nullopt; };
         for (const size_t i : wanted) {
             dlow.push_back(maybe(grads[i]));
             if (squares) dsquares.push_back(maybe(grads[n + i]));

@@ -82,10 +82,6 @@ Four modulation_second_meta(
         at::empty_symint(s.sym_sizes(), s.options()), at::empty_symint(q.sym_sizes(), q.options())};
 }
 
-Optional maybe(const Tensor& t) { return t.defined() ? Optional(t) : Optional(); }
-
-Tensor or_none(const Optional& t) { return t.value_or(Tensor()); }
-
 Pair modulation_backward(
     const Optional& ds, const Optional& dd, const Tensor& s, const Tensor& q, const Tensor& d, const Tensor& a,
     at::ScalarType dtype) {
